@@ -1,0 +1,1 @@
+"""What things are and how they behave: pure, without clock, I/O, logging or hidden randomness."""

@@ -1,0 +1,1 @@
+"""Where results rest; the only query text of the project lives here."""
