@@ -1,1 +1,1 @@
-"""."""
+"""The life of alarms: conditions, people, notification."""

@@ -1,1 +1,1 @@
-"""."""
+"""Panels as data; the live board and Grafana render them."""

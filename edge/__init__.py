@@ -1,1 +1,1 @@
-"""."""
+"""What runs beside a meter, truck or weighbridge; speaks only MQTT."""

@@ -1,1 +1,1 @@
-"""."""
+"""The front door: MQTT messages become frames, durably, then are acknowledged."""

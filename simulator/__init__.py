@@ -1,1 +1,1 @@
-"""."""
+"""A test bench that publishes telemetry with known truth. Operators never import it."""

@@ -1,1 +1,1 @@
-"""."""
+"""Stream operators and what runs them."""

@@ -1,1 +1,1 @@
-"""."""
+"""Windows, the pipeline and checkpoints: pure."""

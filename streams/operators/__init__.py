@@ -1,1 +1,1 @@
-"""."""
+"""One operator a file, found by discovery: pure."""

@@ -1,1 +1,1 @@
-"""."""
+"""What drives pipelines: a loop in this process, or Faust workers."""

@@ -1,0 +1,1 @@
+"""One command (or group) a file, found by discovery."""
