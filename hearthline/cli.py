@@ -20,7 +20,7 @@ class UsageError(Exception):
     """Wrong usage or configuration: one line that says what was expected, what came and where."""
 
 
-def _version(value: bool) -> None:  # noqa: FBT001
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"hearthline {hearthline.__version__}")
         raise typer.Exit
@@ -40,7 +40,8 @@ def build() -> typer.Typer:
     @app.callback()
     def root(
         _version_flag: Annotated[
-            bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+            bool,
+            typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
         ] = False,
     ) -> None:
         pass

@@ -100,7 +100,11 @@ class Frame:
 
     def encode(self) -> bytes:
         """Arrow IPC stream bytes, with kind, class and version in the schema's metadata."""
-        metadata = {b"hearthline": _VERSION, b"kind": self.kind.encode(), b"class": self.device_class.encode()}
+        metadata = {
+            b"hearthline": _VERSION,
+            b"kind": self.kind.encode(),
+            b"class": self.device_class.encode(),
+        }
         batch = self.batch.replace_schema_metadata(metadata)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["CLASSES", "DEVICE_CLASSES", "EVENT_CLASSES", "MEASUREMENTS", "Kind", "Measurement", "known", "of_class"]
+__all__ = [
+    "CLASSES",
+    "DEVICE_CLASSES",
+    "EVENT_CLASSES",
+    "MEASUREMENTS",
+    "Kind",
+    "Measurement",
+    "known",
+    "of_class",
+]
 
 DEVICE_CLASSES: Final = (
     "plant", "substation", "meter", "truck", "weighbridge", "yard", "lab", "weather", "office",
@@ -63,6 +72,7 @@ _SUB = ("substation",)
 _C = Kind.COUNTER
 _T = Kind.TEXT
 
+# ruff: noqa: E501  one row a measurement, however long
 MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     Measurement("supply_c", "°C", "supply temperature", "供水温度", _HEAT, low=-10, high=180),
     Measurement("return_c", "°C", "return temperature", "回水温度", _HEAT, low=-10, high=180),

@@ -8,7 +8,15 @@ from typing import Final
 
 import pyarrow as pa
 
-__all__ = ["READING", "READING_REPEAT", "RESULT_HEADER", "RESULT_TRAILER", "Outputs", "Status", "result_schema"]
+__all__ = [
+    "READING",
+    "READING_REPEAT",
+    "RESULT_HEADER",
+    "RESULT_TRAILER",
+    "Outputs",
+    "Status",
+    "result_schema",
+]
 
 READING: Final = "reading"
 READING_REPEAT: Final = "reading_repeat"

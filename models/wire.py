@@ -51,7 +51,7 @@ class Topic(NamedTuple):
 def parse_topic(topic: str) -> Topic:
     """Split a topic into its levels; ValueError if it is none of Hearthline's."""
     levels = topic.split("/")
-    if len(levels) != 6 or levels[0] != "hearthline" or levels[1] != "v1":  # noqa: PLR2004
+    if len(levels) != 6 or levels[0] != "hearthline" or levels[1] != "v1":
         msg = f"expected {ROOT}/<region>/<unit>/<device>/<kind>, got {topic[:200]!r}"
         raise ValueError(msg)
     return Topic(check_id(levels[2]), check_id(levels[3]), check_id(levels[4]), levels[5])
@@ -141,7 +141,7 @@ class Command(_Payload):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_object(cls, value: Any) -> Any:  # noqa: ANN401
+    def _is_object(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             msg = "expected a JSON object"
             raise ValueError(msg)  # noqa: TRY004
