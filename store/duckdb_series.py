@@ -1,0 +1,253 @@
+"""Series in one DuckDB file: results upserted, readings appended, both exactly once.
+
+One process owns the file; whoever else wants to read asks that process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from models.results import READING, READING_REPEAT, Outputs
+from store import sql
+from store.catalogue import LAYOUT, META, PROGRESS, READING_PREFIX, load, quoted
+from store.duckdb_write import Job, Writing, halves, jobs, reached
+from store.protocol import Select, StoreError, StoreUnavailableError
+from store.rows import REFUSED, Refusal
+
+# ruff: noqa: S608  values are parameters; identifiers are constants or quoted
+
+__all__ = ["DuckdbSeries"]
+
+_DATA_ERRORS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, pa.ArrowInvalid)
+"""Errors of the rows themselves: the same rows fail again, their neighbours do not."""
+_DEAD_LETTER: Final = "dead_letter"
+_EXPIRING: Final = (READING_REPEAT, _DEAD_LETTER, REFUSED)
+
+
+class DuckdbSeries:
+    """Series of results and readings in the DuckDB file `path`.
+
+    Result rows: a table a measurement, upserted by (key, window_start).
+    Readings: a table a device class, appended; how far each stream has got is
+    kept in the same transaction, so writing an overlap again adds nothing.
+    A row that cannot be kept goes to the measurement `store_refused` with the
+    reason, its neighbours are kept.
+
+    Parameters
+    ----------
+    path : path-like
+        Made when it does not exist, its directory too.
+    memory_limit : str
+        What DuckDB may use before it spills to disk.
+    threads : int
+
+    Raises
+    ------
+    StoreError
+        The file is no DuckDB file, of a newer version, or owned by another process.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, memory_limit: str = "512MB", threads: int = 2
+    ) -> None:
+        self.path = Path(path)
+        self._config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": memory_limit,
+            "threads": str(threads),
+        }
+        self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        """Open the file; `_root` only ever makes cursors, so a busy writer holds up no reader."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._root = duckdb.connect(str(self.path), config=self._config)
+        except (duckdb.Error, OSError) as error:
+            msg = f"{self.path}: expected a DuckDB file that this process may own: {_line(error)}"
+            raise StoreError(msg) from error
+        try:
+            self._writer = self._root.cursor()
+            self._prepare()
+        except duckdb.Error as error:
+            self._root.close()
+            msg = f"{self.path}: expected a Hearthline series file: {_line(error)}"
+            raise StoreError(msg) from error
+        except StoreError:
+            self._root.close()
+            raise
+        self._closed = False
+
+    def _prepare(self) -> None:
+        self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")
+        found = self._writer.execute(f"SELECT max(layout) FROM {META}").fetchone()
+        layout = found[0] if found else None
+        if layout is None:
+            self._writer.execute(f"INSERT INTO {META} VALUES (?)", [LAYOUT])
+        elif layout > LAYOUT:
+            msg = (
+                f"{self.path}: expected layout {LAYOUT} or lower, got {layout}: written by a newer Hearthline"
+            )
+            raise StoreError(msg)
+        self._writer.execute(
+            f'CREATE TABLE IF NOT EXISTS {PROGRESS} (stream VARCHAR PRIMARY KEY, "offset" BIGINT NOT NULL)'
+        )
+        self._catalogue = load(self._writer)
+        kept = self._writer.execute(f'SELECT stream, "offset" FROM {PROGRESS}').fetchall()
+        self._progress: dict[str, int] = dict(kept)
+
+    def write(self, outputs: Sequence[Outputs]) -> None:
+        """Keep all of it in one transaction, on disk when this returns."""
+        with self._lock:
+            self._alive()
+            todo = jobs(outputs, self._progress)
+            progress = reached(outputs, self._progress)
+            refused: list[Refusal] = []
+            try:
+                self._commit(todo, refused, progress)
+            except _DATA_ERRORS:
+                # No known kind of bad row: find out which, and keep the others.
+                todo = [good for job in todo for good in self._sift(job, refused)]
+                try:
+                    self._commit(todo, refused, progress)
+                except _DATA_ERRORS as error:
+                    msg = f"{self.path}: the store cannot take this write: {_line(error)}"
+                    raise StoreError(msg) from error
+
+    def _commit(self, todo: Sequence[Job], refused: Sequence[Refusal], progress: dict[str, int]) -> None:
+        with self._transaction():
+            writing = Writing(self._writer, self._catalogue)
+            for job in todo:
+                writing.run(job)
+            for refusal in refused:
+                writing.refuse(refusal)
+            writing.advance({s: o for s, o in progress.items() if o != self._progress.get(s)})
+        self._catalogue, self._progress = writing.catalogue, progress
+
+    def _sift(self, job: Job, refused: list[Refusal]) -> list[Job]:
+        """The parts of `job` that DuckDB takes, tried and taken back; rows that it does not are refused."""
+        try:
+            with contextlib.suppress(_TakenBackError), self._transaction():
+                Writing(self._writer, self._catalogue).run(job)
+                raise _TakenBackError
+        except _DATA_ERRORS as error:
+            if job.rows.num_rows == 1:
+                refused.append(Refusal(job.measurement, job.rows, _line(error)))
+                return []
+            return [part for half in halves(job) for part in self._sift(half, refused)]
+        return [job]
+
+    def select(self, query: Select) -> pa.Table:
+        """Rows that answer `query`, from the last commit; a running write does not hold it up."""
+        self._alive()
+        built = sql.build(query, self._catalogue)
+        if built is None:
+            return sql.empty_schema(query).empty_table()
+        with self._reader() as cursor:
+            return cursor.sql(built.text, params=built.parameters).to_arrow_table()
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each measurement has, withdrawn ones included."""
+        self._alive()
+        totals: dict[str, int] = {}
+        with self._reader() as cursor:
+            for table in self._catalogue:
+                reading = table.startswith(READING_PREFIX) and table != READING_REPEAT
+                name = READING if reading else table
+                totals[name] = totals.get(name, 0) + _count(cursor, table)
+        return totals
+
+    def progress(self) -> dict[str, int]:
+        """The last journal offset of each stream whose readings are kept."""
+        return dict(self._progress)
+
+    def expire(self, before_ms: int) -> int:
+        """Delete readings, repeats and refusals of before `before_ms` [ms]; how many went. Results stay."""
+        gone = 0
+        with self._lock:
+            self._alive()
+            with self._transaction():
+                for table in self._catalogue:
+                    if table.startswith(READING_PREFIX) or table in _EXPIRING:
+                        text = f"DELETE FROM {quoted(table)} WHERE window_start < ?"
+                        row = self._writer.execute(text, [before_ms]).fetchone()
+                        gone += int(row[0]) if row else 0
+        return gone
+
+    def close(self) -> None:
+        """Release the file; closing twice is allowed."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._writer.close()
+                self._root.close()
+
+    def _alive(self) -> None:
+        if self._closed:
+            msg = f"{self.path}: the store is closed"
+            raise StoreError(msg)
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Any]:
+        cursor = self._root.cursor()
+        try:
+            yield cursor
+        except (duckdb.OperationalError, duckdb.FatalException, duckdb.ConnectionException) as error:
+            msg = f"{self.path}: cannot be read now: {_line(error)}"
+            raise StoreUnavailableError(msg) from error
+        except duckdb.Error as error:
+            msg = f"{self.path}: {_line(error)}"
+            raise StoreError(msg) from error
+        finally:
+            cursor.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing; a disk that is full or failing leaves the store as it was, to be tried again."""
+        try:
+            self._writer.execute("BEGIN TRANSACTION")
+            yield
+            self._writer.execute("COMMIT")
+        except _DATA_ERRORS:
+            self._rollback()
+            raise
+        except duckdb.FatalException as error:  # DuckDB gives up the whole instance: open the file again
+            self._rollback()
+            self._root.close()
+            self._open()
+            msg = f"{self.path}: cannot be written now: {_line(error)}"
+            raise StoreUnavailableError(msg) from error
+        except duckdb.Error as error:
+            self._rollback()
+            busy = isinstance(error, (duckdb.OperationalError, duckdb.OutOfMemoryException))
+            msg = f"{self.path}: cannot be written{' now' if busy else ''}: {_line(error)}"
+            raise (StoreUnavailableError if busy else StoreError)(msg) from error
+        except BaseException:
+            self._rollback()
+            raise
+
+    def _rollback(self) -> None:
+        with contextlib.suppress(duckdb.Error):
+            self._writer.execute("ROLLBACK")
+
+
+class _TakenBackError(Exception):
+    """Ends a trial transaction."""
+
+
+def _count(cursor: Any, table: str) -> int:
+    row = cursor.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a library's message: what follows is its own query text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
