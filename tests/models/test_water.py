@@ -27,7 +27,7 @@ def test_between_rows_it_stays_close():
     t_c = np.random.default_rng(1).uniform(0.0, 180.0, 400)
     states = [IAPWS97(T=t + 273.15, P=1.6) for t in t_c]
     np.testing.assert_allclose(enthalpy_kj_kg(t_c), [s.h for s in states], atol=6e-4, rtol=0)
-    np.testing.assert_allclose(density_kg_m3(t_c), [s.rho for s in states], atol=2e-3, rtol=0)
+    np.testing.assert_allclose(density_kg_m3(t_c), [s.rho for s in states], atol=3e-3, rtol=0)
     np.testing.assert_allclose(heat_capacity_kj_kg_k(t_c), [s.cp for s in states], rtol=4e-4)
 
 

@@ -1,0 +1,204 @@
+"""Counters against a plain loop, over generated histories with faults of every kind."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.counter import Step, counter_steps, isolated_spikes, window_increase
+
+H = 3_600_000
+FULL = 1000.0
+RATE = 10.0  # a reading an hour or so grows by at most this
+
+
+@st.composite
+def histories(draw):
+    """Readings of one counter, what it truly counted between them, and how."""
+    t, register, hours = draw(st.integers(-5, 5)) * H, draw(st.floats(0.0, FULL - 1.0)), 5000.0
+    rows = [(t, register, hours, 0.0, Step.FIRST)]
+    for _ in range(draw(st.integers(0, 12))):
+        what = draw(st.sampled_from(["on", "on", "on", "outage", "reset", "exchange", "glitch"]))
+        gap_h = draw(st.integers(1, 3)) if what != "outage" else draw(st.integers(4, 9))
+        t += gap_h * H + draw(st.integers(0, H - 1))
+        hours += gap_h
+        grown = draw(st.floats(0.0, RATE)) * gap_h
+        kind = Step.COUNTED
+        if what == "reset" and 300.0 < register < 880.0:
+            register, kind, grown = draw(st.floats(0.0, 5.0)), Step.RESET, math.nan
+        elif what == "exchange" and register > 300.0:
+            register, hours, kind, grown = draw(st.floats(0.0, 5.0)), 0.5, Step.EXCHANGE, math.nan
+        elif what == "glitch" and register < 500.0:
+            register, kind, grown = register + 400.0, Step.SPIKE, math.nan
+        else:
+            register += grown
+            if register >= FULL:
+                register, kind = register - FULL, Step.ROLLOVER
+        rows.append((t, register, hours, grown, kind))
+    return [np.array(column) for column in zip(*rows, strict=True)]
+
+
+def expected_increase(t, value, start, end, full):
+    """Plain loop over one device, without rates and hours."""
+    total, shared = 0.0, False
+    for a, b, va, vb in zip(t[:-1], t[1:], value[:-1], value[1:], strict=True):
+        low, high = max(a, start), min(b, end)
+        if low >= high:
+            continue
+        shared = True
+        if vb >= va:
+            grown = vb - va
+        elif va <= full and full - va + vb <= 0.1 * full:
+            grown = full - va + vb
+        else:
+            grown = 0.0
+        total += grown * (high - low) / (b - a)
+    return total if shared else math.nan
+
+
+def stacked(devices):
+    group = np.concatenate([np.full(len(d[0]), i) for i, d in enumerate(devices)])
+    return group, *(np.concatenate([d[i] for d in devices]) for i in range(3))
+
+
+@given(histories())
+def test_every_step_is_named_and_its_truth_recovered(history):
+    t, value, hours, true, kinds = history
+    zeros = np.zeros(len(t), dtype=np.int64)
+    steps = counter_steps(zeros, t, value, FULL, max_rate_per_h=RATE, operating_h=hours)
+    assert steps.kind.tolist() == kinds.tolist()
+    known = np.isin(kinds, [Step.COUNTED, Step.ROLLOVER])
+    np.testing.assert_allclose(steps.increase[known], true[known], atol=1e-9)
+    assert (steps.increase[1:][~known[1:]] == 0.0).all()
+    assert np.isnan(steps.increase[0])
+
+
+@given(st.lists(histories(), min_size=1, max_size=4), st.integers(1, 7), st.integers(0, H - 1))
+def test_windows_add_up_to_what_was_counted(devices, width_h, shift):
+    group, t, value, hours = stacked(devices)
+    n = len(devices)
+    steps = counter_steps(group, t, value, FULL, max_rate_per_h=RATE, operating_h=hours)
+    expected = [np.nansum(steps.increase[group == i]) for i in range(n)]
+    edges = np.arange(-6 * H + shift - width_h * H, t.max() + width_h * H + 1, width_h * H)
+    total = np.zeros(n)
+    for start, end in itertools.pairwise(edges):
+        grown, known = window_increase(
+            group, t, value, start, end, n, FULL, max_rate_per_h=RATE, operating_h=hours
+        )
+        assert (np.isnan(grown) == ~known).all()
+        assert (grown[known] >= 0.0).all()
+        total += np.where(known, grown, 0.0)
+    np.testing.assert_allclose(total, expected, rtol=1e-12, atol=1e-9)
+
+
+@given(st.lists(histories(), min_size=1, max_size=5), st.integers(-8, 20), st.integers(1, 9), st.booleans())
+def test_equals_a_plain_loop_over_each_device(devices, start_h, width_h, has_full_scale):
+    group, t, value, _ = stacked(devices)
+    start, end = start_h * H, (start_h + width_h) * H
+    full = FULL if has_full_scale else math.nan
+    grown, _ = window_increase(group, t, value, start, end, len(devices), np.full(len(devices), full))
+    expected = [expected_increase(d[0], d[1], start, end, full) for d in devices]
+    np.testing.assert_allclose(grown, expected, rtol=1e-12, atol=1e-9)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32), st.integers(2, 6))
+def test_neighbours_decide_and_nothing_else_does_to_the_bit(seed, n):
+    """Only a window's own readings and one on each side matter; other devices never do."""
+    rng = np.random.default_rng(seed)
+    devices = []
+    for size in rng.integers(0, 300, n):
+        t = np.cumsum(rng.integers(1, 60_000, size))
+        devices.append((t, np.cumsum(rng.random(size)) * 1e3))
+    start, end = 2_000_000, 5_000_000
+    group = np.concatenate([np.full(len(t), i) for i, (t, _) in enumerate(devices)])
+    t = np.concatenate([t for t, _ in devices])
+    value = np.concatenate([v for _, v in devices])
+    together, known = window_increase(group, t, value, start, end, n)
+    for i, (own_t, own_value) in enumerate(devices):
+        first = max(np.searchsorted(own_t, start) - 1, 0)
+        last = np.searchsorted(own_t, end, side="left") + 1
+        near_t, near_value = own_t[first:last], own_value[first:last]
+        alone, alone_known = window_increase(np.zeros(len(near_t), int), near_t, near_value, start, end, 1)
+        assert alone_known[0] == known[i]
+        assert alone.tobytes() == together[i : i + 1].tobytes()
+
+
+def test_known_only_between_readings():
+    t = np.array([10, 20]) * H
+    value = np.array([5.0, 25.0])
+    zeros = np.zeros(2, dtype=np.int64)
+    cases = {(0, 10): None, (0, 12): 4.0, (12, 13): 2.0, (10, 20): 20.0, (18, 30): 4.0, (20, 30): None}
+    for (start, end), expected in cases.items():
+        grown, known = window_increase(zeros, t, value, start * H, end * H, 1)
+        assert known[0] == (expected is not None), (start, end)
+        np.testing.assert_allclose(grown[0], math.nan if expected is None else expected)
+    for n in (0, 1):
+        grown, known = window_increase(zeros[:n], t[:n], value[:n], 0, 30 * H, 2)
+        assert np.isnan(grown).all()
+        assert not known.any()
+
+
+def test_absent_readings_are_bridged_not_counted_as_zero():
+    t = np.arange(5) * H
+    value = np.array([np.nan, 100.0, np.nan, 104.0, np.nan])
+    grown, _ = window_increase(np.zeros(5, int), t, value, 2 * H, 4 * H, 1, operating_h=np.arange(5.0))
+    assert grown.tolist() == [2.0]
+
+
+def test_windows_of_their_own_for_each_group():
+    """A device in two windows is two groups."""
+    t = np.array([0, 10, 20, 0, 10, 20]) * H
+    value = np.array([0.0, 10.0, 30.0] * 2)
+    group = np.repeat([0, 1], 3)
+    grown, _ = window_increase(group, t, value, np.array([5, 10]) * H, np.array([10, 15]) * H, 2)
+    assert grown.tolist() == [5.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "options", "kind", "increase"),
+    [
+        (999.0, 2.0, {"full_scale": 1000.0}, Step.ROLLOVER, 3.0),
+        (999.0, 2.0, {}, Step.RESET, 0.0),
+        (500.0, 2.0, {"full_scale": 1000.0}, Step.RESET, 0.0),
+        (999.0, 50.0, {"full_scale": 1000.0, "max_rate_per_h": 10.0}, Step.CORRUPT, 0.0),
+        (999.0, 2.0, {"full_scale": 1000.0, "operating_h": [900.0, 1.0]}, Step.EXCHANGE, 0.0),
+        (1200.0, 2.0, {"full_scale": 1000.0}, Step.RESET, 0.0),
+        (500.0, 300.0, {}, Step.CORRUPT, 0.0),
+        (500.0, 300.0, {"operating_h": [900.0, 700.0]}, Step.EXCHANGE, 0.0),
+        (500.0, 900.0, {"operating_h": [900.0, 0.5]}, Step.EXCHANGE, 0.0),
+        (500.0, 501.0, {"operating_h": [900.0, 800.0]}, Step.COUNTED, 1.0),
+        (500.0, 501.0, {"operating_h": [900.0, np.nan]}, Step.COUNTED, 1.0),
+        (500.0, 512.0, {"max_rate_per_h": 10.0}, Step.COUNTED, 12.0),
+        (500.0, 512.1, {"max_rate_per_h": 10.0}, Step.SPIKE, 0.0),
+        (500.0, 512.1, {"max_rate_per_h": np.nan}, Step.COUNTED, pytest.approx(12.1)),
+        (-1.0, 3.0, {}, Step.CORRUPT, 0.0),
+        (3.0, -1.0, {"full_scale": 4.0}, Step.CORRUPT, 0.0),
+        (0.0, 0.0, {"full_scale": 1000.0}, Step.COUNTED, 0.0),
+    ],
+)
+def test_a_step_by_itself(before, after, options, kind, increase):
+    if "operating_h" in options:
+        options = options | {"operating_h": np.array(options["operating_h"])}
+    steps = counter_steps(np.zeros(2, int), np.array([0, H]), np.array([before, after]), **options)
+    assert Step(steps.kind[1]) is kind
+    assert steps.increase[1] == increase
+
+
+def test_a_register_that_is_refreshed_once_an_hour_is_no_spike():
+    t = np.arange(3) * 10_000
+    steps = counter_steps(np.zeros(3, int), t, np.array([500.0, 500.0, 509.0]), max_rate_per_h=10.0)
+    assert steps.kind.tolist() == [Step.FIRST, Step.COUNTED, Step.COUNTED]
+
+
+def test_isolated_spikes_stay_within_their_device():
+    value = np.array([1.0, 2.0, 900.0, 3.0, 4.0, 0.0, 5.0, 6.0])
+    assert np.flatnonzero(isolated_spikes(np.zeros(8, int), value)).tolist() == [2, 5]
+    group = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    assert not isolated_spikes(group, value).any()
+    reset = np.array([500.0, 501.0, 0.0, 1.0, 2.0])
+    assert not isolated_spikes(np.zeros(5, int), reset).any()
+    assert isolated_spikes(np.zeros(1, int), np.ones(1)).tolist() == [False]
