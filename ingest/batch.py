@@ -1,0 +1,68 @@
+"""A batch of messages while it is decoded, and the time that its records get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ingest.block import Block, Ints
+from ingest.messages import ClockMode, Refusal
+from ingest.routes import Route
+from models.frame import REFUSED_STREAM
+
+__all__ = ["Batch", "RecordClock"]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Messages as columns, and what is known of them so far."""
+
+    routes: list[Route]
+    route: Ints  # of each message, into `routes`
+    payloads: pa.Array
+    retained: NDArray[np.bool_]
+    clock_ms: Ints  # the time that `future` is judged by, of each message
+    received: bool  # whether `clock_ms` is a recording's
+    blocks: list[Block] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    events: list[int] = field(default_factory=list)
+    ignored: int = 0
+
+    def payload(self, index: int) -> bytes:
+        """Payload of the message at `index`."""
+        return bytes(self.payloads[index].as_py())
+
+    def route_of(self, index: int) -> Route:
+        """Route of the message at `index`."""
+        return self.routes[int(self.route[index])]
+
+
+@dataclass(slots=True)
+class RecordClock:
+    """What time a record of each stream gets."""
+
+    mode: ClockMode
+    wall_ms: int
+    now_ms: Mapping[str, int]
+    newest: dict[str, int] = field(default_factory=dict)
+
+    def see(self, streams: NDArray[np.str_], newest: Ints) -> None:
+        """Take note of the sample times of messages that are not in the future."""
+        for stream in np.unique(streams).tolist():
+            top = int(newest[streams == stream].max())
+            self.newest[stream] = max(top, self.newest.get(stream, top))
+
+    def now(self, stream: str) -> int:
+        """Time of a record that holds all of this batch."""
+        if self.mode is ClockMode.DATA and stream != REFUSED_STREAM:
+            return self.at_least(stream, self.newest.get(stream))
+        return self.at_least(stream, self.wall_ms)
+
+    def at_least(self, stream: str, ms: int | None) -> int:
+        """`ms`, or the stream's last time if that is later; 0 where neither is known."""
+        known = [value for value in (ms, self.now_ms.get(stream)) if value is not None]
+        return max(known) if known else 0

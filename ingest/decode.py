@@ -1,0 +1,233 @@
+"""From MQTT messages to frames: what is taken, what is refused and why, what may be acknowledged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ingest import fast, strict
+from ingest.batch import Batch, RecordClock
+from ingest.block import Block, Ints, concat
+from ingest.messages import FUTURE_MS, Accepted, ClockMode, Decoded, Message, Reason, Refusal
+from ingest.placing import place_events, place_refusals, place_telemetry, safe_numbers
+from ingest.routes import Router
+from models.site import Site
+from models.wire import ACK, COMMAND, DEATH, MAX_PAYLOAD_BYTES, TELEMETRY
+
+__all__ = ["Decoder"]
+
+_BEGINNING: Final = -(2**63)
+_FAST_MESSAGES: Final = 10_000
+_STRICT_MESSAGES: Final = 16
+_SPLIT: Final = 8
+_DAY_MS: Final = 86_400_000
+
+
+class Decoder:
+    """Decodes batches for one version of a site; total: nothing that a message holds raises.
+
+    Parameters
+    ----------
+    site : Site
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._route = Router(site)
+        self._retention_ms = site.retention_days * _DAY_MS
+
+    def decode(
+        self,
+        messages: Sequence[Message],
+        *,
+        mode: ClockMode,
+        wall_ms: int,
+        now_ms: Mapping[str, int],
+    ) -> Decoded:
+        """Frames of `messages`, in their order within each stream and class.
+
+        Parameters
+        ----------
+        messages : sequence of Message
+        mode : ClockMode
+            Where the records' times come from; under RECEIVED each message's `received_ms`.
+        wall_ms : int
+            The wall clock, or the simulated one. [ms UTC]
+        now_ms : mapping of str to int
+            Time of each stream's last record. [ms UTC]
+        """
+        topics = pa.array([m.topic for m in messages], pa.string()).dictionary_encode()
+        payloads = pa.array([m.payload for m in messages], pa.binary())
+        retained = np.fromiter((m.retained for m in messages), dtype=bool, count=len(messages))
+        received = np.fromiter((m.received_ms for m in messages), dtype=np.int64, count=len(messages))
+        return self.decode_columns(
+            topics,
+            payloads,
+            received_ms=received,
+            retained=retained,
+            mode=mode,
+            wall_ms=wall_ms,
+            now_ms=now_ms,
+        )
+
+    def decode_columns(
+        self,
+        topics: pa.Array,
+        payloads: pa.Array,
+        *,
+        received_ms: Ints | None = None,
+        retained: NDArray[np.bool_] | None = None,
+        mode: ClockMode,
+        wall_ms: int,
+        now_ms: Mapping[str, int],
+    ) -> Decoded:
+        """`decode` for messages that are columns already (topics may be dictionary-encoded)."""
+        count = len(topics)
+        if count == 0:
+            return Decoded([], Accepted(0, 0, 0))
+        if not pa.types.is_dictionary(topics.type):
+            topics = topics.dictionary_encode()
+        from_recording = mode is ClockMode.RECEIVED and received_ms is not None
+        batch = Batch(
+            routes=[self._route(topic) for topic in topics.dictionary.to_pylist()],
+            route=np.asarray(topics.indices.to_numpy(zero_copy_only=False), dtype=np.int64),
+            payloads=payloads if pa.types.is_binary(payloads.type) else payloads.cast(pa.binary()),
+            retained=np.zeros(count, dtype=bool) if retained is None else retained,
+            clock_ms=received_ms
+            if from_recording and received_ms is not None
+            else np.full(count, wall_ms, dtype=np.int64),
+            received=from_recording,
+        )
+        self._sort_out(batch)
+        clock = RecordClock(mode, wall_ms, now_ms)
+        self._check_times(batch, clock)
+        return self._finish(batch, clock)
+
+    def _sort_out(self, batch: Batch) -> None:
+        """Refuse what its topic, size or retention forbids; parse the rest."""
+        lengths = np.asarray(pc.binary_length(batch.payloads).to_numpy(zero_copy_only=False))
+        bad = np.array([r.reason is not None for r in batch.routes])[batch.route]
+        server = np.array([r.kind in (ACK, COMMAND) for r in batch.routes])[batch.route]
+        telemetry = np.array([r.kind == TELEMETRY for r in batch.routes])[batch.route]
+        stale = batch.retained & np.array([r.kind in (TELEMETRY, DEATH) for r in batch.routes])[batch.route]
+        large = lengths > MAX_PAYLOAD_BYTES
+        batch.ignored = int(np.count_nonzero(server))
+        for index in np.flatnonzero(~server & (bad | stale | large)).tolist():
+            batch.refusals.append(self._early(batch, index, bool(large[index])))
+        good = ~(server | bad | stale | large)
+        for index in np.flatnonzero(good & ~telemetry).tolist():
+            refusal = strict.event_refusal(index, batch.route_of(index).kind, batch.payload(index))
+            if refusal is None:
+                batch.events.append(index)
+            else:
+                batch.refusals.append(refusal)
+        classes = np.array([r.device_class for r in batch.routes])[batch.route]
+        for device_class in sorted({r.device_class for r in batch.routes} - {""}):
+            self._parse(batch, device_class, np.flatnonzero(good & telemetry & (classes == device_class)))
+
+    @staticmethod
+    def _early(batch: Batch, index: int, large: bool) -> Refusal:
+        route, payload = batch.route_of(index), batch.payload(index)
+        if large:
+            refusal = strict.too_large(index, payload, MAX_PAYLOAD_BYTES)
+            if route.reason is None:
+                return refusal
+            boot, seq = refusal.boot, refusal.seq
+        else:
+            boot, seq = strict.identity(payload)
+        if route.reason is not None:
+            return Refusal(index, route.reason, route.detail, boot, seq)
+        detail = "expected a message published now, got one that the broker had retained"
+        return Refusal(index, Reason.RETAINED, detail, boot, seq)
+
+    @staticmethod
+    def _parse(batch: Batch, device_class: str, places: Ints) -> None:
+        """Parse telemetry of one class: in bulk, and what resists one by one."""
+        step = _FAST_MESSAGES
+        waiting = [places[i : i + step] for i in range(0, len(places), step)]
+        while waiting:
+            part = waiting.pop()
+            bulk = device_class in fast.NUMERIC_CLASSES
+            payloads = (
+                batch.payloads if len(part) == len(batch.payloads) else batch.payloads.take(pa.array(part))
+            )
+            block = fast.parse(device_class, part, payloads) if bulk else None
+            if block is None and bulk and len(part) > _STRICT_MESSAGES:
+                step = -(-len(part) // _SPLIT)
+                waiting.extend(part[i : i + step] for i in range(0, len(part), step))
+                continue
+            if block is None:
+                block, refusals = strict.parse(device_class, part.tolist(), payloads.to_pylist())
+                batch.refusals.extend(refusals)
+            if block is not None:
+                batch.blocks.append(block)
+
+    def _check_times(self, batch: Batch, clock: RecordClock) -> None:
+        """Refuse messages with a sample in the future or beyond the retention of readings.
+
+        The floor follows the record's own time, so that a replay of the journal decides alike.
+        """
+        streams = np.array([r.stream for r in batch.routes])[batch.route]
+        spans = []
+        for place, block in enumerate(batch.blocks):
+            oldest, newest = block.span()
+            late = newest > batch.clock_ms[block.index] + FUTURE_MS
+            self._refuse(batch, block, late, newest, Reason.FUTURE)
+            kept = np.flatnonzero(~late)
+            batch.blocks[place] = block.take(kept)
+            spans.append((oldest[kept], newest[kept]))
+            clock.see(streams[block.index[kept]], newest[kept])
+        for place, (block, (oldest, _)) in enumerate(zip(batch.blocks, spans, strict=True)):
+            if len(block.index) == 0:
+                continue
+            if batch.received:
+                now = batch.clock_ms[block.index]
+            else:
+                of = streams[block.index]
+                now = np.zeros(len(of), dtype=np.int64)
+                for stream in np.unique(of).tolist():
+                    now[of == stream] = clock.now(stream)
+            old = oldest < np.maximum(now, _BEGINNING + self._retention_ms) - self._retention_ms
+            self._refuse(batch, block, old, oldest, Reason.TOO_OLD)
+            batch.blocks[place] = block.take(np.flatnonzero(~old))
+        batch.blocks = [block for block in batch.blocks if len(block.index)]
+
+    def _refuse(
+        self, batch: Batch, block: Block, which: NDArray[np.bool_], times: Ints, reason: Reason
+    ) -> None:
+        limit = (
+            f"at most {FUTURE_MS // 60_000} minutes ahead of the clock"
+            if reason is Reason.FUTURE
+            else f"within the {self._site.retention_days} days that readings are kept"
+        )
+        for place in np.flatnonzero(which).tolist():
+            detail = f"expected samples {limit}, got t = {int(times[place])}"
+            boot, seq = int(block.boot[place]), int(block.seq[place])
+            batch.refusals.append(Refusal(int(block.index[place]), reason, detail, boot, seq))
+
+    def _finish(self, batch: Batch, clock: RecordClock) -> Decoded:
+        placed = []
+        for device_class in sorted({block.device_class for block in batch.blocks}):
+            whole = concat([b for b in batch.blocks if b.device_class == device_class])
+            placed.extend(place_telemetry(batch, whole, clock))
+        batch.refusals.sort(key=lambda refusal: refusal.index)
+        placed.extend(place_refusals(batch, clock))
+        placed.extend(place_events(batch, clock))
+        return Decoded(
+            placed,
+            Accepted(
+                sum(len(b.index) for b in batch.blocks),
+                sum(len(b.t) for b in batch.blocks),
+                len(batch.events),
+            ),
+            Counter(refusal.reason for refusal in batch.refusals),
+            batch.ignored,
+            safe_numbers(batch),
+            dict(clock.newest),
+        )

@@ -1,0 +1,128 @@
+"""What goes into decoding and what comes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from models.frame import Frame
+from models.wire import ACK, ROOT
+
+__all__ = [
+    "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Decoded", "Message", "Placed",
+    "Reason", "Refusal",
+]  # fmt: skip
+
+FUTURE_MS: Final = 600_000
+"""How far a sample's time may be ahead of the clock. [ms]"""
+
+
+class Reason(StrEnum):
+    """Why a message was refused. `seq_reused` is found later, by the pipeline."""
+
+    NOT_JSON = "not_json"
+    SCHEMA = "schema"
+    UNKNOWN_DEVICE = "unknown_device"
+    WRONG_CLASS = "wrong_class"
+    FUTURE = "future"
+    TOO_OLD = "too_old"
+    TOO_LARGE = "too_large"
+    TOPIC_MISMATCH = "topic_mismatch"
+    RETAINED = "retained"
+
+
+FORGEABLE: Final = frozenset({Reason.UNKNOWN_DEVICE, Reason.TOPIC_MISMATCH, Reason.RETAINED})
+"""Reasons that anybody can bring about for another's numbers: they stand outside the ledger."""
+
+
+class ClockMode(StrEnum):
+    """Where a record's time comes from."""
+
+    WALL = "wall"  # the server's clock, or the simulated one
+    DATA = "data"  # the largest accepted sample time of the stream
+    RECEIVED = "received"  # the time that a recording gives for each message
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT message as it came."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    received_ms: int = 0
+
+
+class Address(NamedTuple):
+    """Levels of a topic that name a device, as the sender wrote them."""
+
+    region: str
+    unit: str
+    device: str
+
+    @property
+    def ack_topic(self) -> str:
+        """Where acknowledgements for this sender go."""
+        return f"{ROOT}/{self.region}/{self.unit}/{self.device}/{ACK}"
+
+
+Acks = dict[Address, dict[int, list[tuple[int, int]]]]
+"""Inclusive ranges of sequence numbers by sender and boot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that was refused whole; `index` is its place in the batch."""
+
+    index: int
+    reason: Reason
+    detail: str
+    boot: int | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A frame, the stream that it belongs to and the time that its record shall have."""
+
+    stream: str
+    frame: Frame
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """How much was taken."""
+
+    messages: int
+    samples: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a batch of messages became.
+
+    Attributes
+    ----------
+    placed : list of Placed
+        Telemetry first, then refusals, then events: a `state` never overtakes what it counts.
+    accepted : Accepted
+    refused : Counter of Reason
+    ignored : int
+        Messages of kinds that the server itself sends.
+    acks : dict
+        What may leave each sender's outbox once `placed` is durable.
+    newest_ms : dict of str to int
+        Largest accepted sample time of each stream. [ms UTC]
+    """
+
+    placed: list[Placed]
+    accepted: Accepted
+    refused: Counter[Reason] = field(default_factory=Counter)
+    ignored: int = 0
+    acks: Acks = field(default_factory=dict)
+    newest_ms: Mapping[str, int] = field(default_factory=dict)
