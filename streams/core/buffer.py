@@ -1,0 +1,192 @@
+"""Open samples of one device class: kept by 15-minute bucket until no open window needs them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.rows import Rows, concat, edge_indices, numeric_columns
+
+__all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of"]
+
+BUCKET_MS = 900_000
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+_NEVER = np.iinfo(np.int64).min
+
+
+def bucket_of(t_ms: IntArray) -> IntArray:
+    """Start of the bucket that each time lies in. [ms UTC]"""
+    return t_ms // BUCKET_MS * BUCKET_MS
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Samples of one class in [start, start + 15 min), in the order of arrival."""
+
+    start: int
+    columns: int
+    chunks: list[Rows] = field(default_factory=list)
+    _sorted: Rows | None = None
+    _first: Rows | None = None
+    _last: Rows | None = None
+
+    def add(self, rows: Rows) -> None:
+        """Take in samples."""
+        self.chunks.append(rows)
+        self._sorted = self._first = self._last = None
+
+    @property
+    def rows(self) -> Rows:
+        """Sorted by (device, t), repeats removed: of one (device, t) the highest (boot, seq, pos) stands."""
+        if self._sorted is None:
+            everything = concat(self.chunks, self.columns)
+            key = everything.device * BUCKET_MS + (everything.t - self.start)
+            order = np.argsort(key, kind="stable")
+            rows = everything.take(order)
+            key = key[order]
+            if bool((key[1:] == key[:-1]).any()):
+                rows = everything.in_order()
+                same = (rows.device[1:] == rows.device[:-1]) & (rows.t[1:] == rows.t[:-1])
+                rows = rows.take(np.append(~same, True))
+            self._sorted = rows
+            self.chunks = [rows]
+        return self._sorted
+
+    @property
+    def first(self) -> Rows:
+        """Of each device the first samples that hold each measurement."""
+        if self._first is None:
+            self._first = self.rows.take(edge_indices(self.rows, last=False))
+        return self._first
+
+    @property
+    def last(self) -> Rows:
+        """Of each device the last samples that hold each measurement."""
+        if self._last is None:
+            self._last = self.rows.take(edge_indices(self.rows, last=True))
+        return self._last
+
+    def find(self, device: int, t: int) -> Rows:
+        """The samples of one device at one time that stand or stood here, in order."""
+        found = [c.take((c.device == device) & (c.t == t)) for c in self.chunks]
+        return concat(found, self.columns).in_order()
+
+
+class ClassBuffer:
+    """Open samples of one device class of one stream.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Numeric measurements, in the order of the rows' values.
+    buckets : dict of int to Bucket
+        By start. [ms UTC]
+    carry : Rows
+        Last samples before the oldest bucket, sorted by (device, t): neighbours of open windows.
+    """
+
+    def __init__(self, device_class: str):
+        self.device_class = device_class
+        self.columns = numeric_columns(device_class)
+        self.buckets: dict[int, Bucket] = {}
+        self.carry = Rows.none(len(self.columns))
+        self.unsaved: list[Rows] = []
+        self._starts: list[int] | None = None
+        self._after: list[Rows] | None = None
+        self._newest_t: IntArray = np.empty(0, np.int64)
+
+    def bucket(self, start: int) -> Bucket:
+        """The bucket that starts at `start`, made when there is none."""
+        found = self.buckets.get(start)
+        if found is None:
+            found = self.buckets[start] = Bucket(start, len(self.columns))
+            self._starts = None
+        return found
+
+    @property
+    def starts(self) -> list[int]:
+        """Starts of the buckets, sorted. [ms UTC]"""
+        if self._starts is None:
+            self._starts = sorted(self.buckets)
+        return self._starts
+
+    def newest_t(self, devices: int) -> IntArray:
+        """Time of the newest sample by device index, shape (devices,); the least int64 where there is none."""
+        lacking = devices - len(self._newest_t)
+        if lacking > 0:
+            self._newest_t = np.append(self._newest_t, np.full(lacking, _NEVER))
+        return self._newest_t
+
+    def add(self, rows: Rows, devices: int) -> None:
+        """Take in samples; those before the oldest kept bucket only matter as neighbours.
+
+        Parameters
+        ----------
+        rows : Rows
+            In any order.
+        devices : int
+            How many devices the stream knows.
+        """
+        if rows.n == 0:
+            return
+        self.unsaved.append(rows)
+        self._after = None
+        starts = bucket_of(rows.t)
+        if int(starts[0]) == int(starts.max()) == int(starts.min()):
+            self.bucket(int(starts[0])).add(rows)
+        else:
+            order = np.argsort(starts, kind="stable")
+            starts, rows = starts[order], rows.take(order)
+            cuts = np.flatnonzero(starts[1:] != starts[:-1]) + 1
+            for low, high in zip(np.append(0, cuts), np.append(cuts, len(starts)), strict=True):
+                self.bucket(int(starts[low])).add(rows.take(np.arange(low, high)))
+        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
+
+    def merge_carry(self, rows: Rows) -> None:
+        """Let samples older than every bucket stand as neighbours where they are the newest so far."""
+        everything = concat([self.carry, rows], len(self.columns)).in_order()
+        self.carry = everything.take(edge_indices(everything, last=True))
+
+    def drop_before(self, start: int) -> None:
+        """Forget buckets that start before `start`; their last samples stay as neighbours."""
+        count = bisect_left(self.starts, start)
+        for old in self.starts[:count]:
+            self.merge_carry(self.buckets.pop(old).last)
+        del self.starts[:count]
+        if self._after is not None:
+            del self._after[:count]
+
+    def before(self, start: int) -> Rows:
+        """Candidates for the neighbours before a window that begins at `start`, sorted by (device, t)."""
+        earlier = [self.buckets[s].last for s in self.starts[: bisect_left(self.starts, start)]]
+        if not earlier:
+            return self.carry
+        return concat([self.carry, *earlier], len(self.columns)).in_order()
+
+    def inside(self, start: int, end: int) -> Rows:
+        """Samples in [start, end), sorted by (device, t), repeats removed."""
+        inside = [self.buckets[s].rows for s in range(start, end, BUCKET_MS) if s in self.buckets]
+        if len(inside) == 1:
+            return inside[0]
+        rows = concat(inside, len(self.columns))
+        return rows.take(np.lexsort((rows.t, rows.device)))
+
+    def after(self, end: int) -> Rows:
+        """Neighbours after a window that ends at `end`, sorted by (device, t)."""
+        at = bisect_left(self.starts, end)
+        if at == len(self.starts):
+            return Rows.none(len(self.columns))
+        if self._after is None:
+            # Built from the newest bucket backwards, so that closing many windows at once costs each bucket once.
+            after = Rows.none(len(self.columns))
+            built: list[Rows] = []
+            for start in reversed(self.starts):
+                after = concat([self.buckets[start].first, after], len(self.columns)).in_order()
+                after = after.take(edge_indices(after, last=False))
+                built.append(after)
+            self._after = built[::-1]
+        return self._after[at]

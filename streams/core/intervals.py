@@ -1,0 +1,96 @@
+"""Sets of sequence numbers as inclusive intervals."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+__all__ = ["IntervalSet"]
+
+
+class IntervalSet:
+    """A set of integers kept as sorted, disjoint, non-adjacent inclusive intervals.
+
+    Parameters
+    ----------
+    ranges : iterable of (int, int)
+        Inclusive intervals in any order; they may overlap.
+
+    Examples
+    --------
+    >>> numbers = IntervalSet([(1, 3), (7, 9)])
+    >>> numbers.add(4, 6)
+    >>> list(numbers), len(numbers), 5 in numbers
+    ([(1, 9)], 9, True)
+    """
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()):
+        self._first: list[int] = []
+        self._last: list[int] = []
+        for first, last in ranges:
+            self.add(first, last)
+
+    def add(self, first: int, last: int) -> None:
+        """Put in every number from `first` to `last`."""
+        firsts, lasts = self._first, self._last
+        if not lasts or first > lasts[-1] + 1:
+            firsts.append(first)
+            lasts.append(last)
+            return
+        if first == lasts[-1] + 1:
+            lasts[-1] = last
+            return
+        low = bisect_left(lasts, first - 1)
+        high = bisect_right(firsts, last + 1)
+        if low < high:
+            first = min(first, firsts[low])
+            last = max(last, lasts[high - 1])
+        firsts[low:high] = [first]
+        lasts[low:high] = [last]
+
+    def __contains__(self, number: int) -> bool:
+        at = bisect_left(self._last, number)
+        return at < len(self._last) and self._first[at] <= number
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(zip(self._first, self._last, strict=True))
+
+    def __len__(self) -> int:
+        return sum(self._last) - sum(self._first) + len(self._first)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IntervalSet) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def highest(self) -> int:
+        """The largest number, 0 when empty."""
+        return self._last[-1] if self._last else 0
+
+    def below(self, bound: int) -> IntervalSet:
+        """The numbers under `bound`."""
+        return IntervalSet((a, min(b, bound - 1)) for a, b in self if a < bound)
+
+    def union(self, other: IntervalSet) -> IntervalSet:
+        """Numbers that are in either."""
+        return IntervalSet([*self, *other])
+
+    def minus(self, other: IntervalSet) -> IntervalSet:
+        """Numbers that are in this set and not in `other`."""
+        if not other._first:
+            return IntervalSet(self)
+        left = IntervalSet()
+        for first, last in self:
+            at = bisect_left(other._last, first)
+            start = first
+            while at < len(other._first) and other._first[at] <= last:
+                if other._first[at] > start:
+                    left.add(start, other._first[at] - 1)
+                start = other._last[at] + 1
+                at += 1
+            if start <= last:
+                left.add(start, last)
+        return left

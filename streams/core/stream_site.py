@@ -1,0 +1,95 @@
+"""The registry as one stream's operators see it: columns by device index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.site import Device, Site
+
+__all__ = ["Meters", "StreamSite"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """Attributes of devices as arrays of one element a device; NaN is unknown.
+
+    Attributes
+    ----------
+    on_supply : ndarray of bool
+        Whether the flow meter sits on the supply pipe.
+    interval_ms, qp_m3_h, dt_min_k, accuracy_class : ndarray of float64
+    energy_full_scale_gj, volume_full_scale_m3 : ndarray of float64
+    return_ref_c : ndarray of float64
+        Reference return temperature of the device's network. [°C]
+    """
+
+    on_supply: NDArray[np.bool_]
+    interval_ms: FloatArray
+    qp_m3_h: FloatArray
+    dt_min_k: FloatArray
+    accuracy_class: FloatArray
+    energy_full_scale_gj: FloatArray
+    volume_full_scale_m3: FloatArray
+    return_ref_c: FloatArray
+
+    def __getitem__(self, index: NDArray[np.int64]) -> Meters:
+        return Meters(*(getattr(self, name)[index] for name in self.__slots__))
+
+
+class StreamSite:
+    """Devices of one stream in a fixed order, with their attributes.
+
+    Parameters
+    ----------
+    site : Site
+    ids : sequence of str
+        Device ids; a device's index is its place here.
+    born_interval_s : mapping of str to float
+        Intervals that devices announced at birth, used where the registry has none. [s]
+    """
+
+    def __init__(self, site: Site, ids: Sequence[str], born_interval_s: Mapping[str, float]):
+        self.site = site
+        self.ids = tuple(ids)
+        devices = [site.devices.get(i) for i in ids]
+        self.units = np.array([d.unit if d else "" for d in devices], dtype=object)
+        self.regions = np.array([site.region_of(d) if d else "" for d in devices], dtype=object)
+        self.lateness_ms = np.array(
+            [_lateness_ms(site, d, born_interval_s.get(i)) for i, d in zip(ids, devices, strict=True)], dtype=np.int64
+        )
+        interval_s = [(d.interval_s if d else None) or born_interval_s.get(i) for i, d in zip(ids, devices, strict=True)]
+        networks = [site.networks.get(d.network or "") if d else None for d in devices]
+        self.meters = Meters(
+            on_supply=np.array([d is not None and _on_supply(d) for d in devices], dtype=bool),
+            interval_ms=_column([None if s is None else 1000 * s for s in interval_s]),
+            qp_m3_h=_column([d.qp_m3_h if d else None for d in devices]),
+            dt_min_k=_column([d.dt_min_k if d else None for d in devices]),
+            accuracy_class=_column([d.accuracy_class if d else None for d in devices]),
+            energy_full_scale_gj=_column([d.energy_full_scale_gj if d else None for d in devices]),
+            volume_full_scale_m3=_column([d.volume_full_scale_m3 if d else None for d in devices]),
+            return_ref_c=_column([n.return_ref_c if n else None for n in networks]),
+        )
+
+
+def _column(values: Sequence[float | None]) -> FloatArray:
+    return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+
+
+def _on_supply(device: Device) -> bool:
+    # A flow meter of unknown side is taken as on the return, where EN 1434 meters usually sit.
+    return device.mounting == "supply"
+
+
+def _lateness_ms(site: Site, device: Device | None, born_interval_s: float | None) -> int:
+    if device is None:
+        return 1000 * site.lateness_s
+    lateness_ms = site.lateness_of_ms(device)
+    if device.interval_s is None and born_interval_s is not None:
+        lateness_ms = max(lateness_ms, int(1500 * born_interval_s))
+    return lateness_ms

@@ -1,0 +1,105 @@
+"""Result tables from what the pipeline computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.results import Status, result_schema
+from streams.core.operator import WindowOperator
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import STATUS_NAMES, WindowRows
+
+__all__ = ["dead_letter_rows", "ledger_rows", "window_table"]
+
+_STATUS = np.array(STATUS_NAMES, dtype=object)
+_DEAD_LETTER = result_schema([
+    pa.field("device", pa.string()),
+    pa.field("topic", pa.string()),
+    pa.field("boot", pa.int64()),
+    pa.field("seq", pa.int64()),
+    pa.field("detail", pa.string()),
+    pa.field("payload", pa.string()),
+    pa.field("retained", pa.bool_()),
+    pa.field("state", pa.string()),
+])  # fmt: skip
+
+
+def _header(
+    device: Sequence[int] | NDArray[np.int64], site: StreamSite, stream: str, start_ms: int, window_ms: int
+) -> dict[str, pa.Array]:
+    index = np.asarray(device, dtype=np.int64)
+    n = len(index)
+    ids = np.array(site.ids, dtype=object)
+    return {
+        "key": pa.array(ids[index], pa.string()),
+        "unit": pa.array(site.units[index], pa.string()),
+        "region": pa.array(site.regions[index], pa.string()),
+        "stream": pa.array([stream] * n, pa.string()),
+        "window_start": pa.array(np.full(n, start_ms, np.int64)),
+        "window_ms": pa.array(np.full(n, window_ms, np.int64)),
+    }
+
+
+def window_table(
+    operator: WindowOperator, start_ms: int, rows: WindowRows, site: StreamSite, stream: str
+) -> pa.Table:
+    """Rows of one window as a result table; NaN becomes absent."""
+    schema = result_schema([pa.field(f, pa.float64()) for f in operator.fields])
+    columns = _header(rows.device, site, stream, start_ms, 1000 * operator.every_s)
+    columns.update(
+        {f: pa.array(v, pa.float64(), from_pandas=True) for f, v in zip(operator.fields, rows.values, strict=True)}
+    )
+    columns["coverage"] = pa.array(rows.coverage, pa.float64(), from_pandas=True)
+    columns["status"] = pa.array(_STATUS[rows.status], pa.string())
+    columns["reason"] = pa.array([r or None for r in rows.reason], pa.string())
+    columns["revision"] = pa.array(rows.revision.astype(np.int32))
+    columns["model"] = pa.nulls(len(rows.device), pa.string())
+    return pa.table(columns).select(schema.names).cast(schema)
+
+
+def ledger_rows(
+    fields: Mapping[str, Sequence[int]],
+    devices: Sequence[int],
+    day_ms: int,
+    day_end_ms: int,
+    site: StreamSite,
+    stream: str,
+    *,
+    final: bool,
+) -> pa.Table:
+    """Ledger rows of one local day."""
+    schema = result_schema([pa.field(f, pa.int64()) for f in fields])
+    n = len(devices)
+    columns = _header(devices, site, stream, day_ms, day_end_ms - day_ms)
+    columns.update({f: pa.array(v, pa.int64()) for f, v in fields.items()})
+    columns["coverage"] = pa.array([1.0] * n)
+    columns["status"] = pa.array([Status.FINAL if final else Status.PROVISIONAL] * n, pa.string())
+    columns["reason"] = pa.nulls(n, pa.string())
+    columns["revision"] = pa.array([0] * n, pa.int32())
+    columns["model"] = pa.nulls(n, pa.string())
+    return pa.table(columns).select(schema.names).cast(schema)
+
+
+def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Refused messages as result rows: `key` is the letter's id, `window_start` when it was refused, `reason` why."""
+    rows = [
+        {
+            "key": x["id"], "unit": x["unit"], "region": x["region"], "stream": stream,
+            "window_start": x["at"], "window_ms": 0, "device": x["device"], "topic": x["topic"],
+            "boot": x["boot"], "seq": x["seq"], "detail": x["detail"],
+            "payload": _text(x["payload"]), "retained": x["retained"], "state": x["state"],
+            "coverage": None, "status": str(Status.FINAL), "reason": x["reason"], "revision": 0, "model": None,
+        }
+        for x in letters
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_DEAD_LETTER)
+
+
+def _text(payload: bytes | str) -> str:
+    """The payload as text; bytes that are no text are shown escaped, so that no letter is refused for its content."""
+    return payload if isinstance(payload, str) else payload.decode("utf-8", "backslashreplace")

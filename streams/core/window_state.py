@@ -1,0 +1,144 @@
+"""What was last said about one window, so that only changes are said again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["FINAL", "NONE", "PROVISIONAL", "STATUS_NAMES", "UNKNOWN", "WITHDRAWN", "WindowRows", "WindowState"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+NONE, PROVISIONAL, FINAL, UNKNOWN, WITHDRAWN = range(5)
+STATUS_NAMES = ("", "provisional", "final", "unknown", "withdrawn")
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """Rows to say: of devices `device`, with the fields' values in order.
+
+    Attributes
+    ----------
+    device : ndarray of int64, shape (n,)
+    values : ndarray of float64, shape (fields, n)
+        NaN is absent.
+    coverage : ndarray of float64, shape (n,)
+    status : ndarray of int64, shape (n,)
+        Index into `STATUS_NAMES`.
+    reason : ndarray of object (str), shape (n,)
+    revision : ndarray of int64, shape (n,)
+    """
+
+    device: IntArray
+    values: FloatArray
+    coverage: FloatArray
+    status: IntArray
+    reason: NDArray[np.object_]
+    revision: IntArray
+
+    def settled(self, provisional: int) -> WindowRows:
+        """Only the rows whose status is not `provisional`."""
+        keep = self.status != provisional
+        return WindowRows(
+            self.device[keep], self.values[:, keep], self.coverage[keep],
+            self.status[keep], self.reason[keep], self.revision[keep],
+        )  # fmt: skip
+
+
+class WindowState:
+    """Last said rows of one operator's window, by device index.
+
+    Parameters
+    ----------
+    fields : int
+        How many fields the operator writes.
+    """
+
+    def __init__(self, fields: int):
+        self._fields = fields
+        self._values = np.empty((fields, 0))
+        self._coverage = np.empty(0)
+        self._status = np.empty(0, np.int64)
+        self._reason = np.empty(0, object)
+        self._revision = np.empty(0, np.int64)
+
+    def _grow(self, devices: int) -> None:
+        lacking = devices - len(self._status)
+        if lacking > 0:
+            self._values = np.append(self._values, np.full((self._fields, lacking), np.nan), axis=1)
+            self._coverage = np.append(self._coverage, np.full(lacking, np.nan))
+            self._status = np.append(self._status, np.zeros(lacking, np.int64))
+            self._reason = np.append(self._reason, np.full(lacking, "", object))
+            self._revision = np.append(self._revision, np.zeros(lacking, np.int64))
+
+    def say(
+        self,
+        device: IntArray,
+        values: FloatArray,
+        coverage: FloatArray,
+        reason: NDArray[np.object_],
+        closed: NDArray[np.bool_],
+    ) -> WindowRows:
+        """Take in computed rows and give those that differ from what was said last.
+
+        A row that was final or unknown stays so, and each later change of it is a new revision.
+
+        Parameters
+        ----------
+        device : ndarray, shape (n,)
+        values : ndarray, shape (fields, n)
+        coverage, reason : ndarray, shape (n,)
+        closed : ndarray of bool, shape (n,)
+            Whether the window has ended for the device, lateness included.
+        """
+        self._grow(int(device.max()) + 1 if len(device) else 0)
+        before = self._status[device]
+        settled = (before == FINAL) | (before == UNKNOWN)
+        ended = closed | settled
+        status = np.where(ended, np.where(reason == "", FINAL, UNKNOWN), PROVISIONAL)
+        said_reason = np.where(ended, reason, "").astype(object)
+        old = self._values[:, device]
+        same = ((old == values) | (np.isnan(old) & np.isnan(values))).all(axis=0)
+        same &= (self._coverage[device] == coverage) & (before == status) & (self._reason[device] == said_reason)
+        revision = self._revision[device] + (settled & ~same)
+        self._values[:, device] = values
+        self._coverage[device] = coverage
+        self._status[device] = status
+        self._reason[device] = said_reason
+        self._revision[device] = revision
+        changed = ~same
+        return WindowRows(
+            device[changed], values[:, changed], coverage[changed], status[changed],
+            said_reason[changed], revision[changed],
+        )  # fmt: skip
+
+    def to_bytes(self) -> bytes:
+        """Arrow IPC stream bytes; `from_bytes` reads them."""
+        names = ["coverage", "status", "reason", "revision", *(f"v{i}" for i in range(self._fields))]
+        arrays = [
+            pa.array(self._coverage), pa.array(self._status), pa.array(self._reason, pa.string()),
+            pa.array(self._revision), *(pa.array(v) for v in self._values),
+        ]  # fmt: skip
+        batch = pa.RecordBatch.from_arrays(arrays, names=names)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return bytes(sink.getvalue())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WindowState:
+        """Read what `to_bytes` wrote."""
+        with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
+            batch = reader.read_next_batch()
+        self = cls(batch.num_columns - 4)
+        self._coverage = np.array(batch.column(0).to_numpy(zero_copy_only=False))
+        self._status = np.array(batch.column(1).to_numpy(zero_copy_only=False))
+        self._reason = np.array(batch.column(2).to_pylist(), dtype=object)
+        self._revision = np.array(batch.column(3).to_numpy(zero_copy_only=False))
+        values = [batch.column(4 + i).to_numpy(zero_copy_only=False) for i in range(self._fields)]
+        self._values = np.array(values).reshape(self._fields, batch.num_rows)
+        return self

@@ -1,0 +1,153 @@
+"""When windows are computed: while they fill, when they end, and again when inputs change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.buffer import ClassBuffer
+from streams.core.operator import WindowOperator
+from streams.core.samples import ClassSamples, Samples, window_rows
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
+
+__all__ = ["Computed", "WindowEngine", "first_open_ms"]
+
+IntArray = NDArray[np.int64]
+Computed = tuple[WindowOperator, int, WindowRows]
+"""Operator, window start (ms UTC) and the rows that changed."""
+
+
+def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
+    """Start of the earliest window whose end plus lateness `now_ms` has not reached. [ms UTC]"""
+    return (now_ms - lateness_ms) // every_ms * every_ms
+
+
+class WindowEngine:
+    """Window operators of one stream over its open samples.
+
+    Parameters
+    ----------
+    operators : sequence of WindowOperator
+    provisional : bool
+        Whether rows are given while windows fill; only settled ones if not.
+    """
+
+    def __init__(self, operators: Sequence[WindowOperator], *, provisional: bool):
+        self.operators = tuple(operators)
+        self.provisional = provisional
+        self.states: dict[tuple[str, int], WindowState] = {}
+        self.begin_ms: int | None = None
+        self.closed_at_ms: int | None = None
+        self.dirty_from_ms: int | None = None
+
+    def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
+        """Start of the earliest window that may still change without a restatement. [ms UTC]"""
+        if now_ms is None or not len(site.lateness_ms):
+            return int(np.iinfo(np.int64).min)
+        longest = int(site.lateness_ms.max())
+        return min((first_open_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators), default=now_ms)
+
+    def touch(self, from_ms: int, first_ms: int) -> None:
+        """Note that inputs changed from `from_ms` on, by samples of which the oldest is at `first_ms`. [ms UTC]"""
+        self.dirty_from_ms = from_ms if self.dirty_from_ms is None else min(self.dirty_from_ms, from_ms)
+        self.begin_ms = first_ms if self.begin_ms is None else min(self.begin_ms, first_ms)
+
+    def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
+        """Compute every window that ended, lateness included, since the last call, in the order of their ends."""
+        if self.begin_ms is None:
+            self.closed_at_ms = now_ms
+            return []
+        due: set[tuple[int, int, int]] = set()
+        latenesses = [int(x) for x in np.unique(site.lateness_ms)]
+        for at, operator in enumerate(self.operators):
+            every_ms = 1000 * operator.every_s
+            begin = self.begin_ms // every_ms * every_ms
+            for lateness_ms in latenesses:
+                until = first_open_ms(now_ms, lateness_ms, every_ms)
+                since = begin if self.closed_at_ms is None else first_open_ms(self.closed_at_ms, lateness_ms, every_ms)
+                due.update((start + every_ms, at, start) for start in range(max(begin, since), until, every_ms))
+        computed: list[Computed] = []
+        kept_from = self.kept_from_ms(now_ms, site)
+        for end, at, start in sorted(due):
+            computed += self._compute(self.operators[at], start, now_ms, site, buffers)
+            self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
+        if due:
+            self._drop(kept_from, buffers)
+        self.closed_at_ms = now_ms
+        return computed
+
+    def refresh(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
+        """Compute the windows still at hand whose inputs changed since the last call."""
+        if self.dirty_from_ms is None:
+            return []
+        computed: list[Computed] = []
+        kept_from = self.kept_from_ms(now_ms, site)
+        newest = max((b.starts[-1] for b in buffers.values() if b.starts), default=now_ms)
+        for operator in self.operators:
+            every_ms = 1000 * operator.every_s
+            first = max(kept_from, self.dirty_from_ms) // every_ms * every_ms
+            for start in range(first, min(now_ms, newest) + 1, every_ms):
+                computed += self._compute(operator, start, now_ms, site, buffers)
+        self.dirty_from_ms = None
+        return computed
+
+    def settled_ms(self, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> int | None:
+        """When every window that has samples will be final, if nothing more comes; None without samples. [ms UTC]"""
+        newest = [int(b.newest_t(len(site.ids)).max()) for b in buffers.values() if len(site.ids)]
+        newest = [t for t in newest if t > np.iinfo(np.int64).min]
+        if not newest:
+            return None
+        every_ms = max((1000 * o.every_s for o in self.operators), default=1)
+        return (max(newest) // every_ms + 1) * every_ms + int(site.lateness_ms.max())
+
+    @property
+    def _mixed(self) -> bool:
+        return len({o.every_s for o in self.operators}) > 1
+
+    def _drop(self, before_ms: int, buffers: Mapping[str, ClassBuffer]) -> None:
+        for buffer in buffers.values():
+            buffer.drop_before(before_ms)
+        for operator in self.operators:
+            for name, start in [k for k in self.states if k[0] == operator.name]:
+                if start + 1000 * operator.every_s <= before_ms:
+                    del self.states[name, start]
+
+    def _compute(
+        self,
+        operator: WindowOperator,
+        start: int,
+        now_ms: int,
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+    ) -> list[Computed]:
+        every_ms = 1000 * operator.every_s
+        end = start + every_ms
+        wanted = np.ones(len(site.ids), dtype=bool)
+        classes = [
+            ClassSamples(
+                b.columns,
+                window_rows(b.before(start), b.inside(start, end), b.after(end), len(b.columns), wanted),
+            )
+            for name, b in sorted(buffers.items())
+            if name in operator.reads
+        ]
+        samples = Samples(start, end, classes)
+        if not len(samples.devices):
+            return []
+        result = operator.function(samples, site)
+        state = self.states.get((operator.name, start))
+        if state is None:
+            state = self.states[operator.name, start] = WindowState(len(operator.fields))
+        said = state.say(
+            samples.devices,
+            np.array([getattr(result, f) for f in operator.fields], dtype=np.float64),
+            np.asarray(result.coverage, dtype=np.float64),
+            np.asarray(result.reason, dtype=object),
+            end + site.lateness_ms[samples.devices] <= now_ms,
+        )
+        if not self.provisional:
+            said = said.settled(PROVISIONAL)
+        return [(operator, start, said)] if len(said.device) else []

@@ -1,0 +1,18 @@
+"""What became of every message, by device and local day, cumulative."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streams.core.deliveries import LedgerCounts
+from streams.core.operator import ledger_operator
+
+__all__ = ["ledger"]
+
+FIELDS = ("sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat")
+
+
+@ledger_operator(fields=FIELDS)
+def ledger(counts: Sequence[LedgerCounts]) -> dict[str, list[int]]:
+    """Give one row a device: messages by what became of them; `repeat` counts samples."""
+    return {name: [getattr(c, name) for c in counts] for name in FIELDS}

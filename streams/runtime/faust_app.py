@@ -1,0 +1,371 @@
+"""The worker of the distributed mode: pipelines over Kafka's topic of frames, by Faust.
+
+Faust gives the group, the partitions, the table's changelog and its restore.
+The position is the checkpoint's, not the commit's: commits only show lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.config
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import faust
+from faust.types import TP
+
+from models.results import Outputs
+from streams.core.checkpoint import CheckpointError
+from streams.runtime.checkpoint_slots import CheckpointSlots
+from streams.runtime.faust_lease import Lease
+from streams.runtime.faust_partition import PartitionRun, Pipelines, Sink
+from streams.runtime.faust_settings import CHECKPOINT_TABLE, WorkerSettings
+from streams.runtime.faust_transport import CheckpointTransport
+
+__all__ = ["EXIT_RESTART", "FrameWorker", "run_worker"]
+
+EXIT_RESTART: Final = 75
+"""Exit status that asks the supervisor for a new process (EX_TEMPFAIL)."""
+_TICK_S: Final = 0.25
+_MOST_UNSAVED: Final = 4_000  # records whose results the store does not hold yet
+_FIRST_BACKOFF_S: Final = 0.5
+_LAST_BACKOFF_S: Final = 30.0
+_CONFIRM_SHARE: Final = 0.6  # of the session: a checkpoint that takes longer is given up before the lease is
+
+log = logging.getLogger("hearthline.worker")
+
+
+class _AbandonedError(Exception):
+    """The partition is another owner's by now: what was not made safe is computed again there."""
+
+
+class _App(faust.App):
+    """Faust's application with our transport, lease and bounded stop."""
+
+    lease: Lease
+    starts: Callable[[Mapping[TP, int]], dict[TP, int]]
+    before_stop: Callable[[], Any]
+    stop_s: float
+
+    def _new_transport(self) -> CheckpointTransport:
+        return CheckpointTransport(self.conf.broker_consumer, self)
+
+    async def on_stop(self) -> None:
+        # Without brokers Faust waits for each request's time-out in turn.
+        late = threading.Timer(
+            self.stop_s, _leave, ["expected to stop in time; leaving without Kafka's answer"]
+        )
+        late.daemon = True
+        late.start()
+        await self.before_stop()
+        await super().on_stop()
+
+
+def _leave(reason: str) -> None:
+    """End the process at once, for its supervisor to start a new one: nothing half-known is written."""
+    log.critical("%s; leaving (a new process goes on from the last checkpoint)", reason)
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(EXIT_RESTART)
+
+
+class FrameWorker:
+    """Steps the pipelines of the partitions that Kafka gives to this process.
+
+    Parameters
+    ----------
+    settings : WorkerSettings
+    sink : Sink
+        Holds every result before the checkpoint that covers it.
+    unavailable : tuple of exception types
+        What `sink` raises when it cannot be reached now: the worker holds back and tries again.
+    leave : callable
+        Ends the process with a reason.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        pipelines: Pipelines,
+        sink: Sink,
+        *,
+        unavailable: tuple[type[Exception], ...] = (),
+        leave: Callable[[str], None] = _leave,
+    ):
+        self.settings = settings
+        self.degraded = ""
+        self._sink = sink
+        self._unavailable = unavailable
+        self._pipelines = pipelines
+        self._leave = leave
+        self._lease = Lease(settings.session_s)
+        self._runs: dict[int, PartitionRun] = {}
+        self._log_starts: dict[int, int] = {}
+        self._saving = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._room.set()
+        # One thread: a store's connection is its own, and writes keep their order.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._progress = self._lease.now()
+        self.app = self._build()
+
+    def _build(self) -> _App:
+        app = _App(self.settings.group, autodiscover=False, **self.settings.faust())
+        app.lease = self._lease
+        app.starts = self._starts
+        app.before_stop = self._before_stop
+        app.stop_s = self.settings.stop_s
+        frames = app.topic(
+            self.settings.topic,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=self.settings.partitions,
+        )
+        self._table = app.Table(
+            CHECKPOINT_TABLE, key_type=bytes, value_type=bytes, partitions=self.settings.partitions
+        )
+        app.agent(frames, concurrency=1, name="frames")(self._consume)
+        app.timer(_TICK_S)(self._tick)
+        app.timer(1.0)(self._watch)
+        return app
+
+    def _starts(self, log_starts: Mapping[TP, int]) -> dict[TP, int]:
+        """Where to read on in each partition: after its checkpoint, or at the log's start."""
+        starts: dict[TP, int] = {}
+        for tp, log_start in log_starts.items():
+            after = CheckpointSlots.load(tp.partition, self._table.data).offset + 1
+            if log_start > after:
+                log.error(
+                    "partition %d: expected records from %d, but Kafka keeps them from %d on only",
+                    tp.partition, after, log_start,
+                )  # fmt: skip
+            self._log_starts[tp.partition] = log_start
+            starts[tp] = max(after, log_start)
+        return starts
+
+    async def _consume(self, stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                await self._room.wait()
+                self._take(event)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # An exception that leaves an agent ends it in silence, and its partitions with it.
+            log.exception("a record could not be taken in")
+            self._leave(f"{type(error).__name__}: {error}")
+
+    def _recount(self) -> None:
+        """Hold back while the store is away or behind: what it lacks must not fill the memory."""
+        unsaved = sum(run.unsaved for run in self._runs.values())
+        if self.degraded or unsaved >= _MOST_UNSAVED:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    def _take(self, event: Any) -> None:
+        message = event.message
+        if message.generation_id != self.app.consumer_generation_id:
+            return
+        run = self._runs.get(message.partition)
+        if run is None or run.generation != message.generation_id:
+            run = self._load(message.partition, message.generation_id)
+        run.step(message.key, message.offset, round(message.timestamp * 1000), message.value)
+        run.pending.append(event)
+        self._recount()
+        self._progress = self._lease.now()
+
+    def _load(self, partition: int, generation: int) -> PartitionRun:
+        # Not when partitions are assigned: that comes before the restore of the table.
+        log_start = self._log_starts.get(partition, 0)
+        run = PartitionRun.load(partition, generation, self._table.data, log_start, self._pipelines)
+        run.checkpointed_at = run.flushed_at = self._lease.now()
+        self._runs[partition] = run
+        log.info("partition %d: epoch %d goes on after record %d", partition, run.slots.epoch, run.offset)
+        return run
+
+    async def _tick(self) -> None:
+        """Flush and checkpoint what is due; records are taken in meanwhile."""
+        for run in list(self._runs.values()):
+            now = self._lease.now()
+            due = now - run.checkpointed_at >= self.settings.checkpoint_s
+            if run.pending and (due or len(run.pending) >= self.settings.checkpoint_records):
+                await self._safely(run, self._checkpoint)
+            elif now - run.flushed_at >= self.settings.flush_s:
+                await self._safely(run, self._flush)
+
+    async def _safely(self, run: PartitionRun, act: Callable[[PartitionRun], Any]) -> None:
+        try:
+            async with self._saving:
+                await act(run)
+        except _AbandonedError:
+            log.info("partition %d: given up after record %d", run.partition, run.offset)
+            if self._runs.get(run.partition) is run:
+                del self._runs[run.partition]
+            self.degraded = ""
+            self._recount()
+        except TimeoutError:
+            run.checkpointed_at = self._lease.now()
+            log.warning(
+                "partition %d: Kafka did not confirm a checkpoint in time; trying again", run.partition
+            )
+        except CheckpointError as error:
+            self._leave(str(error))
+        except Exception as error:
+            log.exception("partition %d could not be made safe", run.partition)
+            self._leave(f"{type(error).__name__}: {error}")
+
+    def _may_write(self, run: PartitionRun) -> None:
+        """Check before every write: still the owner, and within the session."""
+        if (
+            self._runs.get(run.partition) is not run
+            or run.generation != self.app.consumer_generation_id
+            or not self.app.flow_control.is_active()
+        ):
+            raise _AbandonedError
+        if not self._lease.valid:
+            self._leave(
+                f"no answered heartbeat for {self._lease.age():.1f} s: another worker may own the partitions"
+            )
+
+    async def _flush(self, run: PartitionRun) -> None:
+        await self._write(run, run.take_outputs())
+
+    async def _write(self, run: PartitionRun, outputs: list[Outputs]) -> None:
+        """Give the sink what was computed; holds back, and with it the source, while it is away."""
+        records = run.unsaved
+        backoff_s = _FIRST_BACKOFF_S
+        while outputs:
+            self._may_write(run)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._sink.write, outputs)
+                break
+            except self._unavailable as error:
+                self.degraded = str(error) or type(error).__name__
+                self._recount()
+                log.warning("degraded: the store is away, trying again in %.1f s: %s", backoff_s, error)
+            await self._hold_back(run, backoff_s)
+            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+        if self.degraded and outputs:
+            log.warning("the store answers again")
+            self.degraded = ""
+        run.unsaved -= records
+        self._recount()
+        run.flushed_at = self._lease.now()
+
+    async def _hold_back(self, run: PartitionRun, seconds: float) -> None:
+        until = self._lease.now() + seconds
+        while self._lease.now() < until:
+            self._may_write(run)  # a rebalance must not wait for the store
+            await asyncio.sleep(min(_TICK_S, seconds))
+            self._progress = self._lease.now()
+
+    async def _checkpoint(self, run: PartitionRun) -> None:
+        """Sink, then parts, then marker, then acknowledgement: each durable before the next."""
+        # Taken together, without a pause: one record boundary.
+        outputs, plan, covered = run.take_outputs(), run.plan(), len(run.pending)
+        await self._write(run, outputs)
+        await self._confirm(run, plan.parts)
+        await self._confirm(run, [plan.marker])
+        swept = run.slots.confirm(plan)
+        for event in run.pending[:covered]:
+            event.ack()
+        del run.pending[:covered]
+        run.checkpointed_at = self._lease.now()
+        for key in swept:
+            self._table.send_changelog(run.partition, key, None)
+            self._table.data.pop(key, None)
+
+    async def _confirm(self, run: PartitionRun, writes: list[tuple[bytes, bytes]]) -> None:
+        self._may_write(run)
+        futures = [self._table.send_changelog(run.partition, key, value) for key, value in writes]
+        # A send error inside Faust's buffer leaves its future unresolved for ever.
+        done, waiting = await asyncio.wait(futures, timeout=_CONFIRM_SHARE * self.settings.session_s)
+        if waiting:
+            raise TimeoutError
+        for future in done:
+            future.result()
+        self._may_write(run)
+        # Only what Kafka confirmed: what is read back here must be what a successor would read.
+        for key, value in writes:
+            self._table.data[key] = value
+
+    async def _before_stop(self) -> None:
+        """Leave a fresh checkpoint behind, if Kafka and the store answer at once."""
+        for run in list(self._runs.values()):
+            if run.pending:
+                try:
+                    async with asyncio.timeout(self.settings.stop_s / 4), self._saving:
+                        await self._checkpoint(run)
+                except (TimeoutError, _AbandonedError):
+                    log.warning("partition %d: stopped before its checkpoint was safe", run.partition)
+
+    async def _watch(self) -> None:
+        """Show life, and leave when records wait and none is taken in."""
+        path = self.settings.health_file
+        if path and self._lease.valid and not self.degraded:
+            path.touch()
+        if not self._lagging():
+            self._progress = self._lease.now()
+        elif self._lease.now() - self._progress > self.settings.stall_s * (10 if self.app.in_recovery else 1):
+            self._leave(f"no record taken in for {self.settings.stall_s:g} s although records wait")
+
+    def _lagging(self) -> bool:
+        consumer = self.app.consumer
+        for tp in consumer.assignment():
+            if tp.topic != self.settings.topic:
+                continue
+            end = consumer.highwater(tp)
+            run = self._runs.get(tp.partition)
+            done = run.offset + 1 if run else self._log_starts.get(tp.partition, 0)
+            if end and end > done:
+                return True
+        return False
+
+
+def run_worker(
+    settings: WorkerSettings,
+    pipelines: Pipelines,
+    sink: Sink,
+    *,
+    unavailable: tuple[type[Exception], ...] = (),
+    loglevel: str = "WARNING",
+) -> int:
+    """Run a worker until it is told to stop; gives its exit status."""
+    logging.config.dictConfig(_logging(loglevel))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = FrameWorker(settings, pipelines, sink, unavailable=unavailable)
+    # Not by Faust's command line, which turns the web server on again, on every interface.
+    program = faust.Worker(
+        worker.app,
+        loop=loop,
+        quiet=True,
+        override_logging=False,
+        redirect_stdouts=False,
+    )
+    program.spinner = None
+    try:
+        program.execute_from_commandline()
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def _logging(loglevel: str) -> dict[str, Any]:
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": line}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": loglevel},
+        "loggers": {"hearthline": {"level": "INFO"}},
+    }

@@ -1,0 +1,178 @@
+"""What a worker does for one partition: step pipelines in order, and know what is not yet safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from models.frame import REFUSED_STREAM, FrameError, Record
+from models.results import Outputs, Status, result_schema
+from streams.core.checkpoint import Checkpoint
+from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
+
+__all__ = ["OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
+
+
+class OffsetGapError(RuntimeError):
+    """A record was lost on the way from Kafka to the pipeline."""
+
+
+class PipelineLike(Protocol):
+    """What is needed of a `streams.core.pipeline.Pipeline`."""
+
+    def step(self, record: Record) -> Outputs:
+        """Take in one record."""
+        ...
+
+    def checkpoint(self) -> Checkpoint:
+        """Give the whole state."""
+        ...
+
+
+class Sink(Protocol):
+    """What is needed of a store: durable upserts."""
+
+    def write(self, outputs: Sequence[Outputs]) -> None:
+        """Keep all of it, durably when this returns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipelines:
+    """How pipelines come into being."""
+
+    new: Callable[[str], PipelineLike]
+    restore: Callable[[Checkpoint], PipelineLike]
+
+
+_POISON = result_schema([
+    pa.field("topic", pa.string()),
+    pa.field("device", pa.string()),
+    pa.field("detail", pa.string()),
+    pa.field("payload", pa.string()),
+])  # fmt: skip
+_SHOWN_BYTES = 256
+
+
+def poison(record: Record, partition: int, detail: str) -> Outputs:
+    """Dead letter of a record that is no frame; its place in the journal is its key."""
+    row = {
+        "key": f"{record.stream}:{partition}:{record.offset}",
+        "unit": "",
+        "region": "",
+        "stream": record.stream,
+        "window_start": record.timestamp_ms,
+        "window_ms": 0,
+        "topic": f"frames/{partition}@{record.offset}",
+        "device": "",
+        "detail": detail,
+        "payload": record.frame[:_SHOWN_BYTES].hex(),
+        "status": Status.FINAL.value,
+        "reason": "bad_frame",
+        "revision": 0,
+    }
+    outputs = Outputs(record.stream, record.offset)
+    outputs.add("dead_letter", pa.Table.from_pylist([row], schema=_POISON))
+    return outputs
+
+
+@dataclass(slots=True)
+class PartitionRun:
+    """One ownership of one partition, from a generation's first record to its last.
+
+    Attributes
+    ----------
+    partition, generation : int
+    slots : CheckpointSlots
+        Loaded; its epoch is begun here.
+    offset : int
+        Last record stepped; the next one must follow it.
+    pending : list
+        Events stepped since the last checkpoint, to be acknowledged by the next.
+    unsaved : int
+        Records whose results the sink does not hold yet.
+    poisoned : int
+        Records since the start that were no frames.
+    """
+
+    partition: int
+    generation: int
+    slots: CheckpointSlots
+    offset: int
+    pipelines: Pipelines
+    pending: list[Any] = field(default_factory=list)
+    unsaved: int = 0
+    poisoned: int = 0
+    checkpointed_at: float = 0.0
+    flushed_at: float = 0.0
+    _running: dict[str, PipelineLike] = field(default_factory=dict)
+    _outputs: dict[str, Outputs] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls,
+        partition: int,
+        generation: int,
+        entries: Any,
+        log_start: int,
+        pipelines: Pipelines,
+    ) -> PartitionRun:
+        """Go on from the last complete checkpoint among `entries`.
+
+        Records below `log_start` are no longer kept; where that is past the
+        checkpoint, the run begins at `log_start`.
+        """
+        slots = CheckpointSlots.load(partition, entries)
+        slots.own(generation)
+        run = cls(partition, generation, slots, max(slots.offset, log_start - 1), pipelines)
+        for stream, checkpoint in slots.take().items():
+            run._running[stream] = run.pipelines.restore(checkpoint)
+        return run
+
+    def step(self, key: bytes | None, offset: int, timestamp_ms: int, frame: bytes | None) -> None:
+        """Take in the next record; OffsetGapError if it is not the next."""
+        if offset != self.offset + 1:
+            msg = (
+                f"partition {self.partition}: expected record {self.offset + 1}, got {offset}:"
+                " records were lost or given twice on the way"
+            )
+            raise OffsetGapError(msg)
+        record = Record(_stream_of(key), offset, timestamp_ms, frame or b"")
+        try:
+            if not key:
+                msg = "expected a stream as the record's key, got none"
+                raise FrameError(msg)
+            outputs = self._pipeline(record.stream).step(record)
+        except FrameError as error:
+            self.poisoned += 1
+            outputs = poison(record, self.partition, str(error))
+        self.offset = offset
+        self.unsaved += 1
+        held = self._outputs.get(record.stream)
+        if held is None:
+            self._outputs[record.stream] = outputs
+        else:
+            held.merge(outputs)
+
+    def take_outputs(self) -> list[Outputs]:
+        """What was computed since the last call."""
+        taken = [outputs for outputs in self._outputs.values() if not outputs.empty]
+        self._outputs = {}
+        return taken
+
+    def plan(self) -> Plan:
+        """Plan a checkpoint of all streams at this record boundary."""
+        return self.slots.prepare(self.offset, [pipeline.checkpoint() for pipeline in self._running.values()])
+
+    def _pipeline(self, stream: str) -> PipelineLike:
+        found = self._running.get(stream)
+        if found is None:
+            found = self._running[stream] = self.pipelines.new(stream)
+        return found
+
+
+def _stream_of(key: bytes | None) -> str:
+    return key.decode("utf-8", errors="backslashreplace") if key else REFUSED_STREAM

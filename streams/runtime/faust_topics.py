@@ -1,0 +1,88 @@
+"""The topics that a worker stands on: made on request, checked at every start."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from streams.runtime.faust_settings import WorkerSettings
+
+__all__ = ["KafkaUnavailableError", "TopicError", "check_topics", "create_topics"]
+
+_TIMEOUT_S: Final = 10.0
+
+
+class TopicError(RuntimeError):
+    """A topic is not what the worker needs; says which, and what to do."""
+
+
+class KafkaUnavailableError(RuntimeError):
+    """No broker answers now; the same call may succeed later."""
+
+
+def create_topics(settings: WorkerSettings, *, replication: int = 1, retention_days: int = 30) -> list[str]:
+    """Make the topics that are missing; gives their names.
+
+    Frames carry the broker's time. Checkpoints are compacted often, in small
+    segments: a state of 5 MB every 30 s is 14 GB a day before compaction.
+    """
+    wanted = {
+        settings.topic: {
+            "message.timestamp.type": "LogAppendTime",
+            "retention.ms": str(retention_days * 86_400_000),
+        },
+        settings.changelog: {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(32 * 1024 * 1024),
+            "segment.ms": "600000",
+            "min.cleanable.dirty.ratio": "0.1",
+            "delete.retention.ms": "60000",
+        },
+    }
+    admin = AdminClient(settings.librdkafka())
+    present = _partitions(admin, list(wanted))
+    missing = [name for name in wanted if not present.get(name)]
+    topics = [
+        NewTopic(name, settings.partitions, replication, config=config)
+        for name, config in wanted.items()
+        if name in missing
+    ]
+    for name, future in admin.create_topics(topics, request_timeout=_TIMEOUT_S).items() if topics else ():
+        try:
+            future.result()
+        except KafkaException as error:
+            msg = f"topic {name}: could not be made: {error.args[0].str()}"
+            raise TopicError(msg) from error
+    return missing
+
+
+def check_topics(settings: WorkerSettings) -> None:
+    """TopicError if a topic is missing or has another number of partitions than the settings say."""
+    admin = AdminClient(settings.librdkafka())
+    present = _partitions(admin, [settings.topic, settings.changelog])
+    for name in (settings.topic, settings.changelog):
+        count = present.get(name, 0)
+        if count == settings.partitions:
+            continue
+        expected = f"topic {name} on {settings.kafka}: expected {settings.partitions} partitions, got"
+        if count:
+            msg = f"{expected} {count}; set --partitions {count}, or use a new topic (state is by partition)"
+        else:
+            msg = f"{expected} none; make it with `hearthline worker --create-topics`"
+        raise TopicError(msg)
+
+
+def _partitions(admin: AdminClient, names: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name in names:
+        try:
+            topics = admin.list_topics(name, timeout=_TIMEOUT_S).topics
+        except KafkaException as error:
+            msg = f"expected a Kafka broker that answers within {_TIMEOUT_S:g} s: {error.args[0].str()}"
+            raise KafkaUnavailableError(msg) from error
+        topic = topics.get(name)
+        found[name] = len(topic.partitions) if topic and topic.error is None else 0
+    return found

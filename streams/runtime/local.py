@@ -1,0 +1,182 @@
+"""The embedded runtime: one loop in this process over every stream of the journal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from journal.protocol import Journal, JournalError
+from models.results import Outputs
+from store.protocol import SeriesStore, StoreError
+from streams.core.checkpoint import CheckpointError, Checkpoints
+from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
+
+__all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "RuntimeState", "WaitableJournal"]
+
+CHECKPOINT_EVERY_S = 30.0
+_BATCH_RECORDS = 200
+_RETRY_S = 2.0
+_log = logging.getLogger(__name__)
+
+
+class WaitableJournal(Journal, Protocol):
+    """A journal that can say when there is more to read."""
+
+    def wait(self, after: Mapping[str, int], timeout_s: float) -> bool:
+        """Wait until some stream has a record beyond its offset in `after`; False when the time is up."""
+        ...
+
+
+@dataclass(slots=True)
+class RuntimeState:
+    """How the runtime fares, for `status`.
+
+    Attributes
+    ----------
+    state : str
+        `starting`, `ok` or `degraded`.
+    detail : str
+        Why it is degraded, what it expected and got.
+    now_ms : dict of str to int
+        Each stream's now. [ms UTC]
+    lag : dict of str to int
+        Records in the journal that each stream has not stepped yet.
+    """
+
+    state: str = "starting"
+    detail: str = ""
+    now_ms: dict[str, int] = field(default_factory=dict)
+    lag: dict[str, int] = field(default_factory=dict)
+    records: int = 0
+
+
+class LocalRuntime:
+    """Steps every stream's pipeline, writes results, then checkpoints.
+
+    Nothing is lost or doubled by a stop at any point: the store passes over
+    readings of records that it holds, other rows are upserts, and what follows
+    the last checkpoint is computed again and is equal.
+
+    Parameters
+    ----------
+    journal : WaitableJournal
+    store : SeriesStore
+    checkpoints : Checkpoints
+    checkpoint_every_s : float
+        [s]
+    kill_point : callable
+        Called with a name at points where a crash is worth trying; for fault tests.
+    """
+
+    def __init__(
+        self,
+        journal: WaitableJournal,
+        store: SeriesStore,
+        checkpoints: Checkpoints,
+        *,
+        provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+        kill_point: Callable[[str], None] = lambda _name: None,
+    ):
+        self._journal = journal
+        self._store = store
+        self._checkpoints = checkpoints
+        self._provisional_every_ms = provisional_every_ms
+        self._checkpoint_every_s = checkpoint_every_s
+        self._kill_point = kill_point
+        self._pipelines: dict[str, Pipeline] = {}
+        self._saved: dict[str, int] = {}
+        self.status = RuntimeState()
+
+    def load(self) -> None:
+        """Take up every stream where its last checkpoint left it; one that cannot be read starts anew."""
+        for stream, checkpoint in self._checkpoints.load().items():
+            try:
+                pipeline = Pipeline.restore(checkpoint, provisional_every_ms=self._provisional_every_ms)
+            except CheckpointError as error:
+                _log.warning("%s: the stream is computed anew from the journal", error)
+                continue
+            self._pipelines[stream] = pipeline
+            self._saved[stream] = pipeline.offset
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until `stop` is set, then checkpoint."""
+        self.load()
+        saved_at = time.monotonic()
+        while not stop.is_set():
+            try:
+                self.pass_once(stop)
+                if time.monotonic() - saved_at >= self._checkpoint_every_s:
+                    self.save()
+                    saved_at = time.monotonic()
+                self.status.state, self.status.detail = "ok", ""
+                self._journal.wait({s: p.offset for s, p in self._pipelines.items()}, 0.5)
+            except (JournalError, CheckpointError) as error:
+                self._degrade(error, stop)
+            except StoreError as error:
+                # Stopped while the store was away: what was stepped is not stored, so it is not checkpointed.
+                _log.warning("stopped while degraded: %s; the next start goes on from the last checkpoint", error)
+                return
+        try:
+            self.save()
+        except CheckpointError as error:
+            _log.warning("last checkpoint: %s; the next start computes from the one before", error)
+
+    def pass_once(self, stop: threading.Event) -> int:
+        """Step what the journal has for each stream, a batch each; returns how many records."""
+        stepped = 0
+        behind: dict[str, int] = {}
+        for stream, (last, _) in sorted(self._journal.streams().items()):
+            pipeline = self._pipelines.get(stream)
+            if pipeline is None:
+                pipeline = Pipeline(stream, provisional_every_ms=self._provisional_every_ms)
+                self._pipelines[stream] = pipeline
+            if last > pipeline.offset:
+                stepped += self._advance(pipeline, stop)
+            behind[stream] = last - pipeline.offset
+        self.status.lag = behind
+        self.status.records += stepped
+        self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
+        return stepped
+
+    def _advance(self, pipeline: Pipeline, stop: threading.Event) -> int:
+        records = self._journal.read(pipeline.stream, pipeline.offset, _BATCH_RECORDS)
+        outputs = Outputs(pipeline.stream)
+        for record in records:
+            outputs.merge(pipeline.step(record))
+        self._kill_point("stepped")
+        if not outputs.empty:
+            self._write(outputs, stop)
+        self._kill_point("stored")
+        return len(records)
+
+    def _write(self, outputs: Outputs, stop: threading.Event) -> None:
+        """Write until the store has it: what was stepped is not forgotten."""
+        while True:
+            try:
+                self._store.write([outputs])
+            except StoreError as error:
+                self._degrade(error, stop)
+                if stop.is_set():
+                    raise
+            else:
+                return
+
+    def save(self) -> None:
+        """Keep a checkpoint of every stream that moved; its results are stored already."""
+        moved = [p for s, p in self._pipelines.items() if self._saved.get(s, -1) != p.offset]
+        if not moved:
+            return
+        self._checkpoints.save([p.checkpoint() for p in moved])
+        self._saved.update({p.stream: p.offset for p in moved})
+        self._kill_point("checkpointed")
+
+    def _degrade(self, error: Exception, stop: threading.Event) -> None:
+        if self.status.detail != str(error):
+            _log.warning("degraded: %s", error)
+        self.status.state, self.status.detail = "degraded", str(error)
+        stop.wait(_RETRY_S)
