@@ -1,0 +1,62 @@
+"""Every command has help with an example, and wrong usage is one line and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import command_paths, group_paths
+
+PROGRAM = Path(sys.executable).with_name("hearthline")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    return subprocess.run(
+        [PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+
+
+@pytest.mark.parametrize("path", command_paths())
+def test_help_shows_an_example(path: str):
+    result = run(*path.split(), "--help")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    usage, _, rest = result.stdout.partition("\n\n")
+    assert usage.strip().startswith(f"Usage: hearthline {path}")
+    assert "Example" in rest
+    assert f"hearthline {path} " in " ".join(rest.split()) + " ", "an example that can be typed"
+
+
+@pytest.mark.parametrize("path", group_paths())
+def test_groups_have_help(path: str):
+    result = run(*path.split(), "--help")
+    assert result.returncode == 0, result.stderr
+    assert "Commands:" in result.stdout
+
+
+@pytest.mark.parametrize("path", command_paths())
+def test_an_unknown_option_is_one_line_and_exit_2(path: str):
+    result = run(*path.split(), "--no-such-option")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "--no-such-option" in result.stderr
+
+
+def test_an_unknown_command_is_one_line_and_exit_2():
+    result = run("no-such-command")
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "no-such-command" in result.stderr
+
+
+def test_version():
+    import hearthline
+
+    result = run("--version")
+    assert result.returncode == 0
+    assert result.stdout == f"hearthline {hearthline.__version__}\n"
