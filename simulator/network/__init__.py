@@ -1,0 +1,1 @@
+"""Pipes: their graph, how water spreads over them and how heat travels along them."""

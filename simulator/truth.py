@@ -1,0 +1,238 @@
+"""What really happens in one network, step by step; every step closes in mass and energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.site import Device, Site
+from simulator import water
+from simulator.network.side import Pipes, Side
+from simulator.plant import Plant
+from simulator.rng import generator
+from simulator.substations import Substations
+from simulator.weather import Weather
+
+__all__ = ["Balance", "NetworkTruth", "Snapshot"]
+
+Array = NDArray[np.float64]
+
+_DEFAULT_U_W_M_K: Final = 0.3
+_LEAST_DP_KPA: Final = 100.0  # kept at the worst substation by the plant's pumps
+_NORMAL_LEAK: Final = 0.0015  # of the design circulation: seals and drains of a sound network
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Where the heat and the water of one step went.
+
+    Attributes
+    ----------
+    supplied_kj : float
+        Enthalpy that left the plant less what came back. [kJ]
+    delivered_kj : ndarray, shape (substations,)
+    lost_kj, stored_kj, leaked_kj : float
+        Lost through the pipes' walls, gained by the pipes' content, gone with leaked water. [kJ]
+    given_kg, stored_kg, leaked_kg : float
+        Water: given by the plant net of what came back, gained by the pipes, leaked. [kg]
+    throughput_kj, throughput_kg : float
+        What left the plant: the scale that an error is judged against.
+    """
+
+    supplied_kj: float
+    delivered_kj: Array
+    lost_kj: float
+    stored_kj: float
+    leaked_kj: float
+    given_kg: float
+    stored_kg: float
+    leaked_kg: float
+    throughput_kj: float
+    throughput_kg: float
+
+    @property
+    def energy_error_kj(self) -> float:
+        """What the heat balance misses. [kJ]."""
+        spent = float(self.delivered_kj.sum()) + self.lost_kj + self.stored_kj + self.leaked_kj
+        return self.supplied_kj - spent
+
+    @property
+    def mass_error_kg(self) -> float:
+        """What the water balance misses. [kg]."""
+        return self.given_kg - self.stored_kg - self.leaked_kg
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """True state at the end of a step; arrays hold the plant first, then the substations.
+
+    Attributes
+    ----------
+    t_ms : int
+    seconds : float
+        Length of the step. [s]
+    flow_kg_s, return_flow_kg_s, supply_c, return_c, supply_kpa, return_kpa : ndarray
+        Shape (1 + substations,): means of the step through each connection.
+    """
+
+    t_ms: int
+    seconds: float
+    outdoor_c: float
+    flow_kg_s: Array
+    return_flow_kg_s: Array
+    supply_c: Array
+    return_c: Array
+    supply_kpa: Array
+    return_kpa: Array
+    valve_pct: Array
+    balance: Balance
+
+
+class NetworkTruth:
+    """One network of a site: a plant, its pipes, its substations.
+
+    Parameters
+    ----------
+    site : Site
+        Needs areas and nodes of the substations, the plant's node, and pipes.
+    seed : int
+    start_ms : int
+        Time before the first step, ms UTC.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        network: str,
+        seed: int,
+        start_ms: int,
+        *,
+        weather: Weather | None = None,
+        parcels: int = 24,
+    ) -> None:
+        self.site, self.network, self.now_ms = site, site.networks[network], start_ms
+        members = [d for d in site.devices.values() if d.network == network]
+        self.plant_device = next(d for d in members if d.device_class == "plant")
+        self.devices: tuple[Device, ...] = tuple(d for d in members if d.device_class == "substation")
+        self.weather = weather or Weather(seed)
+        rng = generator(seed, "truth")
+        areas = np.array([d.area_m2 or 0.0 for d in self.devices])
+        self.substations = Substations(seed, areas, rng.uniform(42.0, 52.0, len(areas)))
+        pipes = _pipes(site, network)
+        root = self.plant_device.node or ""
+        self.plant = Plant(float(self.substations.design_kw.sum()), float(pipes.volume_m3.sum()))
+        outdoor = float(self.weather.outdoor_c(start_ms))
+        self.plant.start(outdoor)
+        self.supply = Side(pipes, root, self.plant.supply_c - 1.0, parcels=parcels)
+        self.back = Side(pipes, root, 42.0, parcels=parcels)
+        self.nodes = np.array([self.supply.graph.index[d.node or ""] for d in self.devices], dtype=np.int64)
+        count = len(self.supply.graph.nodes)
+        self.leak_kg_s = np.zeros(count)
+        spots = rng.choice(self.nodes, size=min(5, len(self.nodes)), replace=False)
+        self.leak_kg_s[spots] = _NORMAL_LEAK * self.substations.design_flow.sum() / len(spots)
+        self.ground_c = 4.0 if self.network.ground_c is None else self.network.ground_c
+        self.valve_kv = 1.35 * self.substations.design_flow / np.sqrt(_LEAST_DP_KPA)
+        self._dp_kpa = np.full(len(self.devices), _LEAST_DP_KPA)
+
+    def warm_up(self, hours: float = 4.0, step_s: float = 60.0) -> None:
+        """Run up to the present time from `hours` before, so that it starts from no standing start."""
+        start = self.now_ms
+        self.now_ms = start - int(hours * 3_600_000)
+        while self.now_ms < start:
+            self.step(min(step_s, (start - self.now_ms) / 1000.0))
+
+    def step(self, seconds: float) -> Snapshot:
+        """Advance by `seconds`."""
+        self.now_ms += round(seconds * 1000)
+        outdoor = float(self.weather.outdoor_c(self.now_ms))
+        local_h = (self.now_ms / 3_600_000.0 + self.weather.offset_h) % 24.0
+        before_kj = self.supply.content.energy_kj + self.back.content.energy_kj
+        before_kg = self.supply.content.total_kg + self.back.content.total_kg
+
+        largest = self.valve_kv * np.sqrt(np.maximum(self._dp_kpa, 0.0))
+        flow = self.substations.control(outdoor, local_h, largest, seconds)
+        at_nodes = self._at_nodes(flow)
+        out_kg_s = self.supply.solve(at_nodes, seconds)
+        in_kg_s = -self.back.solve(self.leak_kg_s - at_nodes, seconds)
+
+        supply_h = self.plant.control(outdoor, seconds)
+        source = np.zeros(len(at_nodes))
+        source[0] = out_kg_s * seconds
+        lost = self.supply.carry(source, np.full(len(at_nodes), supply_h), self.ground_c).sum()
+        done = self.substations.exchange(self.supply.node_h[self.nodes])
+        heat_in = self._at_nodes(flow * done.return_h)
+        h_in = np.divide(heat_in, at_nodes, out=np.zeros_like(heat_in), where=at_nodes > 0.0)
+        lost += self.back.carry(at_nodes * seconds, h_in, self.ground_c).sum()
+        self.substations.settle(done.heat_kw, outdoor, local_h, seconds)
+
+        return_h = float(self.back.node_h[0])
+        self.plant.settle(out_kg_s, in_kg_s, supply_h, return_h, seconds)
+        after_kj = self.supply.content.energy_kj + self.back.content.energy_kj
+        after_kg = self.supply.content.total_kg + self.back.content.total_kg
+        balance = Balance(
+            supplied_kj=(out_kg_s * supply_h - in_kg_s * return_h) * seconds,
+            delivered_kj=done.heat_kw * seconds,
+            lost_kj=float(lost),
+            stored_kj=after_kj - before_kj,
+            leaked_kj=float((self.leak_kg_s * self.back.node_h).sum() * seconds),
+            given_kg=(out_kg_s - in_kg_s) * seconds,
+            stored_kg=after_kg - before_kg,
+            leaked_kg=float(self.leak_kg_s.sum() * seconds),
+            throughput_kj=out_kg_s * supply_h * seconds,
+            throughput_kg=out_kg_s * seconds,
+        )
+        return self._snapshot(seconds, outdoor, out_kg_s, in_kg_s, done.return_h, balance)
+
+    def _at_nodes(self, of_substations: Array) -> Array:
+        """Sum a value of the substations at their nodes, shape (nodes,)."""
+        summed: Array = np.bincount(self.nodes, of_substations, minlength=len(self.leak_kg_s)).astype(
+            np.float64
+        )
+        return summed
+
+    def _snapshot(
+        self,
+        seconds: float,
+        outdoor: float,
+        out_kg_s: float,
+        in_kg_s: float,
+        return_h: Array,
+        balance: Balance,
+    ) -> Snapshot:
+        down, up = self.supply.pressures_kpa(), self.back.pressures_kpa()
+        # The pumps hold the difference at the worst substation; the holding pump, the return at the plant.
+        spent = (up - down)[self.nodes]
+        head_kpa = _LEAST_DP_KPA + float(spent.max())
+        self.plant.head_kpa += (head_kpa - self.plant.head_kpa) * min(1.0, seconds / 120.0)
+        low = self.plant.return_kpa
+        self._dp_kpa = self.plant.head_kpa - spent
+        flow = self.substations.flow_kg_s
+        opening = flow / (self.valve_kv * np.sqrt(np.maximum(self._dp_kpa, 1.0)))
+        return Snapshot(
+            t_ms=self.now_ms,
+            seconds=seconds,
+            outdoor_c=outdoor,
+            flow_kg_s=np.append(out_kg_s, flow),
+            return_flow_kg_s=np.append(in_kg_s, flow),
+            supply_c=water.temperature_c(np.append(self.supply.node_h[0], self.supply.node_h[self.nodes])),
+            return_c=water.temperature_c(np.append(self.back.node_h[0], return_h)),
+            supply_kpa=low + self.plant.head_kpa + np.append(0.0, down[self.nodes]),
+            return_kpa=low + np.append(0.0, up[self.nodes]),
+            valve_pct=100.0 * np.clip(opening, 0.0, 1.0),
+            balance=balance,
+        )
+
+
+def _pipes(site: Site, network: str) -> Pipes:
+    rows = [p for p in site.pipes.values() if p.network == network]
+    return Pipes(
+        tuple(p.pipe for p in rows),
+        tuple(p.from_node for p in rows),
+        tuple(p.to_node for p in rows),
+        np.array([p.length_m for p in rows]),
+        np.array([p.inner_diameter_m for p in rows]),
+        np.array([_DEFAULT_U_W_M_K if p.u_w_m_k is None else p.u_w_m_k for p in rows]),
+    )
