@@ -46,7 +46,7 @@ class RecordClock:
     """What time a record of each stream gets."""
 
     mode: ClockMode
-    wall_ms: int
+    wall_ms: int | None
     now_ms: Mapping[str, int]
     newest: dict[str, int] = field(default_factory=dict)
 
@@ -58,9 +58,11 @@ class RecordClock:
 
     def now(self, stream: str) -> int:
         """Time of a record that holds all of this batch."""
-        if self.mode is ClockMode.DATA and stream != REFUSED_STREAM:
-            return self.at_least(stream, self.newest.get(stream))
-        return self.at_least(stream, self.wall_ms)
+        if self.wall_ms is not None and (self.mode is not ClockMode.DATA or stream == REFUSED_STREAM):
+            return self.at_least(stream, self.wall_ms)
+        if stream == REFUSED_STREAM:  # it has no samples of its own: the newest of all that is known
+            return max([*self.newest.values(), *self.now_ms.values()], default=0)
+        return self.at_least(stream, self.newest.get(stream))
 
     def at_least(self, stream: str, ms: int | None) -> int:
         """`ms`, or the stream's last time if that is later; 0 where neither is known."""

@@ -23,6 +23,7 @@ from models.wire import ACK, COMMAND, DEATH, MAX_PAYLOAD_BYTES, TELEMETRY
 __all__ = ["Decoder"]
 
 _BEGINNING: Final = -(2**63)
+_END: Final = 2**63 - 1 - FUTURE_MS
 _FAST_MESSAGES: Final = 10_000
 _STRICT_MESSAGES: Final = 16
 _SPLIT: Final = 8
@@ -47,7 +48,7 @@ class Decoder:
         messages: Sequence[Message],
         *,
         mode: ClockMode,
-        wall_ms: int,
+        wall_ms: int | None,
         now_ms: Mapping[str, int],
     ) -> Decoded:
         """Frames of `messages`, in their order within each stream and class.
@@ -58,7 +59,8 @@ class Decoder:
         mode : ClockMode
             Where the records' times come from; under RECEIVED each message's `received_ms`.
         wall_ms : int
-            The wall clock, or the simulated one. [ms UTC]
+            The wall clock, or the simulated one; None where there is none (a recording without
+            times), and then nothing is in the future. [ms UTC]
         now_ms : mapping of str to int
             Time of each stream's last record. [ms UTC]
         """
@@ -84,7 +86,7 @@ class Decoder:
         received_ms: Ints | None = None,
         retained: NDArray[np.bool_] | None = None,
         mode: ClockMode,
-        wall_ms: int,
+        wall_ms: int | None,
         now_ms: Mapping[str, int],
     ) -> Decoded:
         """`decode` for messages that are columns already (topics may be dictionary-encoded)."""
@@ -101,7 +103,7 @@ class Decoder:
             retained=np.zeros(count, dtype=bool) if retained is None else retained,
             clock_ms=received_ms
             if from_recording and received_ms is not None
-            else np.full(count, wall_ms, dtype=np.int64),
+            else np.full(count, _END if wall_ms is None else wall_ms, dtype=np.int64),
             received=from_recording,
         )
         self._sort_out(batch)

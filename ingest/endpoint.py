@@ -1,0 +1,71 @@
+"""Where a broker is and how to log in there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+__all__ = ["Endpoint"]
+
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A broker's address.
+
+    Attributes
+    ----------
+    host : str
+    port : int
+    tls : bool
+    username, password : str or None
+    ca_file : Path or None
+        Certificates to trust; None trusts the system's.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        url: str,
+        username: str | None = None,
+        password: str | None = None,
+        ca_file: Path | None = None,
+    ) -> Endpoint:
+        """The endpoint of ``mqtt://host[:port]`` or ``mqtts://…``; ValueError if `url` is neither.
+
+        A password never stands in the URL, because command lines can be read by others.
+        """
+        expected = "mqtt://host:port or mqtts://host:port"
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            msg = f"expected {expected}, got {url!r}: {error}"
+            raise ValueError(msg) from error
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.query:
+            msg = f"expected {expected}, got {url!r}"
+            raise ValueError(msg)
+        if parts.password is not None:
+            msg = f"expected {expected} without a password, got one in the URL"
+            raise ValueError(msg)
+        return cls(
+            parts.hostname,
+            port or _PORTS[parts.scheme],
+            parts.scheme == "mqtts",
+            username or parts.username,
+            password,
+            ca_file,
+        )
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"

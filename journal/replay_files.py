@@ -1,0 +1,233 @@
+"""Recordings: MQTT messages in files, one JSON object a line or one row of a Parquet file.
+
+A line is ``{"topic": …, "payload": {…}, "received_ms": …}``. A payload that is
+no JSON object is given as text, one that is no text as ``payload_base64``;
+``retained`` marks what the broker had kept. A line with an empty topic is no
+message but carries on what else a journal holds: ``{"heartbeat": stream}``
+or ``{"action": [row, …], "stream": stream}``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+from numpy.typing import NDArray
+
+__all__ = ["Recording", "ReplayError", "read_recordings"]
+
+_BATCH: Final = 20_000
+_BATCH_BYTES: Final = 32 * 1024 * 1024
+_MAX_LINE: Final = 64 * 1024 * 1024
+
+
+class ReplayError(ValueError):
+    """A recording cannot be read; names file and line, what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Messages in a row.
+
+    Attributes
+    ----------
+    topics : pyarrow.Array of string, shape (n,)
+        Dictionary-encoded where the file has them so.
+    payloads : pyarrow.Array of binary, shape (n,)
+    received_ms : ndarray or None
+        When each was received; None when the recording does not say. [ms UTC]
+    retained : ndarray of bool, shape (n,)
+    progress : float
+        How much of all files has been read, 0 to 1.
+    """
+
+    topics: pa.Array
+    payloads: pa.Array
+    received_ms: NDArray[np.int64] | None
+    retained: NDArray[np.bool_]
+    progress: float
+
+
+def read_recordings(paths: Sequence[Path], batch: int = _BATCH) -> Iterator[Recording]:
+    """Messages of `paths` (.jsonl, .gz, .zst, .parquet) in the order of the files and their lines.
+
+    Raises
+    ------
+    ReplayError
+        A file is missing or damaged, a line is none of the format, or only some lines say when
+        they were received.
+    """
+    total = sum(_size(path) for path in paths) or 1
+    before = 0
+    first: tuple[Path, bool] | None = None
+    for path in paths:
+        size = _size(path)
+        read = _parquet if path.suffix == ".parquet" else _lines
+        for topics, payloads, received, retained, share in read(path, batch):
+            timed = received is not None
+            if first is None:
+                first = path, timed
+            elif first[1] != timed:
+                _mixed(path, first)
+            yield Recording(topics, payloads, received, retained, (before + share * size) / total)
+        before += size
+
+
+def _mixed(path: Path, first: tuple[Path, bool]) -> NoReturn:
+    has, lacks = ("with", "without") if first[1] else ("without", "with")
+    msg = f"{path}: expected messages {has} received_ms as in {first[0]}, got some {lacks}"
+    raise ReplayError(msg)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        msg = f"{path}: expected a readable recording, got: {error.strerror}"
+        raise ReplayError(msg) from error
+
+
+_Columns = tuple[pa.Array, pa.Array, NDArray[np.int64] | None, NDArray[np.bool_], float]
+
+
+def _open(path: Path, stack: ExitStack) -> tuple[Any, IO[bytes]]:
+    """The file as lines of bytes, and the file beneath, whose position tells the progress."""
+    raw = stack.enter_context(path.open("rb"))
+    if path.suffix == ".gz":
+        return stack.enter_context(gzip.open(raw)), raw
+    if path.suffix == ".zst":
+        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        return stack.enter_context(io.BufferedReader(reader, 1 << 20)), raw
+    return raw, raw
+
+
+def _lines(path: Path, batch: int) -> Iterator[_Columns]:
+    size = _size(path) or 1
+    rows: list[tuple[str, bytes, int | None, bool]] = []
+    number = held = 0
+    try:
+        with ExitStack() as stack:
+            lines, raw = _open(path, stack)
+            while line := lines.readline(_MAX_LINE):
+                number += 1
+                if line.isspace():
+                    continue
+                row = _row(path, number, line)
+                if rows and (row[2] is None) != (rows[0][2] is None):
+                    got = "none" if row[2] is None else row[2]
+                    msg = f"{path}:{number}: expected received_ms on all lines or none, got {got} on this one"
+                    raise ReplayError(msg)
+                rows.append(row)
+                held += len(row[1])
+                if len(rows) >= batch or held >= _BATCH_BYTES:
+                    yield _columns(rows, min(raw.tell() / size, 1.0))
+                    rows, held = [], 0
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        msg = f"{path}:{number + 1}: expected readable lines, got: {error}"
+        raise ReplayError(msg) from error
+    if rows:
+        yield _columns(rows, 1.0)
+
+
+def _columns(rows: Sequence[tuple[str, bytes, int | None, bool]], share: float) -> _Columns:
+    topics, payloads, received, retained = zip(*rows, strict=True)
+    times = None if received[0] is None else np.array(received, dtype=np.int64)
+    return pa.array(topics, pa.string()), pa.array(payloads, pa.binary()), times, np.array(retained), share
+
+
+def _row(path: Path, number: int, line: bytes) -> tuple[str, bytes, int | None, bool]:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        msg = f"{path}:{number}: expected a JSON object, got: {error}"
+        raise ReplayError(msg) from error
+    if not isinstance(value, dict) or not isinstance(value.get("topic"), str):
+        _wrong(path, number, 'an object with a "topic" of text', line)
+    received = value.get("received_ms")
+    if received is not None and (type(received) is not int or not -(2**63) <= received < 2**63):
+        _wrong(path, number, '"received_ms" in whole ms UTC', received)
+    return value["topic"], _payload(path, number, value), received, value.get("retained") is True
+
+
+def _payload(path: Path, number: int, value: dict[str, Any]) -> bytes:
+    encoded = value.get("payload_base64")
+    if encoded is not None:
+        try:
+            return base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError, TypeError) as error:
+            msg = f"{path}:{number}: expected base64 in payload_base64, got: {error}"
+            raise ReplayError(msg) from error
+    payload = value.get("payload")
+    if isinstance(payload, str):
+        return payload.encode()
+    if not isinstance(payload, dict):
+        _wrong(path, number, '"payload" as an object or text', payload)
+    return orjson.dumps(payload)
+
+
+def _wrong(path: Path, number: int, expected: str, got: object) -> NoReturn:
+    msg = f"{path}:{number}: expected {expected}, got {str(got)[:120]!r}"
+    raise ReplayError(msg)
+
+
+def _parquet(path: Path, batch: int) -> Iterator[_Columns]:
+    done = 0
+    try:
+        with pq.ParquetFile(path, read_dictionary=["topic"]) as file:
+            names = set(file.schema_arrow.names)
+            if missing := {"topic", "payload"} - names:
+                msg = (
+                    f"{path}: expected columns topic and payload, got none named {', '.join(sorted(missing))}"
+                )
+                raise ReplayError(msg)
+            wanted = [
+                n for n in ("topic", "payload", "received_ms", "payload_base64", "retained") if n in names
+            ]
+            for rows in file.iter_batches(batch, columns=wanted):
+                done += rows.num_rows
+                yield _batch(path, done - rows.num_rows, rows, done / max(file.metadata.num_rows, 1))
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{path}: expected a readable Parquet file, got: {error} near row {done}"
+        raise ReplayError(msg) from error
+
+
+def _batch(path: Path, start: int, rows: pa.RecordBatch, share: float) -> _Columns:
+    topics, payloads = rows.column("topic"), rows.column("payload").cast(pa.binary())
+    names = rows.schema.names
+    if "payload_base64" in names and rows.column("payload_base64").null_count < rows.num_rows:
+        texts = rows.column("payload_base64").to_pylist()
+        decoded = [None if t is None else base64.b64decode(t) for t in texts]
+        payloads = pa.array(
+            [p if d is None else d for p, d in zip(payloads.to_pylist(), decoded, strict=True)], pa.binary()
+        )
+    received = rows.column("received_ms") if "received_ms" in names else None
+    if received is not None and received.null_count == rows.num_rows:
+        received = None
+    for name, column in (("topic", topics), ("payload", payloads), ("received_ms", received)):
+        if column is not None and column.null_count:
+            row = start + column.is_null().to_pylist().index(True)
+            msg = f"{path}: expected {name} in every row, got none in row {row}"
+            raise ReplayError(msg)
+    if received is not None and not pa.types.is_int64(received.type):
+        received = received.cast(pa.timestamp("ms") if pa.types.is_timestamp(received.type) else pa.int64())
+        received = received.cast(pa.int64())
+    retained = np.zeros(rows.num_rows, dtype=bool)
+    if "retained" in names:
+        retained = np.asarray(
+            rows.column("retained").fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
+        )
+    times = None if received is None else np.asarray(received.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return topics, payloads, times, retained, share
