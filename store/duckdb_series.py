@@ -24,8 +24,10 @@ from store.rows import REFUSED, Refusal
 
 # ruff: noqa: S608  values are parameters; identifiers are constants or quoted
 
-__all__ = ["DuckdbSeries"]
+__all__ = ["SERIES_FILE", "DuckdbSeries"]
 
+SERIES_FILE: Final = "series.duckdb"
+"""Name of the file in a data directory."""
 _DATA_ERRORS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, pa.ArrowInvalid)
 """Errors of the rows themselves: the same rows fail again, their neighbours do not."""
 _DEAD_LETTER: Final = "dead_letter"
@@ -48,6 +50,8 @@ class DuckdbSeries:
     memory_limit : str
         What DuckDB may use before it spills to disk.
     threads : int
+    read_only : bool
+        Look at an existing file; several processes may, while nobody writes it.
 
     Raises
     ------
@@ -56,9 +60,15 @@ class DuckdbSeries:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, memory_limit: str = "512MB", threads: int = 2
+        self,
+        path: str | os.PathLike[str],
+        *,
+        memory_limit: str = "512MB",
+        threads: int = 2,
+        read_only: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._read_only = read_only
         self._config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": memory_limit,
             "threads": str(threads),
@@ -69,14 +79,17 @@ class DuckdbSeries:
     def _open(self) -> None:
         """Open the file; `_root` only ever makes cursors, so a busy writer holds up no reader."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._root = duckdb.connect(str(self.path), config=self._config)
+            if not self._read_only:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._root = duckdb.connect(str(self.path), read_only=self._read_only, config=self._config)
         except (duckdb.Error, OSError) as error:
             msg = f"{self.path}: expected a DuckDB file that this process may own: {_line(error)}"
             raise StoreError(msg) from error
         try:
             self._writer = self._root.cursor()
-            self._prepare()
+            if not self._read_only:
+                self._prepare()
+            self._load()
         except duckdb.Error as error:
             self._root.close()
             msg = f"{self.path}: expected a Hearthline series file: {_line(error)}"
@@ -88,18 +101,18 @@ class DuckdbSeries:
 
     def _prepare(self) -> None:
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")
-        found = self._writer.execute(f"SELECT max(layout) FROM {META}").fetchone()
-        layout = found[0] if found else None
-        if layout is None:
-            self._writer.execute(f"INSERT INTO {META} VALUES (?)", [LAYOUT])
-        elif layout > LAYOUT:
-            msg = (
-                f"{self.path}: expected layout {LAYOUT} or lower, got {layout}: written by a newer Hearthline"
-            )
-            raise StoreError(msg)
+        self._writer.execute(f"INSERT INTO {META} SELECT ? WHERE NOT EXISTS (FROM {META})", [LAYOUT])
         self._writer.execute(
             f'CREATE TABLE IF NOT EXISTS {PROGRESS} (stream VARCHAR PRIMARY KEY, "offset" BIGINT NOT NULL)'
         )
+
+    def _load(self) -> None:
+        found = self._writer.execute(f"SELECT max(layout) FROM {META}").fetchone()
+        layout = found[0] if found else None
+        if layout != LAYOUT:
+            newer = ": written by a newer Hearthline" if layout is not None and layout > LAYOUT else ""
+            msg = f"{self.path}: expected layout {LAYOUT}, got {layout}{newer}"
+            raise StoreError(msg)
         self._catalogue = load(self._writer)
         kept = self._writer.execute(f'SELECT stream, "offset" FROM {PROGRESS}').fetchall()
         self._progress: dict[str, int] = dict(kept)
@@ -107,7 +120,7 @@ class DuckdbSeries:
     def write(self, outputs: Sequence[Outputs]) -> None:
         """Keep all of it in one transaction, on disk when this returns."""
         with self._lock:
-            self._alive()
+            self._may_write()
             todo = jobs(outputs, self._progress)
             progress = reached(outputs, self._progress)
             refused: list[Refusal] = []
@@ -173,7 +186,7 @@ class DuckdbSeries:
         """Delete readings, repeats and refusals of before `before_ms` [ms]; how many went. Results stay."""
         gone = 0
         with self._lock:
-            self._alive()
+            self._may_write()
             with self._transaction():
                 for table in self._catalogue:
                     if table.startswith(READING_PREFIX) or table in _EXPIRING:
@@ -193,6 +206,12 @@ class DuckdbSeries:
     def _alive(self) -> None:
         if self._closed:
             msg = f"{self.path}: the store is closed"
+            raise StoreError(msg)
+
+    def _may_write(self) -> None:
+        self._alive()
+        if self._read_only:
+            msg = f"{self.path}: the store is open for reading only"
             raise StoreError(msg)
 
     @contextlib.contextmanager

@@ -116,6 +116,6 @@ def _values(rows: pa.Table, place: int) -> dict[str, object]:
 
 
 def add_flag(quality: str | None, flag: str) -> str:
-    """`quality` with `flag` among its comma-separated flags."""
-    flags = [f for f in (quality or "").split(",") if f]
-    return ",".join(flags if flag in flags else [*flags, flag])
+    """`quality` with `flag` among its flags, which ``;`` joins."""
+    flags = [f for f in (quality or "").split(";") if f]
+    return ";".join(flags if flag in flags else [*flags, flag])

@@ -232,7 +232,7 @@ def test_a_file_of_a_newer_layout_is_a_clear_error(store):
     store.close()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("UPDATE store_meta SET layout = 99")
-    with pytest.raises(StoreError, match="expected layout 1 or lower, got 99: written by a newer Hearthline"):
+    with pytest.raises(StoreError, match="expected layout 1, got 99: written by a newer Hearthline"):
         DuckdbSeries(store.path)
 
 
@@ -312,3 +312,30 @@ def test_a_write_that_fails_half_way_leaves_nothing(store, monkeypatch):
     assert "new" not in store.counts()
     store.write([output(1, rows={"new": [heats(heat("n", 0, 5.0))]})])
     assert column(store, "new", "heat_gj") == [5.0]
+
+
+def test_a_store_left_by_a_killed_process_is_read_as_it_was_committed(tmp_path):
+    path = tmp_path / "series.duckdb"
+    program = (
+        "import os, sys\nfrom store.duckdb_series import DuckdbSeries\n"
+        "from tests.support.series import heat, heats, output, readings, sample\n"
+        "store = DuckdbSeries(sys.argv[1])\n"
+        "for n in range(3):\n"
+        "    store.write([output(n, rows={'device_heat': [heats(heat('a', n, float(n)))]},"
+        " readings=[readings(sample('a', n, n, n))])])\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    assert done.returncode == -9
+    with pytest.raises(StoreError, match="expected a DuckDB file"):
+        DuckdbSeries(tmp_path / "nowhere.duckdb", read_only=True)
+    looking = DuckdbSeries(path, read_only=True)
+    assert column(looking, "device_heat", "heat_gj") == [0.0, 1.0, 2.0]
+    with pytest.raises(StoreError, match="open for reading only"):
+        looking.write([output(3, readings=[readings(sample("a", 3, 3, 3))])])
+    looking.close()
+    again = DuckdbSeries(path)
+    again.write([output(3, readings=[readings(*(sample("a", n, n, n) for n in range(4)))])])
+    assert column(again, "reading", "window_start") == [0, 1, 2, 3]
+    assert not (tmp_path / "nowhere.duckdb").exists()
+    again.close()
