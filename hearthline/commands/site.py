@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,36 +34,37 @@ def register(app: typer.Typer) -> None:
 
         Example: hearthline site check site/
         """
-        from hearthline.site_dir import check_site, line_of
+        from hearthline.site_dir import check_site
         from models.site_files import SiteError
 
         try:
             site, warnings = check_site(directory)
         except SiteError as error:
-            if as_json:
-                typer.echo(json.dumps({"ok": False, "faults": [_object(f) for f in error.faults]}))
-            else:
-                typer.echo("\n".join(line_of(fault) for fault in error.faults))
+            typer.echo(_dumped({"ok": False, "faults": _objects(error.faults)}) if as_json else str(error))
             raise typer.Exit(2) from error
         if as_json:
-            typer.echo(json.dumps(_summary(site, warnings), ensure_ascii=False))
+            typer.echo(_dumped(_summary(site, warnings)))
             return
         for warning in warnings:
-            typer.echo(f"warning: {line_of(warning)}", err=True)
+            typer.echo(f"warning: {warning}", err=True)
         counts = ", ".join(f"{len(getattr(site, what))} {what}" for what in _COUNTED if getattr(site, what))
         typer.echo(f"{site.name}: {counts}")
 
 
-def _object(fault: Fault) -> dict[str, str | int]:
-    return {"file": fault.file, "line": fault.line, "column": fault.column, "message": fault.message}
+def _dumped(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _summary(site: Site, warnings: list[Fault]) -> dict[str, object]:
+def _objects(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    return [asdict(fault) for fault in faults]
+
+
+def _summary(site: Site, warnings: Iterable[Fault]) -> dict[str, Any]:
     return {
         "ok": True,
         "name": site.name,
         "timezone": site.timezone,
         **{what: len(getattr(site, what)) for what in _COUNTED},
         "streams": list(site.streams),
-        "warnings": [_object(w) for w in warnings],
+        "warnings": _objects(warnings),
     }
