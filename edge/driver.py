@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Driver", "DriverError", "Reading"]
+__all__ = ["Driver", "DriverError", "Reading", "Recording"]
 
 
 class DriverError(RuntimeError):
@@ -44,4 +44,30 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """Release ports and files."""
+        ...
+
+
+@runtime_checkable
+class Recording(Driver, Protocol):
+    """A driver that plays something recorded earlier, whose times are not those of the clock."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether it plays as fast as it goes: `read` is then called with recorded times."""
+        ...
+
+    def next_ms(self) -> int | None:
+        """Recorded time of the next reading in ms UTC, None at the end."""
+        ...
+
+    def due_ms(self, now_ms: int) -> int:
+        """When `read` has something to give, in ms UTC of the clock; for one that is not fast."""
+        ...
+
+    def position(self) -> str:
+        """Where it stands: what `resume` understands. Kept with the last reading in one transaction."""
+        ...
+
+    def resume(self, position: str) -> bool:
+        """Go on after `position`; False, and from the beginning, if it is none of this recording."""
         ...

@@ -1,0 +1,260 @@
+"""The collector's configuration file: what it reads, and where it sends it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from models.wire import Id
+
+__all__ = [
+    "ConfigError",
+    "DeviceConfig",
+    "EdgeConfig",
+    "MqttConfig",
+    "OutboxConfig",
+    "PlaybackConfig",
+    "explain",
+    "load",
+]
+
+PASSWORD_VARIABLE: Final = "HEARTHLINE_MQTT_PASSWORD"  # noqa: S105  the name of the variable, not a secret
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong: a line a fault, with file, table, field, what was expected and came."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class MqttConfig(_Table):
+    """How the broker is reached. The password comes from the environment or a file, never from here."""
+
+    url: str = "mqtt://127.0.0.1:1883"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
+
+    @field_validator("url")
+    @classmethod
+    def _is_broker(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+        if parts.password is not None:
+            raise ValueError(f"expected no password in the URL: set {PASSWORD_VARIABLE} or password_file")
+        _ = parts.port  # a port that is none raises here
+        return url
+
+    @model_validator(mode="after")
+    def _pairs(self) -> MqttConfig:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("expected cert_file and key_file together, got one of them")
+        if not self.tls and (self.ca_file or self.cert_file):
+            raise ValueError(f"expected mqtts:// with ca_file or cert_file, got {self.url}")
+        return self
+
+    @property
+    def host(self) -> str:
+        """Name or address of the broker."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """TCP port of the broker."""
+        parts = urlsplit(self.url)
+        return parts.port or _PORTS[parts.scheme]
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return urlsplit(self.url).scheme == "mqtts"
+
+    @property
+    def user(self) -> str | None:
+        """Name to log in with."""
+        return self.username or urlsplit(self.url).username
+
+    def password(self) -> str | None:
+        """Read the password from the environment or the file; ConfigError if the file cannot be read."""
+        if (given := os.environ.get(PASSWORD_VARIABLE)) is not None:
+            return given
+        if self.password_file is None:
+            return None
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise ConfigError(f"[mqtt]: password_file: expected a readable file, got: {error}") from error
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Certificates to trust and to show; None without TLS. ConfigError if a file is not usable."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file is not None:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except (OSError, ssl.SSLError) as error:
+            named = ", ".join(str(f) for f in (self.ca_file, self.cert_file, self.key_file) if f)
+            raise ConfigError(
+                f"[mqtt]: expected PEM files of a certificate and its key in {named}, got: {error}"
+            ) from error
+        return context
+
+
+class OutboxConfig(_Table):
+    """Where unacknowledged messages rest, and how much may."""
+
+    dir: Path = Path("outbox")
+    max_mb: Annotated[float, Field(ge=1, le=1_000_000)] = 64
+
+
+class PlaybackConfig(_Table):
+    """How recordings are played as fast as they go.
+
+    Attributes
+    ----------
+    ahead_s : float or None
+        With several recordings, how far the foremost may run ahead of what the server has made safe
+        of the others. [s] None: so far that with the server's default lateness (900 s, at least 1.5
+        intervals) no window ends before every device has been heard.
+    """
+
+    ahead_s: Annotated[float, Field(ge=0)] | None = None
+
+
+class DeviceConfig(_Table):
+    """One device: its place in the fleet and the driver that reads it."""
+
+    id: Id
+    region: Id
+    unit: Id
+    device_class: Annotated[str, Field(alias="class", min_length=1, max_length=64)]
+    interval_s: Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
+    driver: str = ""
+    batch_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    max_samples: Annotated[int, Field(ge=1, le=1000)] = 250
+    options: dict[str, Any] = Field(default_factory=dict, description="The driver's own table")
+    _base: Path = PrivateAttr(default=Path())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_options(cls, raw: Any) -> Any:
+        if (
+            isinstance(raw, dict)
+            and isinstance(name := raw.get("driver"), str)
+            and isinstance(raw.get(name), dict)
+        ):
+            raw = {**raw, "options": raw[name]}
+            del raw[name]
+        return raw
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths of the driver's options start from."""
+        return self._base
+
+
+class EdgeConfig(_Table):
+    """One collector process."""
+
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)
+    outbox: OutboxConfig = Field(default_factory=OutboxConfig)
+    playback: PlaybackConfig = Field(default_factory=PlaybackConfig)
+    device: list[DeviceConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> EdgeConfig:
+        seen: set[str] = set()
+        for device in self.device:
+            if device.id in seen:
+                raise ValueError(f"[[device]]: id: expected each device once, got {device.id!r} twice")
+            seen.add(device.id)
+        return self
+
+
+def explain(error: ValidationError, where: str, raw: Any = None) -> str:
+    """Turn a validation error into lines that name table, field, what was expected and what came."""
+    lines: list[str] = []
+    for fault in error.errors():
+        table, field = _locate(fault["loc"], raw)
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        message = message.replace("Input should be ", "expected ").replace(
+            "Field required", "expected a value"
+        )
+        message = message.replace("Extra inputs are not permitted", "expected a known field or table")
+        came = "" if fault["type"] == "missing" else f", got {fault['input']!r:.120}"
+        if ", got " in message or isinstance(fault["input"], BaseModel):
+            came = ""
+        lines.append(": ".join(part for part in (where, table, field, message + came) if part))
+    return "\n".join(lines)
+
+
+def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[str, str]:
+    if len(loc) >= 2 and loc[0] == "device" and isinstance(loc[1], int):
+        try:
+            name = f" ({raw['device'][loc[1]]['id']})"
+        except (KeyError, IndexError, TypeError):
+            name = ""
+        return f"[[device]] number {loc[1] + 1}{name}", ".".join(str(part) for part in loc[2:])
+    if len(loc) >= 2:
+        return f"[{loc[0]}]", ".".join(str(part) for part in loc[1:])
+    return "", ".".join(str(part) for part in loc)
+
+
+def load(path: Path) -> EdgeConfig:
+    """Read and check a configuration file.
+
+    Raises
+    ------
+    ConfigError
+        With every fault, a line each.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable file, got: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, got: {error}") from error
+    if isinstance(table := raw.get("mqtt"), dict) and "password" in table:
+        raise ConfigError(
+            f"{path}: [mqtt]: password: expected none in this file: set {PASSWORD_VARIABLE} or password_file"
+        )
+    try:
+        config = EdgeConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(path), raw)) from error
+    base = path.resolve().parent
+    files = {
+        name: base / value
+        for name in ("password_file", "ca_file", "cert_file", "key_file")
+        if (value := getattr(config.mqtt, name)) is not None
+    }
+    for device in config.device:
+        device._base = base  # noqa: SLF001  where the file lies is no field of it
+    return config.model_copy(
+        update={
+            "mqtt": config.mqtt.model_copy(update=files),
+            "outbox": config.outbox.model_copy(update={"dir": base / config.outbox.dir}),
+        }
+    )

@@ -1,0 +1,132 @@
+"""`hearthline edge`: one collector process."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hearthline.cli import UsageError
+
+if TYPE_CHECKING:
+    from edge.config import EdgeConfig
+
+_HELP = """Read devices and send what they give to a broker, losing nothing.
+
+Samples rest in an outbox on disk until the server has said that they are safe. The collector keeps
+running while the broker is away; it ends by itself when every driver is at its end (recordings) and
+the server has everything.
+
+Example: hearthline edge --config collector.toml
+
+\b
+    [mqtt]
+    url = "mqtt://127.0.0.1:1883"      # or mqtts:// with ca_file, cert_file, key_file
+    [outbox]
+    dir = "outbox"
+    max_mb = 64
+    [[device]]
+    id = "meter-1"
+    region = "r1"
+    unit = "u1"
+    class = "meter"
+    interval_s = 3600
+    driver = "csv"
+    [device.csv]
+    path = "meter.csv"
+    time_column = "READ_DATE"
+    time_format = "%Y-%m-%d %H:%M:%S"  # or iso, unix_s, unix_ms, seconds_from (with epoch)
+    timezone = "Europe/Tallinn"
+    pace = "real"                      # or "fast", or a factor
+    [device.csv.columns]
+    energy_gj = { column = "ENERGY", unit = "MWh" }
+    flow_m3_h = { column = "FLOW", unit = "l/h" }
+    supply_c = "FLOW_TEMP"
+
+The password of the broker comes from HEARTHLINE_MQTT_PASSWORD or from mqtt.password_file.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command(help=_HELP)
+    def edge(
+        config: Annotated[Path, typer.Option(help="The collector's TOML file.")],
+        check: Annotated[
+            bool, typer.Option("--check", help="Validate, read each driver once, reach the broker once.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        from edge.config import ConfigError, load
+        from edge.outbox import OutboxError
+
+        try:
+            settings = load(config)
+            settings.mqtt.password()
+            settings.mqtt.tls_context()
+            result = _check(settings, str(config)) if check else _run(settings, str(config))
+        except (ConfigError, OutboxError) as error:
+            raise UsageError(error) from error
+        if as_json:
+            typer.echo(json.dumps(result))
+        elif check:
+            _show(result)
+        if not result["ok"]:
+            raise typer.Exit(1)
+
+
+def _run(config: EdgeConfig, where: str) -> dict[str, Any]:
+    from edge.run import run
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    result = run(config, where=where, stop=stop)
+    # A damaged record is left behind for good: whoever runs this in a script has to hear of it.
+    damaged = any(kind.startswith(("record ", "refused ")) for kind in result["complaints"])
+    return {"ok": not damaged, **result}
+
+
+def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
+    from edge.driver import DriverError, Recording
+    from edge.network import reach
+    from edge.run import make_drivers, wall_ms
+
+    devices: dict[str, dict[str, Any]] = {}
+    for device, driver in make_drivers(config, where):
+        try:
+            fast = isinstance(driver, Recording) and driver.fast
+            readings = driver.read(2**62 if fast else wall_ms())
+            first = readings[0] if readings else None
+            devices[device.id] = {
+                "ok": True,
+                "readings": len(readings),
+                "first": {"t": first.t_ms, **first.values} if first else None,
+            }
+        except DriverError as error:
+            devices[device.id] = {"ok": False, "error": str(error)}
+        finally:
+            driver.close()
+    trouble = reach(config.mqtt)
+    broker = {"url": config.mqtt.url, "ok": trouble is None, **({"error": trouble} if trouble else {})}
+    return {
+        "ok": trouble is None and all(d["ok"] for d in devices.values()),
+        "devices": devices,
+        "broker": broker,
+    }
+
+
+def _show(result: dict[str, Any]) -> None:
+    broker = result["broker"]
+    typer.echo(f"broker {broker['url']}: {'reached' if broker['ok'] else broker['error']}")
+    for name, device in result["devices"].items():
+        if not device["ok"]:
+            print(f"{name}: {device['error']}", file=sys.stderr)  # noqa: T201
+        else:
+            typer.echo(f"{name}: {device['readings']} readings, the first: {json.dumps(device['first'])}")
