@@ -1,0 +1,132 @@
+"""`hearthline query`: results and readings, as text or as files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from hearthline.cli import UsageError
+from hearthline.series_source import DataDir, Url, fail, source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TABLE_ROWS: Final = 1000
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+Many = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def query(
+        measurement: Annotated[str, typer.Argument(help="reading, device_heat, ledger, dead_letter …")],
+        key: Annotated[Many, typer.Option(help="Only this key, such as a device; may be repeated.")] = None,
+        field: Annotated[Many, typer.Option(help="Only this field; may be repeated.")] = None,
+        unit: Annotated[Many, typer.Option(help="Only this unit; may be repeated.")] = None,
+        region: Annotated[Many, typer.Option(help="Only this region; may be repeated.")] = None,
+        since: Annotated[
+            str | None, typer.Option("--from", help="First time: ISO 8601 (UTC unless it says) or ms.")
+        ] = None,
+        until: Annotated[str | None, typer.Option("--to", help="End of the range, itself left out.")] = None,
+        limit: Annotated[int | None, typer.Option(min=0, help="At most so many rows.")] = None,
+        shape: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.TABLE,
+        out: Annotated[Path | None, typer.Option(help="File to write instead of standard output.")] = None,
+        data_dir: DataDir = None,
+        url: Url = None,
+        *,
+        latest: Annotated[bool, typer.Option("--latest", help="Only the newest row of each key.")] = False,
+        newest_first: Annotated[bool, typer.Option("--newest-first", help="Newest rows first.")] = False,
+        withdrawn: Annotated[bool, typer.Option("--withdrawn", help="Withdrawn rows too.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+    ) -> None:
+        """Print rows of a measurement.
+
+        Example: hearthline query device_heat --latest --data-dir hearthline-data
+        """
+        from store.protocol import Select
+
+        if as_json:
+            shape = Format.JSONL
+        if shape is Format.PARQUET and out is None:
+            msg = "--format parquet: expected --out FILE too, got none"
+            raise UsageError(msg)
+        asked = Select(
+            measurement,
+            fields=tuple(field or ()),
+            keys=tuple(key or ()),
+            units=tuple(unit or ()),
+            regions=tuple(region or ()),
+            from_ms=_time("--from", since),
+            to_ms=_time("--to", until),
+            latest=latest,
+            withdrawn=withdrawn,
+            newest_first=newest_first,
+            # One more than is shown tells that there are more.
+            limit=_TABLE_ROWS + 1 if limit is None and shape is Format.TABLE and out is None else limit,
+        )
+        with source(data_dir, url) as select:
+            table = select(asked)
+        cut = limit is None and shape is Format.TABLE and out is None and table.num_rows > _TABLE_ROWS
+        try:
+            _write(table.slice(0, _TABLE_ROWS) if cut else table, shape, out)
+        except BrokenPipeError:
+            # Whoever reads has had enough; keep Python's own flush at the end from complaining.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        except OSError as error:
+            fail(f"--out: expected a file that can be written: {error}")
+        if cut:
+            typer.echo(f"The first {_TABLE_ROWS} rows; --limit or --format gives more.", err=True)
+
+
+def _time(option: str, text: str | None) -> int | None:
+    from store.params import ParameterError, parse_time_ms
+
+    try:
+        return None if text is None else parse_time_ms(text)
+    except ParameterError as error:
+        msg = f"{option}: {error}"
+        raise UsageError(msg) from error
+
+
+def _write(table: pa.Table, shape: Format, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.flush()
+        _write_to(table, shape, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    part = out.with_name(f"{out.name}.part")  # so that a file under its name is a whole one
+    with part.open("wb") as file:
+        _write_to(table, shape, file)
+    part.replace(out)
+
+
+def _write_to(table: pa.Table, shape: Format, file: IO[bytes]) -> None:
+    from store import export
+
+    if shape is Format.TABLE:
+        for line in export.text_lines(table) if table.num_rows else ["no rows"]:
+            file.write(line.encode() + b"\n")
+    elif shape is Format.CSV:
+        export.write_csv(table, file)
+    elif shape is Format.JSONL:
+        export.write_jsonl(table, file)
+    else:
+        export.write_parquet(table, file)
