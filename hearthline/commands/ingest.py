@@ -1,0 +1,139 @@
+"""`hearthline ingest`: the front door of distributed mode."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hearthline.settings import Settings
+    from ingest.service import Ingest
+    from ingest.status import IngestStatus
+    from journal.kafka import KafkaJournal
+
+__all__ = ["register"]
+
+_SAY_EVERY_S = 10.0
+_CHECK_S = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def ingest(
+        site: Annotated[Path | None, typer.Option(help="Site directory.")] = None,
+        mqtt: Annotated[
+            str | None, typer.Option(help="Broker, mqtt://host:port or mqtts://host:port.")
+        ] = None,
+        kafka: Annotated[str | None, typer.Option(help="Kafka's bootstrap servers.")] = None,
+        clock: Annotated[str | None, typer.Option(help="wall, or data for recorded telemetry.")] = None,
+        group: Annotated[
+            str | None, typer.Option(help="Share the load with other ingests of this group (Mosquitto).")
+        ] = None,
+        client_id: Annotated[str | None, typer.Option(help="Name of the broker's session; fixed.")] = None,
+        config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+        check: Annotated[bool, typer.Option("--check", help="Try broker and Kafka once, then end.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Status lines as JSON.")] = False,
+    ) -> None:
+        """Take telemetry from an MQTT broker and append it to Kafka, for workers to read.
+
+        The broker's login comes from HEARTHLINE_MQTT_USER and HEARTHLINE_MQTT_PASSWORD (or a file,
+        HEARTHLINE_MQTT_PASSWORD_FILE).
+
+        Example: hearthline ingest --site site --mqtt mqtt://127.0.0.1:1883 --kafka 127.0.0.1:9092
+        """
+        from hearthline.cli import UsageError
+        from hearthline.settings import load_settings
+
+        flags = {"site": site, "mqtt": mqtt, "kafka": kafka, "clock": clock}
+        settings = load_settings(flags, config)
+        if settings.site is None:
+            raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
+        if settings.mqtt is None:
+            raise UsageError("mqtt: expected a broker in --mqtt or HEARTHLINE_MQTT, got none")
+        logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
+        service, journal = _build(settings, group, client_id)
+        try:
+            if check:
+                _check(service, as_json=as_json)
+            else:
+                _serve(service, as_json=as_json)
+        finally:
+            journal.close()
+
+
+def _build(settings: Settings, group: str | None, client_id: str | None) -> tuple[Ingest, KafkaJournal]:
+    from hearthline.site_dir import open_site
+    from ingest.clock import wall_clock
+    from ingest.endpoint import Endpoint
+    from ingest.messages import ClockMode
+    from ingest.service import Ingest
+    from journal.kafka import KafkaJournal
+
+    assert settings.site is not None
+    assert settings.mqtt is not None
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    journal = KafkaJournal(settings.kafka)
+    service = Ingest(
+        journal,
+        open_site(settings.site),
+        Endpoint.parse(settings.mqtt, settings.mqtt_user, password),
+        wall_clock,
+        clock_mode=ClockMode(settings.clock),
+        # Members of a group need sessions of their own, each the same after a restart.
+        client_id=client_id
+        or (f"hearthline-ingest-{socket.gethostname()}" if group else "hearthline-ingest"),
+        share_group=group,
+    )
+    return service, journal
+
+
+def _say(status: IngestStatus, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(asdict(status)))
+        return
+    refused = sum(status.refused.values())
+    counts = f"{status.journalled:,} messages journalled, {refused:,} refused, {status.rate_per_s:,.0f}/s"
+    typer.echo(f"{status.state}: {counts}{f': {status.detail}' if status.detail else ''}")
+
+
+def _check(service: Ingest, *, as_json: bool) -> None:
+    """Exit 1 unless broker and journal answer soon."""
+    service.start()
+    try:
+        deadline = time.monotonic() + _CHECK_S
+        while time.monotonic() < deadline and not (service.ready and service.status.state == "ok"):
+            time.sleep(0.1)
+        ready, status = service.ready, service.status
+    finally:
+        service.stop()
+    _say(status, as_json=as_json)
+    if status.state != "ok" or not ready:
+        raise typer.Exit(1)
+
+
+def _serve(service: Ingest, *, as_json: bool) -> None:
+    """Work until told to stop; say how it fares now and then, and whenever that changes."""
+    stop = threading.Event()
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, lambda *_: stop.set())
+    service.start()
+    said, state = -_SAY_EVERY_S, ""
+    try:
+        while not stop.wait(0.5):
+            status = service.status
+            if status.state != state or time.monotonic() - said >= _SAY_EVERY_S:
+                _say(status, as_json=as_json)
+                said, state = time.monotonic(), status.state
+    finally:
+        service.stop()

@@ -1,0 +1,87 @@
+"""Messages between the broker's connection and the journal: bounded, given out in batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Final
+
+from ingest.subscriber import Delivered
+
+__all__ = ["Intake"]
+
+_MAX_MESSAGES: Final = 20_000
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_BATCH_MESSAGES: Final = 10_000
+_EARLY_MESSAGES: Final = 5_000
+_EARLY_BYTES: Final = 4 * 1024 * 1024
+_STALL_MESSAGES: Final = 20
+_STALL_S: Final = 0.01
+
+
+class Intake:
+    """A queue that waits for a batch worth an fsync, but not longer than `flush_s`.
+
+    A broker that allows only so many unacknowledged messages (Mosquitto's
+    default is 20) falls silent until they are acknowledged: when that many
+    wait and nothing more comes, the batch is given out at once.
+    """
+
+    def __init__(self, flush_s: float) -> None:
+        self._flush_s = flush_s
+        self._changed = threading.Condition()
+        self._waiting: deque[Delivered] = deque()
+        self._bytes = 0
+        self._first = self._last = 0.0
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, message: Delivered) -> None:
+        """Add a message; blocks while the queue is full, which holds back the broker."""
+        with self._changed:
+            while not self._closed and self._full():
+                self._changed.wait(1.0)
+            if self._closed:  # not acknowledged: the broker gives it again
+                return
+            self._last = time.monotonic()
+            if not self._waiting:
+                self._first = self._last
+                self._changed.notify_all()
+            self._waiting.append(message)
+            self._bytes += len(message.payload)
+            if len(self._waiting) == _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES:
+                self._changed.notify_all()
+
+    def _full(self) -> bool:
+        return len(self._waiting) >= _MAX_MESSAGES or self._bytes >= _MAX_BYTES
+
+    def _ripe(self, now: float) -> bool:
+        early = len(self._waiting) >= _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES
+        stalled = len(self._waiting) >= _STALL_MESSAGES and now - self._last >= _STALL_S
+        return early or stalled or now - self._first >= self._flush_s
+
+    def take(self, timeout_s: float) -> list[Delivered]:
+        """The next batch; empty when none came in `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._closed and not self._waiting:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return []
+                self._changed.wait(left)
+            while not self._closed and not self._ripe(time.monotonic()):
+                self._changed.wait(_STALL_S)
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH_MESSAGES))]
+            self._bytes -= sum(len(message.payload) for message in batch)
+            self._first = time.monotonic()
+            self._changed.notify_all()
+        return batch
+
+    def close(self) -> None:
+        """Take no more and let nobody wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

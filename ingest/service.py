@@ -1,0 +1,275 @@
+"""Ingest: from the broker to the journal, and only then the acknowledgements."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, runtime_checkable
+
+from ingest.decode import Decoder
+from ingest.endpoint import Endpoint
+from ingest.framing import refusal_frames
+from ingest.intake import Intake
+from ingest.messages import Accepted, ClockMode, Decoded, Message, Placed, Reason
+from ingest.outbound import AckOutbox
+from ingest.ranges import union
+from ingest.status import IngestStatus, Meter
+from ingest.subscriber import Delivered, Subscriber
+from journal.protocol import Append, Journal, JournalError
+from models.frame import REFUSED_STREAM, Frame, FrameKind, Record
+from models.site import Site
+from models.wire import BIRTH, DEATH, ROOT, STATE, TELEMETRY
+
+__all__ = ["Ingest", "registry_frame"]
+
+_FLUSH_S: Final = 0.1
+_HEARTBEAT_S: Final = 1.0
+_RETRY_S: Final = (0.2, 5.0)
+_log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class _HasRegistries(Protocol):
+    def registries(self) -> list[Record]: ...
+
+
+def registry_frame(site: Site) -> Frame:
+    """A frame that carries the site's files, so that a stream can be read without anything else."""
+    payload = json.dumps(dict(sorted(site.texts.items())), ensure_ascii=False)
+    return Frame.events([{"device": "", "kind": "registry", "payload": payload}], FrameKind.REGISTRY)
+
+
+class Ingest:
+    """The front door.
+
+    Messages are decoded to frames in batches of at most 100 ms and appended
+    to the journal; after that the broker and the collectors are told. While
+    the journal refuses, nothing is acknowledged and all of it is tried again.
+
+    Parameters
+    ----------
+    journal : Journal
+    site : Site
+    endpoint : Endpoint or None
+        The broker; None takes messages only through `submit`.
+    clock : callable
+        The wall clock or a simulated one. [ms UTC]
+    clock_mode : ClockMode
+        WALL or DATA: where record times come from.
+    client_id : str
+        Of the broker's session: fixed, and another one for each ingest of a shared group.
+    share_group : str or None
+        Share the load with other ingests (``$share/<group>/…``, where the broker can).
+    flush_s : float
+        How long a message waits for others at most. [s]
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        site: Site,
+        endpoint: Endpoint | None,
+        clock: Callable[[], int],
+        *,
+        clock_mode: ClockMode = ClockMode.WALL,
+        client_id: str = "hearthline-ingest",
+        share_group: str | None = None,
+        flush_s: float = _FLUSH_S,
+    ) -> None:
+        self._journal = journal
+        self._site = site
+        self._clock = clock
+        self._mode = clock_mode
+        self._decoder = Decoder(site)
+        self._intake = Intake(flush_s)
+        self._meter = Meter()
+        self._write_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._now_ms: dict[str, int] | None = None  # read once the journal answers
+        self._written: dict[str, float] = {}
+        prefix = f"$share/{share_group}/{ROOT}" if share_group else ROOT
+        filters = [f"{prefix}/+/+/+/{kind}" for kind in (TELEMETRY, BIRTH, STATE, DEATH)]
+        self._subscriber = Subscriber(endpoint, client_id, filters, self._receive) if endpoint else None
+        self._outbox = AckOutbox(self._subscriber.publish if self._subscriber else lambda _t, _p: True)
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+
+    def start(self) -> None:
+        """Connect and work, in threads of its own."""
+        self._thread.start()
+        if self._subscriber is not None:
+            self._subscriber.start()
+
+    def stop(self) -> None:
+        """Journal and acknowledge what has come so far, then disconnect. The journal stays open."""
+        self._stopping.set()
+        self._intake.close()
+        if self._thread.is_alive():
+            self._thread.join(30)
+        if self._subscriber is not None:
+            self._subscriber.stop()
+
+    @property
+    def status(self) -> IngestStatus:
+        """How it fares."""
+        broker = self._subscriber.trouble if self._subscriber is not None else ""
+        return self._meter.snapshot(len(self._intake), broker)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the journal has answered and every stream has the site's registry."""
+        return self._now_ms is not None
+
+    def submit(self, messages: Sequence[Message]) -> Decoded:
+        """Take messages that did not come from the broker, such as dead letters tried again.
+
+        Raises
+        ------
+        JournalError
+            They could not be journalled; nothing of them was kept.
+        """
+        with self._write_lock:
+            decoded = self._decode(messages)
+            self._append(decoded.placed)
+        self._meter.count(decoded, len(messages))
+        self._outbox.add(decoded.acks)
+        return decoded
+
+    def _receive(self, delivered: Delivered) -> None:
+        self._meter.received += 1
+        self._intake.put(delivered)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set() or len(self._intake):
+            try:
+                self._round()
+            except Exception:  # noqa: BLE001  a fault of ours must not end the front door
+                _log.exception("ingest: unexpected fault; going on")
+                self._stopping.wait(_RETRY_S[0])
+        self._outbox.flush(everything=True)
+
+    def _round(self) -> None:
+        batch = self._intake.take(_HEARTBEAT_S / 4)
+        if batch and not self._write(batch):
+            return
+        if not self._stopping.is_set():
+            self._beat()
+        self._outbox.flush()
+
+    def _write(self, batch: Sequence[Delivered]) -> bool:
+        """Journal `batch`, trying until it is done; False when stopped before."""
+        received_ms = self._clock()
+        messages = [Message(d.topic, d.payload, d.retained, received_ms) for d in batch]
+        delay = _RETRY_S[0]
+        while True:
+            try:
+                with self._write_lock:
+                    decoded = self._decode(messages)
+                    self._append(decoded.placed)
+                break
+            except Exception as error:  # noqa: BLE001  whatever it is, these messages are not safe yet
+                if self._stopping.is_set():
+                    return False
+                self._refused(error)
+                self._stopping.wait(delay)
+                delay = min(2 * delay, _RETRY_S[1])
+        self._meter.count(decoded, len(batch))
+        if self._subscriber is not None:
+            self._subscriber.acknowledge(batch)
+        self._outbox.add(decoded.acks)
+        return True
+
+    def _refused(self, error: Exception) -> None:
+        _log.warning(
+            "ingest: nothing is acknowledged: %s", error, exc_info=not isinstance(error, JournalError)
+        )
+        self._meter.trouble("journal", str(error))
+
+    def _known_now(self) -> dict[str, int]:
+        """Each stream's now; the first call reads the journal and makes sure that it has the registry."""
+        if self._now_ms is None:
+            now_ms = {stream: ms for stream, (_, ms) in self._journal.streams().items()}
+            self._announce(now_ms)
+            self._now_ms = now_ms
+        return self._now_ms
+
+    def _announce(self, now_ms: dict[str, int]) -> None:
+        """Append the registry to each stream whose last one is another."""
+        frame = registry_frame(self._site).encode()
+        last = {}
+        if isinstance(self._journal, _HasRegistries):
+            last = {record.stream: record.frame for record in self._journal.registries()}
+        wall = self._clock() if self._mode is ClockMode.WALL else 0
+        items = [
+            Append(stream, frame, max(wall, now_ms.get(stream, wall)))
+            for stream in self._site.streams
+            if last.get(stream) != frame
+        ]
+        for record in self._journal.append(items):
+            now_ms[record.stream] = record.timestamp_ms
+
+    def _decode(self, messages: Sequence[Message]) -> Decoded:
+        now_ms = self._known_now()
+        wall_ms = self._clock()
+        try:
+            return self._decoder.decode(messages, mode=self._mode, wall_ms=wall_ms, now_ms=now_ms)
+        except Exception:  # noqa: BLE001  one message that breaks the decoder must not hold up the others
+            if len(messages) == 1:
+                _log.exception("ingest: cannot decode a message of topic %.200r", messages[0].topic)
+                return _poison(messages[0], wall_ms)
+        half = len(messages) // 2
+        return _join(self._decode(messages[:half]), self._decode(messages[half:]))
+
+    def _append(self, placed: Sequence[Placed]) -> None:
+        now_ms = self._known_now()
+        records = self._journal.append([Append(p.stream, p.frame.encode(), p.timestamp_ms) for p in placed])
+        self._meter.trouble("journal", "")
+        written = time.monotonic()
+        for record in records:
+            now_ms[record.stream] = max(record.timestamp_ms, now_ms.get(record.stream, record.timestamp_ms))
+            self._written[record.stream] = written
+
+    def _beat(self) -> None:
+        """Move the now of streams to which nothing was written for a second."""
+        due = time.monotonic() - _HEARTBEAT_S
+        quiet = [stream for stream in self._site.streams if self._written.get(stream, due) <= due]
+        announced = self._now_ms is not None
+        if not quiet or (announced and self._mode is ClockMode.DATA):  # there an empty frame moves nothing
+            return
+        try:
+            with self._write_lock:
+                self._known_now()
+                if self._mode is ClockMode.WALL:
+                    wall_ms = self._clock()
+                    self._append([Placed(stream, Frame.heartbeat(), wall_ms) for stream in quiet])
+        except JournalError as error:
+            self._refused(error)
+
+
+def _poison(message: Message, wall_ms: int) -> Decoded:
+    """A dead letter for what our own decoder cannot stand."""
+    row: dict[str, object] = {
+        "topic": message.topic, "device": "", "boot": None, "seq": None, "reason": Reason.SCHEMA.value,
+        "detail": "expected a message that can be decoded, got one that this version fails on",
+        "payload": message.payload[: 480 * 1024], "retained": message.retained,
+    }  # fmt: skip
+    placed = [Placed(REFUSED_STREAM, frame, wall_ms) for frame in refusal_frames([row])]
+    return Decoded(placed, Accepted(0, 0, 0), Counter({Reason.SCHEMA: 1}))
+
+
+def _join(a: Decoded, b: Decoded) -> Decoded:
+    union(a.acks, b.acks)
+    newest = dict(a.newest_ms)
+    for stream, ms in b.newest_ms.items():
+        newest[stream] = max(ms, newest.get(stream, ms))
+    accepted = Accepted(
+        a.accepted.messages + b.accepted.messages,
+        a.accepted.samples + b.accepted.samples,
+        a.accepted.events + b.accepted.events,
+    )
+    return Decoded(
+        [*a.placed, *b.placed], accepted, a.refused + b.refused, a.ignored + b.ignored, a.acks, newest
+    )

@@ -1,0 +1,161 @@
+"""The connection to the broker: messages in, the broker's own acknowledgement only when told."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ingest.endpoint import Endpoint
+
+__all__ = ["Delivered", "Subscriber"]
+
+_KEEPALIVE_S: Final = 60
+_OUTGOING: Final = 20_000
+_INFLIGHT: Final = 1000
+_log = logging.getLogger(__name__)
+
+
+class Delivered(NamedTuple):
+    """A message as the broker delivered it, with what is needed to acknowledge it."""
+
+    epoch: int
+    mid: int
+    qos: int
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Subscriber:
+    """A persistent MQTT session that acknowledges late, in order, and only on the connection it read from.
+
+    A number that the broker gave to a message is worth nothing after a
+    reconnect: it may then stand for another one. So each message carries the
+    epoch of its connection, and acknowledgements of an older one are dropped;
+    the broker sends those messages again.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+    client_id : str
+        Fixed, because the broker keeps the session under it.
+    filters : sequence of str
+        Topic filters, at QoS 1.
+    on_message : callable
+        Takes each message, on the connection's own thread; blocking it holds back the broker.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        client_id: str,
+        filters: Sequence[str],
+        on_message: Callable[[Delivered], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._filters = [(topic, 1) for topic in filters]
+        self._deliver = on_message
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._connected = False
+        self._detail = "not connected yet"
+        self._client = self._make(client_id)
+
+    def _make(self, client_id: str) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
+        )
+        client.max_inflight_messages_set(_INFLIGHT)
+        client.max_queued_messages_set(_OUTGOING)
+        client.reconnect_delay_set(1, 10)
+        if self._endpoint.username is not None:
+            client.username_pw_set(self._endpoint.username, self._endpoint.password)
+        if self._endpoint.tls:
+            ca_file = self._endpoint.ca_file
+            client.tls_set_context(ssl.create_default_context(cafile=str(ca_file) if ca_file else None))
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def start(self) -> None:
+        """Connect and go on trying."""
+        self._client.connect_async(self._endpoint.host, self._endpoint.port, keepalive=_KEEPALIVE_S)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Send what waits, say goodbye; the broker keeps the session."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes; empty while connected and subscribed."""
+        return "" if self._connected else f"{self._endpoint}: {self._detail}"
+
+    def acknowledge(self, messages: Sequence[Delivered]) -> None:
+        """PUBACK `messages` in the order given, less those of a connection that is gone.
+
+        The lock keeps a reconnect from coming in between: paho forgets queued packets on reconnect,
+        but does not check that a packet belongs to the connection.
+        """
+        with self._lock:
+            for message in messages:
+                if message.epoch == self._epoch and message.qos:
+                    self._client.ack(message.mid, message.qos)
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Publish at QoS 1, not retained; False when it could not be queued."""
+        if not self._connected:
+            return False
+        return bool(self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS)
+
+    def _next_epoch(self, connected: bool, detail: str) -> None:
+        with self._lock:
+            self._epoch += 1
+            self._connected = connected
+            self._detail = detail
+
+    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
+        if reason.is_failure:
+            self._next_epoch(connected=False, detail=f"the broker refused the connection: {reason}")
+            return
+        self._next_epoch(connected=False, detail="waiting for the subscription")
+        client.subscribe(self._filters)
+
+    def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Sequence[Any], _props: Any) -> None:
+        refused = [topic for (topic, _), r in zip(self._filters, reasons, strict=False) if r.is_failure]
+        with self._lock:
+            self._connected = not refused
+            self._detail = f"the broker refused to subscribe to {', '.join(refused)}" if refused else ""
+        _log.log(
+            logging.WARNING if refused else logging.INFO,
+            "%s: %s",
+            self._endpoint,
+            self._detail or "subscribed",
+        )
+
+    def _on_connect_fail(self, _client: Any, _data: Any) -> None:
+        self._detail = "expected a broker there, got no connection"
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
+        if "refused" not in self._detail:
+            self._next_epoch(connected=False, detail=f"connection lost: {reason}")
+        else:  # keep the reason that the broker gave
+            self._next_epoch(connected=False, detail=self._detail)
+
+    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # an exception here would end paho's thread
+            topic = "\N{REPLACEMENT CHARACTER}"
+        payload = bytes(message.payload)
+        self._deliver(Delivered(self._epoch, message.mid, message.qos, topic, payload, message.retain))
