@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import Any, Final, Protocol
 
 from models.frame import REFUSED_STREAM, FrameError, Record
-from models.results import Outputs, Status, result_schema
+from models.results import Outputs
 from streams.core.checkpoint import Checkpoint
+from streams.core.tables import dead_letter_rows
 from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
 
 __all__ = ["OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
+
+_SHOWN_BYTES: Final = 4096
 
 
 class OffsetGapError(RuntimeError):
@@ -48,34 +49,16 @@ class Pipelines:
     restore: Callable[[Checkpoint], PipelineLike]
 
 
-_POISON = result_schema([
-    pa.field("topic", pa.string()),
-    pa.field("device", pa.string()),
-    pa.field("detail", pa.string()),
-    pa.field("payload", pa.string()),
-])  # fmt: skip
-_SHOWN_BYTES = 256
-
-
 def poison(record: Record, partition: int, detail: str) -> Outputs:
-    """Dead letter of a record that is no frame; its place in the journal is its key."""
-    row = {
-        "key": f"{record.stream}:{partition}:{record.offset}",
-        "unit": "",
-        "region": "",
-        "stream": record.stream,
-        "window_start": record.timestamp_ms,
-        "window_ms": 0,
-        "topic": f"frames/{partition}@{record.offset}",
-        "device": "",
-        "detail": detail,
-        "payload": record.frame[:_SHOWN_BYTES].hex(),
-        "status": Status.FINAL.value,
-        "reason": "bad_frame",
-        "revision": 0,
-    }
+    """Dead letter of a record that no pipeline can take; its place in the journal is its key."""
+    letter = {
+        "id": f"{record.stream}:{partition}:{record.offset}", "at": record.timestamp_ms,
+        "unit": "", "region": "", "topic": "", "device": "", "boot": None, "seq": None,
+        "reason": "frame", "detail": detail,
+        "payload": record.frame[:_SHOWN_BYTES], "retained": False, "state": "open",
+    }  # fmt: skip
     outputs = Outputs(record.stream, record.offset)
-    outputs.add("dead_letter", pa.Table.from_pylist([row], schema=_POISON))
+    outputs.add("dead_letter", dead_letter_rows(record.stream, [letter]))
     return outputs
 
 

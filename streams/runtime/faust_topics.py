@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -13,6 +14,8 @@ from streams.runtime.faust_settings import WorkerSettings
 __all__ = ["KafkaUnavailableError", "TopicError", "check_topics", "create_topics"]
 
 _TIMEOUT_S: Final = 10.0
+_LIBRARY: Final = logging.getLogger("hearthline.kafka")  # or the library writes to stderr by itself
+_LIBRARY.setLevel(logging.CRITICAL)
 
 
 class TopicError(RuntimeError):
@@ -42,7 +45,7 @@ def create_topics(settings: WorkerSettings, *, replication: int = 1, retention_d
             "delete.retention.ms": "60000",
         },
     }
-    admin = AdminClient(settings.librdkafka())
+    admin = AdminClient(settings.librdkafka(), logger=_LIBRARY)
     present = _partitions(admin, list(wanted))
     missing = [name for name in wanted if not present.get(name)]
     topics = [
@@ -59,10 +62,10 @@ def create_topics(settings: WorkerSettings, *, replication: int = 1, retention_d
     return missing
 
 
-def check_topics(settings: WorkerSettings) -> None:
+def check_topics(settings: WorkerSettings, *, timeout_s: float = _TIMEOUT_S) -> None:
     """TopicError if a topic is missing or has another number of partitions than the settings say."""
-    admin = AdminClient(settings.librdkafka())
-    present = _partitions(admin, [settings.topic, settings.changelog])
+    admin = AdminClient(settings.librdkafka(), logger=_LIBRARY)
+    present = _partitions(admin, [settings.topic, settings.changelog], timeout_s)
     for name in (settings.topic, settings.changelog):
         count = present.get(name, 0)
         if count == settings.partitions:
@@ -75,13 +78,13 @@ def check_topics(settings: WorkerSettings) -> None:
         raise TopicError(msg)
 
 
-def _partitions(admin: AdminClient, names: list[str]) -> dict[str, int]:
+def _partitions(admin: AdminClient, names: list[str], timeout_s: float = _TIMEOUT_S) -> dict[str, int]:
     found: dict[str, int] = {}
     for name in names:
         try:
-            topics = admin.list_topics(name, timeout=_TIMEOUT_S).topics
+            topics = admin.list_topics(name, timeout=timeout_s).topics
         except KafkaException as error:
-            msg = f"expected a Kafka broker that answers within {_TIMEOUT_S:g} s: {error.args[0].str()}"
+            msg = f"expected a Kafka broker that answers within {timeout_s:g} s: {error.args[0].str()}"
             raise KafkaUnavailableError(msg) from error
         topic = topics.get(name)
         found[name] = len(topic.partitions) if topic and topic.error is None else 0

@@ -1,0 +1,100 @@
+"""A Faust worker in a process of its own, with the chain pipeline and a sink in a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["WorkerProcess"]
+
+_ROOT = Path(__file__).parents[2]
+
+
+class WorkerProcess:
+    """Starts, kills and restarts one worker; a supervisor for exit status 75."""
+
+    def __init__(self, kafka: str, sink: Path, log: Path, **options: object):
+        self._command = [sys.executable, "-m", "tests.support.faust_worker", kafka, str(sink)]
+        for name, value in options.items():
+            self._command += [f"--{name.replace('_', '-')}", str(value)]
+        self.log = log
+        self.exits: list[int] = []
+        self.process: subprocess.Popen[bytes]
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(self._command, cwd=_ROOT, stdout=out, stderr=out)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def send(self, sign: int) -> None:
+        self.process.send_signal(sign)
+
+    def keep_up(self) -> None:
+        """Start it again when it left by itself."""
+        code = self.process.poll()
+        if code is not None:
+            self.exits.append(code)
+            self.start()
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.returncode
+
+    def wait_until(self, condition, timeout_s: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self.keep_up()
+            assert time.monotonic() < deadline, f"not within {timeout_s} s; the log:\n{self.tail()}"
+            time.sleep(0.1)
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-6000:]
+
+
+def _main() -> int:
+    from streams.runtime.faust_app import run_worker
+    from streams.runtime.faust_partition import Pipelines
+    from streams.runtime.faust_settings import WorkerSettings
+    from tests.support.chain_pipeline import ChainPipeline, FileSink, SinkAwayError
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kafka")
+    parser.add_argument("sink", type=Path)
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--checkpoint-s", type=float, default=1.0)
+    parser.add_argument("--delay-s", type=float, default=0.0)
+    parser.add_argument("--session-s", type=float, default=6.0)
+    parser.add_argument("--stop-s", type=float, default=20.0)
+    parser.add_argument("--loglevel", default="WARNING")
+    options = parser.parse_args()
+    settings = WorkerSettings(
+        options.kafka,
+        partitions=options.partitions,
+        checkpoint_s=options.checkpoint_s,
+        session_s=options.session_s,
+        stop_s=options.stop_s,
+        flush_s=0.2,
+    )
+    sink = FileSink(options.sink, options.delay_s)
+    pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)
+    return run_worker(settings, pipelines, sink, unavailable=(SinkAwayError,), loglevel=options.loglevel)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(_main())
