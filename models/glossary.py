@@ -1,0 +1,98 @@
+"""The terms of the field, in English and Chinese, as boards and documents use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from models.measurements import CLASSES, DEVICE_CLASSES, MEASUREMENTS, Kind, Measurement
+
+__all__ = ["TERMS", "Term", "markdown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term that is no measurement.
+
+    Attributes
+    ----------
+    en, zh : str
+        The term in English and Chinese.
+    meaning : str
+        What it means here.
+    """
+
+    en: str
+    zh: str
+    meaning: str
+
+
+TERMS: Final = (
+    Term("as received (ar)", "收到基", "basis of coal as it arrives, with all its moisture"),
+    Term("base unit", "单位", "one heating company or plant, with its yard; the grain of the registry"),
+    Term("coverage", "覆盖率", "share of a window that samples cover, 0 to 1"),
+    Term("dwell", "停留时间", "time that a truck spends inside a place"),
+    Term("energy signature", "能耗特征", "heat load as a function of outdoor temperature"),
+    Term("ETA", "预计到达时间", "when a truck is expected at its destination"),
+    Term("excess flow", "超额流量", "water beyond what the heat needs at the reference return temperature"),
+    Term(
+        "flow-weighted", "流量加权", "mean of a temperature weighted by flow: the one that carries the heat"
+    ),
+    Term("fulfilment rate", "兑现率", "coal received as a share of coal planned, by contract and month"),
+    Term("gross", "毛重", "mass of a truck with its load"),
+    Term("heat balance", "热平衡", "heat supplied less delivered, lost, stored and leaked"),
+    Term("in transit", "在途", "loaded and not yet received"),
+    Term("make-up water", "补水", "water added to a network to replace what it lost"),
+    Term("NAR", "收到基低位发热量", "net calorific value as received"),
+    Term("net", "净重", "gross less tare"),
+    Term("outbox", "发件箱", "messages that a collector keeps until the server has journalled them"),
+    Term("plant", "热源厂", "where coal becomes heat"),
+    Term("primary network", "一次网", "from the plant to the substations"),
+    Term("return", "回水", "water on its way back to the plant"),
+    Term("secondary network", "二次网", "from a substation to its buildings"),
+    Term("settled", "已结算", "received and paid for"),
+    Term("substation", "换热站", "where the primary network heats a secondary one"),
+    Term("supply", "供水", "water on its way to the consumers"),
+    Term("tare", "皮重", "mass of a truck without its load"),
+    Term("transit loss", "途耗", "share of a load that was weighed at the origin and not at the destination"),
+    Term("unaccounted", "未核销", "messages sent that are nowhere to be found; always 0"),
+    Term("water balance", "水平衡", "make-up water less authorised use, tank change and storage"),
+    Term("water loss", "失水", "water that leaves a network by leaks or unauthorised draw-off"),
+    Term("weigh ticket", "磅单", "record of one weighing of a truck"),
+    Term("weighbridge", "地磅", "scale that weighs whole trucks"),
+)
+
+_KINDS: Final = {Kind.GAUGE: "gauge", Kind.COUNTER: "counter", Kind.TEXT: "text"}
+
+
+def markdown() -> str:
+    """The glossary as the text of ``docs/glossary.md``."""
+    lines = [
+        "# Glossary",
+        "",
+        "Generated from `models/glossary.py` and the measurement table by `python tools/glossary.py`;",
+        "do not edit. The Chinese terms are those of the boards.",
+        "",
+        "## Terms",
+        "",
+        "| English | 中文 | meaning |",
+        "|---|---|---|",
+        *(f"| {term.en} | {term.zh} | {term.meaning} |" for term in TERMS),
+        "",
+        "## Measurements",
+        "",
+        "Every quantity that a device may report. A value outside its range is kept, with a quality flag.",
+        "",
+        "| name | English | 中文 | unit | kind | range | reported by |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(measurement) for measurement in MEASUREMENTS),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(m: Measurement) -> str:
+    low = "" if m.low is None else f"{m.low:,.12g}"
+    high = "" if m.high is None else f"{m.high:,.12g}"
+    bounds = f"{low} … {high}".strip() if low or high else ""
+    classes = ", ".join(c for c in DEVICE_CLASSES if m.name in CLASSES[c])
+    return f"| `{m.name}` | {m.en} | {m.zh} | {m.unit} | {_KINDS[m.kind]} | {bounds} | {classes} |"
