@@ -66,9 +66,7 @@ def test_power_from_flow_and_temperatures_is_the_meters_own(meter):
         running = (meter["POWER1"] > 5.0) & np.isfinite(ours)
         ratio = meter["POWER1"][running] / ours[running]
         low, middle, high = np.percentile(ratio, [5, 50, 95])
-        print(
-            f"POWER1 over ours, on supply {on_supply}: {middle:.4f}, {low:.3f} to {high:.3f} (5 to 95 %)"
-        )
+        print(f"POWER1 over ours, on supply {on_supply}: {middle:.4f}, {low:.3f} to {high:.3f} (5 to 95 %)")
         assert running.sum() > 3000
         assert middle == pytest.approx(1.0, abs=0.03)
         assert 0.9 < low < high < 1.1
