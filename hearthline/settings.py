@@ -24,7 +24,7 @@ from hearthline.cli import UsageError
 __all__ = ["ENV_PREFIX", "SECRETS", "Settings", "load_settings"]
 
 ENV_PREFIX: Final = "HEARTHLINE_"
-SECRETS: Final = ("influx_token", "mqtt_password")
+SECRETS: Final = ("influx_token", "kafka_password", "mqtt_password")
 """Fields that come from the environment or from a file of their own, and are never printed."""
 
 
@@ -95,6 +95,10 @@ class Settings(BaseSettings):
         InfluxDB 2 of the distributed mode.
     kafka : str
         Bootstrap servers of the distributed mode.
+    kafka_user, kafka_password, kafka_password_file
+        SASL login at the brokers (SCRAM-SHA-512); none when there is no user.
+    kafka_ca_file : Path or None
+        Authority of the brokers' certificates; turns TLS on.
     log_level : str
     """
 
@@ -121,7 +125,28 @@ class Settings(BaseSettings):
     influx_token: SecretStr | None = None
     influx_token_file: Path | None = None
     kafka: Annotated[str, AfterValidator(_bootstrap)] = "127.0.0.1:9092"
+    kafka_user: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_password_file: Path | None = None
+    kafka_ca_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def kafka_login(self) -> dict[str, str]:
+        """How a librdkafka client proves itself to the brokers; empty when it need not."""
+        login: dict[str, str] = {}
+        tls = self.kafka_ca_file is not None
+        if self.kafka_user:
+            login = {
+                "sasl.username": self.kafka_user,
+                "sasl.password": self.kafka_password.get_secret_value() if self.kafka_password else "",
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "security.protocol": "sasl_ssl" if tls else "sasl_plaintext",
+            }
+        elif tls:
+            login = {"security.protocol": "ssl"}
+        if tls:
+            login["ssl.ca.location"] = str(self.kafka_ca_file)
+        return login
 
     file_values: ClassVar[dict[str, Any]] = {}
 

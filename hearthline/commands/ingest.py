@@ -48,7 +48,8 @@ def register(app: typer.Typer) -> None:
         """Take telemetry from an MQTT broker and append it to Kafka, for workers to read.
 
         The broker's login comes from HEARTHLINE_MQTT_USER and HEARTHLINE_MQTT_PASSWORD (or a file,
-        HEARTHLINE_MQTT_PASSWORD_FILE).
+        HEARTHLINE_MQTT_PASSWORD_FILE); Kafka's in the same way from HEARTHLINE_KAFKA_USER and
+        HEARTHLINE_KAFKA_PASSWORD.
 
         Example: hearthline ingest --site site --mqtt mqtt://127.0.0.1:1883 --kafka 127.0.0.1:9092
         """
@@ -83,7 +84,7 @@ def _build(settings: Settings, group: str | None, client_id: str | None) -> tupl
     assert settings.site is not None
     assert settings.mqtt is not None
     password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-    journal = KafkaJournal(settings.kafka)
+    journal = KafkaJournal(settings.kafka, config=settings.kafka_login())
     service = Ingest(
         journal,
         open_site(settings.site),

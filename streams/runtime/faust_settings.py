@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import faust
+from faust.auth import SASLCredentials, SSLCredentials
 
-__all__ = ["CHECKPOINT_TABLE", "WorkerSettings"]
+__all__ = ["CHECKPOINT_TABLE", "MAX_RECORD_BYTES", "WorkerSettings"]
 
 CHECKPOINT_TABLE: Final = "checkpoints"
+MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
+"""Largest record of the topic of frames; ingest sends half of it at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,8 @@ class WorkerSettings:
         A worker that was told to stop leaves after so long, done or not. [s]
     health_file : pathlib.Path or None
         Touched while the worker's lease is valid.
-    username, password : str
-        SASL credentials; none when empty.
-    mechanism : str
-    ca_file : pathlib.Path or None
-        Authority of the brokers' certificates; turns TLS on.
+    login : mapping of str to str
+        How a client proves itself to the brokers, in librdkafka's words.
     """
 
     kafka: str
@@ -62,10 +62,7 @@ class WorkerSettings:
     stall_s: float = 60.0
     stop_s: float = 20.0
     health_file: Path | None = None
-    username: str = ""
-    password: str = ""
-    mechanism: str = "SCRAM-SHA-512"
-    ca_file: Path | None = None
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def changelog(self) -> str:
@@ -90,6 +87,7 @@ class WorkerSettings:
             "broker_request_timeout": self.request_s,
             "broker_session_timeout": self.session_s,
             "consumer_auto_offset_reset": "earliest",
+            "consumer_max_fetch_size": MAX_RECORD_BYTES,
             "processing_guarantee": "at_least_once",
             "producer_acks": -1,
             "producer_request_timeout": self.request_s,
@@ -105,24 +103,16 @@ class WorkerSettings:
 
     def librdkafka(self) -> dict[str, Any]:
         """Configuration of a confluent_kafka client with the same rights."""
-        config: dict[str, Any] = {"bootstrap.servers": self.kafka}
-        if self.username:
-            config |= {
-                "sasl.username": self.username,
-                "sasl.password": self.password,
-                "sasl.mechanism": self.mechanism,
-                "security.protocol": "sasl_ssl" if self.ca_file else "sasl_plaintext",
-            }
-        elif self.ca_file:
-            config["security.protocol"] = "ssl"
-        if self.ca_file:
-            config["ssl.ca.location"] = str(self.ca_file)
-        return config
+        return {"bootstrap.servers": self.kafka, **self.login}
 
-    def _credentials(self) -> Any:
-        context = ssl.create_default_context(cafile=str(self.ca_file)) if self.ca_file else None
-        if self.username:
-            return faust.SASLCredentials(
-                username=self.username, password=self.password, mechanism=self.mechanism, ssl_context=context
+    def _credentials(self) -> SASLCredentials | SSLCredentials | None:
+        authority = self.login.get("ssl.ca.location")
+        context = ssl.create_default_context(cafile=authority) if authority else None
+        if "sasl.username" in self.login:
+            return SASLCredentials(
+                username=self.login["sasl.username"],
+                password=self.login["sasl.password"],
+                mechanism=self.login["sasl.mechanism"],
+                ssl_context=context,
             )
-        return faust.SSLCredentials(context=context) if context else None
+        return SSLCredentials(context) if context else None

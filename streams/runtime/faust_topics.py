@@ -9,12 +9,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from streams.runtime.faust_settings import WorkerSettings
+from streams.runtime.faust_settings import MAX_RECORD_BYTES, WorkerSettings
 
 __all__ = ["KafkaUnavailableError", "TopicError", "check_topics", "create_topics"]
 
 _TIMEOUT_S: Final = 10.0
-_LIBRARY: Final = logging.getLogger("hearthline.kafka")  # or the library writes to stderr by itself
+_LIBRARY: Final = logging.getLogger("hearthline.kafka.admin")  # or the library writes to stderr by itself
 _LIBRARY.setLevel(logging.CRITICAL)
 
 
@@ -26,15 +26,23 @@ class KafkaUnavailableError(RuntimeError):
     """No broker answers now; the same call may succeed later."""
 
 
-def create_topics(settings: WorkerSettings, *, replication: int = 1, retention_days: int = 30) -> list[str]:
+def create_topics(
+    settings: WorkerSettings,
+    *,
+    append_time: bool = True,
+    replication: int = 1,
+    retention_days: int = 30,
+) -> list[str]:
     """Make the topics that are missing; gives their names.
 
-    Frames carry the broker's time. Checkpoints are compacted often, in small
+    Frames carry the broker's time, or with `append_time` false the producer's,
+    as recorded data asks for. Checkpoints are compacted often, in small
     segments: a state of 5 MB every 30 s is 14 GB a day before compaction.
     """
     wanted = {
         settings.topic: {
-            "message.timestamp.type": "LogAppendTime",
+            "message.timestamp.type": "LogAppendTime" if append_time else "CreateTime",
+            "max.message.bytes": str(MAX_RECORD_BYTES),
             "retention.ms": str(retention_days * 86_400_000),
         },
         settings.changelog: {

@@ -1,0 +1,166 @@
+"""`hearthline worker`: the operators of distributed mode, over Kafka."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hearthline.settings import Settings
+    from store.protocol import SeriesStore
+    from streams.runtime.faust_settings import WorkerSettings
+
+__all__ = ["register"]
+
+_RETRY_S = 5.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def worker(
+        kafka: Annotated[str | None, typer.Option(help="Kafka's bootstrap servers.")] = None,
+        influx: Annotated[str | None, typer.Option(help="InfluxDB 2, http(s)://host:port.")] = None,
+        duckdb: Annotated[
+            Path | None, typer.Option(help="DuckDB file in place of InfluxDB, for a single worker.")
+        ] = None,
+        partitions: Annotated[int, typer.Option(min=1, help="Partitions of the topics.")] = 12,
+        group: Annotated[
+            str, typer.Option(help="Consumer group; state is kept under its name.")
+        ] = "hearthline",
+        checkpoint_s: Annotated[float, typer.Option(min=0.1, help="Seconds between checkpoints.")] = 30.0,
+        health_file: Annotated[Path | None, typer.Option(help="Touched while all is well.")] = None,
+        create_topics: Annotated[
+            bool, typer.Option("--create-topics", help="Make the topics that are missing, then end.")
+        ] = False,
+        replication: Annotated[int, typer.Option(min=1, help="Copies of each new topic.")] = 1,
+        clock: Annotated[str | None, typer.Option(help="wall, or data for recorded telemetry.")] = None,
+        config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+        check: Annotated[
+            bool, typer.Option("--check", help="Try Kafka and the store once, then end.")
+        ] = False,
+    ) -> None:
+        """Run the operators over the frames that ingest put into Kafka, and write results to InfluxDB.
+
+        Several workers of one group share the partitions. The token of InfluxDB comes from
+        HEARTHLINE_INFLUX_TOKEN (or a file, HEARTHLINE_INFLUX_TOKEN_FILE), Kafka's login from
+        HEARTHLINE_KAFKA_USER and HEARTHLINE_KAFKA_PASSWORD. A worker that can no longer be sure of its
+        partitions ends with status 75, for its supervisor to start it again.
+
+        Example: hearthline worker --kafka 127.0.0.1:9092 --influx http://127.0.0.1:8086
+        """
+        from hearthline.settings import load_settings
+        from streams.runtime.faust_settings import WorkerSettings
+
+        flags = {"kafka": kafka, "influx_url": influx, "clock": clock}
+        settings = load_settings(flags, config)
+        worker_settings = WorkerSettings(
+            settings.kafka,
+            group=group,
+            partitions=partitions,
+            checkpoint_s=checkpoint_s,
+            health_file=health_file,
+            login=settings.kafka_login(),
+        )
+        if create_topics:
+            _create(worker_settings, append_time=settings.clock == "wall", replication=replication)
+            return
+        if check:
+            _check(worker_settings, settings, duckdb)
+            return
+        raise typer.Exit(_serve(worker_settings, settings, duckdb))
+
+
+def _create(settings: WorkerSettings, *, append_time: bool, replication: int) -> None:
+    from hearthline.cli import UsageError
+    from streams.runtime.faust_topics import KafkaUnavailableError, TopicError
+    from streams.runtime.faust_topics import check_topics as agree
+    from streams.runtime.faust_topics import create_topics as make
+
+    try:
+        made = make(settings, append_time=append_time, replication=replication)
+        agree(settings)
+    except KafkaUnavailableError as error:
+        typer.echo(f"hearthline: {error}", err=True)
+        raise typer.Exit(1) from error
+    except TopicError as error:
+        raise UsageError(str(error)) from error
+    typer.echo(f"made {', '.join(made)}" if made else "all topics are there")
+
+
+def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> None:
+    """Exit 1 unless Kafka and the store answer."""
+    from hearthline.cli import UsageError
+    from store.protocol import StoreError
+    from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
+
+    try:
+        check_topics(worker)
+        store = _open(settings, duckdb)
+        try:
+            store.counts()
+        finally:
+            store.close()
+    except (KafkaUnavailableError, StoreError) as error:
+        typer.echo(f"hearthline: {error}", err=True)
+        raise typer.Exit(1) from error
+    except TopicError as error:
+        raise UsageError(str(error)) from error
+    typer.echo(f"ok: {worker.partitions} partitions on {worker.kafka}, and the store answers")
+
+
+def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> int:
+    from hearthline.cli import UsageError
+    from store.protocol import StoreError, StoreUnavailableError
+    from streams.core.pipeline import Pipeline
+    from streams.runtime.faust_app import run_worker
+    from streams.runtime.faust_partition import Pipelines
+    from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
+
+    try:
+        store = _open(settings, duckdb)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    try:
+        while True:
+            try:
+                check_topics(worker)
+                break
+            except KafkaUnavailableError as error:
+                typer.echo(f"degraded: {error}; trying again in {_RETRY_S:g} s", err=True)
+                time.sleep(_RETRY_S)
+        return run_worker(
+            worker, Pipelines(Pipeline, Pipeline.restore), store, unavailable=(StoreUnavailableError,)
+        )
+    except TopicError as error:
+        raise UsageError(str(error)) from error
+    finally:
+        store.close()
+
+
+def _open(settings: Settings, duckdb: Path | None) -> SeriesStore:
+    from hearthline.cli import UsageError
+
+    if duckdb is not None:
+        from store.duckdb_series import DuckdbSeries
+
+        return DuckdbSeries(duckdb)
+    if settings.influx_url is None:
+        raise UsageError("influx: expected a server in --influx or HEARTHLINE_INFLUX_URL, got none")
+    if settings.influx_token is None:
+        raise UsageError(
+            "influx_token: expected a token in HEARTHLINE_INFLUX_TOKEN or in the file that"
+            " HEARTHLINE_INFLUX_TOKEN_FILE names, got none"
+        )
+    from store.influx_series import InfluxSeries
+
+    return InfluxSeries(
+        settings.influx_url,
+        token=settings.influx_token.get_secret_value(),
+        org=settings.influx_org,
+        bucket=settings.influx_bucket,
+    )
