@@ -7,7 +7,6 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Annotated
 
-import click
 import typer
 
 import hearthline
@@ -54,19 +53,15 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line: exit 0 done, 1 failed, 2 wrong usage or configuration."""
     try:
-        build()(standalone_mode=False)
-    except click.exceptions.Abort:
+        # Not standalone, an exit code comes back as the value; nothing else does.
+        sys.exit(build()(standalone_mode=False))
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        print(f"hearthline: {error.format_message()}", file=sys.stderr)  # noqa: T201
+    except (typer.TyperException, UsageError) as error:
+        told = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        # Typer's error for no command at all is the help itself.
+        print(told if told.startswith("Usage:") else f"hearthline: {told}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except UsageError as error:
-        print(f"hearthline: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,14 @@ READING: Final = "reading"
 READING_REPEAT: Final = "reading_repeat"
 
 
+class SinkError(RuntimeError):
+    """What keeps results refused something; says what and why."""
+
+
+class SinkUnavailableError(SinkError):
+    """What keeps results cannot be reached now; the same call may succeed later."""
+
+
 class Status(StrEnum):
     """What a result row is worth."""
 

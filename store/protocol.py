@@ -8,18 +8,18 @@ from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from models.results import Outputs
+from models.results import Outputs, SinkError, SinkUnavailableError
 
 __all__ = ["Aggregate", "Select", "SeriesStore", "StoreError", "StoreUnavailableError"]
 
 Aggregate = Literal["mean", "min", "max", "sum", "last"]
 
 
-class StoreError(RuntimeError):
+class StoreError(SinkError):
     """The store refused something; says what and why."""
 
 
-class StoreUnavailableError(StoreError):
+class StoreUnavailableError(StoreError, SinkUnavailableError):
     """The store cannot be reached now; the same call may succeed later."""
 
 

@@ -62,22 +62,32 @@ def judge_messages(messages: Messages, deliveries_of: Callable[[int], Deliveries
     """Say of each message whether it is new, a duplicate, or reuses a number; takes them into the delivery sets."""
     verdicts = [Arrival.NEW] * len(messages.first)
     order = np.lexsort((messages.boot, messages.device))
-    device, by_boot = messages.device[order], messages.boot[order]
-    changes = np.flatnonzero((device[1:] != device[:-1]) | (by_boot[1:] != by_boot[:-1])) + 1
-    starts = np.append(0, changes)
-    for low, high in zip(starts, np.append(starts[1:], len(order)), strict=True):
-        members = order[low:high]
-        seq = messages.seq[members]
-        deliveries = deliveries_of(int(messages.device[members[0]]))
-        boot = int(messages.boot[members[0]])
-        if (
-            bool((seq[1:] == seq[:-1] + 1).all())
-            and deliveries.arrive_run(boot, int(seq[0]), int(seq[-1]), int(messages.newest_t[members].max()))
-        ):
+    device, boot, seq = messages.device[order], messages.boot[order], messages.seq[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (device[1:] != device[:-1]) | (boot[1:] != boot[:-1])
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(order)) - 1
+    follows = new.copy()
+    follows[1:] |= seq[1:] == seq[:-1] + 1
+    # Nearly always a device's messages are the next ones, without a gap: then one call takes them all.
+    runs = np.logical_and.reduceat(follows, starts).tolist()
+    newest = np.maximum.reduceat(messages.newest_t[order], starts).tolist()
+    for at, (d, b, first, last, run) in enumerate(
+        zip(
+            device[starts].tolist(),
+            boot[starts].tolist(),
+            seq[starts].tolist(),
+            seq[ends].tolist(),
+            runs,
+            strict=True,
+        )
+    ):
+        deliveries = deliveries_of(d)
+        if run and deliveries.arrive_run(b, first, last, newest[at]):
             continue
-        for m in members:
+        for m in order[starts[at] : ends[at] + 1]:
             verdicts[m] = deliveries.arrive(
-                boot, int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m])
+                b, int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m])
             )
     return verdicts
 
@@ -189,7 +199,9 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
     lost: list[Rows] = []
     suspects = np.flatnonzero(stands & ~late & (rows.t <= buffer.newest_t(devices)[rows.device]))
     for at in _met_again(rows, suspects, buffer):
-        incumbent = buffer.buckets[int(rows.t[at]) // BUCKET_MS * BUCKET_MS].find(int(rows.device[at]), int(rows.t[at]))
+        incumbent = buffer.buckets[int(rows.t[at]) // BUCKET_MS * BUCKET_MS].find(
+            int(rows.device[at]), int(rows.t[at])
+        )
         last = incumbent.n - 1
         name = (int(rows.boot[at]), int(rows.seq[at]), int(rows.pos[at]))
         count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
@@ -229,4 +241,6 @@ def sample_json(batch: pa.RecordBatch, first: int, count: int) -> str:
         values = {k: v for k, v in row.items() if k not in _HEADER and k != "extra" and v is not None}
         values.update(json.loads(row["extra"]) if row.get("extra") else {})
         samples.append({"t": row["t"], **values})
-    return json.dumps({"boot": rows[0]["boot"], "seq": rows[0]["seq"], "samples": samples}, ensure_ascii=False)
+    return json.dumps(
+        {"boot": rows[0]["boot"], "seq": rows[0]["seq"], "samples": samples}, ensure_ascii=False
+    )

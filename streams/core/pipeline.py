@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from models.site_files import parse_site
 from numpy.typing import NDArray
 
 from models.frame import Frame, FrameError, FrameKind, Record
 from models.measurements import EVENT_CLASSES
 from models.results import Outputs
 from models.site import Site
-from models.site_files import parse_site
 from models.wire import BIRTH, STATE, Birth, State
 from streams.core.accepted import Accepted
 from streams.core.buffer import BUCKET_MS, ClassBuffer
@@ -84,7 +84,8 @@ class Pipeline:
         self._samplers = [o for o in self.operators if isinstance(o, SampleOperator)]
         self._ledgers = [o for o in self.operators if isinstance(o, LedgerOperator)]
         self._engine = WindowEngine(
-            [o for o in self.operators if isinstance(o, WindowOperator)], provisional=provisional_every_ms is not None
+            [o for o in self.operators if isinstance(o, WindowOperator)],
+            provisional=provisional_every_ms is not None,
         )
         self._index: dict[str, int] = {}
         self._born_interval_s: dict[str, float] = {}
@@ -167,7 +168,7 @@ class Pipeline:
         device = self._devices(batch.column("device"))
         messages = split_messages(batch, device)
         verdicts = judge_messages(messages, self._book.of)
-        if any(v is not Arrival.NEW for v in verdicts):
+        if verdicts.count(Arrival.NEW) < len(verdicts):
             self._refuse_reused(batch, messages, verdicts, record, outputs)
             fresh = np.array([v is Arrival.NEW for v in verdicts])
             keep = np.repeat(fresh, messages.count)
@@ -193,7 +194,9 @@ class Pipeline:
             stands, replaces, late, lost = standing.stands, standing.replaces, standing.late, standing.lost
             for repeated, count in standing.count.items():
                 self._book.of(repeated).repeat += count
-            flags.update({int(p): _joined(flags.get(int(p)), "repeat") for p in np.flatnonzero(~stands | replaces)})
+            flags.update(
+                {int(p): _joined(flags.get(int(p)), "repeat") for p in np.flatnonzero(~stands | replaces)}
+            )
             self._buffer(buffer, rows, stands, late, known)
         quality = np.full(n, None, dtype=object)
         for position, text in flags.items():
@@ -278,7 +281,9 @@ class Pipeline:
         if born or len(self._index) != len(self._site.ids):
             self._rebuild_site()
 
-    def _refused(self, outputs: Outputs, record: Record, rows: list[dict[str, Any]], *, counted: bool = True) -> None:
+    def _refused(
+        self, outputs: Outputs, record: Record, rows: list[dict[str, Any]], *, counted: bool = True
+    ) -> None:
         """Turn refusals into dead letters, and into the ledger where their number is known."""
         letters = []
         for at, row in enumerate(rows):
@@ -308,7 +313,7 @@ class Pipeline:
         lookup = np.array([self._intern(d) for d in encoded.dictionary.to_pylist()], dtype=np.int64)
         if len(self._index) != len(self._site.ids):
             self._rebuild_site()
-        return lookup[encoded.indices.to_numpy(zero_copy_only=False)]
+        return np.asarray(lookup[encoded.indices.to_numpy(zero_copy_only=False)])
 
     def _rebuild_site(self) -> None:
         self._site = StreamSite(self._registry, tuple(self._index), self._born_interval_s)
@@ -328,12 +333,16 @@ class Pipeline:
         for operator, start_ms, rows in computed:
             outputs.add(operator.name, window_table(operator, start_ms, rows, self._site, self.stream))
 
-    def _add_ledger(self, outputs: Outputs, devices: Sequence[int], counts: Sequence[Any], *, final: bool) -> None:
+    def _add_ledger(
+        self, outputs: Outputs, devices: Sequence[int], counts: Sequence[Any], *, final: bool
+    ) -> None:
         if not devices or self._day_ms is None:
             return
         for operator in self._ledgers:
             fields = operator.function(counts)
-            table = ledger_rows(fields, devices, self._day_ms, self._day_end_ms, self._site, self.stream, final=final)
+            table = ledger_rows(
+                fields, devices, self._day_ms, self._day_end_ms, self._site, self.stream, final=final
+            )
             outputs.add(operator.name, table)
 
     def _turn_day(self, now_ms: int, outputs: Outputs) -> None:

@@ -87,7 +87,8 @@ class Rows:
             batch = reader.read_next_batch()
         columns = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(batch.num_columns)]
         values = np.array(columns[6:], dtype=np.float64).reshape(len(columns) - 6, batch.num_rows)
-        return cls(*(np.asarray(c, dtype=np.int64) for c in columns[:6]), values=values)
+        device, t, boot, seq, pos, offset = (np.asarray(c, dtype=np.int64) for c in columns[:6])
+        return cls(device, t, boot, seq, pos, offset, values)
 
 
 def concat(parts: list[Rows], columns: int) -> Rows:

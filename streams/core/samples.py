@@ -94,7 +94,13 @@ class Samples:
             Share of the window that was covered, 0 to 1.
         """
         return integrate(
-            self.group, self.t, value, self.start_ms, self.end_ms, len(self.devices), np.asarray(gap_limit_ms, float)
+            self.group,
+            self.t,
+            value,
+            self.start_ms,
+            self.end_ms,
+            len(self.devices),
+            np.asarray(gap_limit_ms, float),
         )
 
     def counter_increase(self, measurement: str, *, full_scale: FloatArray) -> FloatArray:

@@ -61,9 +61,12 @@ class StreamSite:
         self.units = np.array([d.unit if d else "" for d in devices], dtype=object)
         self.regions = np.array([site.region_of(d) if d else "" for d in devices], dtype=object)
         self.lateness_ms = np.array(
-            [_lateness_ms(site, d, born_interval_s.get(i)) for i, d in zip(ids, devices, strict=True)], dtype=np.int64
+            [_lateness_ms(site, d, born_interval_s.get(i)) for i, d in zip(ids, devices, strict=True)],
+            dtype=np.int64,
         )
-        interval_s = [(d.interval_s if d else None) or born_interval_s.get(i) for i, d in zip(ids, devices, strict=True)]
+        interval_s = [
+            (d.interval_s if d else None) or born_interval_s.get(i) for i, d in zip(ids, devices, strict=True)
+        ]
         networks = [site.networks.get(d.network or "") if d else None for d in devices]
         self.meters = Meters(
             on_supply=np.array([d is not None and _on_supply(d) for d in devices], dtype=bool),

@@ -52,7 +52,10 @@ def window_table(
     schema = result_schema([pa.field(f, pa.float64()) for f in operator.fields])
     columns = _header(rows.device, site, stream, start_ms, 1000 * operator.every_s)
     columns.update(
-        {f: pa.array(v, pa.float64(), from_pandas=True) for f, v in zip(operator.fields, rows.values, strict=True)}
+        {
+            f: pa.array(v, pa.float64(), from_pandas=True)
+            for f, v in zip(operator.fields, rows.values, strict=True)
+        }
     )
     columns["coverage"] = pa.array(rows.coverage, pa.float64(), from_pandas=True)
     columns["status"] = pa.array(_STATUS[rows.status], pa.string())

@@ -8,7 +8,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["FINAL", "NONE", "PROVISIONAL", "STATUS_NAMES", "UNKNOWN", "WITHDRAWN", "WindowRows", "WindowState"]
+__all__ = [
+    "FINAL",
+    "NONE",
+    "PROVISIONAL",
+    "STATUS_NAMES",
+    "UNKNOWN",
+    "WITHDRAWN",
+    "WindowRows",
+    "WindowState",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -103,7 +112,9 @@ class WindowState:
         said_reason = np.where(ended, reason, "").astype(object)
         old = self._values[:, device]
         same = ((old == values) | (np.isnan(old) & np.isnan(values))).all(axis=0)
-        same &= (self._coverage[device] == coverage) & (before == status) & (self._reason[device] == said_reason)
+        same &= (
+            (self._coverage[device] == coverage) & (before == status) & (self._reason[device] == said_reason)
+        )
         revision = self._revision[device] + (settled & ~same)
         self._values[:, device] = values
         self._coverage[device] = coverage

@@ -67,8 +67,14 @@ class WindowEngine:
             begin = self.begin_ms // every_ms * every_ms
             for lateness_ms in latenesses:
                 until = first_open_ms(now_ms, lateness_ms, every_ms)
-                since = begin if self.closed_at_ms is None else first_open_ms(self.closed_at_ms, lateness_ms, every_ms)
-                due.update((start + every_ms, at, start) for start in range(max(begin, since), until, every_ms))
+                since = (
+                    begin
+                    if self.closed_at_ms is None
+                    else first_open_ms(self.closed_at_ms, lateness_ms, every_ms)
+                )
+                due.update(
+                    (start + every_ms, at, start) for start in range(max(begin, since), until, every_ms)
+                )
         computed: list[Computed] = []
         kept_from = self.kept_from_ms(now_ms, site)
         for end, at, start in sorted(due):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from models.accuracy import heat_expanded_uncertainty
 from numpy.typing import NDArray
 
-from models.accuracy import heat_expanded_uncertainty
 from models.heat import excess_volume_m3, heat_power_kw
 from streams.core.operator import window_operator
 from streams.core.samples import Samples
@@ -60,7 +60,8 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
     flow_m3_s, flow_coverage = samples.integrate(flow_m3_h / S_PER_H, gap_limit_ms=gap_limit_ms)
     counted_m3 = samples.counter_increase("volume_m3", full_scale=meter.volume_full_scale_m3)
     supply_mean_c, return_mean_c = (
-        _flow_weighted(samples, temperature_c, flow_m3_h, gap_limit_ms) for temperature_c in (supply_c, return_c)
+        _flow_weighted(samples, temperature_c, flow_m3_h, gap_limit_ms)
+        for temperature_c in (supply_c, return_c)
     )
     covered_s = flow_coverage * (samples.end_ms - samples.start_ms) / 1000
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -71,7 +72,9 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
     heat_gj[integrated_partly] = np.nan
     return DeviceHeat(
         heat_gj=heat_gj,
-        heat_u_gj=_uncertainty_gj(heat_gj, coverage, counted, mean_flow_m3_h, supply_mean_c - return_mean_c, meter),
+        heat_u_gj=_uncertainty_gj(
+            heat_gj, coverage, counted, mean_flow_m3_h, supply_mean_c - return_mean_c, meter
+        ),
         volume_m3=volume_m3,
         supply_c=supply_mean_c,
         return_c=return_mean_c,
@@ -87,7 +90,9 @@ def _flow_weighted(
 ) -> FloatArray:
     """Mean temperature weighted by flow; absent where nothing flowed."""
     weighted, _ = samples.integrate(temperature_c * flow_m3_h, gap_limit_ms=gap_limit_ms)
-    weight, _ = samples.integrate(np.where(np.isnan(temperature_c), np.nan, flow_m3_h), gap_limit_ms=gap_limit_ms)
+    weight, _ = samples.integrate(
+        np.where(np.isnan(temperature_c), np.nan, flow_m3_h), gap_limit_ms=gap_limit_ms
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(weight > 0, weighted / weight, np.nan)
 
@@ -110,7 +115,7 @@ def _uncertainty_gj(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         missed_gj = np.where(counted, 0.0, np.abs(heat_gj) * (1 - coverage) / coverage)
-        return np.hypot(relative * np.abs(heat_gj), missed_gj)
+        return np.asarray(np.hypot(relative * np.abs(heat_gj), missed_gj))
 
 
 def _reason(coverage: FloatArray, meter: Meters) -> NDArray[np.object_]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from journal.protocol import Journal, JournalError
-from models.results import Outputs
-from store.protocol import SeriesStore, StoreError
+from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError, Checkpoints
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
+from streams.core.sink import Sink
 
 __all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "RuntimeState", "WaitableJournal"]
 
@@ -64,7 +64,7 @@ class LocalRuntime:
     Parameters
     ----------
     journal : WaitableJournal
-    store : SeriesStore
+    store : Sink
     checkpoints : Checkpoints
     checkpoint_every_s : float
         [s]
@@ -75,7 +75,7 @@ class LocalRuntime:
     def __init__(
         self,
         journal: WaitableJournal,
-        store: SeriesStore,
+        store: Sink,
         checkpoints: Checkpoints,
         *,
         provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
@@ -117,9 +117,11 @@ class LocalRuntime:
                 self._journal.wait({s: p.offset for s, p in self._pipelines.items()}, 0.5)
             except (JournalError, CheckpointError) as error:
                 self._degrade(error, stop)
-            except StoreError as error:
+            except SinkError as error:
                 # Stopped while the store was away: what was stepped is not stored, so it is not checkpointed.
-                _log.warning("stopped while degraded: %s; the next start goes on from the last checkpoint", error)
+                _log.warning(
+                    "stopped while degraded: %s; the next start goes on from the last checkpoint", error
+                )
                 return
         try:
             self.save()
@@ -159,7 +161,7 @@ class LocalRuntime:
         while True:
             try:
                 self._store.write([outputs])
-            except StoreError as error:
+            except SinkError as error:
                 self._degrade(error, stop)
                 if stop.is_set():
                     raise

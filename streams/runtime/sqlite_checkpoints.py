@@ -41,7 +41,9 @@ class SqliteCheckpoints:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise CheckpointError(f"{path}: expected version {_VERSION} or older, got {version}: update Hearthline")
+                raise CheckpointError(
+                    f"{path}: expected version {_VERSION} or older, got {version}: update Hearthline"
+                )
             self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;" + _SCHEMA)
             self._db.execute(f"PRAGMA user_version={_VERSION}")
         except sqlite3.Error as error:
@@ -53,7 +55,9 @@ class SqliteCheckpoints:
             found = self._db.execute("SELECT stream, offset FROM checkpoint").fetchall()
             return {
                 stream: Checkpoint(
-                    stream, offset, dict(self._db.execute("SELECT name, data FROM part WHERE stream = ?", (stream,)))
+                    stream,
+                    offset,
+                    dict(self._db.execute("SELECT name, data FROM part WHERE stream = ?", (stream,))),
                 )
                 for stream, offset in found
             }

@@ -1,0 +1,229 @@
+"""History through the same pipeline, offline: recordings in, one Parquet file a measurement out."""
+
+from __future__ import annotations
+
+import json
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pyarrow.parquet as pq
+
+from ingest.decode import Decoder
+from ingest.history import Chapter, read_history
+from journal.replay_files import read_recordings
+from models.frame import Frame, FrameKind, Record
+from models.results import Outputs
+from models.site import Site
+from store.duckdb_series import DuckdbSeries
+from store.protocol import Select, SeriesStore
+from streams.core.pipeline import Pipeline
+
+__all__ = ["Replayed", "replay"]
+
+_WRITE_ROWS: Final = 100_000
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay did.
+
+    Attributes
+    ----------
+    messages, dead_letters : int
+    seconds : float
+        Wall time. [s]
+    rows : dict of str to int
+        Rows by measurement.
+    """
+
+    messages: int = 0
+    dead_letters: int = 0
+    seconds: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+class _Streams:
+    """The pipelines of a replay and what they gave that is not written yet."""
+
+    def __init__(self, site: Site):
+        payload = json.dumps(dict(site.texts))
+        row = {"device": "", "kind": "registry", "payload": payload}
+        self._registry = Frame.events([row], FrameKind.REGISTRY).encode()
+        self.pipelines: dict[str, Pipeline] = {}
+        self._outputs: dict[str, Outputs] = {}
+        self._rows = 0
+
+    def step(self, stream: str, frame: bytes, timestamp_ms: int) -> None:
+        """Feed one frame, as the next record of its stream."""
+        pipeline = self.pipelines.get(stream)
+        if pipeline is None:
+            pipeline = self.pipelines[stream] = Pipeline(stream, provisional_every_ms=None)
+            self._take(pipeline.step(Record(stream, 0, timestamp_ms, self._registry)))
+        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame)))
+
+    def settle(self) -> None:
+        """Move every stream's now on until all that has samples is final."""
+        heartbeat = Frame.heartbeat().encode()
+        for stream, pipeline in self.pipelines.items():
+            settled_ms = pipeline.settled_ms()
+            if settled_ms is not None:
+                self.step(stream, heartbeat, settled_ms)
+            self._take(pipeline.finish())
+
+    def _take(self, outputs: Outputs) -> None:
+        held = self._outputs.get(outputs.stream)
+        if held is None:
+            self._outputs[outputs.stream] = outputs
+        else:
+            held.merge(outputs)
+        self._rows += sum(t.num_rows for t in outputs.readings)
+
+    def give(self, *, at_least: int) -> list[Outputs]:
+        """Outputs to write, once there are so many readings."""
+        if self._rows < at_least:
+            return []
+        given = [o for o in self._outputs.values() if not o.empty]
+        self._outputs, self._rows = {}, 0
+        return given
+
+
+def replay(
+    files: Sequence[Path],
+    site: Site,
+    out: Path,
+    *,
+    progress: Callable[[float, int], None] = lambda _share, _n: None,
+) -> Replayed:
+    """Run recordings through every operator and write one Parquet file a measurement into `out`.
+
+    Decoding, computing and storing overlap, each in a thread of its own: most of
+    their work is done in libraries that let the others run.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Recordings, read in their order.
+    site : Site
+    out : Path
+        Directory; made when there is none.
+    progress : callable
+        Called with the share that was read and the number of messages so far.
+
+    Raises
+    ------
+    journal.replay_files.ReplayError
+        A file cannot be read; names file and line.
+    """
+    began = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    done = Replayed()
+    streams = _Streams(site)
+    with tempfile.TemporaryDirectory(prefix=".replay-", dir=out) as scratch:
+        store = DuckdbSeries(Path(scratch) / "series.duckdb", memory_limit="4GB")
+        try:
+            writer = _Behind(store.write)
+            for chapter in _ahead(read_history(read_recordings(files), Decoder(site))):
+                _feed(chapter, streams, done)
+                progress(chapter.progress, done.messages)
+                writer.put(streams.give(at_least=_WRITE_ROWS))
+            streams.settle()
+            writer.put(streams.give(at_least=0))
+            writer.finish()
+            done.rows = _export(store, out)
+        finally:
+            store.close()
+    done.dead_letters = done.rows.get("dead_letter", 0)
+    done.seconds = round(time.perf_counter() - began, 3)
+    return done
+
+
+def _feed(chapter: Chapter, streams: _Streams, done: Replayed) -> None:
+    done.messages += chapter.messages
+    for placed in chapter.placed:
+        streams.step(placed.stream, placed.frame.encode(), placed.timestamp_ms)
+
+
+def _export(store: SeriesStore, out: Path) -> dict[str, int]:
+    """Write each measurement to a Parquet file of its own; how many rows each has."""
+    rows: dict[str, int] = {}
+    for measurement in sorted(store.counts()):
+        table = store.select(Select(measurement, withdrawn=True))
+        pq.write_table(table, out / f"{measurement}.parquet", compression="zstd")
+        rows[measurement] = table.num_rows
+    return rows
+
+
+def _ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
+    """`items`, computed in another thread up to `depth` ahead; its error is raised here."""
+    ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
+    gone = threading.Event()
+
+    def offer(item: tuple[_T | None, BaseException | None]) -> bool:
+        while not gone.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not offer((item, None)):
+                    return
+            offer((None, None))
+        except BaseException as error:  # noqa: BLE001  handed to the consumer, which raises it
+            offer((None, error))
+
+    threading.Thread(target=produce, name="decode", daemon=True).start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        gone.set()
+
+
+class _Behind:
+    """Calls a function in another thread, in order, at most two calls behind; its error is raised by the caller."""
+
+    def __init__(self, call: Callable[[Sequence[Outputs]], None]):
+        self._call = call
+        self._todo: queue.Queue[Sequence[Outputs] | None] = queue.Queue(2)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (item := self._todo.get()) is not None:
+            if self._error is None:
+                try:
+                    self._call(item)
+                except BaseException as error:  # noqa: BLE001  raised where the work is handed over
+                    self._error = error
+
+    def put(self, outputs: Sequence[Outputs]) -> None:
+        """Hand over outputs to write."""
+        if self._error is not None:
+            raise self._error
+        if outputs:
+            self._todo.put(outputs)
+
+    def finish(self) -> None:
+        """Wait until everything is written."""
+        self._todo.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
