@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from ingest import fast, strict
 from ingest.batch import Batch, RecordClock
 from ingest.block import Block, Ints, concat
-from ingest.messages import FUTURE_MS, Accepted, ClockMode, Decoded, Message, Reason, Refusal
+from ingest.messages import FUTURE_MS, Accepted, ClockMode, Decoded, Message, Placed, Reason, Refusal
 from ingest.placing import place_events, place_refusals, place_telemetry, safe_numbers
 from ingest.routes import Router
+from models.frame import FrameKind
 from models.site import Site
 from models.wire import ACK, COMMAND, DEATH, MAX_PAYLOAD_BYTES, TELEMETRY
 
@@ -221,6 +223,8 @@ class Decoder:
         batch.refusals.sort(key=lambda refusal: refusal.index)
         placed.extend(place_refusals(batch, clock))
         placed.extend(place_events(batch, clock))
+        if clock.mode is not ClockMode.WALL:
+            placed = _in_step(placed, clock.now_ms)
         return Decoded(
             placed,
             Accepted(
@@ -233,3 +237,30 @@ class Decoder:
             safe_numbers(batch),
             dict(clock.newest),
         )
+
+
+def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int]) -> list[Placed]:
+    """Let only the last frame of each stream move its now.
+
+    A batch of recorded messages may span hours; the frames of one class must
+    not make those of the next late.
+    """
+    last = {item.stream: place for place, item in enumerate(placed)}
+    newest: dict[str, int] = {}
+    for item in placed:
+        newest[item.stream] = max(item.timestamp_ms, newest.get(item.stream, item.timestamp_ms))
+    before = {**_oldest(placed), **now_ms}
+    return [
+        replace(item, timestamp_ms=newest[item.stream] if place == last[item.stream] else before.get(item.stream, 0))
+        for place, item in enumerate(placed)
+    ]
+
+
+def _oldest(placed: Sequence[Placed]) -> dict[str, int]:
+    """Oldest sample time of each stream. [ms UTC]"""
+    oldest: dict[str, int] = {}
+    for item in placed:
+        if item.frame.kind is FrameKind.TELEMETRY and item.frame.batch.num_rows:
+            t = int(pc.min(item.frame.batch.column("t")).as_py())
+            oldest[item.stream] = min(t, oldest.get(item.stream, t))
+    return oldest

@@ -103,10 +103,32 @@ class Samples:
             np.asarray(gap_limit_ms, float),
         )
 
-    def counter_increase(self, measurement: str, *, full_scale: FloatArray) -> FloatArray:
-        """By how much a counter grew over the window by device, shape (devices,); NaN where not known."""
+    def counter_increase(
+        self, measurement: str, *, full_scale: FloatArray, max_rate_per_h: ArrayLike = np.nan
+    ) -> FloatArray:
+        """By how much a counter grew over the window by device, shape (devices,); NaN where not known.
+
+        Resets, rollovers, exchanges (by the operating hours) and spikes add what
+        `models.counter` says of them, never a negative.
+
+        Parameters
+        ----------
+        measurement : str
+        full_scale : ndarray, shape (devices,)
+            Where the counter begins again at zero; NaN unknown. [unit of the counter]
+        max_rate_per_h : array_like, shape (devices,)
+            Faster growth is a spike; NaN unknown. [unit of the counter / h]
+        """
         increase, known = window_increase(
-            self.group, self.t, self[measurement], self.start_ms, self.end_ms, len(self.devices), full_scale
+            self.group,
+            self.t,
+            self[measurement],
+            self.start_ms,
+            self.end_ms,
+            len(self.devices),
+            full_scale,
+            max_rate_per_h=max_rate_per_h,
+            operating_h=self["operating_h"],
         )
         return np.where(known, increase, np.nan)
 

@@ -23,6 +23,8 @@ class Meters:
     ----------
     on_supply : ndarray of bool
         Whether the flow meter sits on the supply pipe.
+    mounting_known : ndarray of bool
+        Whether the registry says on which pipe it sits.
     interval_ms, qp_m3_h, dt_min_k, accuracy_class : ndarray of float64
     energy_full_scale_gj, volume_full_scale_m3 : ndarray of float64
     return_ref_c : ndarray of float64
@@ -30,6 +32,7 @@ class Meters:
     """
 
     on_supply: NDArray[np.bool_]
+    mounting_known: NDArray[np.bool_]
     interval_ms: FloatArray
     qp_m3_h: FloatArray
     dt_min_k: FloatArray
@@ -70,6 +73,7 @@ class StreamSite:
         networks = [site.networks.get(d.network or "") if d else None for d in devices]
         self.meters = Meters(
             on_supply=np.array([d is not None and _on_supply(d) for d in devices], dtype=bool),
+            mounting_known=np.array([d is not None and d.mounting is not None for d in devices], dtype=bool),
             interval_ms=_column([None if s is None else 1000 * s for s in interval_s]),
             qp_m3_h=_column([d.qp_m3_h if d else None for d in devices]),
             dt_min_k=_column([d.dt_min_k if d else None for d in devices]),
@@ -85,7 +89,6 @@ def _column(values: Sequence[float | None]) -> FloatArray:
 
 
 def _on_supply(device: Device) -> bool:
-    # A flow meter of unknown side is taken as on the return, where EN 1434 meters usually sit.
     return device.mounting == "supply"
 
 

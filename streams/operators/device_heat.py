@@ -20,6 +20,10 @@ FloatArray = NDArray[np.float64]
 MIN_COVERAGE = 0.9
 """Share of the window that samples must cover for its row to become final."""
 GAP_INTERVALS = 3
+MAX_FLOW_QP = 2.0
+"""Largest flow that a meter passes, in nominal flows: EN 1434 takes meters to q_s, at most 2 q_p."""
+MAX_GJ_PER_M3 = 0.65
+"""Most heat that a cubic metre can give up: from 160 to 0 °C."""
 GJ_PER_KJ = 1e-6
 S_PER_H = 3600.0
 
@@ -51,14 +55,21 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
     gap_limit_ms = GAP_INTERVALS * meter.interval_ms
     flow_m3_h, supply_c, return_c = samples["flow_m3_h"], samples["supply_c"], samples["return_c"]
     power_kw = heat_power_kw(flow_m3_h, supply_c, return_c, meter.on_supply[samples.group])
+    power_kw[~meter.mounting_known[samples.group]] = np.nan
     heat_kj, power_coverage = samples.integrate(power_kw, gap_limit_ms=gap_limit_ms)
-    counted_gj = samples.counter_increase("energy_gj", full_scale=meter.energy_full_scale_gj)
+    counted_gj = samples.counter_increase(
+        "energy_gj",
+        full_scale=meter.energy_full_scale_gj,
+        max_rate_per_h=MAX_FLOW_QP * meter.qp_m3_h * MAX_GJ_PER_M3,
+    )
     counted = ~np.isnan(counted_gj)
     counter_coverage = samples.coverage(~np.isnan(samples["energy_gj"]), gap_limit_ms=gap_limit_ms)
     coverage = np.where(counted, counter_coverage, power_coverage)
 
     flow_m3_s, flow_coverage = samples.integrate(flow_m3_h / S_PER_H, gap_limit_ms=gap_limit_ms)
-    counted_m3 = samples.counter_increase("volume_m3", full_scale=meter.volume_full_scale_m3)
+    counted_m3 = samples.counter_increase(
+        "volume_m3", full_scale=meter.volume_full_scale_m3, max_rate_per_h=MAX_FLOW_QP * meter.qp_m3_h
+    )
     supply_mean_c, return_mean_c = (
         _flow_weighted(samples, temperature_c, flow_m3_h, gap_limit_ms)
         for temperature_c in (supply_c, return_c)
@@ -81,7 +92,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         flow_m3_h=mean_flow_m3_h,
         excess_m3=excess_volume_m3(volume_m3, heat_gj, supply_mean_c, meter.return_ref_c, meter.on_supply),
         coverage=coverage,
-        reason=_reason(coverage, meter),
+        reason=_reason(coverage, counted, meter),
     )
 
 
@@ -115,13 +126,17 @@ def _uncertainty_gj(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         missed_gj = np.where(counted, 0.0, np.abs(heat_gj) * (1 - coverage) / coverage)
-        return np.asarray(np.hypot(relative * np.abs(heat_gj), missed_gj))
+        expanded_gj = np.hypot(relative * np.abs(heat_gj), missed_gj)
+    # No heat and no flow: the formula has no value there, the meter's error is none.
+    idle = (heat_gj == 0) & (flow_m3_h == 0) & ~np.isnan(meter.accuracy_class)
+    return np.where(idle, 0.0, expanded_gj)
 
 
-def _reason(coverage: FloatArray, meter: Meters) -> NDArray[np.object_]:
+def _reason(coverage: FloatArray, counted: NDArray[np.bool_], meter: Meters) -> NDArray[np.object_]:
     """Why a row cannot become final; empty where it can."""
     reason = np.full(len(coverage), "", dtype=object)
     reason[coverage < MIN_COVERAGE] = "coverage"
     reason[coverage == 0] = "gap"
+    reason[~counted & ~meter.mounting_known] = "no_mounting"
     reason[np.isnan(meter.interval_ms)] = "no_interval"
     return reason
