@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.sparse.linalg import splu
 
 from simulator import water
 
-__all__ = ["Graph", "NetworkError", "pressure_drop_pa"]
+__all__ = ["ROUGHNESS_M", "Graph", "NetworkError", "pressure_drop_pa"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -126,13 +127,15 @@ class Graph:
             loops[chord, column] = 1.0
         return loops
 
-    def flows(self, draw_kg_s: Array, length_m: Array, diameter_m: Array, t_c: Array) -> Array:
+    def flows(self, draw_kg_s: Array, drop_pa: Callable[[Array], Array]) -> Array:
         """Flow of each pipe, positive from its first node to its second. [kg/s].
 
         Parameters
         ----------
         draw_kg_s : ndarray, shape (nodes,)
             What leaves the graph at each node; the root's entry is ignored.
+        drop_pa : callable
+            Pressure drop along each pipe for given flows.
 
         Raises
         ------
@@ -147,9 +150,9 @@ class Graph:
         scale = max(float(np.abs(draw_kg_s[1:]).sum()), 1e-9)
         for _ in range(60):
             now = flow + self._loops @ x
-            drop = pressure_drop_pa(now, length_m, diameter_m, t_c)
+            drop = drop_pa(now)
             nudge = 1e-6 * scale
-            slope = (pressure_drop_pa(now + nudge, length_m, diameter_m, t_c) - drop) / nudge + 1e-9
+            slope = (drop_pa(now + nudge) - drop) / nudge + 1e-9
             step = np.linalg.solve(self._loops.T @ (slope[:, None] * self._loops), -(self._loops.T @ drop))
             x += step
             if np.abs(step).max() < 1e-9 * scale:

@@ -30,6 +30,12 @@ class PlugFlow:
     parcels : int
         Parcels kept for a pipe; when a new one arrives, the two neighbours
         whose union loses the least are joined.
+    wall_kj_k : ndarray, shape (pipes,), optional
+        Heat capacity of the steel, through which water passes on its way out [1]_. [kJ/K]
+
+    References
+    ----------
+    .. [1] B. van der Heijde et al., Energy Conversion and Management 151 (2017) 158: one wall, at the outlet.
 
     Attributes
     ----------
@@ -38,12 +44,20 @@ class PlugFlow:
     """
 
     def __init__(
-        self, volume_m3: Array, loss_w_k: Array, h_kj_kg: float | Array, *, parcels: int = 24
+        self,
+        volume_m3: Array,
+        loss_w_k: Array,
+        h_kj_kg: float | Array,
+        *,
+        parcels: int = 24,
+        wall_kj_k: Array | None = None,
     ) -> None:
         pipes = len(volume_m3)
         self.volume_m3 = np.asarray(volume_m3, dtype=np.float64)
         self.loss_w_k = np.asarray(loss_w_k, dtype=np.float64)
         self.h_kj_kg = np.broadcast_to(np.reshape(h_kj_kg, (-1, 1)), (pipes, parcels)).astype(np.float64)
+        self.wall_kj_k = np.zeros(pipes) if wall_kj_k is None else np.asarray(wall_kj_k, dtype=np.float64)
+        self.wall_c = np.broadcast_to(water.temperature_c(h_kj_kg), (pipes,)).astype(np.float64)
         self.mass_kg = self.volume_m3[:, None] * water.density_of_h(self.h_kj_kg) / parcels
 
     @property
@@ -53,8 +67,8 @@ class PlugFlow:
 
     @property
     def energy_kj(self) -> float:
-        """Enthalpy of all water in the pipes over 0 °C. [kJ]."""
-        return float((self.mass_kg * self.h_kj_kg).sum())
+        """Enthalpy of all water in the pipes and of their walls over 0 °C. [kJ]."""
+        return float((self.mass_kg * self.h_kj_kg).sum() + (self.wall_kj_k * self.wall_c).sum())
 
     def mean_h(self) -> Array:
         """Mean enthalpy of each pipe, shape (pipes,). [kJ/kg]."""
@@ -90,7 +104,20 @@ class PlugFlow:
         mass -= leaves
         self._join(rows, mass, h)
         gone: Array = (leaves * h).sum(1)
-        return gone
+        return gone - self._pass_wall(rows, gone, out_kg)
+
+    def _pass_wall(self, rows: Index, gone: Array, out_kg: Array) -> Array:
+        """Let the walls take heat from the water that leaves, or give it; gives what they took. [kJ]."""
+        wall = self.wall_kj_k[rows]
+        flows = (wall > 0.0) & (out_kg > 0.0)
+        if not flows.any():
+            return np.zeros_like(gone)
+        safe = np.where(flows, wall, 1.0)
+        water_c = water.temperature_c(gone / np.where(flows, out_kg, 1.0))
+        rise = (water_c - self.wall_c[rows]) * -np.expm1(-out_kg * water.CP_KJ_KG_K / safe)
+        self.wall_c[rows] += np.where(flows, rise, 0.0)
+        taken: Array = np.where(flows, wall * rise, 0.0)
+        return taken
 
     def _join(self, rows: Index, mass: Array, h: Array) -> None:
         """Store one parcel more than there is room for, joining the two neighbours that differ least."""
@@ -117,9 +144,9 @@ class PlugFlow:
             Heat lost by each pipe. [kJ]
         """
         t_c = water.temperature_c(self.h_kj_kg)
-        rate = (self.loss_w_k / self.volume_m3)[:, None] / (
-            water.density_of_h(self.h_kj_kg) * water.CP_KJ_KG_K
-        )
+        rho = water.density_of_h(self.h_kj_kg)
+        filled_m3 = (self.mass_kg / rho).sum(1)
+        rate = (self.loss_w_k / filled_m3)[:, None] / (rho * water.CP_KJ_KG_K)
         dropped = (t_c - ground_c) * -np.expm1(-rate * seconds / 1000.0) * water.CP_KJ_KG_K
         self.h_kj_kg -= dropped
         lost: Array = (self.mass_kg * dropped).sum(1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import water
-from simulator.network.hydraulics import Graph, pressure_drop_pa
+from simulator.network.hydraulics import ROUGHNESS_M, Graph, pressure_drop_pa
 from simulator.network.plugflow import PlugFlow
 
 __all__ = ["Pipes", "Side"]
@@ -27,6 +27,10 @@ class Pipes:
         Length and inner diameter. [m]
     u_w_m_k : ndarray
         Heat lost for each metre and kelvin over the ground. [W/(m K)]
+    roughness_m : float or ndarray
+        Inner roughness. [m]
+    wall_kj_k : ndarray, optional
+        Heat capacity of each pipe's steel; without it walls store nothing. [kJ/K]
     """
 
     names: tuple[str, ...]
@@ -35,6 +39,8 @@ class Pipes:
     length_m: Array
     diameter_m: Array
     u_w_m_k: Array
+    roughness_m: float | Array = ROUGHNESS_M
+    wall_kj_k: Array | None = None
 
     @property
     def volume_m3(self) -> Array:
@@ -58,7 +64,9 @@ class Side:
         self.pipes = pipes
         self.graph = Graph(pipes.from_node, pipes.to_node, root)
         h = float(water.enthalpy_kj_kg(t_c))
-        self.content = PlugFlow(pipes.volume_m3, pipes.u_w_m_k * pipes.length_m, h, parcels=parcels)
+        self.content = PlugFlow(
+            pipes.volume_m3, pipes.u_w_m_k * pipes.length_m, h, parcels=parcels, wall_kj_k=pipes.wall_kj_k
+        )
         self.flow_kg_s = np.zeros(len(pipes.names))
         self.node_h = np.full(len(self.graph.nodes), h)
         self._forward = np.ones(len(pipes.names), dtype=bool)  # which way the parcels are ordered
@@ -85,7 +93,7 @@ class Side:
         while True:
             up = np.where(forward, self.graph.from_index, self.graph.to_index)
             draw = draw_kg_s + np.bincount(up, refill / seconds, minlength=len(draw_kg_s))
-            flow = self.graph.flows(draw, self.pipes.length_m, self.pipes.diameter_m, t_c)
+            flow = self.graph.flows(draw, lambda kg_s: self._drop_pa(kg_s, t_c))
             now = np.where(flow == 0.0, forward, flow > 0.0)
             # Refilled at an end that has just become the outlet, or squeezed out at the inlet: it waits.
             wrong = (refill != 0.0) & ((now != forward) | (np.abs(flow) * seconds + refill < 0.0))
@@ -128,6 +136,9 @@ class Side:
     def pressures_kpa(self) -> Array:
         """Pressure of each node over the root's. [kPa]."""
         t_c = water.temperature_c(self.content.mean_h())
-        drop = pressure_drop_pa(self.flow_kg_s, self.pipes.length_m, self.pipes.diameter_m, t_c)
-        relative: Array = self.graph.pressures_pa(drop) / 1000.0
+        relative: Array = self.graph.pressures_pa(self._drop_pa(self.flow_kg_s, t_c)) / 1000.0
         return relative
+
+    def _drop_pa(self, flow_kg_s: Array, t_c: Array) -> Array:
+        pipes = self.pipes
+        return pressure_drop_pa(flow_kg_s, pipes.length_m, pipes.diameter_m, t_c, pipes.roughness_m)
