@@ -148,7 +148,7 @@ class Fleet:
 
     @property
     def drained(self) -> bool:
-        """Whether all drivers are exhausted, the server has made everything safe and knows of every device."""
+        """Whether nothing is left to read, everything is safe and the server knows of every device."""
         return all(
             unit.done and unit.outbox.count == 0 and self._lines[unit][0].introduced for unit in self.units
         )

@@ -31,7 +31,7 @@ __all__ = ["CsvDriver", "Options", "make"]
 
 MAX_ROWS: Final = 1000
 MAX_LINE: Final = 1 << 20
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class Column(BaseModel):
