@@ -1,0 +1,257 @@
+"""The board's HTTP interface: status, queries, history of panels, dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import io
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, Final, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
+
+from dashboards.history import panel_history
+from dashboards.panels import panel
+from dashboards.scope import Scope, ScopeError, devices_in, silence_ms, stale_ms
+from models.site import Site
+from store.params import from_params
+from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
+
+__all__ = ["ActionRefusedError", "BoardActions", "Sources", "history_bytes", "router"]
+
+_JSON: Final = "application/json"
+_ARROW: Final = "application/vnd.apache.arrow.stream"
+_CACHE_S: Final = 4.0
+_CACHE_ENTRIES: Final = 256
+_MAX_POINTS: Final = 2000
+_CHARTS: Final = frozenset({"tile", "line", "scatter", "bands", "heatmap"})
+_MAX_RANGE_MS: Final = 11 * 366 * 86_400_000
+
+
+class ActionRefusedError(RuntimeError):
+    """What a person asked for cannot be done; says why."""
+
+
+class BoardActions(Protocol):
+    """What a person may do from the board."""
+
+    def retry(self, dead_letter: str) -> None:
+        """Give the dead letter with key `dead_letter` to ingest again.
+
+        LookupError when there is none; ActionRefusedError when it cannot be retried.
+        """
+        ...
+
+
+class Sources:
+    """Where the interface gets its answers from.
+
+    Store calls run in a few threads of their own; equal questions about history
+    within four seconds get one answer.
+    """
+
+    def __init__(
+        self,
+        store: SeriesStore,
+        site: Site,
+        clock: Callable[[], int],
+        status: Callable[[], Mapping[str, Any]],
+        actions: BoardActions | None,
+        token: str,
+    ) -> None:
+        self.store = store
+        self.site = site
+        self.clock = clock
+        self.status = status
+        self.actions = actions
+        self.token = token
+        self.pool = ThreadPoolExecutor(2, thread_name_prefix="board-query")
+        self.answers: dict[tuple[object, ...], tuple[float, asyncio.Task[bytes]]] = {}
+
+    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a blocking call off the event loop; a store that is away is HTTP 503, a wrong question 400."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.pool, function, *args)
+        except StoreUnavailableError as error:
+            raise HTTPException(503, str(error)) from error
+        except (StoreError, ScopeError, ValueError) as error:
+            raise HTTPException(400, str(error)) from error
+
+    async def retry(self, dead_letter: str) -> None:
+        """Retry a dead letter, with errors as HTTP knows them."""
+        if self.actions is None:
+            raise HTTPException(503, "dead letters cannot be retried here: no ingest in this process")
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self.pool, self.actions.retry, dead_letter)
+        except LookupError as error:
+            raise HTTPException(
+                404, f"expected the key of a dead letter, got {dead_letter[:80]!r}"
+            ) from error
+        except ActionRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+
+    def close(self) -> None:
+        """Release the threads."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def router(sources: Sources) -> APIRouter:
+    """Routes of the interface."""
+    routes = APIRouter()
+    _add_status(routes, sources)
+    _add_history(routes, sources)
+    _add_dead_letters(routes, sources)
+    return routes
+
+
+def _add_status(routes: APIRouter, sources: Sources) -> None:
+    @routes.get("/healthz")
+    async def healthz() -> Response:
+        return Response(b"ok\n", media_type="text/plain")
+
+    @routes.get("/api/status")
+    async def status() -> Response:
+        return _json(await sources.call(sources.status))
+
+    @routes.get("/api/query")
+    async def query(request: Request) -> Response:
+        shape = request.query_params.get("format", "json")
+        if shape not in ("arrow", "csv", "json"):
+            raise HTTPException(400, f"format: expected arrow, csv or json, got {shape[:80]!r}")
+        pairs = request.query_params.multi_items()
+        return await sources.call(_answer, sources.store, pairs, shape)  # type: ignore[no-any-return]
+
+
+def _answer(store: SeriesStore, pairs: list[tuple[str, str]], shape: str) -> Response:
+    table = store.select(from_params(pairs))
+    if shape == "arrow":
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return Response(bytes(sink.getvalue()), media_type=_ARROW)
+    if shape == "csv":
+        text = io.BytesIO()
+        pa.csv.write_csv(_writable(table), text)
+        return Response(text.getvalue(), media_type="text/csv; charset=utf-8")
+    return _json(_plain_rows(table))
+
+
+def _writable(table: pa.Table) -> pa.Table:
+    """`table` with bytes as text, which CSV can hold."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_binary(field.type):
+            texts = [
+                None if v is None else v.decode("utf-8", "backslashreplace") for v in table[i].to_pylist()
+            ]
+            table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    return _writable(table).to_pylist()  # type: ignore[no-any-return]
+
+
+def _add_history(routes: APIRouter, sources: Sources) -> None:
+    @routes.get("/api/site")
+    async def site(region: str = "", unit: str = "") -> Response:
+        scope = Scope(region, unit)
+        return _json(await sources.call(_site, sources.site, scope))
+
+    @routes.get("/api/panels/{panel_id}/history")
+    async def history(
+        panel_id: str,
+        region: str = "",
+        unit: str = "",
+        device: str = "",
+        start: Annotated[int | None, Query(alias="from")] = None,
+        end: Annotated[int | None, Query(alias="to")] = None,
+        points: Annotated[int, Query(ge=2, le=_MAX_POINTS)] = 400,
+    ) -> Response:
+        scope = Scope(region, unit, device)
+        body = await history_bytes(sources, panel_id, scope, start, end, points)
+        return Response(body, media_type=_JSON, headers={"cache-control": "no-store"})
+
+
+async def history_bytes(
+    sources: Sources, panel_id: str, scope: Scope, start: int | None, end: int | None, points: int
+) -> bytes:
+    """History of a panel as JSON; equal questions within four seconds are answered once."""
+    try:
+        _, wanted = panel(panel_id)
+    except KeyError:
+        raise HTTPException(404, f"expected the id of a panel, got {panel_id[:80]!r}") from None
+    if wanted.kind not in _CHARTS:
+        raise HTTPException(404, f"expected a panel with history, got {panel_id!r}, a {wanted.kind}")
+    to_ms = sources.clock() + 1 if end is None else end
+    from_ms = to_ms - 86_400_000 if start is None else start
+    if not 0 < to_ms - from_ms <= _MAX_RANGE_MS:
+        raise HTTPException(400, f"expected from before to, at most 11 years, got {from_ms} to {to_ms}")
+    name = (panel_id, scope, start, end, points)
+    now = time.monotonic()
+    for old in [k for k, (at, _) in sources.answers.items() if now - at > _CACHE_S][:_CACHE_ENTRIES]:
+        del sources.answers[old]
+    kept = sources.answers.get(name)
+    if kept is None:
+        task = asyncio.ensure_future(sources.call(_history, sources, wanted, scope, from_ms, to_ms, points))
+        sources.answers[name] = kept = (now, task)
+    try:
+        return await asyncio.shield(kept[1])
+    except HTTPException:
+        sources.answers.pop(name, None)
+        raise
+
+
+def _history(sources: Sources, wanted: Any, scope: Scope, from_ms: int, to_ms: int, points: int) -> bytes:
+    scope.check(sources.site)
+    answer = panel_history(
+        sources.store, sources.site, wanted, scope, from_ms, to_ms, points, sources.clock()
+    )
+    return orjson.dumps(answer)
+
+
+def _site(site: Site, scope: Scope) -> dict[str, Any]:
+    scope.check(site)
+    return {
+        "devices": [
+            {
+                "id": d.device,
+                "name": d.name or d.device,
+                "class": d.device_class,
+                "unit": d.unit,
+                "region": site.region_of(d),
+                "stale_ms": stale_ms(d),
+                "silent_ms": silence_ms(d),
+                "interval_s": d.interval_s,
+                "accuracy_class": d.accuracy_class,
+                "qp_m3_h": d.qp_m3_h,
+                "mounting": d.mounting,
+                "area_m2": d.area_m2,
+            }
+            for d in devices_in(site, scope)
+        ],
+    }
+
+
+def _add_dead_letters(routes: APIRouter, sources: Sources) -> None:
+    @routes.get("/api/dead-letters")
+    async def dead_letters(limit: Annotated[int, Query(ge=1, le=10_000)] = 200) -> Response:
+        select = Select("dead_letter", newest_first=True, limit=limit)
+        return _json(_plain_rows(await sources.call(sources.store.select, select)))
+
+    @routes.post("/api/dead-letters/{key:path}/retry")
+    async def retry(key: str, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
+        if not sources.token or not hmac.compare_digest(x_hearthline_token.encode(), sources.token.encode()):
+            raise HTTPException(403, "expected the header X-Hearthline-Token with this server's token")
+        await sources.retry(key)
+        return _json({"retried": key})
+
+
+def _json(value: Any) -> Response:
+    body = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=str)
+    return Response(body, media_type=_JSON, headers={"cache-control": "no-store"})

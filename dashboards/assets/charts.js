@@ -1,0 +1,203 @@
+// Charts: ECharts for history, plain SVG for the small trend in a tile.
+import { echarts } from "nicegui-echart";
+import { cssColour, h, s } from "./dom.js";
+
+const PROVISIONAL = 1;
+const PARTIAL = 2;
+
+export function quantiles(values, low, high) {
+  const known = values.filter((v) => typeof v === "number").sort((a, b) => a - b);
+  if (known.length < 12) return null;
+  const at = (q) => known[Math.min(known.length - 1, Math.floor(q * known.length))];
+  return [at(low), at(high)];
+}
+
+// A line with a gap wherever readings are missing.
+function withGaps(line) {
+  const steps = line.t.slice(1).map((t, i) => t - line.t[i]).sort((a, b) => a - b);
+  const usual = steps[Math.floor(steps.length / 2)] ?? Infinity;
+  const points = [];
+  line.t.forEach((t, i) => {
+    if (i && t - line.t[i - 1] > 2.5 * usual) points.push({ t: line.t[i - 1] + usual, v: null, f: 0 });
+    points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i] });
+  });
+  return points;
+}
+
+export function sparkline(line, colour, band, stale) {
+  const width = 200;
+  const height = 44;
+  const known = line.v.filter((v) => v !== null);
+  if (known.length < 2) return s("svg", { class: "hl-spark", viewBox: `0 0 ${width} ${height}` });
+  const limits = [...known, ...(band ?? [])].filter((v) => v !== null && Number.isFinite(v));
+  let low = Math.min(...limits);
+  let high = Math.max(...limits);
+  if (high - low < 1e-9) [low, high] = [low - 1, high + 1];
+  const pad = 3;
+  const first = line.t[0];
+  const span = Math.max(1, line.t[line.t.length - 1] - first);
+  const x = (t) => ((t - first) / span) * (width - 6) + 1;
+  const y = (v) => height - pad - ((v - low) / (high - low)) * (height - 2 * pad);
+  let path = "";
+  let pen = false;
+  for (const p of withGaps(line)) {
+    if (p.v === null) pen = false;
+    else {
+      path += `${pen ? "L" : "M"}${x(p.t).toFixed(1)} ${y(p.v).toFixed(1)}`;
+      pen = true;
+    }
+  }
+  const last = line.v.findLastIndex((v) => v !== null);
+  return s("svg", { class: stale ? "hl-spark hl-stale" : "hl-spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    band && s("rect", { class: "hl-band", x: 0, width, y: y(band[1] ?? high), height: Math.max(1, y(band[0] ?? low) - y(band[1] ?? high)) }),
+    s("path", { d: path, class: `hl-stroke-${colour}`, fill: "none", "vector-effect": "non-scaling-stroke" }),
+    s("circle", { cx: x(line.t[last]), cy: y(line.v[last]), r: 2.2, class: `hl-fill-${colour}` }));
+}
+
+class Chart {
+  constructor(context) {
+    this.context = context;
+    this.element = h("div", { class: "hl-chart" });
+    this.observer = new ResizeObserver(() => this.chart?.resize());
+    this.observer.observe(this.element);
+  }
+
+  set(option) {
+    this.chart ??= echarts.init(this.element, null, { renderer: "canvas" });
+    const text = { color: cssColour("muted"), fontFamily: cssColour("font"), fontSize: 14 };
+    this.chart.setOption({ animation: false, textStyle: text, useUTC: true, ...option }, { notMerge: true });
+  }
+
+  axis(extra) {
+    const line = cssColour("rule");
+    const label = { color: cssColour("muted"), fontSize: 14, hideOverlap: true };
+    return {
+      axisLine: { lineStyle: { color: line } }, axisTick: { lineStyle: { color: line } },
+      splitLine: { lineStyle: { color: line, opacity: 0.6 } }, axisLabel: label,
+      nameTextStyle: { color: cssColour("muted"), fontSize: 14 }, ...extra,
+    };
+  }
+
+  tooltip(make) {
+    return {
+      confine: true, backgroundColor: cssColour("card"), borderColor: cssColour("rule"),
+      textStyle: { color: cssColour("ink"), fontSize: 14 }, formatter: make,
+    };
+  }
+
+  empty(text) {
+    this.chart?.dispose();
+    this.chart = null;
+    this.element.replaceChildren(h("div", { class: "hl-empty" }, text));
+  }
+
+  ready() {
+    if (!this.chart) this.element.replaceChildren();
+  }
+
+  stop() {
+    this.observer.disconnect();
+    this.chart?.dispose();
+  }
+}
+
+export class LineChart extends Chart {
+  show(panel, history, name) {
+    const { f, t } = this.context;
+    const lines = history.series.filter((l) => l.v.some((v) => v !== null));
+    if (!lines.length) {
+      this.empty(panel.absent && !history.exists ? panel.absent : t("no data in this range"));
+      return;
+    }
+    this.ready();
+    const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
+    const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
+    this.set({
+      grid: { left: 8, right: 12, top: 34, bottom: 4, containLabel: true },
+      legend: {
+        top: 0, right: units.length > 1 ? 60 : 4, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect",
+        textStyle: { color: cssColour("ink"), fontSize: 14 },
+      },
+      tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points, panel)) },
+      xAxis: this.axis({
+        type: "time", min: f.shifted(history.from), max: f.shifted(history.to), splitLine: { show: false },
+        axisLabel: {
+          color: cssColour("muted"), fontSize: 14, hideOverlap: true,
+          formatter: { year: "{yyyy}", month: "{yyyy}-{MM}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}" },
+        },
+      }),
+      yAxis: units.map((unit, i) => this.axis({
+        type: "value", name: unit, nameGap: 12, nameLocation: "end", scale: !zero(unit), splitNumber: 4,
+        position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
+        nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
+      })),
+      series: lines.map((line) => this.line(line, panel, units, name)),
+    });
+  }
+
+  line(line, panel, units, name) {
+    const { f } = this.context;
+    const series = panel.series[line.index];
+    const colour = cssColour(`line-${series.colour}`);
+    return {
+      type: "line", name: name ? name(line, series) : series.label, color: colour, connectNulls: false,
+      yAxisIndex: units.indexOf(series.unit), symbol: "none", showSymbol: true,
+      lineStyle: { width: 2, type: series.dashed ? "dashed" : "solid", color: colour },
+      data: withGaps(line).map((p) => ({
+        value: [f.shifted(p.t), p.v], real: p,
+        symbol: p.f === PARTIAL ? "diamond" : p.f === PROVISIONAL ? "circle" : "none",
+        symbolSize: p.f === PARTIAL ? 10 : 7,
+        itemStyle: { color: cssColour("card"), borderColor: colour, borderWidth: 2 },
+      })),
+    };
+  }
+
+  hint(points, panel) {
+    const { f, t } = this.context;
+    const shown = points.filter((p) => p.data?.real);
+    if (!shown.length) return "";
+    const at = shown[0].data.real.t;
+    return h("div", { class: "hl-hint" },
+      h("div", { class: "hl-hint-time", title: f.utc(at) }, f.moment(at), " ", h("small", {}, f.utc(at))),
+      shown.map((p) => {
+        const real = p.data.real;
+        const unit = panel.series[p.seriesIndex]?.unit ?? "";
+        const flags = [];
+        if (real.f === PROVISIONAL) flags.push(t("provisional"));
+        if (real.f === PARTIAL) flags.push(real.of ? t("{n} of {of} known", { n: real.n, of: real.of }) : t("unknown"));
+        return h("div", {}, h("i", { style: { background: p.color } }), `${p.seriesName} `,
+          h("b", {}, `${f.number(real.v, unit)} ${unit}`), flags.length ? ` (${flags.join(", ")})` : "");
+      }));
+  }
+}
+
+export class ScatterChart extends Chart {
+  show(panel, history) {
+    const { f, t } = this.context;
+    const [across, up] = panel.series;
+    const lines = [0, 1].map((i) => history.series.find((l) => l.index === i));
+    const above = new Map(lines[1]?.t.map((time, i) => [time, lines[1].v[i]]) ?? []);
+    const points = (lines[0]?.t ?? [])
+      .map((time, i) => ({ value: [lines[0].v[i], above.get(time)], real: time }))
+      .filter((p) => typeof p.value[0] === "number" && typeof p.value[1] === "number");
+    if (!points.length) {
+      this.empty(t("no data in this range"));
+      return;
+    }
+    this.ready();
+    const colour = cssColour("line-s");
+    this.set({
+      grid: { left: 8, right: 16, top: 30, bottom: 24, containLabel: true },
+      tooltip: this.tooltip((p) => h("div", { class: "hl-hint" },
+        h("div", { class: "hl-hint-time" }, f.moment(p.data.real)),
+        h("div", {}, `${across.label} `, h("b", {}, `${f.number(p.value[0], across.unit)} ${across.unit}`)),
+        h("div", {}, `${up.label} `, h("b", {}, `${f.number(p.value[1], up.unit)} ${up.unit}`)))),
+      xAxis: this.axis({ type: "value", name: `${across.label} ${across.unit}`, scale: true, nameLocation: "middle", nameGap: 26 }),
+      yAxis: this.axis({ type: "value", name: `${up.label} ${up.unit}`, scale: true, nameGap: 10, nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: "left" } }),
+      series: [
+        { type: "scatter", data: points.slice(0, -1), symbolSize: 6, itemStyle: { color: colour, opacity: 0.45 } },
+        { type: "scatter", data: points.slice(-1), symbolSize: 14, symbol: "diamond", itemStyle: { color: cssColour("ink"), borderColor: cssColour("card"), borderWidth: 2 } },
+      ],
+    });
+  }
+}

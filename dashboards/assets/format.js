@@ -1,0 +1,61 @@
+// Numbers, ages and times as people of the site read them. The browser's own clock is never asked.
+
+const DECIMALS = {
+  "°C": 1, kW: 1, MW: 2, "m³/h": 1, kPa: 0, "%": 0, Hz: 1, GJ: 3, "m³": 1, "GJ/15 min": 2, t: 1, d: 1, h: 0,
+};
+
+export function formats(language, timezone) {
+  const locale = language === "zh" ? "zh-CN" : "en-GB";
+  const numbers = new Map();
+  const number = (value, decimals) => {
+    if (!numbers.has(decimals)) {
+      const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+      numbers.set(decimals, new Intl.NumberFormat(locale, digits));
+    }
+    return numbers.get(decimals).format(value);
+  };
+  const parts = (options, zone) => new Intl.DateTimeFormat(locale, { timeZone: zone, hourCycle: "h23", ...options });
+  const day = { year: "numeric", month: "2-digit", day: "2-digit" };
+  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const minute = { hour: "2-digit", minute: "2-digit" };
+  const date = parts(day, timezone);
+  const time = parts(clock, timezone);
+  const short = parts(minute, timezone);
+  const moment = parts({ month: "2-digit", day: "2-digit", ...minute }, timezone);
+  const utc = parts({ ...day, ...clock }, "UTC");
+  const offset = new Intl.DateTimeFormat("en-US", {
+    timeZone: timezone, hourCycle: "h23", ...day, ...clock,
+  });
+
+  return {
+    number: (value, unit = "") => {
+      if (typeof value !== "number" || !Number.isFinite(value)) return "–";
+      let decimals = DECIMALS[unit] ?? (Number.isInteger(value) ? 0 : 2);
+      if (decimals > 0 && Math.abs(value) >= 1000) decimals = Math.max(0, decimals - 1);
+      return number(value, decimals).replace(/^-(0([.,]0*)?)$/, "$1");
+    },
+    count: (value) => (typeof value === "number" ? number(value, 0) : "–"),
+    percent: (share) => (typeof share === "number" ? number(100 * share, share > 0.995 || share === 0 ? 0 : 1) : "–"),
+    date: (t) => date.format(t),
+    time: (t) => time.format(t),
+    short: (t) => short.format(t),
+    moment: (t) => moment.format(t),
+    utc: (t) => `${utc.format(t)} UTC`,
+    // Site time as if it were UTC: ECharts then draws the site's hours whatever the browser's zone is.
+    shifted: (t) => {
+      const p = Object.fromEntries(offset.formatToParts(t).map((x) => [x.type, Number(x.value)]));
+      return Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second) + (((t % 1000) + 1000) % 1000);
+    },
+    age: (ms, t) => {
+      const seconds = Math.max(0, Math.round(ms / 1000));
+      if (seconds < 90) return t("{n} s", { n: seconds });
+      if (seconds < 5400) return t("{n} min", { n: Math.round(seconds / 60) });
+      if (seconds < 172800) return t("{n} h", { n: Math.round(seconds / 3600) });
+      return t("{n} d", { n: Math.round(seconds / 86400) });
+    },
+  };
+}
+
+// Texts of the catalogue; a code that it does not know is shown as words.
+export const translator = (texts) => (text, values = {}) =>
+  (texts[text] ?? String(text).replaceAll("_", " ")).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);

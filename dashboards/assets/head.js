@@ -1,0 +1,84 @@
+// The moving parts of the frame: clock, age of the data, alarms, scope and time range.
+import { h, put, setText } from "./dom.js";
+
+const RANGES = [["6 h", 6], ["24 h", 24], ["7 d", 168]];
+const SILENT_MS = 5000;
+
+export class Head {
+  constructor(context) {
+    this.context = context;
+    const { t } = context;
+    this.clock = h("time", { class: "hl-clock" }, "––:––:––");
+    this.age = h("span", { class: "hl-age", role: "status" }, t("connecting"));
+    const alarms = h("span", { class: "hl-alarms", title: t("alarms are not watched yet: this says nothing about the plant") },
+      h("span", { class: "hl-muted" }, t("alarms")), " ", t("not available yet"));
+    document.getElementById("hl-live")?.replaceChildren(alarms, this.age, this.clock);
+    document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.range());
+    for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => remember(link.dataset.set));
+    this.timer = setInterval(() => this.update(), 1000);
+  }
+
+  update() {
+    const { live, f, t, config } = this.context;
+    if (live.now === null) return;
+    put(this.clock, String(Math.floor(live.now / 1000)), () => [h("b", {}, f.time(live.now)), " ", h("span", {}, f.date(live.now))]);
+    this.clock.title = `${f.utc(live.now)} · ${config.timezone}`;
+    const cut = performance.now() - live.heard > SILENT_MS;
+    const newest = Math.max(...[...live.rows("seen").values()].map((r) => r.window_start ?? 0), 0);
+    const age = live.now - newest;
+    const wrong = cut || live.trouble.length > 0;
+    const text = cut ? t("connection lost, trying again")
+      : live.trouble.length ? t("the store cannot be read: {why}", { why: live.trouble[0] })
+        : newest ? t("data {age} old", { age: f.age(age, t) }) : t("no data yet");
+    setText(this.age, wrong ? `◆1 ${text}` : text);
+    this.age.className = wrong ? "hl-age hl-bad" : age > 120000 || !newest ? "hl-age hl-stale" : "hl-age";
+    document.querySelector(".hl")?.classList.toggle("hl-cut", cut);
+  }
+
+  scope() {
+    const { config, site, t } = this.context;
+    if (config.scope.device) return this.devices(site.devices.filter((d) => d.class === site.byId.get(config.scope.device)?.class));
+    const choices = [["", t("whole group")], ...config.places.map(([kind, id, name]) => [`${kind}=${id}`, name])];
+    const now = config.scope.unit ? `unit=${config.scope.unit}` : config.scope.region ? `region=${config.scope.region}` : "";
+    return this.select(t("scope"), choices, now, (value) => {
+      const [kind, id] = value.split("=");
+      return this.context.url(location.pathname, { region: "", unit: "", ...(kind ? { [kind]: id } : {}) });
+    });
+  }
+
+  devices(list) {
+    const { config, t, url } = this.context;
+    const here = list.findIndex((d) => d.id === config.scope.device);
+    const path = (d) => url(`/substation/${encodeURIComponent(d.id)}`);
+    const step = (by, label) => {
+      const other = list[(here + by + list.length) % list.length];
+      return h("a", { class: "hl-step", href: path(other), title: `${label}: ${other.name}`, "aria-label": label }, by < 0 ? "‹" : "›");
+    };
+    return h("span", { class: "hl-devices" }, step(-1, t("previous")),
+      this.select(t("device"), list.map((d) => [d.id, d.name]), config.scope.device, (id) => path({ id })), step(1, t("next")));
+  }
+
+  select(label, choices, now, target) {
+    const options = choices.map(([value, text]) => h("option", { value, selected: value === now }, text));
+    return h("select", { "aria-label": label, onchange: (e) => location.assign(target(e.target.value)) }, options);
+  }
+
+  range() {
+    const { config, t, url } = this.context;
+    const fixed = config.range.from !== null || config.range.to !== null;
+    const links = RANGES.map(([label, hours]) => h("a", {
+      href: url(location.pathname, { from: "", to: "", hours: hours === 24 ? "" : hours }),
+      class: !fixed && config.hours === hours ? "hl-here" : "", "aria-current": !fixed && config.hours === hours ? "true" : null,
+    }, t(label)));
+    return h("span", { class: "hl-switch hl-ranges" }, links, fixed && h("span", { class: "hl-here" }, t("fixed range")));
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+}
+
+function remember(setting) {
+  const [name, value] = setting.split("=");
+  document.cookie = `hl_${name}=${encodeURIComponent(value)}; path=/; max-age=31536000; samesite=strict`;
+}

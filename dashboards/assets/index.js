@@ -1,0 +1,184 @@
+// A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
+import { LineChart, ScatterChart } from "./charts.js";
+import { h } from "./dom.js";
+import { formats, translator } from "./format.js";
+import { Head } from "./head.js";
+import { Live } from "./live.js";
+import { Coverage, Matrix } from "./states.js";
+import { Bands, Health, Process } from "./substation.js";
+import { Attention, Components, Table } from "./tables.js";
+import { Tile } from "./tiles.js";
+
+const METERED = new Set(["plant", "substation", "meter"]);
+const REFRESH_MS = 20000;
+const SOONEST_MS = 3000;
+
+class ChartPanel {
+  constructor(panel, context) {
+    this.panel = panel;
+    this.chart = panel.kind === "scatter" ? new ScatterChart(context) : new LineChart(context);
+    this.body = this.chart.element;
+  }
+
+  history(answer) {
+    this.chart.show(this.panel, answer);
+  }
+
+  stop() {
+    this.chart.stop();
+  }
+}
+
+const KINDS = {
+  tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
+  process: Process, health: Health, components: Components, attention: Attention,
+};
+const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
+
+class Board {
+  constructor(root, config, emit) {
+    this.root = root;
+    this.live = new Live();
+    this.fetched = new Map();
+    this.context = {
+      config: { ...config, hours: hoursOf(config) }, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map() },
+      f: formats(config.language, config.timezone), t: translator(config.texts),
+      metered: (device) => METERED.has(device.class),
+      url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
+    };
+    document.documentElement.lang = config.language === "zh" ? "zh-CN" : "en";
+  }
+
+  async start() {
+    const { config, site } = this.context;
+    const place = new URLSearchParams(config.scope.device ? {} : { region: config.scope.region, unit: config.scope.unit });
+    const answer = await (await fetch(`/api/site?${place}`)).json();
+    site.devices = answer.devices;
+    site.byId = new Map(answer.devices.map((d) => [d.id, d]));
+    this.build();
+    this.head = new Head(this.context);
+    this.listen();
+    this.timer = setInterval(() => this.refreshHistory(), 1000);
+    this.refreshHistory();
+  }
+
+  build() {
+    const { page } = this.context.config;
+    this.root.className = `hl-board hl-page-${page.id}`;
+    this.root.style.setProperty("--rows", page.rows.join(" "));
+    this.panels = page.panels.map((panel) => {
+      const view = new KINDS[panel.kind](panel, this.context);
+      const tools = h("span", { class: "hl-note" }, panel.note);
+      const card = h("section", {
+        class: `hl-card hl-kind-of-${panel.kind}`, id: `panel-${panel.id}`, "aria-label": panel.title,
+        style: { "--width": panel.width, "--height": panel.height },
+      }, h("header", {}, h("h2", {}, panel.title), panel.kind === "tile" ? null : tools), view.body);
+      return { panel, view, card };
+    });
+    const tiles = this.panels.filter((p) => p.panel.kind === "tile");
+    const others = this.panels.filter((p) => p.panel.kind !== "tile");
+    const strip = tiles.length ? [h("div", { class: "hl-tiles", style: { "--tiles": tiles.length } }, tiles.map((p) => p.card))] : [];
+    this.root.replaceChildren(...strip, ...others.map((p) => p.card));
+  }
+
+  listen() {
+    this.onMessage = (message) => this.update(this.live.take(message));
+    this.onNotice = (notice) => this.answered(notice);
+    this.onConnect = () => this.context.emit("ready", true);
+    window.socket.on("hearthline", this.onMessage);
+    window.socket.on("hearthline_notice", this.onNotice);
+    window.socket.on("connect", this.onConnect);
+    if (window.socket.connected) this.onConnect();
+  }
+
+  update(changed) {
+    this.head?.update();
+    const everyTick = Math.floor((this.live.now ?? 0) / 1000) !== this.second;
+    this.second = Math.floor((this.live.now ?? 0) / 1000);
+    for (const { panel, view } of this.panels) {
+      if (view.update && (everyTick || panel.feeds.some((feed) => changed.has(feed)))) view.update();
+    }
+  }
+
+  answered({ key, done, detail }) {
+    const { t, asked } = this.context;
+    asked.set(key, done ? "done" : "failed");
+    if (!done) window.alert(t("This message could not be retried: {why}", { why: detail }));
+    this.update(new Set(["dead_letters"]));
+  }
+
+  // History again every 20 s, or sooner when the site's clock runs ahead of ours; never while nobody looks.
+  refreshHistory() {
+    if (document.hidden) return;
+    const now = performance.now();
+    for (const { panel, view } of this.panels) {
+      if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;
+      const last = this.fetched.get(panel.id);
+      const ran = last && this.live.now !== null && last.site !== null ? Math.abs(this.live.now - last.site) : Infinity;
+      const due = !last || now - last.at > REFRESH_MS || (now - last.at > SOONEST_MS && ran > 60000);
+      if (!due || last?.busy || (last && this.fixed)) continue;
+      this.fetch(panel, view, now);
+    }
+  }
+
+  get fixed() {
+    return this.context.config.range.to !== null;
+  }
+
+  async fetch(panel, view, now) {
+    const { config } = this.context;
+    const state = { at: now, site: this.live.now, busy: true };
+    this.fetched.set(panel.id, state);
+    const query = new URLSearchParams(panel.scope === "device" ? { device: config.scope.device } : { region: config.scope.region, unit: config.scope.unit });
+    for (const [name, value] of Object.entries(this.wanted(panel))) if (value !== null) query.set(name, String(value));
+    try {
+      const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
+      if (response.ok) view.history(await response.json());
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // the server is away: the frame says so, the next turn tries again
+    } finally {
+      state.busy = false;
+    }
+  }
+
+  wanted(panel) {
+    const { config } = this.context;
+    const points = panel.kind === "tile" ? 100 : 360;
+    const short = panel.kind === "tile" || panel.kind === "bands" || panel.kind === "heatmap";
+    if (config.range.from !== null || config.range.to !== null) return { ...config.range, points };
+    const hours = short ? 24 : config.hours;
+    if (hours === 24) return { points };
+    return { from: (this.live.now ?? 0) - hours * 3600000, to: this.live.now, points, ...(this.live.now === null ? { from: null } : {}) };
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.head?.stop();
+    window.socket.off("hearthline", this.onMessage);
+    window.socket.off("hearthline_notice", this.onNotice);
+    window.socket.off("connect", this.onConnect);
+    for (const { view } of this.panels ?? []) view.stop?.();
+  }
+}
+
+function hoursOf() {
+  const hours = Number(new URLSearchParams(location.search).get("hours"));
+  return hours > 0 && hours <= 24 * 366 ? hours : 24;
+}
+
+function url(path, config, changes) {
+  const here = new URLSearchParams(location.search);
+  const query = new URLSearchParams();
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours"]) {
+    const value = name in changes ? changes[name] : here.get(name);
+    if (value !== null && value !== "" && value !== undefined) query.set(name, value);
+  }
+  const text = query.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+export function start(root, config, emit) {
+  const board = new Board(root, config, emit);
+  board.start();
+  return board;
+}

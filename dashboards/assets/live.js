@@ -1,0 +1,53 @@
+// The newest rows, as the hub sends them: everything once, then only what changed.
+
+export class Live {
+  constructor() {
+    this.feeds = new Map();
+    this.now = null;
+    this.trouble = [];
+    this.heard = null;
+  }
+
+  rows(feed) {
+    return this.feeds.get(feed) ?? new Map();
+  }
+
+  // Takes one message in and returns the names of the feeds that changed.
+  take(message) {
+    const changed = new Set();
+    this.now = message.now;
+    this.heard = performance.now();
+    this.trouble = message.trouble ?? [];
+    for (const [feed, rows] of Object.entries(message.all ?? {})) {
+      this.feeds.set(feed, new Map(Object.entries(rows)));
+      changed.add(feed);
+    }
+    for (const [feed, rows] of Object.entries(message.set ?? {})) {
+      changed.add(feed);
+      const mine = this._feed(feed);
+      for (const [key, delta] of Object.entries(rows)) {
+        const row = { ...mine.get(key), ...delta };
+        for (const [field, value] of Object.entries(delta)) if (value === null) delete row[field];
+        mine.set(key, row);
+      }
+    }
+    for (const [feed, keys] of Object.entries(message.gone ?? {})) {
+      changed.add(feed);
+      for (const key of keys) this._feed(feed).delete(key);
+    }
+    return changed;
+  }
+
+  _feed(feed) {
+    if (!this.feeds.has(feed)) this.feeds.set(feed, new Map());
+    return this.feeds.get(feed);
+  }
+
+  // fresh, stale, silent or never; `age` in ms. `at` is the newest reading's time.
+  state(device, at) {
+    if (at === undefined || at === null) return { state: "never", age: null };
+    const age = Math.max(0, this.now - at);
+    if (age > device.silent_ms) return { state: "silent", age };
+    return { state: age > device.stale_ms ? "stale" : "fresh", age };
+  }
+}

@@ -1,0 +1,208 @@
+// Tables and lists: ledgers, windows, dead letters, what needs attention, components.
+import { h, put, setText } from "./dom.js";
+import { mark } from "./tiles.js";
+
+const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
+const NORMAL = new Set(["ok", "running", "ready", "connected", "up"]);
+
+export class Table {
+  constructor(panel, context) {
+    this.panel = panel;
+    this.context = context;
+    this.lines = h("tbody");
+    this.empty = h("div", { class: "hl-empty", hidden: true });
+    const heads = panel.columns.map((c) => h("th", { scope: "col", class: numeric(c) ? "hl-right" : "" },
+      c.label, unitOf(c) && h("small", {}, ` ${unitOf(c)}`)));
+    this.body = h("div", { class: "hl-scroll", tabindex: 0 },
+      h("table", { class: "hl-table" }, h("thead", {}, h("tr", {}, heads)), this.lines), this.empty);
+    this.rows = new Map();
+  }
+
+  update() {
+    const { live, t } = this.context;
+    if (live.now === null) return;
+    const rows = this.ordered();
+    const names = new Set(rows.map(([name]) => name));
+    for (const [name, line] of this.rows) if (!names.has(name)) { line.remove(); this.rows.delete(name); }
+    rows.forEach(([name, row], place) => {
+      let line = this.rows.get(name);
+      if (!line) this.rows.set(name, (line = h("tr", {}, this.panel.columns.map((c) => h("td", { "data-label": c.label })))));
+      this.panel.columns.forEach((column, i) => this.cell(line.children[i], column, row));
+      if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
+    });
+    this.empty.hidden = rows.length > 0;
+    if (!rows.length) setText(this.empty, t(this.panel.id === "dead_letters" ? "no dead letters" : "no data yet"));
+  }
+
+  ordered() {
+    const { live, site } = this.context;
+    const rows = [...live.rows(this.panel.feeds[0])];
+    if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => b.window_start - a.window_start);
+    const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
+    const seen = live.rows("seen");
+    return rows
+      .map(([name, row]) => [name, { ...row, seen: seen.get(row.key)?.window_start, device: site.byId.get(row.key) }])
+      .sort(([, a], [, b]) => {
+        const [x, y] = [bad(a), bad(b)];
+        const first = x.findIndex((v, i) => v !== y[i]);
+        return first >= 0 ? y[first] - x[first] : String(a.key).localeCompare(String(b.key));
+      });
+  }
+
+  cell(cell, column, row) {
+    const { content, classes } = show(column, row, this.context);
+    const wanted = ["hl-cell", numeric(column) && "hl-right", ...(classes ?? [])].filter(Boolean).join(" ");
+    if (cell.className !== wanted) cell.className = wanted;
+    if (typeof content === "string") {
+      if (cell.dataset.shown !== undefined) { delete cell.dataset.shown; cell.replaceChildren(); }
+      setText(cell, content);
+    } else put(cell, content.key, content.make);
+  }
+}
+
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age"]);
+const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age";
+const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
+
+function show(column, row, context) {
+  const { f, t, live } = context;
+  const value = row[column.field];
+  switch (column.unit) {
+    case "time":
+      return { content: { key: String(value), make: () => h("time", { title: f.utc(value) }, f.moment(value)) } };
+    case "device": {
+      const known = context.site.byId.get(value);
+      if (!known) return { content: value ?? "" };
+      return { content: { key: value, make: () => deviceLink(known, context) } };
+    }
+    case "age": {
+      const { state, age } = live.state(row.device ?? { stale_ms: 60000, silent_ms: 900000 }, row.seen);
+      if (state === "never") return { content: t("never"), classes: ["hl-muted"] };
+      return { content: f.age(age, t), classes: state === "fresh" ? [] : ["hl-stale"] };
+    }
+    case "status":
+      return { content: `${value === "unknown" ? "? " : ""}${t(value ?? "")}`, classes: [`hl-status-${value}`] };
+    case "reason":
+      return { content: value ? t(value) : "" };
+    case "text":
+      return { content: value ?? "", classes: ["hl-wrap"] };
+    case "retry":
+      return retry(row, context);
+    case "count": {
+      const wrong = column.field === "unaccounted" ? value > 0 : column.field === "dead_lettered" && value > 0;
+      const shape = column.field === "unaccounted" ? 1 : 3;
+      if (!wrong) return { content: f.count(value) };
+      return { content: { key: `!${value}`, make: () => [mark(true, shape), ` ${f.count(value)}`] }, classes: ["hl-strong"] };
+    }
+    default: {
+      if (column.field === "coverage") {
+        return { content: f.percent(value), classes: value < 0.9 && row.status !== "provisional" ? ["hl-stale"] : [] };
+      }
+      if (column.field === "heat_gj" && typeof row.heat_u_gj === "number" && typeof value === "number") {
+        return { content: `${f.number(value, "GJ")} ± ${f.number(row.heat_u_gj, "GJ")}` };
+      }
+      if (value === undefined) return { content: column.unit ? t("unknown") : "", classes: ["hl-muted"] };
+      return { content: f.number(value, column.unit) };
+    }
+  }
+}
+
+function retry(row, context) {
+  const { t, config, asked } = context;
+  if (row.state && row.state !== "open") return { content: t(row.state), classes: ["hl-muted"] };
+  if (!config.actions) return { content: "" };
+  const answer = asked.get(row.key);
+  if (answer && answer !== "failed") return { content: t("retry asked"), classes: ["hl-muted"] };
+  const make = () => h("button", {
+    type: "button", class: "hl-button",
+    onclick: () => {
+      if (!window.confirm(t("Give this message to ingest again?"))) return;
+      asked.set(row.key, "asked");
+      context.emit("retry", row.key);
+      context.refresh();
+    },
+  }, t("retry"));
+  return { content: { key: `retry ${answer ?? ""}`, make } };
+}
+
+export function deviceLink(device, context) {
+  if (!context.metered(device)) return h("span", { title: device.id }, device.name);
+  return h("a", { href: context.url(`/substation/${encodeURIComponent(device.id)}`), title: device.id }, device.name);
+}
+
+export class Attention {
+  constructor(panel, context) {
+    this.context = context;
+    this.list = h("tbody");
+    const { t } = context;
+    const heads = ["", t("device"), t("what"), t("since or by how much")].map((x) => h("th", { scope: "col" }, x));
+    this.body = h("div", { class: "hl-scroll", tabindex: 0 },
+      h("table", { class: "hl-table hl-attention" }, h("thead", {}, h("tr", {}, heads)), this.list));
+  }
+
+  update() {
+    const { live, t } = this.context;
+    if (live.now === null) return;
+    const found = [...this.troubles(), ...this.deviations()].slice(0, 10);
+    put(this.list, JSON.stringify(found.map((x) => [x.device.id, x.what, x.much])), () => found.map((x) => h("tr", {},
+      h("td", { class: "hl-cell hl-first" }, x.priority ? mark(true, x.priority, x.shape) : h("span", { class: "hl-muted" }, x.shape)),
+      h("td", { class: "hl-cell", "data-label": t("device") }, deviceLink(x.device, this.context)),
+      h("td", { class: "hl-cell", "data-label": t("what") }, x.what),
+      h("td", { class: "hl-cell", "data-label": t("since or by how much") }, x.much))));
+  }
+
+  troubles() {
+    const { live, site, f, t } = this.context;
+    const seen = live.rows("seen");
+    const heat = live.rows("heat");
+    const order = ["silent", "stale", "never", "unknown"];
+    const found = [];
+    for (const device of site.devices) {
+      const { state, age } = live.state(device, seen.get(device.id)?.window_start);
+      const row = heat.get(device.id);
+      if (state !== "fresh") {
+        const much = age === null ? "–" : t("{age} ago", { age: f.age(age - (age % 5000), t) });
+        found.push({ device, state, age, what: t(state === "never" ? "has never reported" : `${state}: no newer reading`), much });
+      } else if (row?.status === "unknown") {
+        const what = t("heat unknown: {reason}", { reason: t(row.reason ?? "no reason given") });
+        found.push({ device, state: "unknown", age: live.now - row.window_start, what, much: t("window from {time}", { time: f.short(row.window_start) }) });
+      }
+    }
+    found.sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state) || (b.age ?? 0) - (a.age ?? 0));
+    return found.map((x) => ({ ...x, shape: SHAPES[x.state], priority: x.state === "silent" ? 2 : 3 }));
+  }
+
+  // Nothing wrong by itself: where the return is furthest above that of the others.
+  deviations() {
+    const { live, site, f, t } = this.context;
+    const rows = [...live.rows("heat").values()]
+      .filter((r) => site.byId.get(r.key)?.class === "substation" && typeof r.return_c === "number");
+    if (rows.length < 3) return [];
+    const middle = rows.map((r) => r.return_c).sort((a, b) => a - b)[Math.floor(rows.length / 2)];
+    return rows
+      .map((r) => ({ r, by: r.return_c - middle }))
+      .filter((x) => x.by > 0)
+      .sort((a, b) => b.by - a.by)
+      .map(({ r, by }) => ({
+        device: site.byId.get(r.key), shape: "△", what: t("return above the median of {value} °C", { value: f.number(middle, "°C") }),
+        much: `+${f.number(by, "°C")} K`,
+      }));
+  }
+}
+
+export class Components {
+  constructor(panel, context) {
+    this.context = context;
+    this.body = h("div", { class: "hl-scroll hl-components", tabindex: 0 });
+  }
+
+  update() {
+    const { live, t } = this.context;
+    const rows = [...live.rows("status")];
+    put(this.body, JSON.stringify(rows), () => rows.length
+      ? rows.map(([name, row]) => h("div", { class: "hl-component" },
+        NORMAL.has(row.state) ? h("span", { class: "hl-muted hl-first" }, "●") : mark(true, row.state === "degraded" ? 2 : 1),
+        h("b", {}, t(name)), h("span", {}, t(row.state ?? "")), h("span", { class: "hl-muted hl-wrap" }, row.detail ?? "")))
+      : h("div", { class: "hl-empty" }, t("no data yet")));
+  }
+}

@@ -1,0 +1,131 @@
+// Tiles: one number, where it usually lies, and its last 24 hours.
+import { h, put } from "./dom.js";
+import { quantiles, sparkline } from "./charts.js";
+
+const WINDOW_MS = 900000;
+
+export class Tile {
+  constructor(panel, context) {
+    this.panel = panel;
+    this.context = context;
+    this.value = h("div", { class: "hl-value" });
+    this.detail = h("div", { class: "hl-detail" });
+    this.trend = h("div", { class: "hl-trend" });
+    this.body = h("div", { class: "hl-tile" }, this.value, this.detail, this.trend);
+  }
+
+  history(answer) {
+    this.past = answer;
+    this.update();
+  }
+
+  update() {
+    const { context, panel } = this;
+    if (context.live.now === null) return;
+    const shown = panel.id === "reporting" ? this.reporting() : this.measured();
+    const key = JSON.stringify([shown.key, this.past?.to]);
+    const classes = ["hl-value", shown.stale && "hl-stale", shown.bad && "hl-bad", shown.none && "hl-none"];
+    this.value.className = classes.filter(Boolean).join(" ");
+    put(this.value, JSON.stringify(shown.key), () => shown.value);
+    put(this.detail, shown.detail ?? "", () => document.createTextNode(shown.detail ?? ""));
+    put(this.trend, key, () => this.drawing(shown));
+  }
+
+  drawing(shown) {
+    const lines = this.past?.series ?? [];
+    return lines.slice(0, 2).filter((l) => l.v.length > 1).map((line) => {
+      const series = this.panel.series[line.index];
+      return sparkline(line, series.colour, this.band(series, line), shown.stale);
+    });
+  }
+
+  band(series, line) {
+    if (!series.band) return null;
+    return series.band.usual ? quantiles(line.v, 0.05, 0.95) : [series.band.low, series.band.high];
+  }
+
+  reporting() {
+    const { live, site, t } = this.context;
+    const seen = live.rows("seen");
+    const states = site.devices.map((d) => live.state(d, seen.get(d.id)?.window_start).state);
+    const fresh = states.filter((x) => x === "fresh").length;
+    const count = (x) => states.filter((y) => y === x).length;
+    const bad = fresh < states.length;
+    const words = ["silent", "stale", "never"].filter(count).map((x) => `${count(x)} ${t(x)}`);
+    return {
+      key: [fresh, states.length], bad,
+      value: [mark(bad, 2), h("b", {}, String(fresh)), h("small", {}, ` / ${states.length}`)],
+      detail: words.join(" · ") || this.panel.note,
+    };
+  }
+
+  measured() {
+    const { t } = this.context;
+    const values = this.panel.series.map((series, i) => this.newest(series, i));
+    const known = values.filter((v) => v.value !== null);
+    if (!known.length) return this.nothing();
+    const { f } = this.context;
+    const bad = known.some((v) => v.outside);
+    const stale = known.find((v) => v.stale);
+    const texts = values.map((v, i) => f.number(v.value, this.panel.series[i].unit));
+    const unit = this.panel.series[0].unit;
+    const parts = [];
+    if (stale) parts.push(t("{age} old", { age: f.age(stale.age, t) }));
+    if (known[0].note) parts.push(known[0].note);
+    if (!parts.length && this.panel.note) parts.push(this.panel.note);
+    return {
+      key: [texts, bad, stale?.age], bad, stale: Boolean(stale),
+      value: [mark(bad, this.panel.series[0].band?.priority ?? 3), h("b", {}, texts.join(" / ")), h("small", {}, unit ? ` ${unit}` : "")],
+      detail: parts.join(" · "),
+    };
+  }
+
+  nothing() {
+    const { live, t } = this.context;
+    const known = this.past?.exists || this.panel.feeds.some((feed) => live.rows(feed).size);
+    const text = this.panel.absent && !known ? this.panel.absent : t("no data yet");
+    return { key: text, none: true, value: [h("span", {}, text)], detail: "" };
+  }
+
+  // The newest value of a series: of the newest complete window for sums of windows, else of the newest rows.
+  newest(series, index) {
+    if (series.measurement === "device_heat") return this.newestWindow(index);
+    const { live, site } = this.context;
+    const rows = this.panel.feeds.flatMap((feed) => [...live.rows(feed).values()]);
+    const mine = rows.filter((r) => typeof r[series.field] === "number");
+    if (!mine.length) return { value: null };
+    const sum = mine.reduce((total, r) => total + r[series.field], 0);
+    const value = (series.across === "mean" ? sum / mine.length : sum) * series.scale;
+    const band = series.band;
+    const outside = Boolean(band && !band.usual &&
+      ((band.low !== null && value < band.low) || (band.high !== null && value > band.high)));
+    const oldest = series.measurement === "reading" ? worst(mine, live, site) : null;
+    return { value, outside, stale: oldest !== null, age: oldest };
+  }
+
+  newestWindow(index) {
+    const { live, f, t } = this.context;
+    const line = this.past?.series.find((l) => l.index === index);
+    const at = line ? line.t.findLastIndex((x, i) => x + WINDOW_MS <= live.now && line.v[i] !== null) : -1;
+    if (at < 0) return { value: null };
+    const notes = [`${f.short(line.t[at])}–${f.short(line.t[at] + WINDOW_MS)}`];
+    if (line.f[at] === 1) notes.push(t("provisional"));
+    if (line.of && line.n[at] < line.of[at]) notes.push(t("{n} of {of}", { n: line.n[at], of: line.of[at] }));
+    const age = live.now - line.t[at] - WINDOW_MS;
+    return { value: line.v[at], note: notes.join(" · "), stale: age > 3 * WINDOW_MS, age };
+  }
+}
+
+// Age of the oldest row that is stale; null when all are fresh.
+function worst(rows, live, site) {
+  const ages = rows
+    .map((r) => [site.byId.get(r.key), r.window_start])
+    .filter(([device, at]) => device && live.state(device, at).state !== "fresh")
+    .map(([, at]) => live.now - at);
+  return ages.length ? Math.max(...ages) : null;
+}
+
+// What is abnormal has a shape and its priority's digit besides its colour.
+export function mark(bad, priority, shape = "◆") {
+  return bad ? h("span", { class: `hl-mark hl-p${priority}`, role: "img", "aria-label": `P${priority}` }, `${shape}${priority}`) : null;
+}

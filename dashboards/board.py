@@ -1,0 +1,295 @@
+"""The live board: NiceGUI pages around one live element, the hub and the HTTP interface."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import nicegui.elements.echart  # noqa: F401  offers ECharts to our modules under the name nicegui-echart
+from fastapi import FastAPI, HTTPException, Request
+from nicegui import Client, core, ui
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
+
+from dashboards.api import BoardActions, Sources, router
+from dashboards.doors import Doors
+from dashboards.frame import frame, link, site_label
+from dashboards.language import catalogue, choose, pick
+from dashboards.live import Hub
+from dashboards.panels import Page, Panel, Series, Text, pages
+from dashboards.scope import Scope, ScopeError
+from models.site import Site
+from store.protocol import SeriesStore
+
+__all__ = ["BoardActions", "create_app"]
+
+_ASSETS: Final = Path(__file__).parent / "assets"
+_STATE: Final = "hearthline_board"
+_RECONNECT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """What one server's pages share."""
+
+    sources: Sources
+    hub: Hub
+    simulated: bool
+    assets: str
+
+
+class BoardElement(ui.element, component="board_element.js"):
+    """Everything below the frame: drawn in the browser from data, fed by the hub."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        self._props["config"] = config
+
+
+def create_app(
+    store: SeriesStore,
+    site: Site,
+    clock: Callable[[], int],
+    status: Callable[[], Mapping[str, Any]],
+    actions: BoardActions | None = None,
+    *,
+    simulated: bool = False,
+    token: str = "",
+) -> FastAPI:
+    """The board as an ASGI application.
+
+    NiceGUI has one application a process: the pages find their own board through
+    the request, but only one board may be running at a time.
+
+    Parameters
+    ----------
+    store : SeriesStore
+        Asked from threads of the board's own.
+    site : Site
+    clock : callable
+        The site's now, ms UTC: the wall's, or the data's.
+    status : callable
+        ``{"components": [{"name", "state", "detail"}, …], "ledger": …, "rows": …}``.
+    actions : BoardActions or None
+        What people may do; None leaves the buttons out.
+    simulated : bool
+        Says so on every page.
+    token : str
+        Secret for changes through HTTP; empty allows none.
+    """
+    sources = Sources(store, site, clock, status, actions, token)
+    hub = Hub(store, clock, status)
+    board = _Board(sources, hub, simulated, f"/assets/{_version()}")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(hub.run(), name="board hub")
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        hub.close()
+        sources.close()
+
+    app = FastAPI(title="Hearthline", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router(sources))
+    app.mount(board.assets, StaticFiles(directory=_ASSETS))
+    _mount_pages(app)
+    app.add_middleware(Doors, state={_STATE: board})
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    return app
+
+
+def _mount_pages(app: FastAPI) -> None:
+    core.app.middleware_stack = None  # NiceGUI's one application may have served an earlier board
+    core.app.user_middleware.clear()
+    ui.run_with(
+        app,
+        title="Hearthline",
+        dark=None,
+        reconnect_timeout=_RECONNECT_S,
+        tailwind=False,
+        show_welcome_message=False,
+        gzip_middleware_factory=None,
+        binding_refresh_interval=None,
+        message_history_length=100,
+        favicon="🔥",
+    )
+
+
+def _version() -> str:
+    """Name of the assets' present content: browsers may keep them for ever."""
+    digest = hashlib.sha256()
+    for path in sorted(_ASSETS.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _serve(page: Page) -> None:
+    """Register `page` with NiceGUI."""
+    if "{device}" in page.path:
+
+        @ui.page(page.path, title="Hearthline", reconnect_timeout=_RECONNECT_S)
+        def about_device(request: Request, client: Client, device: str) -> None:
+            _build(request, client, page, device)
+
+    else:
+
+        @ui.page(page.path, title="Hearthline", reconnect_timeout=_RECONNECT_S)
+        def about_scope(request: Request, client: Client) -> None:
+            _build(request, client, page, "")
+
+
+for _page in pages():
+    _serve(_page)
+
+
+def _build(request: Request, client: Client, page: Page, device: str) -> None:
+    """Build one client's page: the frame by NiceGUI, the panels by the live element."""
+    board: _Board = request.scope[_STATE]
+    site = board.sources.site
+    asked = request.query_params
+    language = choose(
+        asked.get("lang"), request.cookies.get("hl_lang"), request.headers.get("accept-language")
+    )
+    theme = next(
+        (t for t in (asked.get("theme"), request.cookies.get("hl_theme")) if t in ("light", "dark")), "light"
+    )
+    scope = Scope(asked.get("region", ""), asked.get("unit", ""), device)
+    client.title = f"{pick(page.title, language)} · {site_label(site)} · Hearthline"
+    ui.add_head_html(f'<link rel="stylesheet" href="{board.assets}/board.css">')
+    client.content.classes(f"hl hl-{theme}")
+    texts = catalogue(language)
+    kept = {"lang": language, "theme": theme, "region": scope.region, "unit": scope.unit}
+    frame(site, page, device, language, theme, texts, kept, board.simulated)
+    try:
+        scope.check(site)
+        times = {name: _time(asked.get(name), name) for name in ("from", "to")}
+    except (ScopeError, ValueError) as error:
+        _apologise(client, texts, str(error), kept)
+        return
+    element = BoardElement(
+        {
+            "assets": board.assets,
+            "language": language,
+            "theme": theme,
+            "texts": texts,
+            "page": _page_data(page, language),
+            "scope": {"region": scope.region, "unit": scope.unit, "device": scope.device},
+            "range": times,
+            "timezone": site.timezone,
+            "simulated": board.simulated,
+            "actions": board.sources.actions is not None,
+            "places": [
+                *(("region", r.id, r.name or r.id) for r in site.regions.values()),
+                *(("unit", u.id, u.name or u.id) for u in site.units.values()),
+            ],
+            "names": {
+                f"{u.region} / {u.id}": f"{site.regions[u.region].name or u.region} / {u.name or u.id}"
+                for u in site.units.values()
+            },
+        }
+    )
+    _connect(board, client, element, page, scope)
+
+
+def _connect(board: _Board, client: Client, element: BoardElement, page: Page, scope: Scope) -> None:
+    """Feed the page once its browser is ready, and stop when it goes away."""
+
+    async def send(message: dict[str, Any]) -> None:
+        if client.has_socket_connection:
+            # Past NiceGUI's outbox, which keeps what was sent for replay: here only the newest matters.
+            await core.sio.emit("hearthline", message, room=client.id)
+
+    async def retry(event: Any) -> None:
+        key = event.args if isinstance(event.args, str) else ""
+        try:
+            await board.sources.retry(key)
+            notice = {"key": key, "done": True, "detail": ""}
+        except HTTPException as error:
+            notice = {"key": key, "done": False, "detail": str(error.detail)}
+        await core.sio.emit("hearthline_notice", notice, room=client.id)
+
+    element.on("ready", lambda: board.hub.join(client.id, page, scope, send))
+    element.on("retry", retry)
+    client.on_disconnect(lambda: board.hub.leave(client.id))
+    client.on_delete(lambda: board.hub.leave(client.id))
+
+
+def _apologise(client: Client, texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> None:
+    client.status_code = 404
+    with ui.element("main").classes("hl-apology"):
+        ui.label(texts["This page does not exist"]).classes("hl-apology-title")
+        ui.label(error)
+        query = urlencode({k: v for k, v in kept.items() if k in ("lang", "theme")})
+        link(texts["Go to the overview"], f"/?{query}")
+
+
+def _time(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{name}: expected ms UTC, got {text[:40]!r}"
+        raise ValueError(msg) from None
+
+
+def _page_data(page: Page, language: str) -> dict[str, Any]:
+    return {
+        "id": page.id,
+        "path": page.path,
+        "rows": page.rows,
+        "panels": [_panel_data(p, language) for p in page.panels],
+    }
+
+
+def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
+    return {
+        "id": panel.id,
+        "title": pick(panel.title, language),
+        "kind": panel.kind,
+        "feeds": panel.feeds,
+        "width": panel.width,
+        "height": panel.height,
+        "scope": panel.scope,
+        "note": _optional(panel.note, language),
+        "absent": _optional(panel.absent, language),
+        "series": [_series_data(s, language) for s in panel.series],
+        "columns": [{"field": f, "label": pick(t, language), "unit": u} for f, t, u in panel.columns],
+    }
+
+
+def _series_data(series: Series, language: str) -> dict[str, Any]:
+    band = series.band
+    return {
+        "field": series.field,
+        "measurement": series.select.measurement,
+        "label": pick(series.label, language),
+        "unit": series.unit,
+        "scale": series.scale,
+        "classes": series.classes,
+        "across": series.across,
+        "colour": series.colour,
+        "dashed": series.dashed,
+        "band": None
+        if band is None
+        else {
+            "low": band.low,
+            "high": band.high,
+            "around": band.around,
+            "within": band.within,
+            "usual": band.usual,
+            "priority": band.priority,
+        },
+    }
+
+
+def _optional(text: Text | None, language: str) -> str:
+    return "" if text is None else pick(text, language)

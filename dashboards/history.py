@@ -1,0 +1,154 @@
+"""History of a panel for its charts: what the store answers, as plain columns for JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dashboards.panels import Panel, Series
+from dashboards.scope import Scope, devices_in, narrowed
+from models.results import READING, Status
+from models.site import Site
+from store.protocol import Select, SeriesStore
+
+__all__ = ["FINAL", "PARTIAL", "PROVISIONAL", "panel_history", "step_ms"]
+
+FINAL: Final = 0
+PROVISIONAL: Final = 1
+PARTIAL: Final = 2
+"""Flags of a point: not every device that should be in a sum had a value."""
+
+_STEPS_S: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
+_WINDOW_MS: Final = 900_000
+_HEAT_ROWS: Final = 40
+
+
+def step_ms(from_ms: int, to_ms: int, points: int, *, at_least_ms: int = 10_000) -> int:
+    """A round step that divides [from_ms, to_ms) into at most about `points`. [ms]"""
+    wanted = max((to_ms - from_ms) / max(points, 1), at_least_ms)
+    return next((1000 * s for s in _STEPS_S if 1000 * s >= wanted), 1000 * _STEPS_S[-1])
+
+
+def panel_history(
+    store: SeriesStore,
+    site: Site,
+    panel: Panel,
+    scope: Scope,
+    from_ms: int,
+    to_ms: int,
+    points: int,
+    now_ms: int,
+) -> dict[str, Any]:
+    """Points of every series of `panel` in [from_ms, to_ms).
+
+    Returns
+    -------
+    dict
+        ``series``: a list in the panel's order (several for a series with a line
+        a key), each with ``key``, ``index`` (of the panel's series), ``t`` [ms
+        UTC], ``v`` (None where unknown) and ``f``, the points' flags. ``exists``
+        is false when the store holds no row at all for the range.
+    """
+    answers: dict[tuple[Select, tuple[str, ...]], pa.Table] = {}
+    lines: list[dict[str, Any]] = []
+    for index, series in enumerate(panel.series):
+        together = (series.select, series.classes)
+        if together not in answers:
+            fields = tuple(s.field for s in panel.series if (s.select, s.classes) == together)
+            until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
+            question = _question(series, fields, panel, scope, from_ms, until, points)
+            answers[together] = _of_classes(store.select(question), site, scope, series.classes)
+        lines.extend(_lines(answers[together], series, index))
+    if panel.kind == "heatmap":
+        lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
+    exists = any(table.num_rows for table in answers.values())
+    return {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
+
+
+def _question(
+    series: Series, fields: tuple[str, ...], panel: Panel, scope: Scope, from_ms: int, to_ms: int, points: int
+) -> Select:
+    select = narrowed(series.select, scope, to_device=panel.scope == "device")
+    reading = select.measurement == READING
+    if panel.kind == "heatmap":
+        every: int | None = 3_600_000
+    elif reading:
+        every = step_ms(from_ms, to_ms, points)
+    else:
+        every = step_ms(from_ms, to_ms, points, at_least_ms=_WINDOW_MS)
+        every = None if every == _WINDOW_MS else every
+    # A sum per window stays a sum per window when thinned: the mean of the windows of a step.
+    aggregate = "mean" if series.aggregate == "sum" else series.aggregate
+    return replace(
+        select, fields=fields, from_ms=from_ms, to_ms=to_ms, every_ms=every, aggregate=aggregate, latest=False
+    )
+
+
+def _of_classes(table: pa.Table, site: Site, scope: Scope, classes: tuple[str, ...]) -> pa.Table:
+    if not classes or not table.num_rows:
+        return table
+    keys = [d.device for d in devices_in(site, scope) if d.device_class in classes]
+    return table.filter(pc.is_in(table["key"], value_set=pa.array(keys, pa.string())))
+
+
+def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
+    if series.across:
+        return [{"key": "", "index": index, **_across(table, series)}]
+    lines = []
+    for key in pc.unique(table["key"]).to_pylist():
+        part = table.filter(pc.equal(table["key"], key))
+        flags = _flags(part)
+        lines.append(
+            {
+                "key": key,
+                "index": index,
+                "t": part["window_start"].to_pylist(),
+                "v": _scaled(part[series.field], series.scale),
+                "f": flags.to_pylist(),
+            }
+        )
+    return lines
+
+
+def _flags(table: pa.Table) -> pa.ChunkedArray:
+    if "status" not in table.column_names:
+        return pa.chunked_array([pa.array([FINAL] * table.num_rows, pa.int64())])
+    provisional = pc.equal(table["status"], Status.PROVISIONAL.value)
+    unknown = pc.equal(table["status"], Status.UNKNOWN.value)
+    return pc.if_else(unknown, PARTIAL, pc.if_else(provisional, PROVISIONAL, FINAL))
+
+
+def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
+    """One line of all keys: `sum` or `mean` of those that have a value, flagged when some have none."""
+    flat = pa.table(
+        {
+            "t": table["window_start"],
+            "v": table[series.field].cast(pa.float64()),
+            "f": _flags(table),
+        }
+    )
+    done = flat.group_by("t").aggregate([("v", series.across), ("v", "count"), ("f", "count"), ("f", "max")])
+    done = done.sort_by("t")
+    partial = pc.less(done["v_count"], done["f_count"])
+    if series.across == "mean":
+        partial = pc.equal(done["v_count"], 0)
+    return {
+        "t": done["t"].to_pylist(),
+        "v": _scaled(done[f"v_{series.across}"], series.scale),
+        "f": pc.if_else(partial, PARTIAL, done["f_max"]).to_pylist(),
+        "of": done["f_count"].to_pylist(),
+        "n": done["v_count"].to_pylist(),
+    }
+
+
+def _scaled(column: pa.ChunkedArray, scale: float) -> list[float | None]:
+    """Values in the shown unit, rounded where no display can follow."""
+    return [None if v is None else round(v * scale, 6) for v in column.to_pylist()]
+
+
+def _badness(line: dict[str, Any]) -> tuple[float, str]:
+    values = [v for v in line["v"] if v is not None]
+    return (sum(values), line["key"])

@@ -1,0 +1,52 @@
+"""The catalogue: every text of the board in English and Chinese.
+
+Texts of the frame are looked up by their English wording in the .po file;
+panels carry both languages in their own file, measurements in their table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from babel.messages.pofile import read_po
+
+from dashboards.panels import Text
+
+__all__ = ["LANGUAGES", "catalogue", "choose", "pick", "plain"]
+
+LANGUAGES: Final = ("zh", "en")
+_PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "board.po"
+
+
+@cache
+def catalogue(language: str) -> dict[str, str]:
+    """Texts of the frame by their English wording."""
+    with _PO.open("rb") as file:
+        messages = [m for m in read_po(file, locale="zh") if m.id]
+    return {str(m.id): str(m.string) if language == "zh" else plain(str(m.id)) for m in messages}
+
+
+def plain(text: str) -> str:
+    """A code such as `unknown_device` as words."""
+    return text.replace("_", " ")
+
+
+def pick(text: Text, language: str) -> str:
+    """`text` in `language`."""
+    return text.zh if language == "zh" else text.en
+
+
+def choose(*wishes: str | None) -> str:
+    """The first language of the board among `wishes`, each a code or an Accept-Language header."""
+    for wish in wishes:
+        for part in _preferences(wish or ""):
+            if part in LANGUAGES:
+                return part
+    return LANGUAGES[0]
+
+
+def _preferences(header: str) -> Iterable[str]:
+    return (part.split(";")[0].strip().split("-")[0].lower() for part in header.split(","))

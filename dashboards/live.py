@@ -1,0 +1,247 @@
+"""The hub: reads the store once for every page that is open, and sends each only what changed.
+
+One task ticks once a second while somebody looks, and sleeps while nobody does.
+Store calls run in one thread of their own, never on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pyarrow as pa
+
+from dashboards.panels import Feed, Page
+from dashboards.scope import Scope, narrowed
+from store.protocol import Select, SeriesStore, StoreError
+
+__all__ = ["Hub", "Rows", "changes", "rows_of"]
+
+Rows = dict[str, dict[str, Any]]
+"""Rows by their key; a value that is absent is not in its row."""
+Topic = tuple[Feed, Scope]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Clock = Callable[[], int]
+
+_FULL_EVERY_S: Final = 30.0
+_UNSENT: Final = frozenset(
+    {"region", "stream", "offset", "received_ms", "boot", "seq", "pos", "model", "class", "payload"}
+)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Viewer:
+    topics: frozenset[Topic]
+    status: bool
+    send: Send
+    fresh: bool = False  # has had the whole state of its topics
+
+
+@dataclass(slots=True)
+class _Topic:
+    rows: Rows
+    read_full: float
+    trouble: str = ""
+
+
+@dataclass(slots=True)
+class _Change:
+    changed: Rows
+    gone: list[str]
+
+
+def rows_of(table: pa.Table, *, latest: bool) -> Rows:
+    """A table as rows by key, or by key and time where a key has several."""
+    names = [n for n in table.column_names if n not in _UNSENT]
+    rows: Rows = {}
+    for row in table.select(names).to_pylist():
+        name = row["key"] if latest else f"{row['key']}@{row['window_start']}"
+        rows[name] = {c: v for c, v in row.items() if v is not None and not isinstance(v, bytes)}
+    return rows
+
+
+def changes(before: Rows, after: Rows) -> tuple[Rows, list[str]]:
+    """What turns `before` into `after`: changed fields by row (None: gone), and rows that are gone."""
+    changed: Rows = {}
+    for name, row in after.items():
+        old = before.get(name)
+        if old is None:
+            changed[name] = row
+        elif old != row:
+            delta = {c: v for c, v in row.items() if old.get(c) != v or c not in old}
+            delta.update({c: None for c in old if c not in row})
+            changed[name] = delta
+    return changed, [name for name in before if name not in after]
+
+
+class Hub:
+    """One reader for all open pages.
+
+    Parameters
+    ----------
+    store : SeriesStore
+    clock : callable
+        The site's now, ms UTC.
+    status : callable
+        Health of the components: ``{"components": [{"name", "state", "detail"}, …], …}``.
+    tick_s : float
+    """
+
+    def __init__(
+        self,
+        store: SeriesStore,
+        clock: Clock,
+        status: Callable[[], Mapping[str, Any]],
+        *,
+        tick_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._status = status
+        self._tick_s = tick_s
+        self._viewers: dict[str, _Viewer] = {}
+        self._topics: dict[Topic, _Topic] = {}
+        self._status_rows: Rows = {}
+        self._number = 0
+        self._wake = asyncio.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="board-hub")
+        self.reads = 0
+        """Store calls so far."""
+
+    @property
+    def viewers(self) -> int:
+        """How many pages are open."""
+        return len(self._viewers)
+
+    def join(self, viewer: str, page: Page, scope: Scope, send: Send) -> None:
+        """Send `viewer` the feeds of `page`, all of them first, then what changes."""
+        topics = frozenset((feed, _scope_of(feed, scope)) for feed in page.feeds)
+        self._viewers[viewer] = _Viewer(topics, any("status" in p.feeds for p in page.panels), send)
+        self._wake.set()
+
+    def leave(self, viewer: str) -> None:
+        """Send `viewer` nothing more."""
+        self._viewers.pop(viewer, None)
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            self._wake.clear()
+            if not self._viewers:
+                self._topics.clear()
+                await self._wake.wait()
+                continue
+            began = time.monotonic()
+            try:
+                await self.tick()
+            except Exception:  # noqa: BLE001  what fails for one tick must not end the board
+                _log.exception("the board's hub failed in one tick and goes on")
+            pause = max(0.05, self._tick_s - (time.monotonic() - began))
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def tick(self) -> None:
+        """Read what is watched once, and send every viewer one message."""
+        watched = {t for v in self._viewers.values() for t in v.topics}
+        for topic in [t for t in self._topics if t not in watched]:
+            del self._topics[topic]
+        loop = asyncio.get_running_loop()
+        answers, status, now = await loop.run_in_executor(self._pool, self._read, tuple(watched))
+        changed = {topic: self._take(topic, answer) for topic, answer in answers.items()}
+        status_change = _Change(*changes(self._status_rows, status))
+        self._status_rows = status
+        self._number += 1
+        await self._deliver(changed, status_change, now)
+
+    def close(self) -> None:
+        """Release the reading thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, topics: Iterable[Topic]) -> tuple[dict[Topic, tuple[Rows, bool] | str], Rows, int]:
+        """In the hub's thread: newest rows of every topic, or why there are none."""
+        now = self._clock()
+        answers: dict[Topic, tuple[Rows, bool] | str] = {}
+        for topic in topics:
+            select, full = self._question(topic, now)
+            try:
+                self.reads += 1
+                answers[topic] = (rows_of(self._store.select(select), latest=select.latest), full)
+            except StoreError as error:
+                answers[topic] = str(error)
+        return answers, _status_rows(self._status()), now
+
+    def _question(self, topic: Topic, now: int) -> tuple[Select, bool]:
+        feed, scope = topic
+        select = narrowed(feed.select, scope, to_device=feed.scope == "device")
+        known = self._topics.get(topic)
+        if feed.recent_ms is None or known is None or time.monotonic() - known.read_full > _FULL_EVERY_S:
+            return select, True
+        return replace(select, from_ms=now - feed.recent_ms), False
+
+    def _take(self, topic: Topic, answer: tuple[Rows, bool] | str) -> _Change:
+        state = self._topics.get(topic)
+        if isinstance(answer, str):
+            if state is None:
+                state = self._topics[topic] = _Topic({}, float("-inf"))
+            state.trouble = answer
+            return _Change({}, [])
+        rows, full = answer
+        if state is None:
+            self._topics[topic] = _Topic(rows, time.monotonic())
+            return _Change(rows, [])
+        state.trouble = ""
+        after = rows if full else {**state.rows, **rows}
+        change = _Change(*changes(state.rows, after))
+        state.rows = after
+        if full:
+            state.read_full = time.monotonic()
+        return change
+
+    async def _deliver(self, changed: Mapping[Topic, _Change], status: _Change, now: int) -> None:
+        shared: dict[tuple[frozenset[Topic], bool, bool], dict[str, Any]] = {}
+        for name, viewer in list(self._viewers.items()):
+            kind = (viewer.topics, viewer.status, viewer.fresh)
+            if kind not in shared:
+                shared[kind] = self._message(viewer, changed, status, now)
+            try:
+                await viewer.send(shared[kind])
+                viewer.fresh = True
+            except Exception:  # noqa: BLE001  one broken page must not keep the others waiting
+                _log.warning("the board could not send to page %s", name, exc_info=True)
+
+    def _message(
+        self, viewer: _Viewer, changed: Mapping[Topic, _Change], status: _Change, now: int
+    ) -> dict[str, Any]:
+        message: dict[str, Any] = {"n": self._number, "now": now}
+        trouble = sorted({self._topics[t].trouble for t in viewer.topics if t in self._topics} - {""})
+        if trouble:
+            message["trouble"] = trouble
+        if not viewer.fresh:
+            rows = {t[0].name: self._topics[t].rows for t in viewer.topics if t in self._topics}
+            message["all"] = {**rows, "status": self._status_rows} if viewer.status else rows
+            return message
+        known = [(t[0].name, changed[t]) for t in viewer.topics if t in changed]
+        if viewer.status:
+            known.append(("status", status))
+        if some := {name: c.changed for name, c in known if c.changed}:
+            message["set"] = some
+        if gone := {name: c.gone for name, c in known if c.gone}:
+            message["gone"] = gone
+        return message
+
+
+def _scope_of(feed: Feed, scope: Scope) -> Scope:
+    """The part of `scope` that matters to `feed`, so that pages share what they can."""
+    return Scope(device=scope.device) if feed.scope == "device" else Scope(scope.region, scope.unit)
+
+
+def _status_rows(status: Mapping[str, Any]) -> Rows:
+    components = status.get("components", ())
+    return {str(c["name"]): {k: v for k, v in c.items() if k != "name"} for c in components}

@@ -1,0 +1,94 @@
+"""数据可信 Trust: can what the other pages show be believed."""
+
+from __future__ import annotations
+
+from dashboards.panels import Band, Feed, Page, Panel, Series, Text
+from store.protocol import Select
+
+__all__ = ["PAGE"]
+
+_LEDGER = Select("ledger")
+_LOST = Band(low=0, high=0, priority=1)
+_REFUSED = Band(low=0, high=0, priority=3)
+_DAY_MS = 86_400_000
+_COUNTS = (
+    ("sent", Text("sent", "已发"), None),
+    ("stored", Text("stored", "已存"), None),
+    ("waiting", Text("waiting", "待发"), None),
+    ("dead_lettered", Text("dead-lettered", "拒收"), _REFUSED),
+    ("thinned", Text("thinned", "抽稀"), None),
+    ("unaccounted", Text("unaccounted", "不明"), _LOST),
+    ("duplicate", Text("duplicates", "重复报文"), None),
+    ("repeat", Text("repeats", "重复读数"), None),
+)
+
+PAGE = Page(
+    id="trust",
+    path="/trust",
+    title=Text("Trust", "数据可信"),
+    question=Text("Can I believe it?", "数据可信吗？"),
+    order=9,
+    rows=("84px", "minmax(0,1.2fr)", "minmax(0,1fr)"),
+    panels=(
+        *(
+            Panel(
+                f"count_{name}",
+                text,
+                "tile",
+                feeds=("ledger",),
+                series=(Series(_LEDGER, name, text, across="sum", aggregate="last", band=band),),
+            )
+            for name, text, band in _COUNTS
+        ),
+        Panel(
+            "ledger",
+            Text("Ledger by device", "设备台账"),
+            "table",
+            feeds=("ledger", "seen"),
+            width=7,
+            series=tuple(Series(_LEDGER, name, text, aggregate="last") for name, text, _ in _COUNTS),
+            columns=(
+                ("key", Text("device", "设备"), "device"),
+                ("age", Text("last reading", "最近读数"), "age"),
+                *((name, text, "count") for name, text, _ in _COUNTS),
+            ),
+        ),
+        Panel(
+            "coverage",
+            Text("Coverage by hour, last 24 h", "近 24 小时逐时覆盖率"),
+            "heatmap",
+            width=5,
+            series=(
+                Series(
+                    Select("device_heat"),
+                    "coverage",
+                    Text("coverage", "覆盖率"),
+                    "%",
+                    scale=100.0,
+                    window_ms=900_000,
+                ),
+            ),
+        ),
+        Panel(
+            "dead_letters",
+            Text("Dead letters", "拒收报文"),
+            "table",
+            feeds=("dead_letters",),
+            width=7,
+            series=(Series(Select("dead_letter"), "reason", Text("reason", "原因"), aggregate="last"),),
+            columns=(
+                ("window_start", Text("received", "收到"), "time"),
+                ("device", Text("device", "设备"), "device"),
+                ("reason", Text("reason", "原因"), "reason"),
+                ("detail", Text("what came", "详情"), "text"),
+                ("key", Text("action", "操作"), "retry"),
+            ),
+        ),
+        Panel("components", Text("Components", "系统组件"), "components", feeds=("status",), width=5),
+    ),
+    feeds=(
+        Feed("ledger", Select("ledger", latest=True), recent_ms=2 * _DAY_MS),
+        Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
+        Feed("dead_letters", Select("dead_letter", newest_first=True, limit=50)),
+    ),
+)

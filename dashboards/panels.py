@@ -1,0 +1,235 @@
+"""Panels as data: what each page shows, for the live board and for Grafana alike.
+
+A page is one file in `dashboards.pages` with a `PAGE`; adding a panel is adding
+a row there. Nothing here knows a browser, a store or query text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Final, Literal, NamedTuple
+
+from models.measurements import known
+from store.protocol import Aggregate, Select
+
+__all__ = ["Band", "Feed", "Page", "Panel", "Series", "Text", "measured", "pages", "panel"]
+
+Kind = Literal[
+    "tile",
+    "line",
+    "scatter",
+    "bands",
+    "table",
+    "matrix",
+    "heatmap",
+    "process",
+    "health",
+    "components",
+    "attention",
+]
+"""How a panel is drawn. [tile: one number with its trend; bands: numbers with their desired ranges]"""
+Across = Literal["", "sum", "mean"]
+"""What becomes of several keys: a line each, their sum or their mean."""
+Scope = Literal["scope", "device"]
+"""Whether a panel is about the page's scope or about its one device."""
+
+
+class Text(NamedTuple):
+    """A text of the page in both languages."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Where a value is wanted.
+
+    Attributes
+    ----------
+    low, high : float or None
+        Limits in the series' unit; None is open.
+    around : str
+        Field whose value the band is centred on, such as a set point.
+    within : float
+        Half width of the band around that field.
+    usual : bool
+        No limit is known: show where the value lay for 90 % of the last 24 h,
+        as orientation. Leaving it is not abnormal.
+    priority : int
+        Of a value outside `low` to `high` or the set point's band: 1 at once, 2 soon, 3 today.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    around: str = ""
+    within: float = 0.0
+    usual: bool = False
+    priority: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One quantity of a panel.
+
+    Attributes
+    ----------
+    select : Select
+        What to ask for; the page adds scope, device and time range.
+    field : str
+        Column of the answer.
+    label : Text
+    unit : str
+        Unit shown, after `scale`.
+    scale : float
+        Factor from the stored unit to the shown one.
+    classes : tuple of str
+        Only devices of these classes of the registry; empty means all.
+    across : {"", "sum", "mean"}
+    aggregate : Aggregate
+        How values are thinned when there are more than fit.
+    colour : str
+        Name of a muted line colour of the style sheet.
+    dashed : bool
+    band : Band or None
+    """
+
+    select: Select
+    field: str
+    label: Text
+    unit: str = ""
+    scale: float = 1.0
+    classes: tuple[str, ...] = ()
+    across: Across = ""
+    aggregate: Aggregate = "mean"
+    colour: str = "a"
+    dashed: bool = False
+    band: Band | None = None
+    window_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel of a page.
+
+    Attributes
+    ----------
+    id : str
+        Unique among all panels; part of URLs.
+    title : Text
+    kind : Kind
+    series : tuple of Series
+    feeds : tuple of str
+        Live feeds (`Feed.name`) that it draws from.
+    columns : tuple of (str, Text, str)
+        For tables: field, heading and unit.
+    width, height : int
+        Twelfths of the page's width, and grid rows.
+    scope : {"scope", "device"}
+    absent : Text or None
+        Said when the store has no such measurement: nothing is ever made up.
+    note : Text or None
+        One line below the title.
+    """
+
+    id: str
+    title: Text
+    kind: Kind
+    series: tuple[Series, ...] = ()
+    feeds: tuple[str, ...] = ()
+    columns: tuple[tuple[str, Text, str], ...] = ()
+    width: int = 4
+    height: int = 1
+    scope: Scope = "scope"
+    absent: Text | None = None
+    note: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Newest rows that a page follows live.
+
+    Attributes
+    ----------
+    name : str
+    select : Select
+        With `latest`, a row a key; the hub adds scope or device.
+    scope : {"scope", "device"}
+    recent_ms : int or None
+        Between full reads look only at rows newer than this; None reads all each time.
+        A full read every 30 s catches what arrived late.
+    """
+
+    name: str
+    select: Select
+    scope: Scope = "scope"
+    recent_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: one question, its panels from general to particular.
+
+    Attributes
+    ----------
+    id : str
+    path : str
+        URL; ``{device}`` where the page is about one device.
+    title, question : Text
+    order : int
+        Place in the navigation.
+    rows : tuple of str
+        CSS heights of the grid's rows at desk size.
+    """
+
+    id: str
+    path: str
+    title: Text
+    question: Text
+    order: int
+    rows: tuple[str, ...]
+    panels: tuple[Panel, ...] = ()
+    feeds: tuple[Feed, ...] = field(default=())
+
+
+NOT_COMPUTED: Final = Text("not computed yet", "尚未计算")
+
+
+def measured(name: str, select: Select, **changes: object) -> Series:
+    """Series of a measurement of the measurement table, with its term and unit."""
+    m = known[name]
+    values: dict[str, object] = {"label": Text(m.en, m.zh), "unit": m.unit, **changes}
+    return Series(select=select, field=name, **values)  # type: ignore[arg-type]
+
+
+@cache
+def pages() -> tuple[Page, ...]:
+    """Every page of `dashboards.pages`, in order of navigation; ValueError when two panels share an id."""
+    from dashboards import pages as room  # noqa: PLC0415  the pages import this module
+
+    found = [import_module(f"{room.__name__}.{m.name}").PAGE for m in iter_modules(room.__path__)]
+    seen: set[str] = set()
+    for p in _panels(found):
+        if p.id in seen:
+            msg = f"dashboards.pages: expected panel ids to be unique, got {p.id!r} twice"
+            raise ValueError(msg)
+        seen.add(p.id)
+    return tuple(sorted(found, key=lambda p: p.order))
+
+
+def _panels(found: list[Page]) -> Iterator[Panel]:
+    for page in found:
+        yield from page.panels
+
+
+def panel(panel_id: str) -> tuple[Page, Panel]:
+    """The panel called `panel_id` and its page; KeyError when there is none."""
+    for page in pages():
+        for candidate in page.panels:
+            if candidate.id == panel_id:
+                return page, candidate
+    raise KeyError(panel_id)

@@ -1,0 +1,67 @@
+"""What part of the business a page is about, and how that narrows a question to the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from models.site import Device, Site
+from store.protocol import Select
+
+__all__ = ["Scope", "ScopeError", "devices_in", "narrowed", "silence_ms", "stale_ms"]
+
+_UNKNOWN_INTERVAL_S = 300.0
+_MIN_STALE_MS = 30_000
+_MIN_SILENCE_MS = 15 * 60_000
+
+
+class ScopeError(LookupError):
+    """A scope that the registry does not know; says what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Group (all empty), region, unit, or one device."""
+
+    region: str = ""
+    unit: str = ""
+    device: str = ""
+
+    def check(self, site: Site) -> None:
+        """ScopeError when the registry does not know it."""
+        for what, wanted, known in (
+            ("region", self.region, site.regions),
+            ("unit", self.unit, site.units),
+            ("device", self.device, site.devices),
+        ):
+            if wanted and wanted not in known:
+                msg = f"expected a {what} of the registry, got {wanted[:80]!r}"
+                raise ScopeError(msg)
+
+
+def narrowed(select: Select, scope: Scope, *, to_device: bool) -> Select:
+    """`select` within `scope`; to its one device when the panel is about a device."""
+    if to_device:
+        return replace(select, keys=(scope.device,))
+    if scope.unit:
+        return replace(select, units=(scope.unit,))
+    return replace(select, regions=(scope.region,)) if scope.region else select
+
+
+def devices_in(site: Site, scope: Scope) -> list[Device]:
+    """Registered devices within `scope`, by id."""
+    return [
+        d
+        for _, d in sorted(site.devices.items())
+        if (not scope.unit or d.unit == scope.unit)
+        and (not scope.region or site.region_of(d) == scope.region)
+    ]
+
+
+def stale_ms(device: Device) -> int:
+    """Age above which the newest reading of `device` is stale: three intervals, at least 30 s. [ms]"""
+    return max(_MIN_STALE_MS, int(3000 * (device.interval_s or _UNKNOWN_INTERVAL_S)))
+
+
+def silence_ms(device: Device) -> int:
+    """Age above which `device` counts as silent: ten intervals, at least 15 minutes. [ms]"""
+    return max(_MIN_SILENCE_MS, int(10_000 * (device.interval_s or _UNKNOWN_INTERVAL_S)))

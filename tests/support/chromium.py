@@ -1,0 +1,91 @@
+"""A real Chromium for tests of pages, which notes whatever should not happen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
+_INSTALL = "apt-get install -y chromium fonts-wqy-zenhei"
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-features=OptimizationHints,MediaRouter,Translate",
+)
+
+
+def executable() -> str:
+    """Path of the installed Chromium; without one a test is skipped, in CI it fails."""
+    found = (
+        os.environ.get("CHROME_BINARY_LOCATION") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
+    if found:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"expected Chromium in CI: {_INSTALL}")
+    pytest.skip(f"no Chromium here: {_INSTALL}")
+
+
+class Watched:
+    """A page, and what it did that it should not have."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error.message} {error.stack}"))
+        page.on("request", self._request)
+        page.on("websocket", lambda socket: self._check(socket.url))
+        page.on(
+            "requestfailed",
+            lambda r: (
+                self.complaints.append(f"failed: {r.url} {r.failure}")
+                if r.failure != "net::ERR_ABORTED"
+                else None
+            ),
+        )
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        self._check(request.url)
+
+    def _check(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname not in LOOPBACK:
+            self.foreign.append(url)
+
+    def assert_quiet(self) -> None:
+        """No console error or warning, and no request left this machine."""
+        assert self.foreign == []
+        assert self.complaints == []
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless browser, closed at the end."""
+    path = executable()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
