@@ -111,7 +111,7 @@ class FrameWorker:
         self._room.set()
         # One thread: a store's connection is its own, and writes keep their order.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._progress = self._lease.now()
+        self._started = self._progress = self._lease.now()
         self.app = self._build()
 
     def _build(self) -> _App:
@@ -312,6 +312,10 @@ class FrameWorker:
         path = self.settings.health_file
         if path and self._lease.valid and not self.degraded:
             path.touch()
+        outside_s = min(self._lease.age(), self._lease.now() - self._started)
+        if outside_s > self.settings.stall_s:
+            # The library may have given up joining, and says so in its log only.
+            self._leave(f"no heartbeat answered for {outside_s:.0f} s")
         if not self._lagging():
             self._progress = self._lease.now()
         elif self._lease.now() - self._progress > self.settings.stall_s * (10 if self.app.in_recovery else 1):

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-__all__ = ["Kept", "MockKafka"]
+__all__ = ["KafkaClient", "Kept", "MockKafka"]
+
+PRODUCING = {"linger.ms": 0, "partitioner": "murmur2_random"}
 
 
 class Kept(NamedTuple):
@@ -20,35 +22,15 @@ class Kept(NamedTuple):
     timestamp_ms: int
 
 
-class MockKafka:
-    """One broker that lives as long as this object; it keeps the timestamps that producers give.
-
-    It cannot make topics on request: asking for a topic's metadata makes it,
-    with `partitions` partitions.
-    """
+class KafkaClient:
+    """Appends to a cluster, and reads what it kept."""
 
     partitions = 4
 
-    def __init__(self):
-        self._producer = Producer(
-            {
-                "bootstrap.servers": "mock:1",
-                "test.mock.num.brokers": 1,
-                "linger.ms": 0,
-                "partitioner": "murmur2_random",
-            }
-        )
-        brokers = self._producer.list_topics(timeout=10).brokers
-        broker = next(iter(brokers.values()))
-        self.bootstrap = f"{broker.host}:{broker.port}"
+    def __init__(self, bootstrap: str, producer: Producer | None = None):
+        self.bootstrap = bootstrap
+        self._producer = producer or Producer({"bootstrap.servers": bootstrap, **PRODUCING})
         self._consumers: dict[str, Consumer] = {}
-
-    def make_topics(self, *names: str) -> None:
-        for name in names:
-            deadline = time.monotonic() + 10
-            while len(self._topic(name).partitions) != self.partitions:
-                assert time.monotonic() < deadline, f"topic {name} was not made in 10 s"
-                time.sleep(0.05)
 
     def append(
         self, topic: str, key: str | None, value: bytes, timestamp_ms: int, partition: int = -1
@@ -87,7 +69,6 @@ class MockKafka:
         return kept
 
     def close(self) -> None:
-        """End the cluster, and all that it kept."""
         for consumer in self._consumers.values():
             consumer.close()
         self._consumers = {}
@@ -108,5 +89,23 @@ class MockKafka:
     def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return self._consumer("reader").get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
 
-    def _topic(self, name: str):
-        return self._producer.list_topics(name, timeout=10).topics[name]
+
+class MockKafka(KafkaClient):
+    """One broker that lives as long as this object; it keeps the timestamps that producers give.
+
+    It cannot make topics on request: asking for a topic's metadata makes it,
+    with `partitions` partitions. Its groups are made for one member: for more,
+    and for a broker that dies, there is the real one.
+    """
+
+    def __init__(self):
+        producer = Producer({"bootstrap.servers": "mock:1", "test.mock.num.brokers": 1, **PRODUCING})
+        broker = next(iter(producer.list_topics(timeout=10).brokers.values()))
+        super().__init__(f"{broker.host}:{broker.port}", producer)
+
+    def make_topics(self, *names: str) -> None:
+        for name in names:
+            deadline = time.monotonic() + 10
+            while len(self._producer.list_topics(name, timeout=10).topics[name].partitions) != 4:
+                assert time.monotonic() < deadline, f"topic {name} was not made in 10 s"
+                time.sleep(0.05)
