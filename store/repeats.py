@@ -96,6 +96,8 @@ def _decide(rows: pa.Table, held: int, device_class: str) -> _Decided:
         other = standing.get(name)
         if other is None or place < held:
             standing[name] = place
+        elif messages[place] == messages[other]:
+            decided.replaced.append(place)  # the same message, written again
         elif replaces[place]:
             decided.replaced.append(other)
             standing[name] = place

@@ -19,7 +19,7 @@ from store.rows import READING_TRAILER
 
 # ruff: noqa: S608  values are parameters; identifiers are constants or quoted
 
-__all__ = ["Query", "build", "empty_schema", "is_reading"]
+__all__ = ["Query", "build", "empty_schema", "is_reading", "kind_of"]
 
 _HEADER: Final = tuple(f.name for f in RESULT_HEADER)
 _TRAILER: Final = tuple(f.name for f in RESULT_TRAILER)
@@ -51,7 +51,7 @@ def empty_schema(query: Select) -> pa.Schema:
     """Columns of an answer without rows, when nothing is known of the measurement."""
     trailer = READING_TRAILER if is_reading(query.measurement) else RESULT_TRAILER
     names = {f.name for f in (*RESULT_HEADER, *trailer)}
-    fields = [pa.field(f, _kind(f)) for f in dict.fromkeys(query.fields) if f not in names]
+    fields = [pa.field(f, kind_of(f)) for f in dict.fromkeys(query.fields) if f not in names]
     return pa.schema([*RESULT_HEADER, *fields, *trailer])
 
 
@@ -132,7 +132,7 @@ def _numeric(query: Select, wanted: Sequence[str], columns: dict[str, pa.DataTyp
     """Of `wanted` what can be down-sampled; text can only be taken as it was last."""
     if query.aggregate == "last":
         return list(wanted)
-    numbers = [f for f in wanted if _is_number(columns.get(f, _kind(f)))]
+    numbers = [f for f in wanted if _is_number(columns.get(f, kind_of(f)))]
     if query.fields and len(numbers) != len(wanted):
         text = ", ".join(f for f in wanted if f not in numbers)
         msg = f"{query.measurement}: expected numeric fields for {query.aggregate!r}, got {text}"
@@ -144,7 +144,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _kind(name: str) -> pa.DataType:
+def kind_of(name: str) -> pa.DataType:
     """Type of a measurement that no row has had yet."""
     measurement = known.get(name)
     return pa.string() if measurement is not None and measurement.kind is Kind.TEXT else pa.float64()
@@ -164,7 +164,7 @@ def _rows_of(
         if name in stored:
             shown.append(quoted(name))
         elif name not in columns:
-            kind = "VARCHAR" if _kind(name) == pa.string() else "DOUBLE"
+            kind = "VARCHAR" if kind_of(name) == pa.string() else "DOUBLE"
             shown.append(f"CAST(NULL AS {kind}) AS {quoted(name)}")
     conditions = _conditions(query, stored, out)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -206,7 +206,7 @@ def _steps(
         "any_value(stream) AS stream",
         f"{step} AS window_start",
         f"CAST({every} AS BIGINT) AS window_ms",
-        *(_aggregate(query, f, columns.get(f, _kind(f))) for f in fields),
+        *(_aggregate(query, f, columns.get(f, kind_of(f))) for f in fields),
     ]
     if is_reading(query.measurement):
         shown.append("any_value(class) AS class")

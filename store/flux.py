@@ -1,0 +1,179 @@
+"""The only Flux: a `Select` becomes query text for InfluxDB 2 in which every value is an escaped literal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from models.results import Status
+from store.line_protocol import ABSENT
+from store.protocol import Select, StoreError
+from store.rows import READING_TRAILER
+from store.sql import is_reading
+
+__all__ = ["counts", "literal", "rows", "series"]
+
+_NS: Final = 1_000_000
+_MIN_NS: Final = -(2**63) + 2
+_MAX_NS: Final = 2**63 - 2
+_OR_CHAIN: Final = 200
+_ROW: Final = tuple(f.name for f in READING_TRAILER if f.name != "class")
+_RESULT: Final = ("window_ms", "coverage", "status", "reason", "revision", "model", ABSENT)
+_FUNCTIONS: Final = frozenset({"mean", "min", "max", "sum", "last"})
+
+
+def literal(text: str) -> str:
+    r"""`text` as a Flux string that is nothing but that text.
+
+    Quotes, backslashes, control characters and the dollar sign, which begins an
+    interpolation, become bytes in hexadecimal.
+
+    Examples
+    --------
+    >>> print(literal('a"${b}'))
+    "a\x22\x24{b}"
+    """
+    escaped = "".join(f"\\x{ord(c):02x}" if c in '"\\$' or ord(c) < 32 or ord(c) == 127 else c for c in text)
+    return f'"{escaped}"'
+
+
+def rows(query: Select, bucket: str) -> str:
+    """Rows in one table, a column a field; down-sampling is the caller's business."""
+    steps = [
+        _from(query, bucket),
+        f"|> filter(fn: (r) => {_scope(query)})",
+        *_only_fields(query, query.fields),
+        '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")',
+    ]
+    if not is_reading(query.measurement) and not query.withdrawn:
+        steps.append(f"|> filter(fn: (r) => r.status != {literal(Status.WITHDRAWN.value)})")
+    steps.append('|> drop(columns: ["_start", "_stop", "_measurement"])')
+    if query.latest:
+        steps.append('|> group(columns: ["key"])')
+        ties = ', "boot", "seq", "pos"' if is_reading(query.measurement) else ""
+        steps.append(f'|> sort(columns: ["_time"{ties}], desc: true) |> limit(n: 1)')
+    steps.append("|> group()")
+    way = ", desc: true" if query.newest_first else ""
+    steps.append(f'|> sort(columns: ["_time", "key"]{way})')
+    if query.limit is not None:
+        steps.append(f"|> limit(n: {int(query.limit)})")
+    return "\n  ".join(steps)
+
+
+def series(
+    query: Select,
+    bucket: str,
+    *,
+    start: str | None = None,
+    stop: str | None = None,
+    every: str | None = None,
+    key_set: str | None = None,
+) -> str:
+    """One stream of (_time, _value) for each field and key, as a chart wants it.
+
+    Parameters
+    ----------
+    query : Select
+        `fields` names at least one numeric field; `every_ms` and `aggregate` down-sample.
+    bucket : str
+    start, stop, every : str or None
+        Flux expressions that stand for the range and the step, such as ``v.timeRangeStart``.
+    key_set : str or None
+        A Flux array expression of keys, such as Grafana's ``${device:json}``.
+        These four are written by programs, never taken from input.
+    """
+    if not query.fields or query.aggregate not in _FUNCTIONS:
+        got = f"{query.fields} and {query.aggregate!r}"
+        msg = f"{query.measurement}: expected fields and an aggregate, got {got}"
+        raise StoreError(msg)
+    step = every or (f"{int(query.every_ms)}ms" if query.every_ms is not None else None)
+    streams = [_field(query, bucket, name, start, stop, step, key_set) for name in query.fields]
+    named = [f"f{n} = {text}\n" for n, text in enumerate(streams)]
+    tables = ", ".join(f"f{n}" for n in range(len(streams)))
+    whole = f"union(tables: [{tables}])" if len(streams) > 1 else "f0"
+    return f'import "strings"\n{"".join(named)}{whole}'
+
+
+def _field(
+    query: Select,
+    bucket: str,
+    name: str,
+    start: str | None,
+    stop: str | None,
+    step: str | None,
+    key_set: str | None,
+) -> str:
+    column = f"r[{literal(name)}]"
+    known = [f"exists {column}"]
+    if not is_reading(query.measurement) and not query.withdrawn:
+        known.append(f"r.status != {literal(Status.WITHDRAWN.value)}")
+    mask = f"strings.containsStr(v: r.{ABSENT}, substr: {literal(f',{name},')})"
+    known.append(f"(not exists r.{ABSENT} or not {mask})")
+    scope = _scope(query)
+    if key_set is not None:
+        scope += f" and contains(value: r.key, set: {key_set})"
+    wanted = " or ".join(f"r._field == {literal(f)}" for f in (name, "status", ABSENT))
+    steps = [
+        _from(query, bucket, start, stop),
+        f"|> filter(fn: (r) => {scope})",
+        f"|> filter(fn: (r) => {wanted})",
+        '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")',
+        f"|> filter(fn: (r) => {' and '.join(known)})",
+    ]
+    if step is not None:
+        steps.append(
+            f"|> aggregateWindow(every: {step}, fn: {query.aggregate}, column: {literal(name)}, "
+            'timeSrc: "_start", createEmpty: false)'
+        )
+    steps.append(
+        f"|> map(fn: (r) => ({{_time: r._time, key: r.key, _field: {literal(name)}, _value: {column}}}))"
+    )
+    steps.append('|> group(columns: ["key", "_field"])')
+    return "\n  ".join(steps)
+
+
+def counts(bucket: str) -> str:
+    """How many rows each measurement has: readings have an offset, results a revision."""
+    return "\n  ".join([
+        f"from(bucket: {literal(bucket)})",
+        f"|> range(start: time(v: {_MIN_NS}), stop: time(v: {_MAX_NS}))",
+        '|> filter(fn: (r) => r._field == "offset" or r._field == "revision")',
+        '|> group(columns: ["_measurement", "_field"])',
+        "|> count()",
+        "|> group()",
+    ])  # fmt: skip
+
+
+def _from(query: Select, bucket: str, start: str | None = None, stop: str | None = None) -> str:
+    first = start or f"time(v: {_ns(query.from_ms, _MIN_NS)})"
+    last = stop or f"time(v: {_ns(query.to_ms, _MAX_NS)})"
+    return f"from(bucket: {literal(bucket)})\n  |> range(start: {first}, stop: {last})"
+
+
+def _ns(time_ms: int | None, default: int) -> int:
+    return default if time_ms is None else min(max(int(time_ms) * _NS, _MIN_NS), _MAX_NS)
+
+
+def _scope(query: Select) -> str:
+    conditions = [f"r._measurement == {literal(query.measurement)}"]
+    for tag, wanted in (("key", query.keys), ("unit", query.units), ("region", query.regions)):
+        if wanted:
+            conditions.append(_one_of(tag, wanted))
+    if is_reading(query.measurement) and query.device_class:
+        conditions.append(_one_of("class", (query.device_class,)))
+    return " and ".join(conditions)
+
+
+def _one_of(tag: str, wanted: Iterable[str]) -> str:
+    values = [literal(v) for v in dict.fromkeys(wanted)]
+    if len(values) > _OR_CHAIN:  # comparisons are looked up in the index, but only so many are parsed gladly
+        return f"contains(value: r.{tag}, set: [{', '.join(values)}])"
+    return "(" + " or ".join(f"r.{tag} == {v}" for v in values) + ")"
+
+
+def _only_fields(query: Select, fields: tuple[str, ...]) -> list[str]:
+    if not fields:
+        return []
+    around = (*_ROW, "window_ms", ABSENT) if is_reading(query.measurement) else _RESULT
+    wanted = " or ".join(f"r._field == {literal(f)}" for f in dict.fromkeys((*fields, *around)))
+    return [f"|> filter(fn: (r) => {wanted})"]
