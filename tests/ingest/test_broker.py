@@ -1,0 +1,125 @@
+"""The broker inside the process, with real clients."""
+
+import json
+import threading
+import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ingest.broker import EmbeddedBroker
+
+
+@pytest.fixture
+def broker():
+    with EmbeddedBroker() as started:
+        yield started
+
+
+@pytest.fixture
+def connect(broker):
+    clients = []
+
+    def make(client_id, topic=None, **options):
+        got, ready = [], threading.Event()
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, **options)
+        client.on_message = lambda _c, _d, m: got.append((m.topic, m.payload, m.qos, m.retain))
+        client.on_subscribe = lambda *_: ready.set()
+        client.max_inflight_messages_set(200)
+        client.will_set(f"will/{client_id}", b"gone", 1)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        clients.append(client)
+        if topic:
+            client.subscribe(topic, 1)
+            assert ready.wait(5)
+        return client, got
+
+    yield make
+    for client in clients:
+        client.disconnect()
+        client.loop_stop()
+
+
+def until(what, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_qos_1_retained_and_the_flag_that_tells_them_apart(connect):
+    sender, _ = connect("sender")
+    sender.publish("a/birth", b"kept", 1, retain=True).wait_for_publish(5)
+    _, got = connect("hearer", "a/#")
+    until(lambda: got == [("a/birth", b"kept", 1, True)])
+    sender.publish("a/now", b"x", 1, retain=True).wait_for_publish(5)
+    until(lambda: got[1:] == [("a/now", b"x", 1, False)])
+
+
+def test_a_will_is_sent_when_a_client_vanishes(connect):
+    _, got = connect("hearer", "will/#")
+    client, _ = connect("victim")
+    client._sock_close()
+    client.loop_stop()
+    until(lambda: ("will/victim", b"gone", 1, False) in got)
+
+
+@pytest.mark.parametrize("size", [300 * 1024, 1024 * 1024])
+def test_large_messages_pass(connect, size):
+    _, got = connect("hearer", "a/#")
+    sender, _ = connect("sender")
+    sender.publish("a/large", b"x" * size, 1).wait_for_publish(10)
+    until(lambda: [len(m[1]) for m in got] == [size])
+
+
+def test_hundreds_of_messages_a_second_pass(connect):
+    _, got = connect("hearer", "a/#")
+    sender, _ = connect("sender")
+    payload = json.dumps({"x": "y" * 400}).encode()
+    began = time.monotonic()
+    for _ in range(2000):
+        sender.publish("a/t", payload, 1)
+    until(lambda: len(got) == 2000, 30)
+    assert 2000 / (time.monotonic() - began) > 300
+
+
+def test_a_taken_port_is_named(broker):
+    with pytest.raises(
+        OSError, match=rf"expected a free port, got 127.0.0.1:{broker.port}: Address already in use"
+    ):
+        EmbeddedBroker(broker.port).start()
+
+
+def test_it_starts_again_on_the_port_that_it_left():
+    first = EmbeddedBroker()
+    first.start()
+    first.stop()
+    assert not first.running
+    with EmbeddedBroker(first.port) as second:
+        assert second.port == first.port
+        assert second.running
+
+
+def test_only_loopback():
+    with pytest.raises(ValueError, match=r"expected a loopback address, got 0.0.0.0"):
+        EmbeddedBroker(host="0.0.0.0")
+
+
+def test_more_connections_than_allowed_wait():
+    with EmbeddedBroker(max_connections=2) as broker:
+        clients = []
+        for n in range(3):
+            client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"c{n}")
+            client.connect("127.0.0.1", broker.port)
+            client.loop_start()
+            clients.append(client)
+        until(lambda: sum(c.is_connected() for c in clients) == 2)
+        time.sleep(0.5)
+        assert sum(c.is_connected() for c in clients) == 2
+        next(c for c in clients if c.is_connected()).disconnect()
+        until(lambda: clients[2].is_connected())
+        for client in clients:
+            client.disconnect()
+            client.loop_stop()
