@@ -160,7 +160,7 @@ def _open(settings: Settings, duckdb: Path | None) -> SeriesStore:
 
     return InfluxSeries(
         settings.influx_url,
-        token=settings.influx_token.get_secret_value(),
-        org=settings.influx_org,
-        bucket=settings.influx_bucket,
+        settings.influx_org,
+        settings.influx_bucket,
+        settings.influx_token.get_secret_value(),
     )

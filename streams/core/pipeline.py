@@ -138,6 +138,14 @@ class Pipeline:
         """When all windows that hold samples will be final, if nothing more comes. [ms UTC]"""
         return self._engine.settled_ms(self._site, self._window_buffers())
 
+    def report(self) -> Outputs:
+        """What can be said right now, without waiting for the next rewrite: for a clean stop."""
+        outputs = Outputs(self.stream, self.offset)
+        if self.now_ms is not None and self._every_ms is not None:
+            self._add_windows(outputs, self._engine.refresh(self.now_ms, self._site, self._window_buffers()))
+            self._add_ledger(outputs, *self._book.changed(self._day_ms or 0), final=False)
+        return outputs
+
     def finish(self) -> Outputs:
         """What is left to say when no record will ever come again: the open day of the ledger."""
         outputs = Outputs(self.stream, self.offset)

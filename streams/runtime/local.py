@@ -90,6 +90,7 @@ class LocalRuntime:
         self._kill_point = kill_point
         self._pipelines: dict[str, Pipeline] = {}
         self._saved: dict[str, int] = {}
+        self._done: dict[str, int] = {}
         self.status = RuntimeState()
 
     def load(self) -> None:
@@ -101,7 +102,7 @@ class LocalRuntime:
                 _log.warning("%s: the stream is computed anew from the journal", error)
                 continue
             self._pipelines[stream] = pipeline
-            self._saved[stream] = pipeline.offset
+            self._saved[stream] = self._done[stream] = pipeline.offset
 
     def run(self, stop: threading.Event) -> None:
         """Go on until `stop` is set, then checkpoint."""
@@ -124,9 +125,10 @@ class LocalRuntime:
                 )
                 return
         try:
+            self.report()
             self.save()
-        except CheckpointError as error:
-            _log.warning("last checkpoint: %s; the next start computes from the one before", error)
+        except (CheckpointError, SinkError) as error:
+            _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
 
     def pass_once(self, stop: threading.Event) -> int:
         """Step what the journal has for each stream, a batch each; returns how many records."""
@@ -153,6 +155,7 @@ class LocalRuntime:
         self._kill_point("stepped")
         if not outputs.empty:
             self._write(outputs, stop)
+        self._done[pipeline.stream] = pipeline.offset
         self._kill_point("stored")
         return len(records)
 
@@ -168,6 +171,11 @@ class LocalRuntime:
             else:
                 return
 
+    def report(self) -> None:
+        """Have every stream say what it can: what is asked after a stop is as new as what was journalled."""
+        said = [p.report() for p in self._pipelines.values()]
+        self._store.write([outputs for outputs in said if not outputs.empty])
+
     def save(self) -> None:
         """Keep a checkpoint of every stream that moved; its results are stored already."""
         moved = [p for s, p in self._pipelines.items() if self._saved.get(s, -1) != p.offset]
@@ -176,6 +184,10 @@ class LocalRuntime:
         self._checkpoints.save([p.checkpoint() for p in moved])
         self._saved.update({p.stream: p.offset for p in moved})
         self._kill_point("checkpointed")
+
+    def offsets(self) -> dict[str, int]:
+        """The last record of each stream whose results are stored."""
+        return dict(self._done)
 
     def _degrade(self, error: Exception, stop: threading.Event) -> None:
         if self.status.detail != str(error):

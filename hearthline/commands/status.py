@@ -1,0 +1,78 @@
+"""`hearthline status`: health, ledger and rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def status(
+        data_dir: Annotated[Path | None, typer.Option(help="Data directory of a server.")] = None,
+        url: Annotated[str | None, typer.Option(help="Board of a running server.")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+        check: Annotated[bool, typer.Option("--check", help="Exit 1 unless every part is ok.")] = False,
+    ) -> None:
+        """Say how a server fares: its parts, the ledger of all messages, rows by measurement.
+
+        Where a server owns the data directory it is asked; else the files are read.
+
+        Example: hearthline status --data-dir hearthline-data
+        """
+        from hearthline.cli import UsageError
+        from hearthline.client import ServerClient, ServerError, owner
+
+        if (data_dir is None) == (url is None):
+            raise UsageError("status: expected one of --data-dir and --url")
+        try:
+            client = (
+                ServerClient(url) if url is not None else owner(data_dir) if data_dir is not None else None
+            )
+        except ValueError as error:
+            raise UsageError(f"url: {error}") from error
+        try:
+            said = client.status() if client is not None else _from_files(data_dir or Path())
+        except ServerError as error:
+            typer.echo(f"hearthline: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(json.dumps(said) if as_json else _text(said))
+        if check and any(part["state"] != "ok" for part in said["components"]):
+            raise typer.Exit(1)
+
+
+def _from_files(data_dir: Path) -> dict[str, Any]:
+    from hearthline.cli import UsageError
+    from hearthline.health import ledger_totals
+    from store.duckdb_series import DuckdbSeries
+    from store.protocol import StoreError
+
+    path = data_dir / "series.duckdb"
+    if not path.exists():
+        raise UsageError(f"data-dir: expected a directory that a server has written to, got {data_dir}")
+    try:
+        store = DuckdbSeries(path, read_only=True)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+    try:
+        return {
+            "components": [{"name": "server", "state": "stopped", "detail": f"no server owns {data_dir}"}],
+            "ledger": ledger_totals(store),
+            "rows": store.counts(),
+        }
+    finally:
+        store.close()
+
+
+def _text(said: dict[str, Any]) -> str:
+    lines = [f"{part['name']:<10} {part['state']:<10} {part['detail']}" for part in said["components"]]
+    lines += ["", "ledger: " + ", ".join(f"{name} {count:,}" for name, count in said["ledger"].items())]
+    lines += [f"  {measurement:<16} {count:>12,} rows" for measurement, count in sorted(said["rows"].items())]
+    return "\n".join(lines)

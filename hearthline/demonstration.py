@@ -1,0 +1,184 @@
+"""The whole system on this machine with a simulated unit, run for people to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from edge.config import MqttConfig
+from edge.run import Fleet
+from hearthline.client import ServerClient, ServerError
+from hearthline.health import ledger_totals
+from hearthline.server import JOURNAL_FILE, Server, ServerConfig
+from hearthline.serving import stop_on_signals
+from hearthline.site_dir import read_site
+from ingest.clock import SimulatedClock, wall_clock
+from journal.sqlite import SqliteJournal
+from simulator.fleet import SimulatedUnit
+from store.protocol import Select
+
+__all__ = ["Demo", "demonstrate"]
+
+_SEED: Final = 1
+_SETTLE_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demo is to do.
+
+    Attributes
+    ----------
+    data_dir : Path
+    seconds : float or None
+        How long; None until Ctrl-C. [s]
+    speed : float
+        Simulated seconds a second.
+    port : int
+    as_json : bool
+    began : float
+        `time.monotonic` at the start of the program.
+    """
+
+    data_dir: Path
+    seconds: float | None
+    speed: float
+    port: int
+    as_json: bool
+    began: float
+
+
+def demonstrate(demo: Demo) -> None:
+    """Run the demo until its time is up or Ctrl-C, then print a summary."""
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
+    stop = stop_on_signals()
+    say: Callable[[str], None] = (lambda text: typer.echo(text, err=True)) if demo.as_json else typer.echo
+    start_ms, clock = _clock(demo)
+    unit = SimulatedUnit(_SEED, start_ms)
+    site_dir = _write_site(unit, demo.data_dir)
+    server = Server(
+        ServerConfig(demo.data_dir, read_site(site_dir), clock, broker=0, port=demo.port, simulated=True)
+    )
+    fleet: Fleet | None = None
+    first_data_s: float | None = None
+    try:
+        server.start()
+        # The made-up unit catches up to where an earlier demo stopped, so that its counters go on.
+        for device in unit.devices():
+            unit.read(device.id, clock())
+        fleet = Fleet(
+            unit.fleet(),
+            MqttConfig(url=server.mqtt_url),
+            demo.data_dir / "edge",
+            clock=clock,
+            speed=demo.speed,
+            say=lambda _line: None,
+        )
+        fleet.start()
+        say(
+            f"SIMULATED unit of {len(unit.devices())} devices at {demo.speed:g} times real time; Ctrl-C stops"
+        )
+        say(f"live board: {server.board.url}")
+        first_data_s = _first_data(server, stop, demo)
+        if first_data_s is not None:
+            say(f"first data on the board after {first_data_s:.1f} s")
+        left = None if demo.seconds is None else max(0.0, demo.began + demo.seconds - time.monotonic())
+        stop.wait(left)
+        stopping, fleet = fleet, None
+        stopping.stop()
+        _settle(server)
+        board = {"url": server.board.url, "first_data_s": first_data_s, "answering": _answers(server)}
+        server.drain()
+        _print(_summary(server, board, demo), demo)
+    finally:
+        if fleet is not None:
+            fleet.stop()
+        server.close()
+
+
+def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
+    """Where the simulated unit began, and a clock that goes on where an earlier demo in the directory stopped."""
+    told = demo.data_dir / "demo.json"
+    journal = demo.data_dir / JOURNAL_FILE
+    now = wall_clock()
+    if told.exists() and journal.exists():
+        start_ms = int(json.loads(told.read_text(encoding="utf-8"))["start_ms"])
+        kept = SqliteJournal(journal, wall_clock)
+        newest = max((ms for _, ms in kept.streams().values()), default=start_ms)
+        kept.close()
+        return start_ms, SimulatedClock(max(newest, start_ms), demo.speed)
+    demo.data_dir.mkdir(parents=True, exist_ok=True)
+    told.write_text(json.dumps({"start_ms": now}), encoding="utf-8")
+    return now, SimulatedClock(now, demo.speed)
+
+
+def _write_site(unit: SimulatedUnit, data_dir: Path) -> Path:
+    site_dir = data_dir / "site"
+    site_dir.mkdir(parents=True, exist_ok=True)
+    for name, text in unit.texts.items():
+        (site_dir / name).write_text(text, encoding="utf-8")
+    return site_dir
+
+
+def _first_data(server: Server, stop: threading.Event, demo: Demo) -> float | None:
+    """Seconds from the program's start until the board gives a first value; None when stopped before."""
+    client = ServerClient(server.board.url)
+    while not stop.is_set():
+        try:
+            if client.query(Select("reading", fields=("heat_kw",), limit=1)).num_rows:
+                return round(time.monotonic() - demo.began, 2)
+        except ServerError as error:
+            logging.getLogger(__name__).debug("board: %s", error)
+        if demo.seconds is not None and time.monotonic() > demo.began + demo.seconds:
+            return None
+        stop.wait(0.1)
+    return None
+
+
+def _settle(server: Server) -> None:
+    """Wait until all that the collectors sent is journalled and computed."""
+    until = time.monotonic() + _SETTLE_S
+    while time.monotonic() < until and not server.idle():
+        time.sleep(0.1)
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return bool(ServerClient(server.board.url).status())
+    except ServerError:
+        return False
+
+
+def _summary(server: Server, board: dict[str, Any], demo: Demo) -> dict[str, Any]:
+    return {
+        "simulated": True,
+        "seconds": round(time.monotonic() - demo.began, 1),
+        "ledger": ledger_totals(server.store),
+        "rows": server.store.counts(),
+        "devices": {
+            "device_heat": len(set(server.store.select(Select("device_heat")).column("key").to_pylist()))
+        },
+        "board": board,
+    }
+
+
+def _print(summary: dict[str, Any], demo: Demo) -> None:
+    if demo.as_json:
+        typer.echo(json.dumps(summary))
+        return
+    ledger = summary["ledger"]
+    typer.echo(f"SIMULATED, {summary['seconds']} s")
+    typer.echo(
+        f"  messages sent {ledger['sent']:,}, stored {ledger['stored']:,}, unaccounted {ledger['unaccounted']:,}"
+    )
+    for measurement, rows in sorted(summary["rows"].items()):
+        typer.echo(f"  {measurement:<16} {rows:>10,} rows")
+    typer.echo(f"  kept in {demo.data_dir}: the next demo there goes on from here")

@@ -1,0 +1,90 @@
+"""Give a dead letter to ingest again, once its cause is mended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from dashboards.api import ActionRefusedError
+from ingest.decode import Decoder
+from ingest.messages import ClockMode, Message
+from ingest.service import Ingest
+from journal.protocol import Append, Journal, JournalError
+from models.frame import Frame, FrameKind
+from models.site import Site
+from store.protocol import Select, SeriesStore
+
+__all__ = ["DeadLetterRetry"]
+
+
+class DeadLetterRetry:
+    """What people may do with dead letters.
+
+    Parameters
+    ----------
+    store, journal, ingest, site
+        Of the running server.
+    clock : callable
+        [ms UTC]
+    clock_mode : ClockMode
+    """
+
+    def __init__(
+        self,
+        store: SeriesStore,
+        journal: Journal,
+        ingest: Ingest,
+        site: Site,
+        clock: Callable[[], int],
+        clock_mode: ClockMode,
+    ):
+        self._store = store
+        self._journal = journal
+        self._ingest = ingest
+        self._decoder = Decoder(site)
+        self._clock = clock
+        self._clock_mode = clock_mode
+
+    def retry(self, dead_letter: str) -> None:
+        """Take the message of `dead_letter` in again.
+
+        Raises
+        ------
+        LookupError
+            There is no such dead letter.
+        ActionRefusedError
+            It was retried before, would be refused again, or cannot be journalled now.
+        """
+        rows = self._store.select(
+            Select("dead_letter", keys=(dead_letter,), newest_first=True, limit=1)
+        ).to_pylist()
+        if not rows:
+            raise LookupError(dead_letter)
+        row = rows[0]
+        if row["state"] != "open":
+            raise ActionRefusedError(f"dead letter {dead_letter} was retried before")
+        message = Message(row["topic"], row["payload"].encode(), retained=False, received_ms=self._clock())
+        tried = self._decoder.decode(
+            [message], mode=self._clock_mode, wall_ms=self._clock(), now_ms=self._stream_times()
+        )
+        if tried.refused:
+            reasons = ", ".join(str(reason) for reason in tried.refused)
+            raise ActionRefusedError(f"it would be refused again: {reasons}; mend the cause first")
+        letter = {
+            "id": row["key"], "at": row["window_start"], "state": "retried", "reason": row["reason"],
+            **{name: row[name] for name in ("unit", "region", "device", "topic", "boot", "seq", "detail", "retained")},
+            "payload": row["payload"],
+        }  # fmt: skip
+        action = Frame.events(
+            [{"device": row["device"] or "", "kind": "dead_letter_retried", "payload": json.dumps(letter)}],
+            FrameKind.ACTION,
+        )
+        try:
+            self._ingest.submit([message])
+            now_ms = self._stream_times().get(row["stream"], self._clock())
+            self._journal.append([Append(row["stream"], action.encode(), now_ms)])
+        except JournalError as error:
+            raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
+
+    def _stream_times(self) -> dict[str, int]:
+        return {stream: ms for stream, (_, ms) in self._journal.streams().items()}

@@ -1,0 +1,267 @@
+"""The embedded server: broker, ingest, journal, pipelines, store and board in one process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from dashboards.board import create_app
+from dashboards.serve import BindError, BoardServer
+from hearthline.cli import UsageError
+from hearthline.client import SERVER_FILE
+from hearthline.health import ledger_totals
+from hearthline.retrying import DeadLetterRetry
+from ingest.broker import EmbeddedBroker
+from ingest.endpoint import Endpoint
+from ingest.messages import ClockMode
+from ingest.service import Ingest
+from journal.protocol import JournalError
+from journal.sqlite import SqliteJournal
+from models.site import Site
+from store.duckdb_series import DuckdbSeries
+from store.protocol import StoreError
+from streams.core.checkpoint import CheckpointError
+from streams.runtime.local import LocalRuntime
+from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
+
+__all__ = ["JOURNAL_FILE", "SERIES_FILE", "Server", "ServerConfig"]
+
+JOURNAL_FILE: Final = "journal.sqlite3"
+SERIES_FILE: Final = "series.duckdb"
+CHECKPOINTS_FILE: Final = "checkpoints.sqlite3"
+_STOP_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What a server is to do.
+
+    Attributes
+    ----------
+    data_dir : Path
+        Made when there is none; one server owns it at a time.
+    site : Site
+    clock : callable
+        Wall or simulated time. [ms UTC]
+    clock_mode : ClockMode
+        What a stream's now is made of.
+    broker : Endpoint or int
+        A broker, or the port of one inside this process (0 takes a free one).
+    host, port
+        Where the board listens.
+    simulated : bool
+        Whether the telemetry is made up; every page says so.
+    """
+
+    data_dir: Path
+    site: Site
+    clock: Callable[[], int]
+    clock_mode: ClockMode = ClockMode.WALL
+    broker: Endpoint | int = 1883
+    host: str = "127.0.0.1"
+    port: int = 8080
+    simulated: bool = False
+
+
+class Server:
+    """Everything of the embedded mode, started and stopped together.
+
+    Starting takes what can be in use (directory, ports) before anything runs;
+    what is in use is a UsageError.
+
+    Parameters
+    ----------
+    config : ServerConfig
+    """
+
+    def __init__(self, config: ServerConfig):
+        self.config = config
+        self._stack = ExitStack()
+        self._stop = threading.Event()
+        self._failure = ""
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self) -> None:
+        config = self.config
+        self._own(config.data_dir)
+        try:
+            self.journal = SqliteJournal(config.data_dir / JOURNAL_FILE, config.clock)
+            self._stack.callback(self.journal.close)
+            self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
+            self._stack.callback(self.store.close)
+            checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
+            self._stack.callback(checkpoints.close)
+        except (JournalError, StoreError, CheckpointError) as error:
+            raise UsageError(str(error)) from error
+        self.runtime = LocalRuntime(self.journal, self.store, checkpoints)
+        self.broker: EmbeddedBroker | None = None
+        if isinstance(config.broker, int):
+            self.broker = EmbeddedBroker(config.broker)
+        self.token = secrets.token_urlsafe(32)
+        self._runtime_thread = threading.Thread(target=self._run_runtime, name="runtime", daemon=True)
+
+    def _own(self, data_dir: Path) -> None:
+        """Make the data directory and take it for this process."""
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            lock: IO[str] = self._stack.enter_context((data_dir / "owner.lock").open("a+"))
+        except OSError as error:
+            raise UsageError(
+                f"data-dir: expected a writable directory, got {data_dir}: {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"data-dir: expected a directory that no other server uses, got {data_dir}: stop that server first"
+            ) from error
+
+    def start(self) -> None:
+        """Start every part; returns when the board answers."""
+        config = self.config
+        try:
+            endpoint = self._start_broker()
+            self.ingest = Ingest(
+                self.journal, config.site, endpoint, config.clock, clock_mode=config.clock_mode
+            )
+            retry = DeadLetterRetry(
+                self.store, self.journal, self.ingest, config.site, config.clock, config.clock_mode
+            )
+            app = create_app(
+                self.store,
+                config.site,
+                self._now,
+                self.status,
+                retry,
+                simulated=config.simulated,
+                token=self.token,
+            )
+            self.board = BoardServer(app, config.host, config.port)
+            self._stack.callback(self.board.stop)
+        except (BindError, OSError, ValueError) as error:
+            self.close()
+            raise UsageError(str(error)) from error
+        self._runtime_thread.start()
+        self.ingest.start()
+        self.board.start()
+        self._announce()
+
+    def _start_broker(self) -> Endpoint:
+        if self.broker is None:
+            assert isinstance(self.config.broker, Endpoint)
+            return self.config.broker
+        self.broker.start()
+        self._stack.callback(self.broker.stop)
+        return Endpoint.parse(self.broker.url)
+
+    def _announce(self) -> None:
+        """Tell commands on this machine who owns the directory; the token lets only its owner change anything."""
+        path = self.config.data_dir / SERVER_FILE
+        said = {"url": self.board.url, "pid": os.getpid(), "token": self.token}
+        scratch = path.with_suffix(".new")
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(said, file)
+        scratch.replace(path)
+        self._stack.callback(path.unlink, missing_ok=True)
+
+    def _now(self) -> int:
+        """The site's now: the clock's, or on the data clock the newest of any stream. [ms UTC]"""
+        if self.config.clock_mode is ClockMode.DATA:
+            return max(self.runtime.status.now_ms.values(), default=0)
+        return self.config.clock()
+
+    def _run_runtime(self) -> None:
+        try:
+            self.runtime.run(self._stop)
+        except BaseException as error:  # noqa: BLE001  shown as failed; the supervisor restarts the process
+            self._failure = f"{type(error).__name__}: {error}"
+            raise
+
+    @property
+    def mqtt_url(self) -> str:
+        """Where collectors connect."""
+        return self.broker.url if self.broker is not None else str(self.config.broker)
+
+    def idle(self) -> bool:
+        """Whether everything that has come is journalled, computed and stored."""
+        return self.ingest.status.queued == 0 and not any(self.runtime.status.lag.values())
+
+    def status(self) -> dict[str, Any]:
+        """Health, ledger and counts of rows, as `hearthline status` prints them."""
+        return {
+            "simulated": self.config.simulated,
+            "components": self.components(),
+            "ledger": ledger_totals(self.store),
+            "rows": self.store.counts(),
+        }
+
+    def components(self) -> list[Mapping[str, Any]]:
+        """State and detail of each part."""
+        ingest = self.ingest.status
+        runtime = self.runtime.status
+        failed = bool(self._failure)
+        now = self.config.clock()
+        ages = {s: max(0, now - ms) // 1000 for s, ms in runtime.now_ms.items()}
+        computing = f"behind by {sum(runtime.lag.values())} records; " + (
+            f"now is {max(ages.values(), default=0)} s old"
+            if self.config.clock_mode is ClockMode.WALL
+            else "data clock"
+        )
+        return [
+            _component("broker", self.broker is None or self.broker.running, self.mqtt_url),
+            {
+                "name": "ingest",
+                "state": ingest.state,
+                "detail": ingest.detail or f"{ingest.journalled} messages, {ingest.rate_per_s:.0f}/s",
+            },
+            _component("journal", ok=True, detail=f"{len(self.journal.streams())} streams"),
+            {
+                "name": "streams",
+                "state": "failed" if failed else runtime.state,
+                "detail": self._failure or runtime.detail or computing,
+            },
+            _component("store", ok=True, detail=str(self.store.path.name)),
+            _component("board", ok=True, detail=self.board.url),
+        ]
+
+    def close(self) -> None:
+        """Stop cleanly: what came is journalled, computed, stored and checkpointed."""
+        self.drain()
+        self._stack.close()
+
+    def drain(self) -> None:
+        """Stop taking messages, and let the streams take and store what ingest journalled last."""
+        if hasattr(self, "ingest"):
+            self.ingest.stop()
+        if self._runtime_thread.is_alive():
+            self._catch_up()
+        self._stop.set()
+        if self._runtime_thread.is_alive():
+            self._runtime_thread.join(_STOP_S)
+
+    def _catch_up(self) -> None:
+        waited = threading.Event()
+        for _ in range(int(_STOP_S / 0.05)):
+            behind = self.journal.streams()
+            done = self.runtime.offsets()
+            if self._failure or self.runtime.status.state == "degraded":
+                return
+            if all(done.get(stream, -1) >= last for stream, (last, _) in behind.items()):
+                return
+            waited.wait(0.05)
+
+
+def _component(name: str, ok: bool, detail: str) -> Mapping[str, Any]:
+    return {"name": name, "state": "ok" if ok else "degraded", "detail": detail}

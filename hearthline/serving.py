@@ -1,0 +1,104 @@
+"""Runs a server in the foreground until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+import typer
+
+from hearthline.cli import UsageError
+from hearthline.server import Server, ServerConfig
+from hearthline.settings import Settings
+from hearthline.site_dir import open_site
+from ingest.clock import wall_clock
+from ingest.endpoint import Endpoint
+from ingest.messages import ClockMode
+
+__all__ = ["serve", "stop_on_signals", "up_config"]
+
+_CHECK_S = 10.0
+_SAY_EVERY_S = 1.0
+
+
+def up_config(settings: Settings, mqtt_port: int) -> ServerConfig:
+    """What `hearthline up` runs; UsageError when something is missing."""
+    if settings.site is None:
+        raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    return ServerConfig(
+        data_dir=settings.data_dir,
+        site=open_site(settings.site),
+        clock=wall_clock,
+        clock_mode=ClockMode(settings.clock),
+        broker=Endpoint.parse(settings.mqtt, settings.mqtt_user, password) if settings.mqtt else mqtt_port,
+        host=settings.host,
+        port=settings.port,
+    )
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def told(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, told)
+    signal.signal(signal.SIGTERM, told)
+    return stop
+
+
+def serve(config: ServerConfig, *, check: bool) -> None:
+    """Run a server until Ctrl-C or SIGTERM; with `check` only see whether it comes up well.
+
+    A part that fails for good ends the process with exit code 1, for its
+    supervisor to start anew; one that is degraded is said and waited for.
+    """
+    stop = stop_on_signals()
+    server = Server(config)
+    try:
+        server.start()
+        typer.echo(f"board    {server.board.url}")
+        typer.echo(f"broker   {server.mqtt_url}")
+        typer.echo(f"data     {config.data_dir.resolve()}")
+        if check:
+            _check(server, stop)
+        else:
+            _watch(server, stop)
+    finally:
+        server.close()
+
+
+def _troubles(server: Server) -> list[str]:
+    return [f"{c['name']} {c['state']}: {c['detail']}" for c in server.components() if c["state"] != "ok"]
+
+
+def _check(server: Server, stop: threading.Event) -> None:
+    for _ in range(int(_CHECK_S / 0.2)):
+        troubles = _troubles(server)
+        if not troubles or stop.wait(0.2):
+            break
+    for trouble in troubles:
+        typer.echo(f"hearthline: {trouble}", err=True)
+    if troubles:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+def _watch(server: Server, stop: threading.Event) -> None:
+    said: list[str] = []
+    while not stop.wait(_SAY_EVERY_S):
+        troubles = [t for t in _troubles(server) if " starting: " not in t]
+        for trouble in (t for t in troubles if t not in said):
+            typer.echo(trouble, err=True)
+        if said and not troubles:
+            typer.echo("all parts ok again", err=True)
+        said = troubles
+        if any(" failed: " in t for t in troubles):
+            raise typer.Exit(1)
