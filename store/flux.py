@@ -15,7 +15,7 @@ __all__ = ["counts", "literal", "rows", "series"]
 
 _NS: Final = 1_000_000
 _MIN_NS: Final = -(2**63) + 2
-_MAX_NS: Final = 2**63 - 2
+_MAX_NS: Final = 2**63 - 1
 _OR_CHAIN: Final = 200
 _ROW: Final = tuple(f.name for f in READING_TRAILER if f.name != "class")
 _RESULT: Final = ("window_ms", "coverage", "status", "reason", "revision", "model", ABSENT)
@@ -136,7 +136,7 @@ def counts(bucket: str) -> str:
     """How many rows each measurement has: readings have an offset, results a revision."""
     return "\n  ".join([
         f"from(bucket: {literal(bucket)})",
-        f"|> range(start: time(v: {_MIN_NS}), stop: time(v: {_MAX_NS}))",
+        f"|> range(start: time(v: {_MIN_NS}), stop: time(v: {_MAX_NS - 1}))",
         '|> filter(fn: (r) => r._field == "offset" or r._field == "revision")',
         '|> group(columns: ["_measurement", "_field"])',
         "|> count()",
@@ -146,7 +146,8 @@ def counts(bucket: str) -> str:
 
 def _from(query: Select, bucket: str, start: str | None = None, stop: str | None = None) -> str:
     first = start or f"time(v: {_ns(query.from_ms, _MIN_NS)})"
-    last = stop or f"time(v: {_ns(query.to_ms, _MAX_NS)})"
+    # InfluxDB 1.8 takes the end of a range in, 2 leaves it out; times are whole ms, so 1 ns less suits both.
+    last = stop or f"time(v: {_ns(query.to_ms, _MAX_NS) - 1})"
     return f"from(bucket: {literal(bucket)})\n  |> range(start: {first}, stop: {last})"
 
 

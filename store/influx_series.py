@@ -46,6 +46,7 @@ _TYPES: Final = {
     "unsignedLong": pa.uint64(),
     "boolean": pa.bool_(),
 }
+_MAX_CELL: Final = 64 * 1024 * 1024
 _FIXED: Final = {f.name: f.type for f in (*RESULT_HEADER, *RESULT_TRAILER, *READING_TRAILER)}
 
 
@@ -270,6 +271,9 @@ def _blocks(text: str) -> Iterator[pa.Table]:
     kinds: list[str] = []
     names: list[str] | None = None
     rows: list[list[str]] = []
+    csv.field_size_limit(
+        max(csv.field_size_limit(), _MAX_CELL)
+    )  # a payload may be longer than Python's default
     for row in csv.reader(io.StringIO(text, newline="")):
         if not row or row[0] == "#datatype":
             if names and rows:
@@ -292,6 +296,7 @@ def _block(kinds: list[str], names: list[str], rows: list[list[str]]) -> pa.Tabl
     for kind, name, values in zip(kinds, names, zip(*rows, strict=True), strict=True):
         if name in ("", "result", "table"):
             continue
-        texts = pa.array([v or None for v in values], pa.string())
+        # InfluxDB's CSV writes every line break inside a text as CR LF, and drops a CR of its own.
+        texts = pa.array([v.replace("\r\n", "\n") or None for v in values], pa.string())
         columns[name] = texts.cast(_TYPES.get(kind, pa.string()))
     return pa.table(columns)

@@ -1,6 +1,6 @@
 """InfluxDB line protocol built from columns: whole arrays at a time, never point by point.
 
-Tags are `key`, `unit`, `region`, `stream`, for readings `class`, and `event` where several rows may share
+Tags are `key`, `unit`, `region`, `stream`, for readings `class`, and `event_id` where several rows may share
 key and time. Everything else is a field. `absent` names the columns of a row that are null: InfluxDB keeps
 a field until it is overwritten, so a reader must be told which of them no longer hold.
 """
@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 __all__ = ["ABSENT", "EVENT", "TAGS", "batches", "lines", "misfits"]
 
-TAGS: Final = ("class", "event", "key", "region", "stream", "unit")
+TAGS: Final = ("class", "event_id", "key", "region", "stream", "unit")
 """In the order in which InfluxDB sorts them anyway."""
-EVENT: Final = "event"
+EVENT: Final = "event_id"
 ABSENT: Final = "absent"
 TIME: Final = "window_start"
 # A line break would end the point; a backslash there would take part in the escape that follows it.

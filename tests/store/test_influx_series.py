@@ -177,7 +177,7 @@ def test_answers_have_the_shape_of_every_store(store):
 
 
 def test_text_with_line_breaks_quotes_and_commas_comes_back(store):
-    text = 'first\r\n\r\n#datatype,"second"\\'
+    text = 'first\n\n#datatype,"second"\\'
     schema = result_schema([])
     store.write([output(0, rows={"note": [heats(heat("a", 0, reason=text), schema=schema)]})])
     assert column(store, "note", "reason") == [text]

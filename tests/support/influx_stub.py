@@ -7,7 +7,6 @@ import csv
 import io
 import re
 import threading
-from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -196,10 +195,13 @@ def _annotated(rows: list[dict[str, Any]]) -> str:
     writer.writerow(["#datatype", "string", "long", *first.values()])
     writer.writerow(["", "result", "table", *names])
     for row in rows:
-        values = [str(v).lower() if isinstance(v, bool) else v for v in (row.get(n, "") for n in names)]
+        values = [_cell(row.get(n, "")) for n in names]
         writer.writerow(["", "_result", 0, *values])
     return out.getvalue() + "\r\n"
 
 
-def series_counts(points: dict[Any, Any]) -> Counter[str]:
-    return Counter(measurement for measurement, _, _ in points)
+def _cell(value: Any) -> Any:
+    """As Go's CSV writer puts it: no CR of the text's own, every line break as CR LF."""
+    if isinstance(value, str):
+        return value.replace("\r", "").replace("\n", "\r\n")
+    return str(value).lower() if isinstance(value, bool) else value

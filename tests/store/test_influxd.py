@@ -1,0 +1,213 @@
+"""The InfluxDB store on a real server: the same answers as the embedded store gives.
+
+Skipped where no `influxd` 1.8 is found, by HEARTHLINE_INFLUXD or on the path. It speaks the 2.x write and
+query interface when Flux is enabled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from store import flux
+from store.duckdb_series import DuckdbSeries
+from store.influx_series import InfluxSeries
+from store.protocol import Select
+from tests.support.series import column, heat, heats, output, readings, sample
+
+INSTALL = "go install github.com/influxdata/influxdb/cmd/influxd@v1.8.10"
+HOUR = 3_600_000
+T0 = 1_767_225_600_000
+HOSTILE = ['a"${r.key}', "a b,c=d", 'x") |> drop() //', "煤场1号", "a'b", "\\n"]
+
+
+def binary():
+    found = os.environ.get("HEARTHLINE_INFLUXD") or shutil.which("influxd")
+    beside = Path.home() / "go" / "bin" / "influxd"
+    return found or (str(beside) if beside.exists() else None)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    program = binary()
+    if program is None:
+        pytest.skip(f"no influxd: {INSTALL}")
+    home, port = tmp_path_factory.mktemp("influxd"), free_port()
+    config = home / "influxdb.conf"
+    config.write_text(
+        f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
+        f'[meta]\ndir = "{home}/meta"\n[data]\ndir = "{home}/data"\nwal-dir = "{home}/wal"\n'
+        f'[http]\nbind-address = "127.0.0.1:{port}"\nflux-enabled = true\nlog-enabled = false\n'
+    )
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen([program, "-config", str(config)], stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(f"{address}/ping", timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()[-2000:]
+                time.sleep(0.1)
+        request = urllib.request.Request(f"{address}/query?q=CREATE+DATABASE+h", method="POST")
+        urllib.request.urlopen(request, timeout=5).close()
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def stores(url, tmp_path_factory):
+    """Both stores with the same rows, written twice to each."""
+    influx = InfluxSeries(url, "o", "h/autogen", "user:password", batch_lines=50)
+    embedded = DuckdbSeries(tmp_path_factory.mktemp("duckdb") / "s.duckdb")
+    table = heats(
+        *(heat("a", T0 + n * HOUR, float(n), region="north", supply_c=1e15 / 3 * n) for n in range(60)),
+        *(
+            heat("b", T0 + n * HOUR, status="unknown", reason="gap", unit="u2", coverage=0.0)
+            for n in range(9)
+        ),
+        *(heat(k, T0, 1.25, unit="u3", reason=k) for k in HOSTILE),
+        heat("c", T0, 9.0, status="withdrawn"),
+        heat("c", -HOUR, 8.0),
+    )
+    again = heats(
+        heat("a", T0, None, status="unknown", region="north"), heat("a", T0 + HOUR, 1.5, region="north")
+    )
+    bridge = {"class": "weighbridge", "step": "gross"}
+    meters = readings(*(sample("m", T0 + n, n + 1, 0, supply_c=n / 3, energy_gj=1e6 + n) for n in range(40)))
+    tickets = readings(
+        *(sample("w", T0, n + 1, 0, ticket=f"T{n}", mass_kg=n / 7, **bridge) for n in range(5))
+    )
+    late = readings(
+        sample("m", T0 + 3, 99, 1, supply_c=50.0, late=True),
+        sample("m", T0 + 4, 0, 1, supply_c=51.0, late=True),
+    )
+    given = [
+        output(0, rows={"device_heat": [table]}, readings=[meters, tickets]),
+        output(1, rows={"device_heat": [again]}, readings=[late]),
+    ]
+    for one in given * 2:
+        for store in (influx, embedded):
+            store.write([one])
+    assert influx.refusals == []
+    yield influx, embedded
+    influx.close()
+    embedded.close()
+
+
+AGGREGATES = ("mean", "min", "max", "sum", "last")
+QUESTIONS = [
+    Select("device_heat"),
+    Select("device_heat", fields=("heat_gj",), keys=("a",), from_ms=T0 + HOUR, to_ms=T0 + 5 * HOUR),
+    Select("device_heat", keys=("a", "b"), latest=True),
+    Select("device_heat", withdrawn=True, keys=("c",)),
+    Select("device_heat", units=("u2",), regions=("r1",)),
+    Select("device_heat", keys=("a",), limit=7),
+    Select("device_heat", keys=("a",), limit=7, newest_first=True),
+    Select("device_heat", keys=("nobody",)),
+    Select("nothing"),
+    *(Select("device_heat", keys=(k,)) for k in HOSTILE),
+    Select("device_heat", keys=tuple(HOSTILE) + tuple(f"k{n}" for n in range(300))),
+    *(Select("device_heat", keys=("a",), every_ms=7 * HOUR, aggregate=a) for a in AGGREGATES),
+    Select("device_heat", fields=("heat_gj",), every_ms=24 * HOUR, latest=True),
+    Select("reading", device_class="meter"),
+    Select("reading", keys=("w",)),
+    Select("reading", fields=("supply_c",), keys=("m",), from_ms=T0 + 2, to_ms=T0 + 6),
+    Select("reading", latest=True),
+    Select("reading_repeat", fields=("supply_c",)),
+]  # fmt: skip
+
+
+def plain(store, query):
+    """Rows without what is null; an empty text is no text to InfluxDB's tags."""
+    return [
+        {
+            k: pytest.approx(v, rel=1e-12) if isinstance(v, float) else v
+            for k, v in row.items()
+            if v not in (None, "")
+        }
+        for row in store.select(query).to_pylist()
+    ]
+
+
+@pytest.mark.parametrize("query", QUESTIONS)
+def test_both_stores_give_the_same_answer(stores, query):
+    influx, embedded = stores
+    assert plain(influx, query) == plain(embedded, query)
+
+
+def test_both_stores_count_the_same(stores):
+    influx, embedded = stores
+    assert influx.counts() == embedded.counts()
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_charts_in_flux_agree_with_the_embedded_store(stores, aggregate):
+    """The query that Grafana sends leaves out withdrawn rows and fields that became absent."""
+    influx, embedded = stores
+    query = Select(
+        "device_heat", ("heat_gj", "supply_c"), ("a", "b", "c"), every_ms=7 * HOUR, aggregate=aggregate,
+        from_ms=T0 // (7 * HOUR) * 7 * HOUR, to_ms=T0 + 100 * HOUR,
+    )  # fmt: skip
+    table, _ = influx._ask(flux.series(query, "h/autogen"))
+    told = {(r["key"], r["_field"], r["_time"]): r["_value"] for r in table.to_pylist()}
+    from store.params import time_text
+
+    expected = {
+        (row["key"], name, time_text(row["window_start"])): pytest.approx(row[name], rel=1e-12)
+        for row in embedded.select(query).to_pylist()
+        for name in ("heat_gj", "supply_c")
+        if row[name] is not None
+    }
+    assert told == expected
+    array = flux.series(query, "h/autogen", key_set='["b", "a"]')
+    assert {r["key"] for r in influx._ask(array)[0].to_pylist()} == {"a"}
+
+
+def test_a_type_conflict_refuses_the_row_and_keeps_its_neighbours(url):
+    import pyarrow as pa
+
+    from models.results import result_schema
+
+    store = InfluxSeries(url, "o", "h/autogen", "user:password")
+    number, text = (result_schema([pa.field("x", kind)]) for kind in (pa.float64(), pa.string()))
+    store.write([output(0, rows={"conflict": [heats(heat("a", T0, x=1.0), schema=number)]})])
+    odd = heats(heat("b", T0, x="much"), heat("c", T0, x=None), schema=text)
+    store.write([output(1, rows={"conflict": [odd]})])
+    assert column(store, "conflict", "key") == ["a", "c"]
+    (refusal,) = store.refusals
+    assert refusal.rows["key"].to_pylist() == ["b"]
+    assert re.search("conflict", refusal.reason)
+    store.close()
+
+
+def test_a_payload_of_the_largest_message_is_kept(url):
+    import pyarrow as pa
+
+    from models.results import result_schema
+
+    store = InfluxSeries(url, "o", "h/autogen", "user:password")
+    payload = '{"x": "\\\\"\n' * 20_000
+    table = heats(
+        heat("s:1:0", T0, payload=payload), schema=result_schema([pa.field("payload", pa.string())])
+    )
+    store.write([output(0, rows={"dead_letter": [table]})])
+    assert column(store, "dead_letter", "payload") == [payload]
+    store.close()
