@@ -92,9 +92,8 @@ def main() -> None:
     )
     print(f"{DEVICES} devices × {len(VALUES)} values, {stored} messages acknowledged; goal {GOAL_MB:.0f} MB")
     for what, (now, peak) in (("connected", connected), ("broker away", away)):
-        print(
-            f"{what:12} resident {now:5.1f} MB, highest {peak:5.1f} MB  {'met' if peak < GOAL_MB else 'MISSED'}"
-        )
+        verdict = "met" if peak < GOAL_MB else "MISSED"
+        print(f"{what:12} resident {now:5.1f} MB, highest {peak:5.1f} MB  {verdict}")
     sys.exit(0 if max(connected[1], away[1]) < GOAL_MB else 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from edge.config import DeviceConfig, MqttConfig
 from edge.driver import DriverError, Reading
+from edge.network import reach
 from edge.run import Fleet, wall_ms
 from models.wire import State
 from tests.support.edge_server import FakeServer, until
@@ -71,9 +73,9 @@ def server(broker):
 class Running:
     """A fleet that runs in a thread of the test."""
 
-    def __init__(self, port, directory, units, **kw):
+    def __init__(self, port, directory, units, *, mqtt=None, **kw):
         self.said = []
-        mqtt = MqttConfig(url=f"mqtt://127.0.0.1:{port}")
+        mqtt = mqtt or MqttConfig(url=f"mqtt://127.0.0.1:{port}")
         self.fleet = Fleet(units, mqtt, directory, say=self.said.append, **kw)
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.fleet.run, args=(self.stop,))
@@ -418,3 +420,45 @@ def test_a_collector_stays_small():
 
 def test_wall_clock_is_utc_ms():
     assert abs(wall_ms() - time.time() * 1000) < 1000
+
+
+def test_tls_and_password(tmp_path, monkeypatch):
+    """Over TLS, with large messages whose remains TLS keeps from `select`."""
+    openssl, passwd = shutil.which("openssl"), shutil.which("mosquitto_passwd")
+    if openssl is None or passwd is None:
+        pytest.skip("openssl or mosquitto_passwd is not installed: apt-get install openssl mosquitto")
+    key, cert, users = tmp_path / "key.pem", tmp_path / "cert.pem", tmp_path / "users"
+    make = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*make, *more], check=True, capture_output=True)
+    subprocess.run([passwd, "-c", "-b", str(users), "collector", "secret"], check=True, capture_output=True)
+    port = free_port()
+    lines = ["per_listener_settings true", f"listener {port} 127.0.0.1", "allow_anonymous false"]
+    lines += [f"password_file {users}", f"certfile {cert}", f"keyfile {key}"]
+    wordy = Counting(last=40)
+    wordy.read = lambda now_ms, d=wordy: [
+        Reading(now_ms, {f"note_{k}": "y" * 1000 for k in range(150)} | {"supply_c": float(d.n)})
+        for _ in range(1)
+        if not setattr(d, "n", d.n + 1)
+    ]
+    # Its first listener keeps the server's side plain; settings are each listener's own.
+    with Mosquitto() as plain:
+        config = plain.config.read_text().replace("allow_anonymous true\n", "")
+        head = f"per_listener_settings true\nlistener {plain.port} 127.0.0.1\nallow_anonymous true\n"
+        rest = [line for line in config.splitlines() if not line.startswith("listener")]
+        plain.config.write_text("\n".join([head, *lines[1:], *rest, ""]))
+        plain.restart()
+        server = FakeServer(plain.port)
+        for password, works in (("wrong", False), ("secret", True)):
+            monkeypatch.setenv("HEARTHLINE_MQTT_PASSWORD", password)
+            mqtt = MqttConfig(url=f"mqtts://127.0.0.1:{port}", username="collector", ca_file=cert)
+            with Running(port, tmp_path / "box", [(device("a"), wordy)], mqtt=mqtt) as running:
+                if works:
+                    until(lambda running=running: not running.thread.is_alive())
+                else:
+                    until(lambda running=running: running.said)
+                    assert "refused the connection" in running.said[0]
+        assert values(server, "a") == [float(n) for n in range(1, wordy.n + 1)]
+        mqtt = MqttConfig(url=f"mqtts://127.0.0.1:{port}", username="collector")
+        assert "certificate verify failed" in (reach(mqtt) or "")
+        server.close()
