@@ -53,7 +53,7 @@ def density_kg_m3(temperature_c: float) -> float | None:
     Examples
     --------
     >>> round(density_kg_m3(95.0), 2)
-    962.58
+    962.59
     >>> density_kg_m3(190.0) is None
     True
     """
