@@ -31,7 +31,7 @@ export class Table {
       if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
     });
     this.empty.hidden = rows.length > 0;
-    if (!rows.length) setText(this.empty, t(this.panel.id === "dead_letters" ? "no dead letters" : "no data yet"));
+    if (!rows.length) setText(this.empty, this.panel.feeds[0] === "dead_letters" ? t("no dead letters") : t("no data yet"));
   }
 
   ordered() {

@@ -1,0 +1,280 @@
+"""The same panels as Grafana dashboards: JSON from the SDK's builders, Flux from the store's room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from grafana_foundation_sdk.builders import (
+    common,
+    dashboard,
+    stat,
+    statushistory,
+    table,
+    text,
+    timeseries,
+)
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models.common import (
+    BigValueColorMode,
+    GraphDrawStyle,
+    LineStyle,
+    VisibilityMode,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColor,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+    VariableRefresh,
+)
+from grafana_foundation_sdk.models.text import TextMode
+
+from dashboards.language import LANGUAGES, pick
+from dashboards.panels import Page, Panel, Series, pages
+from store import flux, flux_panels
+from store.protocol import Select
+
+__all__ = ["BUCKET", "drifted", "export", "render"]
+
+BUCKET: Final = "hearthline"
+_SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
+_GREY: Final = {
+    "a": "#8a99a3", "b": "#6f8fa5", "s": "#b07a68", "r": "#6a8cab", "o": "#9aa0a4",
+}  # fmt: skip
+_UNITS: Final = {
+    "°C": "celsius",
+    "kW": "kwatt",
+    "MW": "kwatt",
+    "kPa": "pressurekpa",
+    "Hz": "hertz",
+    "t": "masskg",
+}
+_ABNORMAL: Final = {1: "red", 2: "orange", 3: "yellow"}
+_CLASSES: Final = ("plant", "substation")
+_ROW_UNITS: Final = 5
+
+
+class _Query(Dataquery):
+    """One Flux target."""
+
+    def __init__(self, ref_id: str, query: str) -> None:
+        self.ref_id = ref_id
+        self.query = query
+        self.datasource = _SOURCE
+
+    def to_json(self) -> dict[str, object]:
+        """As Grafana stores it."""
+        return {"refId": self.ref_id, "datasource": self.datasource.to_json(), "query": self.query}
+
+
+class _Target(Builder[Dataquery]):
+    """The builder that the SDK lacks for InfluxDB."""
+
+    def __init__(self, ref_id: str, query: str) -> None:
+        self._query = _Query(ref_id, query)
+
+    def build(self) -> Dataquery:
+        return self._query
+
+
+def export(directory: Path, bucket: str = BUCKET) -> list[Path]:
+    """Write every dashboard in every language below `directory`, one folder a language; the files written."""
+    written = []
+    for language in LANGUAGES:
+        for page in pages():
+            path = directory / language / f"{page.id}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(render(page, language, bucket), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def drifted(directory: Path, bucket: str = BUCKET) -> list[Path]:
+    """Files below `directory` that are missing or not what the panels say now."""
+    wrong = []
+    for language in LANGUAGES:
+        for page in pages():
+            path = directory / language / f"{page.id}.json"
+            if not path.is_file() or path.read_text(encoding="utf-8") != render(page, language, bucket):
+                wrong.append(path)
+    return wrong
+
+
+def render(page: Page, language: str, bucket: str = BUCKET) -> str:
+    """One page as a Grafana dashboard's JSON, the same bytes for the same panels."""
+    built = (
+        dashboard.Dashboard(f"Hearthline · {pick(page.title, language)}")
+        .uid(f"hearthline-{page.id}-{language}")
+        .description(pick(page.question, language))
+        .tags(["hearthline", language])
+        .refresh("10s")
+        .time("now-24h", "now")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+    )
+    for variable in _variables(page, language, bucket):
+        built = built.with_variable(variable)
+    for panel in page.panels:
+        built = built.with_panel(_panel(page, panel, language, bucket))
+    document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _variables(page: Page, language: str, bucket: str) -> Iterator[Builder[Any]]:
+    yield dashboard.DatasourceVariable("datasource").type("influxdb").label("InfluxDB")
+    if "{device}" in page.path:
+        yield _keys(
+            "device",
+            Select("reading", fields=("supply_c",), device_class="substation"),
+            bucket,
+            several=False,
+        )
+    for name in _CLASSES:
+        if any(name in s.classes for p in page.panels for s in p.series):
+            yield _keys(
+                name, Select("reading", fields=("supply_c",), device_class=name), bucket, several=True
+            )
+    label = {"zh": "看板地址", "en": "board's address"}[language]
+    yield dashboard.TextBoxVariable("board").label(label).default_value("http://127.0.0.1:8080")
+
+
+def _keys(name: str, select: Select, bucket: str, *, several: bool) -> Builder[Any]:
+    return (
+        dashboard.QueryVariable(name)
+        .datasource(_SOURCE)
+        .query({"query": flux_panels.keys(select, bucket), "refId": name})
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(several)
+        .include_all(several)
+    )
+
+
+def _panel(page: Page, panel: Panel, language: str, bucket: str) -> Builder[Any]:
+    """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
+    if panel.kind == "matrix":
+        return _placed(_seen(page, panel, bucket), panel, language)
+    if not panel.series or panel.kind in ("health", "attention", "components"):
+        return _placed(_link(page, panel, language), panel, language)
+    made = _MAKERS[panel.kind](panel, language)
+    for number, series in enumerate(panel.series):
+        made = made.with_target(_Target(chr(ord("A") + number), _flux(panel, series, bucket)))
+    return _placed(made, panel, language)
+
+
+def _placed(made: Any, panel: Panel, language: str) -> Builder[Any]:
+    tile = panel.kind == "tile"
+    made = made.title(pick(panel.title, language)).span(3 if tile else 2 * panel.width)
+    made = made.height(4 if tile else _ROW_UNITS * 2)
+    if panel.note is not None:
+        made = made.description(pick(panel.note, language))
+    return made.datasource(_SOURCE)  # type: ignore[no-any-return]
+
+
+def _flux(panel: Panel, series: Series, bucket: str) -> str:
+    select = Select(
+        series.select.measurement, fields=(series.field,), device_class=series.select.device_class,
+        aggregate="mean" if series.aggregate == "sum" else series.aggregate,
+    )  # fmt: skip
+    keys = "${device:json}" if panel.scope == "device" else None
+    for name in series.classes:
+        if name in _CLASSES:
+            keys = f"${{{name}:json}}"
+    every: str | None = "1h" if panel.kind == "heatmap" else "v.windowPeriod"
+    if series.window_ms and panel.kind != "heatmap":
+        every = None  # windows add up as they are
+    made = flux.series(
+        select, bucket, start="v.timeRangeStart", stop="v.timeRangeStop", every=every, key_set=keys
+    )
+    return flux_panels.across(made, series.across) if series.across else made
+
+
+def _stat(panel: Panel, language: str) -> Any:
+    made = stat.Panel().color_mode(BigValueColorMode.VALUE).unit(_unit(panel.series[0]))
+    made = made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    band = panel.series[0].band
+    steps = [Threshold(value=None, color="text")]
+    if band is not None and band.high is not None:
+        steps.append(Threshold(value=band.high + 1e-9, color=_ABNORMAL[band.priority]))
+    made = made.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+    made = made.no_value(pick(panel.absent, language) if panel.absent else "–")
+    return _named(made, panel, language)
+
+
+def _lines(panel: Panel, language: str) -> Any:
+    made = timeseries.Panel().unit(_unit(panel.series[0])).line_width(2).draw_style(GraphDrawStyle.LINE)
+    made = made.show_points(VisibilityMode.NEVER).insert_nulls(False)
+    return _named(made, panel, language)
+
+
+def _table(panel: Panel, language: str) -> Any:
+    made = table.Panel().with_transformation(DataTransformerConfig(id_val="labelsToFields", options={}))
+    return _named(made, panel, language)
+
+
+def _history(panel: Panel, language: str) -> Any:
+    steps = [Threshold(value=None, color="orange"), Threshold(value=0.9, color="#8a99a3")]
+    made = statushistory.Panel().unit("percentunit")
+    made = made.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+    return _named(made, panel, language)
+
+
+def _named(made: Any, panel: Panel, language: str) -> Any:
+    """Name, unit and colour of every series; by query, since a field has one name in all languages."""
+    for number, series in enumerate(panel.series):
+        properties: list[dict[str, Any]] = [
+            {"id": "displayName", "value": _name(panel, series, language)},
+            {"id": "unit", "value": _unit(series)},
+            {
+                "id": "color",
+                "value": FieldColor(mode=FieldColorModeId.FIXED, fixed_color=_GREY[series.colour]),
+            },
+        ]
+        if series.dashed:
+            properties.append({"id": "custom.lineStyle", "value": LineStyle(fill="dash", dash=[8, 6])})
+        if panel.kind == "heatmap":
+            properties = [{"id": "displayName", "value": "${__field.labels.key}"}]
+        made = made.override_by_query(chr(ord("A") + number), [_property(p) for p in properties])
+    return made
+
+
+def _property(values: dict[str, Any]) -> Any:
+    return DynamicConfigValue(id_val=values["id"], value=values["value"])
+
+
+def _name(panel: Panel, series: Series, language: str) -> str:
+    label = pick(series.label, language)
+    one_line = series.across or panel.scope == "device"
+    return label if one_line else "${__field.labels.key} " + label
+
+
+def _seen(page: Page, panel: Panel, bucket: str) -> Any:
+    """When each device was last heard: a row a device, newest reading first."""
+    feed = next(f for f in page.feeds if f.name in panel.feeds)
+    return table.Panel().with_target(_Target("A", flux.rows(feed.select, bucket)))
+
+
+def _link(page: Page, panel: Panel, language: str) -> Any:
+    path = page.path.replace("{device}", "${device}")
+    words = {"zh": "在实时看板上查看", "en": "on the live board"}[language]
+    content = f"[{pick(panel.title, language)} {words}](${{board}}{path}?lang={language}#panel-{panel.id})"
+    return text.Panel().mode(TextMode.MARKDOWN).content(content)
+
+
+def _unit(series: Series) -> str:
+    if series.unit == "%" and series.scale == 100:
+        return "percentunit"
+    return _UNITS.get(series.unit) or (f"suffix: {series.unit}" if series.unit else "none")
+
+
+_MAKERS: Final = {
+    "tile": _stat, "bands": _stat, "process": _stat, "line": _lines, "scatter": _lines, "heatmap": _history,
+    "table": _table,
+}  # fmt: skip

@@ -1,0 +1,56 @@
+"""Flux that only Grafana needs: the choices of a variable, and a line for many keys."""
+
+from __future__ import annotations
+
+from store.flux import literal
+from store.protocol import Select, StoreError
+
+__all__ = ["across", "keys"]
+
+_FUNCTIONS = frozenset({"sum", "mean"})
+
+
+def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
+    """Keys that had `query.fields[0]` since `start`, one a row in `_value`, as a Grafana variable wants them.
+
+    Parameters
+    ----------
+    query : Select
+        Its measurement, first field and, for readings, device class count.
+    bucket : str
+    start : str
+        A Flux expression, written by programs, never taken from input.
+    """
+    if not query.fields:
+        msg = f"{query.measurement}: expected a field to look for, got none"
+        raise StoreError(msg)
+    conditions = [
+        f"r._measurement == {literal(query.measurement)}",
+        f"r._field == {literal(query.fields[0])}",
+    ]
+    if query.device_class:
+        conditions.append(f"r.class == {literal(query.device_class)}")
+    return "\n  ".join([
+        f"from(bucket: {literal(bucket)})",
+        f"|> range(start: {start})",
+        f"|> filter(fn: (r) => {' and '.join(conditions)})",
+        "|> last()",
+        '|> keep(columns: ["key"])',
+        "|> group()",
+        '|> distinct(column: "key")',
+        '|> sort(columns: ["_value"])',
+    ])  # fmt: skip
+
+
+def across(series: str, function: str) -> str:
+    """The streams of `flux.series` put together: `sum` or `mean` of all keys at each time."""
+    if function not in _FUNCTIONS:
+        msg = f"expected sum or mean across keys, got {function!r}"
+        raise StoreError(msg)
+    return "\n  ".join([
+        series,
+        '|> group(columns: ["_time", "_field"])',
+        f"|> {function}()",
+        '|> group(columns: ["_field"])',
+        '|> sort(columns: ["_time"])',
+    ])  # fmt: skip
