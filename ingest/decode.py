@@ -251,7 +251,10 @@ def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int]) -> list[Placed
         newest[item.stream] = max(item.timestamp_ms, newest.get(item.stream, item.timestamp_ms))
     before = {**_oldest(placed), **now_ms}
     return [
-        replace(item, timestamp_ms=newest[item.stream] if place == last[item.stream] else before.get(item.stream, 0))
+        replace(
+            item,
+            timestamp_ms=newest[item.stream] if place == last[item.stream] else before.get(item.stream, 0),
+        )
         for place, item in enumerate(placed)
     ]
 

@@ -16,8 +16,7 @@ from ingest.endpoint import Endpoint
 __all__ = ["Delivered", "Subscriber"]
 
 _KEEPALIVE_S: Final = 60
-_OUTGOING: Final = 20_000
-_INFLIGHT: Final = 1000
+_OUTGOING: Final = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +63,7 @@ class Subscriber:
         self._lock = threading.Lock()
         self._epoch = 0
         self._connected = False
+        self._outgoing = 0
         self._detail = "not connected yet"
         self._client = self._make(client_id)
 
@@ -71,8 +71,8 @@ class Subscriber:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
         )
-        client.max_inflight_messages_set(_INFLIGHT)
-        client.max_queued_messages_set(_OUTGOING)
+        # No limit of its own: with one, paho walks all that is out at each PUBACK. Ours is _OUTGOING.
+        client.max_inflight_messages_set(0)
         client.reconnect_delay_set(1, 10)
         if self._endpoint.username is not None:
             client.username_pw_set(self._endpoint.username, self._endpoint.password)
@@ -84,6 +84,7 @@ class Subscriber:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         return client
 
     def start(self) -> None:
@@ -113,10 +114,17 @@ class Subscriber:
                     self._client.ack(message.mid, message.qos)
 
     def publish(self, topic: str, payload: bytes) -> bool:
-        """Publish at QoS 1, not retained; False when it could not be queued."""
-        if not self._connected:
-            return False
-        return bool(self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS)
+        """Publish at QoS 1, not retained; False while too many wait for the broker or it is away."""
+        with self._lock:
+            if not self._connected or self._outgoing >= _OUTGOING:
+                return False
+            self._outgoing += 1
+        rc = self._client.publish(topic, payload, qos=1).rc
+        if rc in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):  # the latter is sent after the reconnect
+            return True
+        with self._lock:
+            self._outgoing -= 1
+        return False
 
     def _next_epoch(self, connected: bool, detail: str) -> None:
         with self._lock:
@@ -142,6 +150,10 @@ class Subscriber:
             self._endpoint,
             self._detail or "subscribed",
         )
+
+    def _on_publish(self, *_: Any) -> None:
+        with self._lock:
+            self._outgoing -= 1
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._detail = "expected a broker there, got no connection"

@@ -119,7 +119,7 @@ def test_more_connections_than_allowed_wait():
         time.sleep(0.5)
         assert sum(c.is_connected() for c in clients) == 2
         next(c for c in clients if c.is_connected()).disconnect()
-        until(lambda: clients[2].is_connected())
+        until(clients[2].is_connected)
         for client in clients:
             client.disconnect()
             client.loop_stop()

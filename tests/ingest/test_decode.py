@@ -9,7 +9,16 @@ from ingest.decode import Decoder
 from ingest.messages import Address, ClockMode, Message, Reason
 from models.frame import MAX_FRAME_BYTES, MAX_FRAME_SAMPLES, REFUSED_STREAM, Frame, FrameKind
 from tests.support.payloads import (
-    BOOT, NOW, decode, event, refusals, rows_of, site, state, telemetry, topic,
+    BOOT,
+    NOW,
+    decode,
+    event,
+    refusals,
+    rows_of,
+    site,
+    state,
+    telemetry,
+    topic,
 )  # fmt: skip
 
 DAY = 86_400_000
@@ -20,13 +29,15 @@ def bad(reason):
     """A message that is refused for `reason`, and where its dead letter belongs."""
     cases = {
         Reason.NOT_JSON: (Message(topic("sub-1"), b"\x00\xffnot json"), REFUSED_STREAM, None),
-        Reason.SCHEMA: (Message(topic("sub-1"), b'{"boot":1,"seq":7,"samples":[{"t":1,"supply_c":NaN}]}'), "u1", 7),
+        Reason.SCHEMA: (telemetry("sub-1", 7, supply_c=float("nan")), "u1", 7),
         Reason.UNKNOWN_DEVICE: (telemetry("nobody", 7), REFUSED_STREAM, 7),
         Reason.WRONG_CLASS: (telemetry("sub-1", 7, lat_deg=30.0), "u1", 7),
         Reason.FUTURE: (telemetry("sub-1", 7, [{"t": NOW + 600_001, "supply_c": 1}]), "u1", 7),
         Reason.TOO_OLD: (telemetry("sub-1", 7, [{"t": NOW - 30 * DAY - 1, "supply_c": 1}]), "u1", 7),
         Reason.TOO_LARGE: (
-            Message(topic("sub-1"), b'{"boot": 1, "seq": 7, "samples": []' + b" " * 300 * 1024 + b"}"), "u1", 7,
+            Message(topic("sub-1"), b'{"boot": 1, "seq": 7, "samples": []' + b" " * 300 * 1024 + b"}"),
+            "u1",
+            7,
         ),
         Reason.TOPIC_MISMATCH: (
             Message(topic("sub-1", unit="u2"), telemetry("sub-1", 7).payload), REFUSED_STREAM, 7,
@@ -196,8 +207,10 @@ def test_the_data_clock_is_the_newest_sample_and_future_still_means_the_wall():
     decoded = decode([*messages, bad(Reason.FUTURE)[0]], mode=ClockMode.DATA)
     times = {(p.stream, p.frame.kind): p.timestamp_ms for p in decoded.placed}
     assert times == {
-        ("u1", FrameKind.TELEMETRY): NOW - DAY, ("u1", FrameKind.REFUSAL): NOW - DAY, ("u2", FrameKind.TELEMETRY): 5,
-    }  # fmt: skip
+        ("u1", FrameKind.TELEMETRY): NOW - DAY,
+        ("u1", FrameKind.REFUSAL): NOW - DAY,
+        ("u2", FrameKind.TELEMETRY): 5,
+    }
     later = decode([telemetry("sub-1", 2, [{"t": 6, "supply_c": 1}])], {"u1": NOW}, ClockMode.DATA)
     assert dict(later.refused) == {Reason.TOO_OLD: 1}
 

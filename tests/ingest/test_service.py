@@ -185,8 +185,11 @@ def test_what_the_broker_lets_through_and_we_do_not(broker, journal, devices, in
     until(lambda: len(rows(journal, FrameKind.REFUSAL)) == 4)
     reasons = {row["reason"]: row["stream"] for row in rows(journal, FrameKind.REFUSAL)}
     assert reasons == {
-        "retained": REFUSED_STREAM, "too_large": "u1", "not_json": REFUSED_STREAM, "unknown_device": REFUSED_STREAM,
-    }  # fmt: skip
+        "retained": REFUSED_STREAM,
+        "too_large": "u1",
+        "not_json": REFUSED_STREAM,
+        "unknown_device": REFUSED_STREAM,
+    }
     assert "sub-2" not in device.acked()
     until(lambda: [row["kind"] for row in rows(journal, FrameKind.EVENT)] == ["birth"])
 

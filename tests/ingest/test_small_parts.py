@@ -1,5 +1,6 @@
 """Clocks, endpoints, ranges, the queue and the acknowledgements, each by itself."""
 
+import itertools
 import threading
 import time
 
@@ -60,7 +61,7 @@ def numbers(ranges):
 def test_merge_keeps_the_numbers_in_the_fewest_ranges(ranges):
     merged = merge(ranges)
     assert numbers(merged) == numbers(ranges)
-    assert all(b[0] > a[1] + 1 for a, b in zip(merged, merged[1:], strict=False))
+    assert all(b[0] > a[1] + 1 for a, b in itertools.pairwise(merged))
 
 
 @given(spans, spans)

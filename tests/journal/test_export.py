@@ -155,7 +155,7 @@ def test_actions_are_carried_on(tmp_path):
 def test_a_device_without_a_registry_is_an_error(tmp_path):
     journal = SqliteJournal(tmp_path / "j", lambda: NOW)
     journal.append([Append(p.stream, p.frame.encode(), NOW) for p in decode([telemetry("sub-1")]).placed])
-    with pytest.raises(JournalError, match="record 0 of stream u1: expected a device .* got 'sub-1'"):
+    with pytest.raises(JournalError, match=r"record 0 of stream u1: expected a device .* got 'sub-1'"):
         export(journal, tmp_path / "out.jsonl")
     assert not list(tmp_path.glob("out*"))
     journal.close()

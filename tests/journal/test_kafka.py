@@ -55,7 +55,7 @@ def test_no_broker_is_an_error_and_not_a_wait_for_ever():
 
 def test_a_record_beyond_kafkas_limit_is_an_error(kafka):
     journal = KafkaJournal(kafka.bootstrap)
-    with pytest.raises(JournalError, match="cannot append: .*too large"):
+    with pytest.raises(JournalError, match=r"cannot append: .*too large"):
         journal.append([Append("a", b"x" * 3_000_000)])
     journal.close()
 
