@@ -10,7 +10,8 @@ from typing import Final
 from edge.config import DeviceConfig
 from edge.driver import Driver, Reading
 from models.site import Site
-from simulator.haulage import Haulage
+from simulator.faults import Faults
+from simulator.haulage import Haulage, Weighing
 from simulator.telemetered import HeatTelemetry
 from simulator.unit import demo_plan, texts
 
@@ -31,9 +32,13 @@ class UnitReadings:
         Time before the first reading, ms UTC; readings lie on the grid of `interval_s` after it.
     """
 
-    def __init__(self, site: Site, seed: int, start_ms: int, *, interval_s: float = 10.0) -> None:
+    def __init__(
+        self, site: Site, seed: int, start_ms: int, *, interval_s: float = 10.0, faults: Faults | None = None
+    ) -> None:
         self.site, self.now_ms, self.interval_s = site, start_ms, interval_s
-        self.heat = [HeatTelemetry(site, network, seed, start_ms) for network in site.networks]
+        self.faults = faults or Faults(())
+        self.heat = [HeatTelemetry(site, n, seed, start_ms, faults=faults) for n in site.networks]
+        self.weighings: list[Weighing] = []  # of the last step
         self.haulage = Haulage(site, seed, start_ms) if site.contracts and site.vehicles else None
 
     def step(self) -> list[tuple[str, Reading]]:
@@ -41,13 +46,13 @@ class UnitReadings:
         before, self.now_ms = self.now_ms, self.now_ms + round(self.interval_s * 1000)
         rows: list[tuple[str, Reading]] = []
         if self.haulage:
+            self.weighings = self.haulage.taken(before, self.now_ms)
             rows += [
-                (weighing.bridge, Reading(weighing.t_ms, weighing.values))
-                for weighing in self.haulage.taken(before, self.now_ms)
+                (weighing.bridge, Reading(weighing.t_ms, weighing.values)) for weighing in self.weighings
             ]
         for heat in self.heat:
             t_ms, values = heat.step(self.interval_s)
-            rows += [(device, Reading(t_ms, row)) for device, row in values.items()]
+            rows += [(d, self.faults.in_reading(d, Reading(t_ms, row))) for d, row in values.items()]
         if self.haulage:
             fixes = self.haulage.positions(self.now_ms)
             rows += [(device, Reading(self.now_ms, row)) for device, row in fixes.items()]

@@ -37,14 +37,15 @@ class Weighing:
 
     Attributes
     ----------
-    true_kg : float
-        Mass that really stood on the bridge. [kg]
+    true_kg, coal_kg : float
+        Mass that really stood on the bridge, and the coal in it. [kg]
     """
 
     t_ms: int
     bridge: str
     values: Values
     true_kg: float
+    coal_kg: float
 
 
 class Lane:
@@ -192,7 +193,7 @@ class Haulage:
             "ticket": ticket, "plate": vehicle.plate, "tag": vehicle.tag or "", "step": step,
             "mass_kg": shown, "contract": self.contract.contract, "grade": self.contract.grade,
         }  # fmt: skip
-        self.tickets.append(Weighing(t_ms, bridge, values, mass_kg))
+        self.tickets.append(Weighing(t_ms, bridge, values, mass_kg, load_kg))
         return end
 
     def _stay(self, number: int, now_s: float, seconds: float, at_m: float, load_kg: float) -> float:

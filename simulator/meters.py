@@ -56,6 +56,13 @@ class HeatMeters:
     seed : int
     energy_gj, volume_m3 : ndarray
         Counters at the start.
+
+    Attributes
+    ----------
+    flow_factor, supply_bias_c, return_bias_c : ndarray
+        What faults multiply the flow by and add to the temperatures. [K]
+    swapped, misread : ndarray of bool
+        Supply and return sensors exchanged; a calculator set for the wrong pipe.
     """
 
     def __init__(self, devices: tuple[Device, ...], seed: int, energy_gj: Array, volume_m3: Array) -> None:
@@ -70,7 +77,14 @@ class HeatMeters:
             -_OWN_SHARE, _OWN_SHARE, (3, count)
         )
         self.both_error_c = rng.uniform(-0.3, 0.3, count)
+        self.flow_factor = np.ones(count)
+        self.supply_bias_c, self.return_bias_c = np.zeros(count), np.zeros(count)
+        self.swapped, self.misread = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self._energy_gj, self._volume_m3 = energy_gj.astype(np.float64), volume_m3.astype(np.float64)
+
+    def reset(self, meter: int) -> None:
+        """Set the counters of one meter to nothing."""
+        self._energy_gj[meter] = self._volume_m3[meter] = 0.0
 
     def read(
         self,
@@ -86,15 +100,16 @@ class HeatMeters:
         rho = water.density_kg_m3(np.where(self.on_supply, supply_c, return_c))
         true_m3_h = np.where(self.on_supply, supply_kg_s, return_kg_s) / rho * 3600.0
         mpe = flow_mpe_pct(self.accuracy_class, true_m3_h / self.qp) / 100.0
-        flow = true_m3_h * (1.0 + mpe * (self.flow_error + _NOISE_SHARE * noise[0]))
+        flow = self.flow_factor * true_m3_h * (1.0 + mpe * (self.flow_error + _NOISE_SHARE * noise[0]))
         difference = supply_c - return_c
         pair_k = 0.005 * np.abs(difference) + 0.03 * self.dt_min  # ±(0.5 + 3 ΔΘmin/ΔΘ) % of ΔΘ
         half = pair_k * self.pair_error / 2.0
         jitter = _NOISE_SHARE * pair_k / np.sqrt(2.0)
-        hot = supply_c + self.both_error_c + half + jitter * noise[1]
-        cold = return_c + self.both_error_c - half + jitter * noise[2]
+        hot = supply_c + self.supply_bias_c + self.both_error_c + half + jitter * noise[1]
+        cold = return_c + self.return_bias_c + self.both_error_c - half + jitter * noise[2]
+        hot, cold = np.where(self.swapped, cold, hot), np.where(self.swapped, hot, cold)
         calculator = 0.005 + 0.01 * self.dt_min / np.maximum(np.abs(difference), self.dt_min)
-        at_meter = water.density_kg_m3(np.where(self.on_supply, hot, cold))
+        at_meter = water.density_kg_m3(np.where(self.on_supply ^ self.misread, hot, cold))
         power = flow * at_meter * (water.enthalpy_kj_kg(hot) - water.enthalpy_kj_kg(cold)) / 3600.0
         power = power * (1.0 + calculator * self.calculator_error)
         self._energy_gj += np.maximum(power, 0.0) * seconds * 1e-6

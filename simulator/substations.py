@@ -63,13 +63,19 @@ class Substations:
     Attributes
     ----------
     flow_kg_s : ndarray
-        Primary flow that the valves ask for. [kg/s]
+        Primary flow of the last step. [kg/s]
+    asked_kg_s : ndarray
+        Primary flow that the controllers ask for. [kg/s]
     supply_c, return_c, setpoint_c : ndarray
         Secondary temperatures. [°C]
     indoor_c : ndarray
         Mean indoor temperature of the buildings. [°C]
     ua_share : ndarray
         Heat transfer over its clean design value: what fouling lowers.
+    stuck : ndarray
+        Flow over the design flow at which a valve stands fast; NaN where it moves.
+    swing : ndarray
+        What a hunting valve adds to its flow just now, over its mean.
     """
 
     def __init__(self, seed: int, area_m2: Array, heat_index_w_m2: Array) -> None:
@@ -86,10 +92,13 @@ class Substations:
         hot, cold = 110.0 - 60.0, 50.0 - 45.0
         self.design_ua = self.design_kw / ((hot - cold) / np.log(hot / cold))
         self.ua_share = np.ones(count)
+        self.stuck = np.full(count, np.nan)
+        self.swing = np.zeros(count)
         self.night_setback = rng.random(count) < 0.4
         self.gain_kw = self.design_kw * rng.uniform(0.03, 0.09, count)
         self.habit_h = rng.uniform(-1.0, 1.0, count)
         self.flow_kg_s = self.design_flow * 0.5
+        self.asked_kg_s = self.flow_kg_s
         self.return_c = np.full(count, 40.0)
         self.supply_c = np.full(count, 50.0)
         self.setpoint_c = np.full(count, 50.0)
@@ -119,7 +128,12 @@ class Substations:
         span = np.maximum(self.supply_c - self.return_c, 4.0)
         push = np.clip((self.setpoint_c - self.supply_c) / span * seconds / _VALVE_TAU_S, -0.3, 0.3)
         least = _LEAST_OPENING * self.design_flow
-        self.flow_kg_s = np.clip(self.flow_kg_s * np.exp(push), least, np.maximum(largest_kg_s, least))
+        most = np.maximum(largest_kg_s, least)
+        self.asked_kg_s = np.clip(self.asked_kg_s * np.exp(push), least, most)
+        wanted = np.where(
+            np.isnan(self.stuck), self.asked_kg_s * (1.0 + self.swing), self.stuck * self.design_flow
+        )
+        self.flow_kg_s = np.clip(wanted, least, most)
         return self.flow_kg_s
 
     def exchange(self, arriving_h: Array) -> Exchange:

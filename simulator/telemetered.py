@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.site import Site
+from simulator.faults import Faults
 from simulator.meters import HeatMeters, Shown
 from simulator.rng import generator
 from simulator.truth import NetworkTruth, Snapshot
@@ -32,16 +33,18 @@ class HeatTelemetry:
     Attributes
     ----------
     truth : NetworkTruth
+    last : Snapshot or None
+        What was true at the last step.
     """
 
     def __init__(
-        self, site: Site, network: str, seed: int, start_ms: int, truth: NetworkTruth | None = None
+        self, site: Site, network: str, seed: int, start_ms: int, *, faults: Faults | None = None
     ) -> None:
         self.seed = seed
-        if truth is None:
-            truth = NetworkTruth(site, network, seed, start_ms)
-            truth.warm_up()
-        self.truth = truth
+        self.truth = truth = NetworkTruth(site, network, seed, start_ms)
+        truth.warm_up()
+        self.faults = faults
+        self.last: Snapshot | None = None
         design = np.append(truth.substations.design_kw.sum(), truth.substations.design_kw) * 1.1
         age_s = max(0.0, (start_ms - _SEASON_MS) / 1000.0)
         volume = np.append(truth.substations.design_flow.sum(), truth.substations.design_flow) * 1.1 / 950.0
@@ -57,7 +60,11 @@ class HeatTelemetry:
 
     def step(self, seconds: float) -> tuple[int, dict[str, Values]]:
         """Advance by `seconds`; gives the time and what each device reports at it."""
-        snap = self.truth.step(seconds)
+        t_ms = self.truth.now_ms + round(seconds * 1000)
+        if self.faults:
+            self.faults.in_truth(self.truth, t_ms)
+            self.faults.in_meters(self.meters, [d.device for d in self.devices], t_ms)
+        snap = self.last = self.truth.step(seconds)
         shown = self.meters.read(
             snap.t_ms, seconds, snap.flow_kg_s, snap.return_flow_kg_s, snap.supply_c, snap.return_c
         )

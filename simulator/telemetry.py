@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from models import wire
+from models.measurements import EVENT_CLASSES
 from models.site import Site
 from simulator.fleet import UnitReadings
 from simulator.rng import generator
@@ -44,6 +45,7 @@ def messages(
     trucks: int = 5,
     interval_s: float = 10.0,
     site: Site | None = None,
+    readings: UnitReadings | None = None,
     duplicate_share: float = 0.0,
     late_share: float = 0.0,
     late_s: float = 300.0,
@@ -57,13 +59,17 @@ def messages(
     ----------
     seed, start_ms, hours
         Which run, its start (ms UTC) and length.
+    readings : UnitReadings, optional
+        Where readings come from, in place of a unit of `substations` and `trucks`.
     duplicate_share : float
         Share of messages that are received twice.
     late_share, late_s : float
         Share of messages held back, and for how long at most. [s]
     """
-    site = site or demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
-    readings = UnitReadings(site, seed, start_ms, interval_s=interval_s)
+    if readings is None:
+        site = site or demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
+        readings = UnitReadings(site, seed, start_ms, interval_s=interval_s)
+    site, interval_s, faults = readings.site, readings.interval_s, readings.faults
     sender = _Sender(site, start_ms)
     road = _Road(seed, duplicate_share, late_share, late_s)
     for name in site.devices:
@@ -74,11 +80,15 @@ def messages(
     while readings.now_ms + interval_s * 1000 <= end_ms:
         before = readings.now_ms
         for name, reading in readings.step():
-            road.send(reading.t_ms, sender.telemetry(name, reading.t_ms, reading.values))
+            # A weighing happens between two steps; the rest are read at the step, whatever their clock says.
+            event = site.devices[name].device_class in EVENT_CLASSES
+            taken_ms = reading.t_ms if event else readings.now_ms
+            road.send(faults.held_until(name, taken_ms), sender.telemetry(name, reading.t_ms, reading.values))
         if readings.now_ms - stated >= _STATE_EVERY_MS:
             stated = readings.now_ms
             for name in site.devices:
-                road.send(stated, sender.state(name, stated), prompt=True)
+                if faults.held_until(name, stated) == stated:
+                    road.send(stated, sender.state(name, stated), prompt=True)
         yield from road.arrived(before)
     yield from road.arrived(None)
     closing = max(readings.now_ms, road.last_ms)

@@ -133,6 +133,7 @@ class NetworkTruth:
         self.leak_kg_s = np.zeros(count)
         spots = rng.choice(self.nodes, size=min(5, len(self.nodes)), replace=False)
         self.leak_kg_s[spots] = _NORMAL_LEAK * self.substations.design_flow.sum() / len(spots)
+        self.supply_leak_kg_s = np.zeros(count)
         self.ground_c = 4.0 if self.network.ground_c is None else self.network.ground_c
         self.valve_kv = 1.35 * self.substations.design_flow / np.sqrt(_LEAST_DP_KPA)
         self._dp_kpa = np.full(len(self.devices), _LEAST_DP_KPA)
@@ -155,7 +156,7 @@ class NetworkTruth:
         largest = self.valve_kv * np.sqrt(np.maximum(self._dp_kpa, 0.0))
         flow = self.substations.control(outdoor, local_h, largest, seconds)
         at_nodes = self._at_nodes(flow)
-        out_kg_s = self.supply.solve(at_nodes, seconds)
+        out_kg_s = self.supply.solve(at_nodes + self.supply_leak_kg_s, seconds)
         in_kg_s = -self.back.solve(self.leak_kg_s - at_nodes, seconds)
 
         supply_h = self.plant.control(outdoor, seconds)
@@ -177,14 +178,19 @@ class NetworkTruth:
             delivered_kj=done.heat_kw * seconds,
             lost_kj=float(lost),
             stored_kj=after_kj - before_kj,
-            leaked_kj=float((self.leak_kg_s * self.back.node_h).sum() * seconds),
+            leaked_kj=self._leaked_kw() * seconds,
             given_kg=(out_kg_s - in_kg_s) * seconds,
             stored_kg=after_kg - before_kg,
-            leaked_kg=float(self.leak_kg_s.sum() * seconds),
+            leaked_kg=float((self.leak_kg_s + self.supply_leak_kg_s).sum() * seconds),
             throughput_kj=out_kg_s * supply_h * seconds,
             throughput_kg=out_kg_s * seconds,
         )
         return self._snapshot(seconds, outdoor, out_kg_s, in_kg_s, done.return_h, balance)
+
+    def _leaked_kw(self) -> float:
+        """Enthalpy that goes with the leaked water. [kW]."""
+        hot, cold = self.supply_leak_kg_s * self.supply.node_h, self.leak_kg_s * self.back.node_h
+        return float(hot.sum() + cold.sum())
 
     def _at_nodes(self, of_substations: Array) -> Array:
         """Sum a value of the substations at their nodes, shape (nodes,)."""

@@ -1,0 +1,86 @@
+"""`hearthline simulate`: telemetry with known truth."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from simulator.case import Case
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def simulate(
+        case: Annotated[Path, typer.Option(help="The case, a TOML file.")],
+        out: Annotated[Path, typer.Option(help="Directory for telemetry, its site and the truth.")],
+        as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    ) -> None:
+        """Simulate a unit with whatever goes wrong in it; exit 1 if its truth does not close.
+
+        Example: hearthline simulate --case leak.toml --out run
+        """
+        from hearthline.cli import UsageError
+        from simulator.simulate import run
+
+        read = _read(case)
+        try:
+            with _progress() as progress:
+                done = run(read, out, progress=progress)
+        except OSError as error:
+            raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
+        summary = {
+            "simulated": True, "messages": done.messages, "steps": done.steps, "closes": done.closes,
+            "energy_error": done.energy_error, "mass_error": done.mass_error,
+        }  # fmt: skip
+        typer.echo(
+            json.dumps(summary)
+            if as_json
+            else f"{done.messages:,} simulated messages of {done.steps:,} steps into {out}; "
+            f"balances miss at most {max(done.energy_error, done.mass_error):.1e} of what passed the plant"
+        )
+        if not done.closes:
+            typer.echo("hearthline: expected mass and energy to close to 1e-6 at every step", err=True)
+            raise typer.Exit(1)
+
+
+def _read(path: Path) -> Case:
+    """The case in a file; a site that it names lies beside it."""
+    from hearthline.cli import UsageError
+    from hearthline.site_dir import read_site
+    from models.site_files import SiteError
+    from simulator.case import CaseError, parse
+    from simulator.network.hydraulics import NetworkError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: expected a readable file of UTF-8 text, got: {error}") from error
+    try:
+        return parse(str(path), text, lambda site: read_site(path.parent / site))
+    except (CaseError, SiteError, NetworkError) as error:
+        raise UsageError(str(error)) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A progress bar, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulate", total=1.0)
+        yield lambda share: progress.update(task, completed=share)
