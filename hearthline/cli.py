@@ -62,7 +62,3 @@ def main() -> None:
         # Typer's error for no command at all is the help itself.
         print(told if told.startswith("Usage:") else f"hearthline: {told}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -105,7 +105,7 @@ def demonstrate(demo: Demo) -> None:
 
 
 def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
-    """Where the simulated unit began, and a clock that goes on where an earlier demo in the directory stopped."""
+    """Where the simulated unit began, and a clock that goes on where an earlier demo stopped."""
     told = demo.data_dir / "demo.json"
     journal = demo.data_dir / JOURNAL_FILE
     now = wall_clock()
@@ -177,7 +177,8 @@ def _print(summary: dict[str, Any], demo: Demo) -> None:
     ledger = summary["ledger"]
     typer.echo(f"SIMULATED, {summary['seconds']} s")
     typer.echo(
-        f"  messages sent {ledger['sent']:,}, stored {ledger['stored']:,}, unaccounted {ledger['unaccounted']:,}"
+        f"  messages sent {ledger['sent']:,}, stored {ledger['stored']:,}, "
+        f"unaccounted {ledger['unaccounted']:,}"
     )
     for measurement, rows in sorted(summary["rows"].items()):
         typer.echo(f"  {measurement:<16} {rows:>10,} rows")

@@ -197,7 +197,7 @@ def _ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
 
 
 class _Behind:
-    """Calls a function in another thread, in order, at most two calls behind; its error is raised by the caller."""
+    """Calls a function in another thread, in order, at most two calls behind; raises its error here."""
 
     def __init__(self, call: Callable[[Sequence[Outputs]], None]):
         self._call = call

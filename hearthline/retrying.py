@@ -16,6 +16,8 @@ from store.protocol import Select, SeriesStore
 
 __all__ = ["DeadLetterRetry"]
 
+_KEPT = ("unit", "region", "device", "topic", "boot", "seq", "detail", "retained")
+
 
 class DeadLetterRetry:
     """What people may do with dead letters.
@@ -72,7 +74,7 @@ class DeadLetterRetry:
             raise ActionRefusedError(f"it would be refused again: {reasons}; mend the cause first")
         letter = {
             "id": row["key"], "at": row["window_start"], "state": "retried", "reason": row["reason"],
-            **{name: row[name] for name in ("unit", "region", "device", "topic", "boot", "seq", "detail", "retained")},
+            **{name: row[name] for name in _KEPT},
             "payload": row["payload"],
         }  # fmt: skip
         action = Frame.events(

@@ -125,7 +125,8 @@ class Server:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(
-                f"data-dir: expected a directory that no other server uses, got {data_dir}: stop that server first"
+                f"data-dir: expected a directory that no other server uses, got {data_dir}: "
+                "stop that server first"
             ) from error
 
     def start(self) -> None:
@@ -167,7 +168,7 @@ class Server:
         return Endpoint.parse(self.broker.url)
 
     def _announce(self) -> None:
-        """Tell commands on this machine who owns the directory; the token lets only its owner change anything."""
+        """Tell commands on this machine who owns the directory; its token allows changes."""
         path = self.config.data_dir / SERVER_FILE
         said = {"url": self.board.url, "pid": os.getpid(), "token": self.token}
         scratch = path.with_suffix(".new")
@@ -185,7 +186,7 @@ class Server:
     def _run_runtime(self) -> None:
         try:
             self.runtime.run(self._stop)
-        except BaseException as error:  # noqa: BLE001  shown as failed; the supervisor restarts the process
+        except BaseException as error:
             self._failure = f"{type(error).__name__}: {error}"
             raise
 

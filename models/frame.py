@@ -15,7 +15,8 @@ import pyarrow as pa
 from models.measurements import Kind, of_class
 
 __all__ = [
-    "EVENT_SCHEMA", "HEADER_FIELDS", "MAX_FRAME_BYTES", "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM",
+    "EVENT_SCHEMA", "HEADER_FIELDS", "MAX_FRAME_BYTES", "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA",
+    "REFUSED_STREAM",
     "Frame", "FrameError", "FrameKind", "Record", "telemetry_schema",
 ]  # fmt: skip
 
@@ -118,7 +119,8 @@ class Frame:
             with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
                 metadata = reader.schema.metadata or {}
                 if metadata.get(b"hearthline") != _VERSION:
-                    msg = f"expected a frame of version {_VERSION.decode()}, got {metadata.get(b'hearthline')!r}"
+                    got = metadata.get(b"hearthline")
+                    msg = f"expected a frame of version {_VERSION.decode()}, got {got!r}"
                     raise FrameError(msg)
                 batch = reader.read_next_batch()
                 batch.validate(full=True)

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         client_id: Annotated[str | None, typer.Option(help="Name of the broker's session; fixed.")] = None,
         config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+        health_file: Annotated[Path | None, typer.Option(help="Touched while all is well.")] = None,
         check: Annotated[bool, typer.Option("--check", help="Try broker and Kafka once, then end.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Status lines as JSON.")] = False,
     ) -> None:
@@ -68,7 +69,7 @@ def register(app: typer.Typer) -> None:
             if check:
                 _check(service, as_json=as_json)
             else:
-                _serve(service, as_json=as_json)
+                _serve(service, health_file, as_json=as_json)
         finally:
             journal.close()
 
@@ -123,7 +124,7 @@ def _check(service: Ingest, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _serve(service: Ingest, *, as_json: bool) -> None:
+def _serve(service: Ingest, health_file: Path | None, *, as_json: bool) -> None:
     """Work until told to stop; say how it fares now and then, and whenever that changes."""
     stop = threading.Event()
     for signal_ in (signal.SIGINT, signal.SIGTERM):
@@ -133,6 +134,8 @@ def _serve(service: Ingest, *, as_json: bool) -> None:
     try:
         while not stop.wait(0.5):
             status = service.status
+            if health_file and status.state == "ok":
+                health_file.touch()
             if status.state != state or time.monotonic() - said >= _SAY_EVERY_S:
                 _say(status, as_json=as_json)
                 said, state = time.monotonic(), status.state

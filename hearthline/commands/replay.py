@@ -44,13 +44,15 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"hearthline: {error}", err=True)
             raise typer.Exit(1) from error
         summary = {
-            "messages": done.messages, "dead_letters": done.dead_letters, "seconds": done.seconds, "rows": done.rows,
+            "messages": done.messages, "dead_letters": done.dead_letters,
+            "seconds": done.seconds, "rows": done.rows,
         }  # fmt: skip
         if as_json:
             typer.echo(json.dumps(summary))
             return
         typer.echo(
-            f"{done.messages:,} messages in {done.seconds:.1f} s, {done.dead_letters:,} dead letters, into {out}"
+            f"{done.messages:,} messages in {done.seconds:.1f} s, "
+            f"{done.dead_letters:,} dead letters, into {out}"
         )
         for measurement, rows in sorted(done.rows.items()):
             typer.echo(f"  {measurement:<16} {rows:>12,} rows")
@@ -66,7 +68,8 @@ def _progress() -> Iterator[Callable[[float, int], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
-        TextColumn("replay"), BarColumn(), TextColumn("{task.fields[messages]:,} messages"), TimeRemainingColumn(),
+        TextColumn("replay"), BarColumn(), TextColumn("{task.fields[messages]:,} messages"),
+        TimeRemainingColumn(),
         console=Console(stderr=True),
     ) as bar:  # fmt: skip
         task = bar.add_task("replay", total=1.0, messages=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +12,10 @@ import typer
 if TYPE_CHECKING:
     from hearthline.settings import Settings
     from store.protocol import SeriesStore
+    from store.rows import Refusal
     from streams.runtime.faust_settings import WorkerSettings
 
-__all__ = ["register"]
+__all__ = ["open_influx", "register"]
 
 _RETRY_S = 5.0
 
@@ -143,12 +145,18 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
 
 
 def _open(settings: Settings, duckdb: Path | None) -> SeriesStore:
+    if duckdb is None:
+        return open_influx(settings)
+    from store.duckdb_series import DuckdbSeries
+
+    return DuckdbSeries(duckdb)
+
+
+def open_influx(settings: Settings) -> SeriesStore:
+    """The InfluxDB that `settings` name; UsageError when they name none, or no token."""
     from hearthline.cli import UsageError
+    from store.influx_series import InfluxSeries
 
-    if duckdb is not None:
-        from store.duckdb_series import DuckdbSeries
-
-        return DuckdbSeries(duckdb)
     if settings.influx_url is None:
         raise UsageError("influx: expected a server in --influx or HEARTHLINE_INFLUX_URL, got none")
     if settings.influx_token is None:
@@ -156,11 +164,16 @@ def _open(settings: Settings, duckdb: Path | None) -> SeriesStore:
             "influx_token: expected a token in HEARTHLINE_INFLUX_TOKEN or in the file that"
             " HEARTHLINE_INFLUX_TOKEN_FILE names, got none"
         )
-    from store.influx_series import InfluxSeries
-
     return InfluxSeries(
         settings.influx_url,
         settings.influx_org,
         settings.influx_bucket,
         settings.influx_token.get_secret_value(),
+        refused=_refused,
+    )
+
+
+def _refused(refusal: Refusal) -> None:
+    logging.getLogger("hearthline.store").error(
+        "%d rows of %s refused: %s", refusal.rows.num_rows, refusal.measurement, refusal.reason
     )

@@ -115,7 +115,7 @@ class ClassBuffer:
         return self._starts
 
     def newest_t(self, devices: int) -> IntArray:
-        """Time of the newest sample by device index, shape (devices,); the least int64 where there is none."""
+        """Time of the newest sample by device index, shape (devices,); least int64 where there is none."""
         lacking = devices - len(self._newest_t)
         if lacking > 0:
             self._newest_t = np.append(self._newest_t, np.full(lacking, _NEVER))
@@ -181,7 +181,7 @@ class ClassBuffer:
         if at == len(self.starts):
             return Rows.none(len(self.columns))
         if self._after is None:
-            # Built from the newest bucket backwards, so that closing many windows at once costs each bucket once.
+            # Built from the newest bucket backwards: closing many windows at once costs each bucket once.
             after = Rows.none(len(self.columns))
             built: list[Rows] = []
             for start in reversed(self.starts):

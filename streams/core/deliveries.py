@@ -85,7 +85,7 @@ class Deliveries:
         return Arrival.NEW
 
     def arrive_run(self, boot: int, first: int, last: int, newest_t: int) -> bool:
-        """Take in the gapless new messages `first` to `last`; False (and nothing done) if they are not new."""
+        """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
         deliveries = self.boot(boot)
         if first <= deliveries.stored.highest:
             return False
@@ -108,9 +108,10 @@ class Deliveries:
         self.boot(boot).dead.add(seq, seq)
 
     def counts(self) -> LedgerCounts:
-        """Count every number below `next_seq` once, in the order stored, dead-lettered, thinned, waiting.
+        """Count every number below `next_seq` once: as stored, dead-lettered, thinned or waiting.
 
-        What an older boot still reported as waiting counts as unaccounted: its outbox is gone.
+        The first of these that applies counts. What an older boot still reported as
+        waiting counts as unaccounted: its outbox is gone.
         """
         sent = stored = dead = thinned = waiting = 0
         newest = max(self.boots, default=0)
@@ -132,7 +133,8 @@ class Deliveries:
         """State as JSON text; `from_json` reads it."""
         boots = {
             str(boot): [
-                list(d.stored), list(d.dead), list(d.waiting), list(d.thinned), d.next_seq, d.state_at, d.newest_t,
+                list(d.stored), list(d.dead), list(d.waiting), list(d.thinned),
+                d.next_seq, d.state_at, d.newest_t,
             ]
             for boot, d in self.boots.items()
         }  # fmt: skip

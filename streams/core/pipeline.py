@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from models.site_files import parse_site
 from numpy.typing import NDArray
 
 from models.frame import Frame, FrameError, FrameKind, Record
 from models.measurements import EVENT_CLASSES
 from models.results import Outputs
 from models.site import Site
+from models.site_files import parse_site
 from models.wire import BIRTH, STATE, Birth, State
 from streams.core.accepted import Accepted
 from streams.core.buffer import BUCKET_MS, ClassBuffer
@@ -211,7 +211,8 @@ class Pipeline:
             quality[position] = text
         accepted = Accepted(
             batch, device_class, self.stream, record.offset, record.timestamp_ms,
-            pa.array(self._site.units[device], pa.string()), pa.array(self._site.regions[device], pa.string()),
+            pa.array(self._site.units[device], pa.string()),
+            pa.array(self._site.regions[device], pa.string()),
             pa.array(quality, pa.string()), replaces, late,
         )  # fmt: skip
         for operator in self._samplers:
@@ -241,11 +242,14 @@ class Pipeline:
         """A reading that was given and has lost to another since, from what the buffer knows of it."""
         ids = [self._site.ids[d] for d in lost.device]
         texts = {
-            "key": ids, "unit": list(self._site.units[lost.device]), "region": list(self._site.regions[lost.device]),
-            "stream": [self.stream] * lost.n, "class": [device_class] * lost.n, "quality": ["repeat"] * lost.n,
+            "key": ids, "unit": list(self._site.units[lost.device]),
+            "region": list(self._site.regions[lost.device]),
+            "stream": [self.stream] * lost.n, "class": [device_class] * lost.n,
+            "quality": ["repeat"] * lost.n,
         }  # fmt: skip
         numbers = {
-            "window_start": lost.t, "window_ms": np.zeros(lost.n, np.int64), "boot": lost.boot, "seq": lost.seq,
+            "window_start": lost.t, "window_ms": np.zeros(lost.n, np.int64),
+            "boot": lost.boot, "seq": lost.seq,
             "pos": lost.pos.astype(np.int32), "offset": np.full(lost.n, offset, np.int64),
         }  # fmt: skip
         values = {c: pa.array(v, from_pandas=True) for c, v in zip(columns, lost.values, strict=True)}
@@ -378,7 +382,8 @@ class Pipeline:
             "offset": self.offset, "now_ms": self.now_ms, "devices": list(self._index),
             "born_interval_s": self._born_interval_s, "refreshed_ms": self._refreshed_ms,
             "day_ms": self._day_ms, "day_end_ms": self._day_end_ms, "next_segment": self._next_segment,
-            "begin_ms": engine.begin_ms, "closed_at_ms": engine.closed_at_ms, "dirty_from_ms": engine.dirty_from_ms,
+            "begin_ms": engine.begin_ms, "closed_at_ms": engine.closed_at_ms,
+            "dirty_from_ms": engine.dirty_from_ms,
             "segments": list(self._segments), "classes": list(self._buffers),
         }  # fmt: skip
         parts = {
@@ -399,7 +404,7 @@ class Pipeline:
         *,
         provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
     ) -> Pipeline:
-        """Continue where `checkpoint` was taken; CheckpointError if a part is of an unknown version or missing."""
+        """Continue where `checkpoint` was taken; CheckpointError if a part is missing or of unknown version."""
         self = cls(checkpoint.stream, operators, provisional_every_ms=provisional_every_ms)
         try:
             self._load(checkpoint.parts)

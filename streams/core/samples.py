@@ -133,7 +133,7 @@ class Samples:
         return np.where(known, increase, np.nan)
 
     def coverage(self, present: BoolArray, *, gap_limit_ms: ArrayLike) -> FloatArray:
-        """Share of the window between samples where `present` that are within the gap limit, shape (devices,)."""
+        """Share of the window between samples that are `present`, within the gap limit, shape (devices,)."""
         value = np.where(present, 1.0, np.nan)
         return self.integrate(value, gap_limit_ms=gap_limit_ms)[1]
 

@@ -89,14 +89,15 @@ def ledger_rows(
 
 
 def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Refused messages as result rows: `key` is the letter's id, `window_start` when it was refused, `reason` why."""
+    """Refused messages as rows: `key` is the letter's id, `window_start` when it was refused, `reason` why."""
     rows = [
         {
             "key": x["id"], "unit": x["unit"], "region": x["region"], "stream": stream,
             "window_start": x["at"], "window_ms": 0, "device": x["device"], "topic": x["topic"],
             "boot": x["boot"], "seq": x["seq"], "detail": x["detail"],
             "payload": _text(x["payload"]), "retained": x["retained"], "state": x["state"],
-            "coverage": None, "status": str(Status.FINAL), "reason": x["reason"], "revision": 0, "model": None,
+            "coverage": None, "status": str(Status.FINAL), "reason": x["reason"],
+            "revision": 0, "model": None,
         }
         for x in letters
     ]  # fmt: skip
@@ -104,5 +105,5 @@ def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Ta
 
 
 def _text(payload: bytes | str) -> str:
-    """The payload as text; bytes that are no text are shown escaped, so that no letter is refused for its content."""
+    """The payload as text, with bytes that are no text escaped: no letter is refused for its content."""
     return payload if isinstance(payload, str) else payload.decode("utf-8", "backslashreplace")

@@ -51,12 +51,12 @@ class WindowEngine:
         return min((first_open_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators), default=now_ms)
 
     def touch(self, from_ms: int, first_ms: int) -> None:
-        """Note that inputs changed from `from_ms` on, by samples of which the oldest is at `first_ms`. [ms UTC]"""
+        """Note that inputs changed from `from_ms` on, by samples from `first_ms` on. [ms UTC]"""
         self.dirty_from_ms = from_ms if self.dirty_from_ms is None else min(self.dirty_from_ms, from_ms)
         self.begin_ms = first_ms if self.begin_ms is None else min(self.begin_ms, first_ms)
 
     def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
-        """Compute every window that ended, lateness included, since the last call, in the order of their ends."""
+        """Compute every window that ended, lateness included, since the last call, in order of end."""
         if self.begin_ms is None:
             self.closed_at_ms = now_ms
             return []
@@ -101,7 +101,7 @@ class WindowEngine:
         return computed
 
     def settled_ms(self, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> int | None:
-        """When every window that has samples will be final, if nothing more comes; None without samples. [ms UTC]"""
+        """When every window that has samples will be final, if nothing more comes; else None. [ms UTC]"""
         newest = [int(b.newest_t(len(site.ids)).max()) for b in buffers.values() if len(site.ids)]
         newest = [t for t in newest if t > np.iinfo(np.int64).min]
         if not newest:

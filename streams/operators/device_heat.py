@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from models.accuracy import heat_expanded_uncertainty
 from numpy.typing import NDArray
 
+from models.accuracy import heat_expanded_uncertainty
 from models.heat import excess_volume_m3, heat_power_kw
 from streams.core.operator import window_operator
 from streams.core.samples import Samples
@@ -116,7 +116,7 @@ def _uncertainty_gj(
     difference_k: FloatArray,
     meter: Meters,
 ) -> FloatArray:
-    """Expanded uncertainty (k = 2): the meter's class, and what an integral missed where it was not covered."""
+    """Expanded uncertainty (k = 2): of the meter's class, and of what an integral did not cover."""
     relative = heat_expanded_uncertainty(
         flow_m3_h=flow_m3_h,
         qp_m3_h=meter.qp_m3_h,

@@ -14,7 +14,9 @@ __all__ = ["SqliteCheckpoints"]
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT PRIMARY KEY, offset INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS part (stream TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (stream, name));
+CREATE TABLE IF NOT EXISTS part (
+    stream TEXT NOT NULL, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (stream, name)
+);
 """
 
 
