@@ -16,6 +16,7 @@ __all__ = ["ROUGHNESS_M", "Graph", "NetworkError", "pressure_drop_pa"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 ROUGHNESS_M: Final = 1e-4
 """Inner roughness of a steel pipe in service. [m]"""
@@ -167,39 +168,65 @@ class Graph:
         result[1:] = self._factor.solve(-drop_pa[self.tree], trans="T")
         return result
 
-    def levels(self, forward: NDArray[np.bool_]) -> list[Index]:
+    def levels(self, forward: Mask, moving: Mask) -> list[Index]:
         """Pipes in the order in which water passes them: each group after all that feed it.
 
         Parameters
         ----------
-        forward : ndarray of bool, shape (pipes,)
-            Whether water flows from a pipe's first node to its second.
+        forward, moving : ndarray of bool, shape (pipes,)
+            Whether water flows from a pipe's first node to its second, and whether it flows at all.
 
         Raises
         ------
         NetworkError
-            Water would run in a ring.
+            Water would run in a ring: `straighten` it first.
         """
-        key = forward.tobytes()
+        key = forward.tobytes() + moving.tobytes()
         if key != self._levels_of:
-            self._levels, self._levels_of = self._sort(forward), key
-        return self._levels
-
-    def _sort(self, forward: NDArray[np.bool_]) -> list[Index]:
-        up = np.where(forward, self.from_index, self.to_index)
-        down = np.where(forward, self.to_index, self.from_index)
-        waiting = np.bincount(down, minlength=len(self.nodes))
-        ready = waiting == 0
-        done = np.zeros(len(up), dtype=bool)
-        result: list[Index] = []
-        while not done.all():
-            group = np.flatnonzero(ready[up] & ~done)
-            if not len(group):
+            self._levels, rest = self._sort(forward, moving)
+            if rest.any():
                 raise NetworkError(
                     "expected water to flow from the plant outward, got a ring that feeds itself"
                 )
-            result.append(group)
-            done[group] = True
-            waiting -= np.bincount(down[group], minlength=len(self.nodes))
-            ready = waiting == 0
-        return result
+            self._levels_of = key
+        return self._levels
+
+    def _sort(self, forward: Mask, moving: Mask) -> tuple[list[Index], Mask]:
+        """Groups as `levels` gives them, and the pipes that lie in a ring or beyond one."""
+        up = np.where(forward, self.from_index, self.to_index)
+        down = np.where(forward, self.to_index, self.from_index)
+        waiting = np.bincount(down[moving], minlength=len(self.nodes))
+        rest = np.ones(len(up), dtype=bool)
+        groups: list[Index] = []
+        while rest.any():
+            group = np.flatnonzero((waiting == 0)[up] & rest)
+            if not len(group):
+                break
+            groups.append(group)
+            rest[group] = False
+            waiting -= np.bincount(down[group][moving[group]], minlength=len(self.nodes))
+        return groups, rest
+
+    def straighten(self, flow_kg_s: Array) -> Array:
+        """Take out flows that run in a ring; gives flows with the same balance at every node.
+
+        No pressure drives such a ring: it is what the solver leaves of water that stands.
+        """
+        flow = flow_kg_s.copy()
+        while len(self.chords):
+            rest = self._sort(flow > 0.0, flow != 0.0)[1] & (flow != 0.0)
+            if not rest.any():
+                break
+            up = np.where(flow > 0.0, self.from_index, self.to_index)
+            down = np.where(flow > 0.0, self.to_index, self.from_index)
+            # Every node before a pipe of the rest is fed by one of the rest: upstream leads round and round.
+            feeder = {int(down[pipe]): int(pipe) for pipe in np.flatnonzero(rest)}
+            path, pipe = list[int](), feeder[int(up[np.flatnonzero(rest)[0]])]
+            while pipe not in path:
+                path.append(pipe)
+                pipe = feeder[int(up[pipe])]
+            ring = np.array(path[path.index(pipe) :])
+            least = ring[np.argmin(np.abs(flow[ring]))]
+            flow[ring] -= np.sign(flow[ring]) * abs(flow[least])
+            flow[least] = 0.0
+        return flow

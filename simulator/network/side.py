@@ -94,6 +94,7 @@ class Side:
             up = np.where(forward, self.graph.from_index, self.graph.to_index)
             draw = draw_kg_s + np.bincount(up, refill / seconds, minlength=len(draw_kg_s))
             flow = self.graph.flows(draw, lambda kg_s: self._drop_pa(kg_s, t_c))
+            flow = self.graph.straighten(flow)
             now = np.where(flow == 0.0, forward, flow > 0.0)
             # Refilled at an end that has just become the outlet, or squeezed out at the inlet: it waits.
             wrong = (refill != 0.0) & ((now != forward) | (np.abs(flow) * seconds + refill < 0.0))
@@ -123,7 +124,7 @@ class Side:
         down = np.where(forward, self.graph.to_index, self.graph.from_index)
         out_kg = np.abs(self.flow_kg_s) * self._seconds
         mass, energy = inject_kg.copy(), inject_kg * inject_h
-        for group in self.graph.levels(forward):
+        for group in self.graph.levels(forward, self.flow_kg_s != 0.0):
             source, target = up[group], down[group]
             known = mass[source] > 0.0
             h = np.where(known, energy[source] / np.where(known, mass[source], 1.0), self.node_h[source])
