@@ -1,0 +1,236 @@
+import json
+import socket
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from dashboards.api import ActionRefusedError
+from dashboards.board import create_app
+from dashboards.serve import BindError, BoardServer
+from store.protocol import Select, StoreUnavailableError
+from tests.support.board_data import seeded, status
+
+TOKEN = "k3y-of-this-server"
+
+
+class Actions:
+    def __init__(self):
+        self.retried = []
+
+    def retry(self, dead_letter):
+        if dead_letter == "gone:1:0":
+            raise LookupError(dead_letter)
+        if dead_letter == "donghe:2:0":
+            raise ActionRefusedError("its device is still unknown")
+        self.retried.append(dead_letter)
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    day = seeded(tmp_path_factory.mktemp("series"), trouble=True)
+    actions = Actions()
+    app = create_app(day.store, day.site, lambda: day.now_ms, status, actions, simulated=True, token=TOKEN)
+    server = BoardServer(app, port=0)
+    server.start()
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        client.day, client.actions, client.server = day, actions, server
+        yield client
+    server.stop()
+    day.store.close()
+
+
+def test_health_and_status(board):
+    assert board.get("/healthz").text == "ok\n"
+    assert board.get("/api/status").json() == status()
+
+
+def test_a_query_gives_the_stores_rows_in_every_format(board):
+    wanted = board.day.store.select(Select("device_heat", keys=("sub-03",), limit=5))
+    url = "/api/query?measurement=device_heat&key=sub-03&limit=5"
+    assert board.get(url).json() == wanted.to_pylist()
+    arrow = board.get(url + "&format=arrow")
+    assert pa.ipc.open_stream(arrow.content).read_all().equals(wanted)
+    lines = board.get(url + "&format=csv").text.splitlines()
+    assert lines[0].replace('"', "").split(",") == wanted.column_names
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("measurement=device_heat&format=xml", "format: expected arrow, csv or json, got 'xml'"),
+        ("measurement=device_heat&frm=1", "frm: expected one of"),
+        ("", "measurement: expected the name of a measurement"),
+        ("measurement=device_heat&field=nope", "device_heat: expected a field of"),
+        ("measurement=device_heat&from=yesterday", "from: expected a time in ISO 8601"),
+    ],
+)
+def test_a_wrong_query_is_told_what_was_expected(board, query, said):
+    answer = board.get(f"/api/query?{query}")
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "said"),
+    [
+        ("/api/panels/nope/history", 404, "expected the id of a panel, got 'nope'"),
+        ("/api/panels/ledger/history", 404, "expected a panel with history"),
+        ("/api/panels/heat_windows/history?from=10&to=10", 400, "expected from before to, at most 11 years"),
+        ("/api/panels/heat_windows/history?from=0&to=999999999999999", 400, "at most 11 years"),
+        (
+            "/api/panels/primary/history?device=deleted",
+            400,
+            "expected a device of the registry, got 'deleted'",
+        ),
+        ("/api/panels/heat_windows/history?points=100000", 422, "points"),
+        ("/api/site?unit=elsewhere", 400, "expected a unit of the registry, got 'elsewhere'"),
+    ],
+)
+def test_a_wrong_history_is_told_what_was_expected(board, url, code, said):
+    answer = board.get(url)
+    assert answer.status_code == code
+    assert said in answer.text
+
+
+def test_history_of_a_panel_equals_the_query(board):
+    line = board.get("/api/panels/heat_windows/history").json()["series"][0]
+    rows = board.get("/api/query?measurement=device_heat&key=plant-1").json()
+    by_time = {r["window_start"]: r["heat_gj"] for r in rows}
+    assert len(line["t"]) == 95
+    assert line["v"] == [pytest.approx(by_time[t], abs=1e-6) for t in line["t"]]
+
+
+def test_dead_letters_are_listed_with_their_reason(board):
+    letters = board.get("/api/dead-letters").json()
+    assert {(x["key"], x["reason"]) for x in letters} == {
+        ("donghe:41:0", "future"), ("_refused:7:0", "unknown_device"),
+    }  # fmt: skip
+
+
+def test_a_retry_needs_the_servers_token(board):
+    board.actions.retried.clear()
+    url = "/api/dead-letters/donghe:41:0/retry"
+    assert board.post(url).status_code == 403
+    assert board.post(url, headers={"X-Hearthline-Token": "wrong"}).status_code == 403
+    assert board.actions.retried == []
+    assert board.post(url, headers={"X-Hearthline-Token": TOKEN}).json() == {"retried": "donghe:41:0"}
+    assert board.actions.retried == ["donghe:41:0"]
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "said"),
+    [("gone:1:0", 404, "gone:1:0"), ("donghe:2:0", 409, "its device is still unknown")],
+)
+def test_a_retry_that_cannot_be_done_says_why(board, key, code, said):
+    answer = board.post(f"/api/dead-letters/{key}/retry", headers={"X-Hearthline-Token": TOKEN})
+    assert answer.status_code == code
+    assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/trust", "/substation/sub-01", "/api/status", "/healthz", "/nowhere", "/api/nowhere"]
+)
+def test_every_answer_carries_the_headers_that_close_the_doors(board, path):
+    headers = board.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("style-src")[0]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_every_script_of_a_page_has_the_nonce_of_its_policy_and_no_two_pages_share_one(board):
+    nonces = set()
+    for _ in range(2):
+        answer = board.get("/")
+        nonce = answer.headers["content-security-policy"].split("'nonce-")[1].split("'")[0]
+        assert answer.text.count("<script") == answer.text.count(f'<script nonce="{nonce}"') > 3
+        nonces.add(nonce)
+    assert len(nonces) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "evil.example"}, 421),
+        ({"host": "evil.example:8080"}, 421),
+        ({"host": "127.0.0.1.evil.example"}, 421),
+    ],
+)
+def test_a_foreign_origin_or_host_is_refused(board, headers, code):
+    assert board.get("/api/status", headers=headers).status_code == code
+    assert board.get("/_nicegui_ws/socket.io/?EIO=4&transport=polling", headers=headers).status_code == code
+
+
+@pytest.mark.parametrize(
+    ("origin", "opened"), [("http://evil.example", False), ("own", True), ("none", True)]
+)
+def test_the_websocket_checks_its_origin(board, origin, opened):
+    from websockets.exceptions import InvalidStatus
+    from websockets.sync.client import connect
+
+    headers = {"own": {"Origin": board.server.url}, "none": {}}.get(origin, {"Origin": origin})
+    url = board.server.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    if opened:
+        with connect(url, additional_headers=headers) as ws:
+            assert ws.recv(timeout=5).startswith("0")
+    else:
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(url, additional_headers=headers)
+
+
+def test_a_page_of_a_deleted_device_says_so(board):
+    answer = board.get("/substation/%3Cscript%3Ealert(1)?lang=en")
+    assert answer.status_code == 404
+    assert "expected a device of the registry" in answer.text
+    assert "<script>alert(1)" not in answer.text
+
+
+def test_a_store_that_is_away_is_503_and_not_a_crash(board, monkeypatch):
+    def away(query):
+        raise StoreUnavailableError("series.duckdb: cannot be read now")
+
+    monkeypatch.setattr(board.day.store, "select", away)
+    answer = board.get("/api/query?measurement=device_heat")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "series.duckdb: cannot be read now"})
+    assert board.get("/").status_code == 200
+
+
+def test_a_port_in_use_is_one_clear_error_before_anything_starts(board):
+    with pytest.raises(BindError, match=rf"expected a free port, got {board.server.port} on 127\.0\.0\.1"):
+        BoardServer(None, port=board.server.port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.10", "::", "example.com", ""])
+def test_only_loopback_is_bound(host):
+    with pytest.raises(BindError, match="expected a loopback address to bind to"):
+        BoardServer(None, host=host, port=0)
+
+
+def test_a_server_starts_answers_and_stops_and_another_may_follow_in_the_same_process(tmp_path):
+    day = seeded(tmp_path)
+    for _ in range(2):
+        app = create_app(day.store, day.site, lambda: day.now_ms, status)
+        server = BoardServer(app, port=0)
+        server.start()
+        assert httpx.get(server.url + "/?lang=zh").status_code == 200
+        assert (
+            httpx.post(server.url + "/api/dead-letters/x/retry").status_code == 403
+        )  # without a token nobody may
+        server.stop()
+        server.stop()
+        with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", server.port), timeout=0.2):
+            pass
+    day.store.close()
+
+
+def test_texts_of_the_registry_reach_the_browser_as_data_only(board):
+    devices = json.loads(board.get("/api/site").content)["devices"]
+    assert {d["id"] for d in devices} == set(board.day.site.devices)
+    assert {d["class"] for d in devices} == {"plant", "substation", "truck", "weighbridge"}

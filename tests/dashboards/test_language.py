@@ -1,0 +1,72 @@
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+
+import dashboards
+from dashboards.language import catalogue, choose
+from models.measurements import DEVICE_CLASSES, MEASUREMENTS
+from models.results import Status
+
+ROOM = Path(dashboards.__file__).parent
+PLACEHOLDER = re.compile(r"\{\w+\}")
+
+
+def spoken() -> set[str]:
+    """Texts that the page's scripts and the frame look up."""
+    found: set[str] = set()
+    for path in (ROOM / "assets").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        for call in re.findall(r"\bt\(((?:[^()]|\([^()]*\))*)\)", text):
+            found.update(re.findall(r'"([^"]+)"', call.split(", {")[0]))
+    for name in ("frame.py", "board.py"):
+        text = (ROOM / name).read_text(encoding="utf-8")
+        found.update(re.findall(r'texts\["([^"]+)"\]', text))
+    return found
+
+
+def test_no_string_of_the_page_is_missing_in_either_language():
+    said = spoken()
+    assert len(said) > 50  # the search itself must find something
+    missing = {
+        language: sorted(t for t in said if not catalogue(language).get(t)) for language in ("zh", "en")
+    }
+    assert missing == {"zh": [], "en": []}
+
+
+def test_codes_that_data_brings_have_words():
+    reasons = ("schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large")
+    reasons += ("topic_mismatch", "retained", "not_json", "gap", "coverage", "no_interval", "backlog")
+    for code in (*reasons, *DEVICE_CLASSES, *map(str, Status), "fresh", "stale", "silent", "never"):
+        assert catalogue("zh").get(code), code
+        assert "_" not in catalogue("en")[code]
+
+
+def test_every_translation_is_given_and_keeps_its_placeholders():
+    with (ROOM / "locale/zh/LC_MESSAGES/board.po").open("rb") as file:
+        messages = [m for m in read_po(file, locale="zh") if m.id]
+    ids = [m.id for m in messages]
+    assert len(ids) == len(set(ids))
+    for m in messages:
+        assert str(m.string).strip(), m.id
+        assert sorted(PLACEHOLDER.findall(m.id)) == sorted(PLACEHOLDER.findall(m.string)), m.id
+
+
+def test_the_measurement_table_has_both_languages():
+    assert all(m.en and m.zh for m in MEASUREMENTS)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "language"),
+    [
+        ((None, None, None), "zh"),
+        (("en", "zh", ""), "en"),
+        ((None, None, "en-GB,en;q=0.9"), "en"),
+        ((None, "zh", "en"), "zh"),
+        (("xx", None, "fr-FR,de;q=0.7"), "zh"),
+        (("<script>", None, "zh-CN"), "zh"),
+    ],
+)
+def test_the_first_wish_that_the_board_can_meet_is_taken(wishes, language):
+    assert choose(*wishes) == language

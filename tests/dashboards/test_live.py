@@ -1,0 +1,184 @@
+import asyncio
+import threading
+
+import pyarrow as pa
+import pytest
+
+from dashboards.live import Hub, changes, rows_of
+from dashboards.panels import Feed, Page, Panel, Text
+from dashboards.scope import Scope
+from store.protocol import Select, StoreUnavailableError
+
+FEED = Feed("seen", Select("reading", latest=True), recent_ms=60_000)
+PAGE = Page(
+    "p", "/", Text("p", "p"), Text("q", "q"), 1, (),
+    panels=(Panel("c", Text("c", "c"), "components", feeds=("status",)),), feeds=(FEED,),
+)  # fmt: skip
+
+
+class Store:
+    """Answers with `rows`, and notes every question and the thread that asked it."""
+
+    def __init__(self) -> None:
+        self.rows = {"a": 1.0, "b": 2.0}
+        self.questions = []
+        self.threads = set()
+        self.broken = False
+
+    def select(self, query):
+        self.questions.append(query)
+        self.threads.add(threading.current_thread())
+        if self.broken:
+            raise StoreUnavailableError("the disk is away")
+        keys = [k for k in self.rows if not query.regions or k in query.regions]
+        return pa.table({
+            "key": keys, "window_start": [1] * len(keys), "seq": [7] * len(keys), "v": [self.rows[k] for k in keys],
+            "null": pa.nulls(len(keys), pa.float64()),
+        })  # fmt: skip
+
+
+def hub_of(store):
+    return Hub(store, lambda: 1000, lambda: {"components": [{"name": "store", "state": "ok", "detail": ""}]})
+
+
+class Viewer:
+    def __init__(self):
+        self.messages = []
+
+    async def __call__(self, message):
+        self.messages.append(message)
+
+
+def test_changes_name_only_what_changed_what_vanished_and_which_rows_went():
+    before = {"a": {"x": 1, "y": 2}, "b": {"x": 1}, "c": {"x": 1}}
+    after = {"a": {"x": 1, "y": 3}, "b": {}, "d": {"x": 5}, "c": {"x": 1}}
+    assert changes(before, after) == ({"a": {"y": 3}, "b": {"x": None}, "d": {"x": 5}}, [])
+    assert changes(after, before)[1] == ["d"]
+
+
+def test_rows_leave_out_absent_values_and_what_no_page_shows():
+    table = pa.table(
+        {"key": ["a", "a"], "window_start": [1, 2], "offset": [3, 4], "v": [None, 2.5], "raw": [b"x", b"y"]}
+    )
+    assert rows_of(table, latest=False) == {
+        "a@1": {"key": "a", "window_start": 1}, "a@2": {"key": "a", "window_start": 2, "v": 2.5},
+    }  # fmt: skip
+
+
+def test_a_viewer_gets_everything_once_and_then_only_what_changed():
+    async def run():
+        store, viewer = Store(), Viewer()
+        hub = hub_of(store)
+        hub.join("v", PAGE, Scope(), viewer)
+        await hub.tick()
+        store.rows["b"] = 2.5
+        await hub.tick()
+        await hub.tick()
+        return viewer.messages
+
+    first, second, third = asyncio.run(run())
+    assert first["all"]["seen"] == {
+        k: {"key": k, "window_start": 1, "v": v} for k, v in (("a", 1.0), ("b", 2.0))
+    }
+    assert first["all"]["status"] == {"store": {"state": "ok", "detail": ""}}
+    assert second["set"] == {"seen": {"b": {"v": 2.5}}}
+    assert "set" not in third
+    assert third["now"] == 1000
+
+
+def test_the_store_is_read_once_a_tick_however_many_look_and_never_on_the_loops_thread():
+    async def run():
+        store = Store()
+        hub = hub_of(store)
+        viewers = [Viewer() for _ in range(50)]
+        for i, viewer in enumerate(viewers):
+            hub.join(str(i), PAGE, Scope(), viewer)
+        for _ in range(3):
+            await hub.tick()
+        return store, viewers
+
+    store, viewers = asyncio.run(run())
+    assert len(store.questions) == 3
+    assert threading.main_thread() not in store.threads
+    assert all(len(v.messages) == 3 for v in viewers)
+    assert [q.from_ms for q in store.questions] == [
+        None,
+        -59_000,
+        -59_000,
+    ]  # all of it, then only what is recent
+
+
+def test_nothing_is_read_while_nobody_looks():
+    async def run():
+        store, viewer = Store(), Viewer()
+        hub = Hub(store, lambda: 1000, dict, tick_s=0.01)
+        task = asyncio.create_task(hub.run())
+        await asyncio.sleep(0.05)
+        quiet = len(store.questions)
+        hub.join("v", PAGE, Scope(), viewer)
+        await asyncio.sleep(0.1)
+        busy = len(store.questions)
+        hub.leave("v")
+        await asyncio.sleep(0.05)
+        left = len(store.questions)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        return quiet, busy, left, len(store.questions)
+
+    quiet, busy, left, end = asyncio.run(run())
+    assert quiet == 0
+    assert busy >= 3
+    assert end == left
+
+
+def test_scopes_see_their_own_part():
+    async def run():
+        store, group, region = Store(), Viewer(), Viewer()
+        hub = hub_of(store)
+        hub.join("g", PAGE, Scope(), group)
+        hub.join("r", PAGE, Scope(region="a"), region)
+        await hub.tick()
+        return group.messages[0]["all"]["seen"], region.messages[0]["all"]["seen"]
+
+    group, region = asyncio.run(run())
+    assert set(group) == {"a", "b"}
+    assert set(region) == {"a"}
+
+
+def test_a_store_that_is_away_is_said_and_the_page_recovers_by_itself():
+    async def run():
+        store, viewer = Store(), Viewer()
+        hub = hub_of(store)
+        hub.join("v", PAGE, Scope(), viewer)
+        await hub.tick()
+        store.broken = True
+        await hub.tick()
+        store.broken = False
+        store.rows["a"] = 9.0
+        await hub.tick()
+        return viewer.messages
+
+    _, broken, back = asyncio.run(run())
+    assert broken["trouble"] == ["the disk is away"]
+    assert "trouble" not in back
+    assert back["set"] == {"seen": {"a": {"v": 9.0}}}
+
+
+@pytest.mark.parametrize("at", ["first", "later"])
+def test_one_broken_viewer_keeps_nobody_else_waiting(at):
+    async def run():
+        viewer = Viewer()
+        hub = hub_of(Store())
+
+        async def broken(message):
+            raise ConnectionError("gone")
+
+        if at == "first":
+            hub.join("x", PAGE, Scope(), broken)
+        hub.join("v", PAGE, Scope(), viewer)
+        if at == "later":
+            hub.join("x", PAGE, Scope(), broken)
+        await hub.tick()
+        return viewer.messages
+
+    assert len(asyncio.run(run())) == 1

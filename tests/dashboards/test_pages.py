@@ -1,0 +1,209 @@
+"""The board in a real Chromium."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+import dashboards
+from dashboards.board import create_app
+from dashboards.serve import BoardServer
+from tests.support.board_data import NOW_MS, seeded, status
+from tests.support.board_process import PAYLOADS, board_process
+from tests.support.chromium import Watched, chromium
+
+PATHS = {"overview": "/", "substation": "/substation/sub-03", "trust": "/trust"}
+DESK = {"width": 1920, "height": 1080}
+PHONE = {"width": 390, "height": 844}
+
+
+class Actions:
+    def __init__(self):
+        self.retried = []
+
+    def retry(self, dead_letter):
+        self.retried.append(dead_letter)
+
+
+class Running:
+    def __init__(self, folder: Path) -> None:
+        self.day = seeded(folder, trouble=True)
+        self.actions = Actions()
+        self.now_ms = NOW_MS
+        app = create_app(
+            self.day.store,
+            self.day.site,
+            lambda: self.now_ms,
+            status,
+            self.actions,
+            simulated=True,
+            token="t",
+        )
+        self.server = BoardServer(app, port=0)
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+        self.day.store.close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    made = Running(tmp_path_factory.mktemp("series"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(running, browser):
+    contexts = []
+
+    def go(path: str, size: dict[str, int] = DESK, url: str = "") -> Watched:
+        context = browser.new_context(viewport=size, locale="en-GB", timezone_id="America/New_York")
+        contexts.append(context)
+        watched = Watched(context.new_page())
+        watched.page.goto((url or running.server.url) + path)
+        watched.page.wait_for_selector(".hl-clock b")
+        return watched
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("language", "theme"), [("zh", "light"), ("en", "dark")])
+@pytest.mark.parametrize("name", PATHS)
+def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme, size, tmp_path):
+    watched = opened(f"{PATHS[name]}?lang={language}&theme={theme}", size)
+    page = watched.page
+    page.wait_for_selector(".hl-table td, .hl-chart canvas")
+    page.wait_for_timeout(600)
+    watched.assert_quiet()
+    width, height = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    )
+    assert width <= size["width"]
+    if size is DESK:
+        assert height <= size["height"]
+    words = page.inner_text("body")
+    assert ("仿真" if language == "zh" else "SIMULATED") in words
+    assert page.get_attribute("html", "lang") == ("zh-CN" if language == "zh" else "en")
+    smallest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('.hl *')].filter(e => e.innerText && e.children.length === 0 "
+        "&& !e.closest('svg')).map(e => parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert smallest >= 16
+    page.screenshot(path=str(tmp_path / "page.png"))
+
+
+def test_a_value_changed_in_the_store_is_on_the_page_within_two_seconds(opened, running):
+    page = opened("/substation/sub-05?lang=en").page
+    shown = page.locator("#panel-indicators .hl-indicator", has_text="return temperature").first
+    assert "77.7" not in shown.inner_text()
+    running.now_ms += 10_000
+    running.day.now_ms = running.now_ms
+    began = time.monotonic()
+    running.day.write_now("sub-05", return_c=77.7)
+    page.wait_for_selector("#panel-indicators b:text-is('77.7')", timeout=5000)
+    assert time.monotonic() - began < 2.0
+
+
+def test_the_overview_shows_the_plants_newest_heat(opened, running):
+    page = opened("/?lang=en").page
+    running.now_ms += 10_000
+    running.day.now_ms = running.now_ms
+    running.day.write_now("plant-1", heat_kw=61_230.0)
+    page.wait_for_selector("#panel-heat_output b:text-is('61.23')", timeout=4000)
+    assert "not computed yet" in page.inner_text("#panel-heat_days")
+    assert "not computed yet" in page.inner_text("#panel-on_the_road")
+
+
+def test_trouble_comes_first_and_never_by_colour_alone(opened):
+    page = opened("/?lang=en").page
+    page.wait_for_selector(".hl-attention td")
+    rows = page.locator(".hl-attention tbody tr").all_inner_texts()
+    assert re.search(r"✕2\s+铁西一站站\s+silent", rows[0])
+    assert any("stale" in r and "▨3" in r for r in rows)
+    assert any("heat unknown: coverage" in r and "?3" in r for r in rows)
+    assert "✕" in page.inner_text("#panel-state_matrix .hl-is-silent")
+
+
+def test_the_clock_is_the_sites_whatever_the_browsers_zone_is(opened):
+    page = opened("/?lang=en").page
+    assert page.inner_text(".hl-clock b").startswith("17:00:")
+    assert "09:00:" in page.get_attribute(".hl-clock", "title")
+    assert "UTC" in page.get_attribute(".hl-clock", "title")
+
+
+def test_the_language_and_theme_switches_keep_the_page(opened):
+    page = opened("/trust?lang=en&unit=donghe").page
+    page.click("text=中文")
+    page.wait_for_selector(".hl-clock b")
+    assert "lang=zh" in page.url
+    assert "/trust" in page.url
+    assert "unit=donghe" in page.url
+    assert "设备台账" in page.inner_text("#panel-ledger")
+    page.click("text=深色")
+    page.wait_for_selector(".hl-dark .hl-clock b")
+    page.goto(page.url.split("?")[0])  # both are remembered
+    page.wait_for_selector(".hl-dark .hl-clock b")
+    assert "设备台账" in page.inner_text("#panel-ledger")
+
+
+def test_a_dead_letter_is_retried_after_asking(opened, running):
+    running.actions.retried.clear()
+    page = opened("/trust?lang=en").page
+    questions = []
+    page.on("dialog", lambda d: (questions.append(d.message), d.accept()))
+    page.locator("#panel-dead_letters tr", has_text="future").get_by_role("button", name="retry").click()
+    page.wait_for_selector("#panel-dead_letters :text('retry asked')")
+    assert questions == ["Give this message to ingest again?"]
+    assert running.actions.retried == ["donghe:41:0"]
+
+
+def test_the_page_says_when_the_server_is_gone_and_recovers_when_it_is_back(opened, tmp_path):
+    with board_process(tmp_path / "first") as url:
+        watched = opened("/?lang=en", url=url)
+        watched.page.wait_for_selector("text=/data .* old/")
+    watched.page.wait_for_selector("text=connection lost", timeout=12_000)
+    with board_process(tmp_path / "second", int(url.rsplit(":", 1)[1])):
+        watched.page.wait_for_selector("text=/data .* old/", timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    with board_process(tmp_path_factory.mktemp("hostile"), kind="hostile") as url:
+        yield url
+
+
+@pytest.mark.parametrize(("path", "least"), [("/", 7), ("/substation/sub-00", 14), ("/trust", 14)])
+def test_names_that_are_scripts_stay_text(opened, hostile, path, least):
+    watched = opened(path + "?lang=en", url=hostile)
+    watched.page.wait_for_timeout(1500)
+    watched.assert_quiet()
+    assert watched.page.evaluate("window.hit") is None
+    text = watched.page.evaluate("document.body.textContent")
+    assert sum(p in text for p in PAYLOADS) >= least
+
+
+def test_the_scripts_have_no_way_to_turn_text_into_html():
+    for path in (Path(dashboards.__file__).parent / "assets").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        for sink in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "setHTML",
+        ):
+            assert sink not in text, (path.name, sink)

@@ -1,0 +1,44 @@
+from dashboards.language import LANGUAGES
+from dashboards.panels import Band, pages, panel
+from models.measurements import known
+
+
+def test_pages_are_found_in_order_and_panel_ids_are_unique():
+    assert [p.id for p in pages()] == ["overview", "substation", "trust"]
+    ids = [p.id for page in pages() for p in page.panels]
+    assert len(ids) == len(set(ids))
+    for page in pages():
+        for p in page.panels:
+            assert panel(p.id) == (page, p)
+
+
+def test_every_panel_says_its_title_in_both_languages_and_follows_feeds_that_its_page_has():
+    for page in pages():
+        feeds = {f.name for f in page.feeds} | {"status"}
+        for p in page.panels:
+            texts = [p.title, *(t for t in (p.note, p.absent) if t), *(s.label for s in p.series)]
+            texts += [t for _, t, _ in p.columns]
+            assert all(t.en.strip() and t.zh.strip() for t in texts), p.id
+            assert set(p.feeds) <= feeds, p.id
+    assert set(LANGUAGES) == {"zh", "en"}
+
+
+def test_series_of_readings_name_measurements_of_the_table():
+    for page in pages():
+        for p in page.panels:
+            for s in p.series:
+                if s.select.measurement == "reading":
+                    assert s.field in known, (p.id, s.field)
+                if s.band is not None and s.band.around:
+                    assert s.band.around in known
+                assert s.band is None or isinstance(s.band, Band)
+
+
+def test_a_panel_fits_the_twelve_columns_of_its_page():
+    for page in pages():
+        row = 0
+        for p in page.panels:
+            assert 1 <= p.width <= 12
+            if p.kind != "tile":
+                row += p.width
+        assert row % 12 == 0, page.id

@@ -1,0 +1,84 @@
+"""A board in a process of its own: NiceGUI has one application a process, and a kill must be a real one.
+
+Run as ``python -m tests.support.board_process FOLDER PORT KIND``; prints its URL once it answers.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.site import Device, Site
+from tests.support.board_data import NOW_MS, Day, make_site, seeded, status
+
+REPOSITORY = Path(__file__).parents[2]
+PAYLOADS = (
+    "<script>window.hit=1</script>",
+    "<img src=x onerror=window.hit=1>",
+    "'\"><svg onload=window.hit=1>",
+    "{{constructor.constructor('window.hit=1')()}}",
+    "${window.hit=1}",
+    "`+window.hit=1+`",
+    "</script><script>window.hit=1//",
+    "<iframe srcdoc='<script>parent.hit=1</script>'>",
+    "javascript:window.hit=1",
+    "<a href=javascript:window.hit=1>x</a>",
+    "&lt;script&gt;window.hit=1&lt;/script&gt;",
+    "<style>*{display:none}</style>",
+    "<math><mi onclick=window.hit=1>",
+    "\u2028window.hit=1",
+)
+
+
+def hostile_site() -> Site:
+    """A site whose every name is a script."""
+    devices = {
+        f"sub-{i:02d}": Device(f"sub-{i:02d}", "substation", "donghe", "donghe", name=text, interval_s=10)
+        for i, text in enumerate(PAYLOADS)
+    }
+    plain = make_site(1)
+    return Site("x", PAYLOADS[1], "Asia/Shanghai", regions=plain.regions, units=plain.units, devices=devices)
+
+
+def _write_hostile(day: Day) -> None:
+    for i, text in enumerate(PAYLOADS):
+        day.write_dead_letter(f"x:{i}:0", text, "schema", text)
+
+
+@contextmanager
+def board_process(folder: Path, port: int = 0, kind: str = "plain") -> Iterator[str]:
+    """A running board's URL; the process is killed at the end, as a power cut would."""
+    command = [sys.executable, "-m", "tests.support.board_process", str(folder), str(port), kind]
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), url
+        yield url
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def main(folder: Path, port: int, kind: str) -> None:
+    from dashboards.board import create_app
+    from dashboards.serve import BoardServer
+
+    hostile = kind == "hostile"
+    day = seeded(folder, hostile_site() if hostile else None, trouble=not hostile)
+    components = {"components": [{"name": PAYLOADS[1], "state": PAYLOADS[2], "detail": PAYLOADS[3]}]}
+    if hostile:
+        _write_hostile(day)
+    app = create_app(day.store, day.site, lambda: NOW_MS, lambda: components if hostile else status())
+    server = BoardServer(app, port=port)
+    server.start()
+    print(server.url, flush=True)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
