@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Topics and rights. Ingest may write frames; workers read them and keep checkpoints beside.
+set -euo pipefail
+kafka=${KAFKA_HOME:-/opt/kafka}
+secrets=${SECRETS:-/run/secrets}
+server=${KAFKA:?host:port}
+config=$(mktemp "${TMPDIR:-/tmp}/admin.XXXXXX")
+chmod 600 "$config"
+cat >"$config" <<PROPERTIES
+security.protocol=SASL_PLAINTEXT
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="$(tr -d '\r\n' <"$secrets/kafka_admin_password")";
+PROPERTIES
+
+topic() {
+    local name=$1 settings=()
+    shift
+    for setting in "$@"; do settings+=(--config "$setting"); done
+    "$kafka/bin/kafka-topics.sh" --bootstrap-server "$server" --command-config "$config" \
+        --create --if-not-exists --topic "$name" --partitions "${PARTITIONS:-12}" --replication-factor 1 "${settings[@]}"
+}
+
+allow() {
+    "$kafka/bin/kafka-acls.sh" --bootstrap-server "$server" --command-config "$config" --add "$@" >/dev/null
+}
+
+topic frames message.timestamp.type=LogAppendTime max.message.bytes=4194304 retention.ms=2592000000
+topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=33554432 segment.ms=600000 \
+    min.cleanable.dirty.ratio=0.1 delete.retention.ms=60000
+
+allow --allow-principal User:ingest --operation Write --operation Describe --topic frames
+allow --allow-principal User:ingest --operation IdempotentWrite --cluster
+allow --allow-principal User:worker --operation Read --operation Describe --topic frames
+allow --allow-principal User:worker --operation Read --operation Write --operation Describe \
+    --topic hearthline-checkpoints-changelog
+allow --allow-principal User:worker --operation Read --group hearthline
+echo "topics and rights are there"
