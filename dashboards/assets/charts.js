@@ -115,7 +115,7 @@ export class LineChart extends Chart {
     this.set({
       grid: { left: 8, right: 12, top: 34, bottom: 4, containLabel: true },
       legend: {
-        top: 0, right: units.length > 1 ? 60 : 4, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect",
+        top: 0, right: units.length > 1 ? 84 : 4, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect",
         textStyle: { color: cssColour("ink"), fontSize: 14 },
       },
       tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points, panel)) },

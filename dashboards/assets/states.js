@@ -70,7 +70,7 @@ export class Coverage {
     const hour = 3600000;
     const last = Math.floor((answer.to - 1) / hour) * hour;
     const hours = Array.from({ length: Math.min(24, Math.ceil((answer.to - answer.from) / hour)) }, (_, i) => last - i * hour).reverse();
-    const head = h("div", { class: "hl-heat-row" }, h("span"), hours.map((x, i) => h("span", { class: "hl-heat-hour" }, (hours.length - 1 - i) % 4 ? "" : f.short(x))));
+    const head = h("div", { class: "hl-heat-row" }, h("span"), hours.map((x, i) => h("span", { class: "hl-heat-hour" }, i % 4 !== 1 ? "" : f.short(x))));
     const rows = answer.series.map((line) => {
       const values = new Map(line.t.map((x, i) => [x, line.v[i]]));
       const device = site.byId.get(line.key);

@@ -28,7 +28,7 @@ PAGE = Page(
     title=Text("Trust", "数据可信"),
     question=Text("Can I believe it?", "数据可信吗？"),
     order=9,
-    rows=("84px", "minmax(0,1.2fr)", "minmax(0,1fr)"),
+    rows=("84px", "minmax(0,1.8fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(

@@ -225,7 +225,10 @@ def test_a_server_starts_answers_and_stops_and_another_may_follow_in_the_same_pr
         )  # without a token nobody may
         server.stop()
         server.stop()
-        with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", server.port), timeout=0.2):
+        with (
+            pytest.raises(ConnectionError),
+            socket.create_connection(("127.0.0.1", server.port), timeout=0.2),
+        ):
             pass
     day.store.close()
 
