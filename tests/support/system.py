@@ -1,0 +1,237 @@
+"""The programs of the system as an operator starts them: real processes, ephemeral ports, stopped by signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import paho.mqtt.client as mqtt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+__all__ = [
+    "HEARTHLINE",
+    "Program",
+    "Publisher",
+    "Server",
+    "device_rows",
+    "recordings",
+    "run",
+    "until",
+    "write_site",
+]
+
+HEARTHLINE = str(Path(sys.executable).with_name("hearthline"))
+_QUIET = {k: v for k, v in os.environ.items() if not k.startswith("HEARTHLINE_")}
+
+
+def recordings(name: str) -> Path:
+    """A file of the recordings; skips, saying so, where they are not at hand."""
+    root = os.environ.get("HEARTHLINE_RECORDINGS", "")
+    if not root:
+        pytest.skip("HEARTHLINE_RECORDINGS is not set")
+    return Path(root) / name
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:
+    """Wait until a condition is true and return what it gave."""
+    end = time.monotonic() + seconds
+    while not (given := condition()):
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(every)
+    return given
+
+
+def run(
+    *words: object, code: int = 0, timeout: float = 120, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end and see that it ends with `code`."""
+    done = subprocess.run(
+        [HEARTHLINE, *map(str, words)],
+        capture_output=True, text=True, timeout=timeout, check=False, env=_QUIET, cwd=cwd,
+    )  # fmt: skip
+    assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+class Program:
+    """A command that runs until it is told to stop; what it says goes to files in `directory`.
+
+    Parameters
+    ----------
+    directory : Path
+        Its working directory, made when there is none.
+    words
+        What is typed after ``hearthline``.
+    """
+
+    def __init__(self, directory: Path, *words: object):
+        directory.mkdir(parents=True, exist_ok=True)
+        count = len(list(directory.glob("*.out")))
+        self._out, self._err = directory / f"{count}.out", directory / f"{count}.err"
+        self.began = time.monotonic()
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [HEARTHLINE, *map(str, words)], stdout=out, stderr=err, cwd=directory, env=_QUIET
+            )
+
+    @property
+    def out(self) -> str:
+        """What it has said."""
+        return self._out.read_text(encoding="utf-8")
+
+    @property
+    def err(self) -> str:
+        """What it has complained of."""
+        return self._err.read_text(encoding="utf-8")
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def wait(self, seconds: float, code: int = 0) -> None:
+        """Wait for its own end and see that it is `code`."""
+        try:
+            ended = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"{self.process.args} goes on after {seconds} s:\n{self.out}\n{self.err}")
+        assert ended == code, f"{self.process.args} ended with {ended}:\n{self.out}\n{self.err}"
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 40, code: int = 0) -> float:
+        """Tell it to stop; how long it took. [s]"""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        self.wait(seconds, code)
+        return time.monotonic() - began
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.running:
+            self.process.kill()
+            self.process.wait(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class Server(Program):
+    """``hearthline up``, ready when this returns.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds what it says and, as ``data``, its data directory.
+    site : Path
+    mqtt : str or None
+        None: the broker inside it, on a free port.
+    options
+        More words.
+    """
+
+    def __init__(self, directory: Path, site: Path, mqtt: str | None, *options: object):
+        self.data = directory / "data"
+        broker = ("--mqtt", mqtt) if mqtt else ("--mqtt-port", 0)
+        super().__init__(
+            directory, "up", "--site", site, "--data-dir", self.data, "--port", 0, *broker, *options
+        )
+        self.said: Mapping[str, Any] = {}
+        try:
+            until(self._ready, 40, f"{self.process.args} is ready")
+        except BaseException:
+            self.kill()
+            raise
+
+    def _ready(self) -> bool:
+        assert self.running, f"up ended with {self.process.returncode}:\n{self.out}\n{self.err}"
+        try:
+            self.said = json.loads((self.data / "server.json").read_bytes())
+        except (OSError, ValueError):
+            return False
+        return self.said["pid"] == self.process.pid
+
+    @property
+    def url(self) -> str:
+        """Where its board answers."""
+        return str(self.said["url"])
+
+    @property
+    def broker(self) -> str:
+        """Where collectors connect."""
+        line = next(text for text in self.out.splitlines() if text.startswith("broker "))
+        return line.split()[1]
+
+    def status(self) -> dict[str, Any]:
+        """What ``hearthline status --json`` prints."""
+        told: dict[str, Any] = json.loads(run("status", "--data-dir", self.data, "--json").stdout)
+        return told
+
+    def states(self) -> dict[str, str]:
+        """State of each component."""
+        return {part["name"]: part["state"] for part in self.status()["components"]}
+
+    def ready_for_messages(self, seconds: float = 30) -> None:
+        """Wait until every component is ok, so that what is published is heard."""
+        until(lambda: set(self.states().values()) == {"ok"}, seconds, "every component ok")
+
+    def rows(self, measurement: str, *options: object) -> list[dict[str, Any]]:
+        """What ``hearthline query`` gives."""
+        return device_rows(self.data, measurement, *options)
+
+
+def device_rows(data: Path, measurement: str, *options: object) -> list[dict[str, Any]]:
+    """Rows of a data directory, whether a server owns it or not, through ``hearthline query``."""
+    out = data.parent / "query.parquet"
+    run("query", measurement, "--data-dir", data, "--format", "parquet", "--out", out, *options)
+    table: pa.Table = pq.read_table(out)
+    return table.to_pylist()
+
+
+def write_site(directory: Path, files: Mapping[str, str]) -> Path:
+    """A site directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    return directory
+
+
+class Publisher:
+    """A device of somebody else's make: publishes what it is told at QoS 1.
+
+    Parameters
+    ----------
+    url : str
+        ``mqtt://127.0.0.1:port``.
+    """
+
+    def __init__(self, url: str):
+        host, _, port = url.removeprefix("mqtt://").rpartition(":")
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.connect(host, int(port))
+        self._client.loop_start()
+
+    def __call__(self, topic: str, payload: bytes | Mapping[str, Any], *, retain: bool = False) -> None:
+        """Publish, and wait until the broker has it."""
+        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        sent = self._client.publish(topic, body, qos=1, retain=retain)
+        sent.wait_for_publish(10)
+        assert sent.is_published()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
