@@ -44,9 +44,12 @@ def hub_of(store):
 class Viewer:
     def __init__(self):
         self.messages = []
+        self.three = asyncio.Event()
 
     async def __call__(self, message):
         self.messages.append(message)
+        if len(self.messages) == 3:
+            self.three.set()
 
 
 def test_changes_name_only_what_changed_what_vanished_and_which_rows_went():
@@ -116,9 +119,7 @@ def test_nothing_is_read_while_nobody_looks():
         await asyncio.sleep(0.2)
         quiet = len(store.questions)
         hub.join("v", PAGE, Scope(), viewer)
-        async with asyncio.timeout(20):
-            while len(viewer.messages) < 3:
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(viewer.three.wait(), 20)
         hub.leave("v")
         await asyncio.sleep(0.2)
         left = len(store.questions)
