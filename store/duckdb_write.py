@@ -22,6 +22,7 @@ from store.rows import (
     combine,
     dead_rows,
     identity_columns,
+    joined,
     keep_last,
     plain,
     separate,
@@ -62,7 +63,7 @@ def jobs(outputs: Sequence[Outputs], progress: Mapping[str, int]) -> list[Job]:
         done = progress.get(output.stream, -1)
         for measurement, tables in output.rows.items():
             check_name(measurement)
-            results.setdefault(measurement, []).extend(with_header(plain(t)) for t in tables)
+            results.setdefault(measurement, []).extend(with_header(plain(t)) for t in joined(tables))
         for table in output.readings:
             for device_class, rows in by_class(_after(table, done)).items():
                 readings.setdefault(device_class, []).append(plain(rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.results import RESULT_HEADER, RESULT_TRAILER, Status, result_schema
 
 __all__ = [
     "CLASS", "INTERNAL", "KEY", "READING_TRAILER", "REFUSED", "REFUSED_SCHEMA", "Refusal", "boolean",
-    "by_class", "combine", "dead_rows", "identity", "identity_columns", "keep_last", "plain",
+    "by_class", "combine", "dead_rows", "identity", "identity_columns", "joined", "keep_last", "plain",
     "separate", "with_header",
 ]  # fmt: skip
 
@@ -100,6 +101,11 @@ def combine(tables: Sequence[pa.Table]) -> list[pa.Table]:
         return [pa.concat_tables(tables, promote_options="default")]
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return list(tables)
+
+
+def joined(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """`tables`, neighbours of the same columns as one: after a pause there is a small one for each window."""
+    return [pa.concat_tables(list(alike)) for _, alike in groupby(tables, key=lambda table: table.schema)]
 
 
 def keep_last(table: pa.Table, columns: Sequence[str] = KEY) -> pa.Table:
