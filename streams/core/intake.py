@@ -59,7 +59,7 @@ def split_messages(batch: pa.RecordBatch, device: IntArray) -> Messages:
 
 
 def judge_messages(messages: Messages, deliveries_of: Callable[[int], Deliveries]) -> list[Arrival]:
-    """Say of each message whether it is new, a duplicate, or reuses a number; the delivery sets take it in."""
+    """Say of each message whether it is new, a duplicate, or reuses a number; note it for the ledger."""
     verdicts = [Arrival.NEW] * len(messages.first)
     order = np.lexsort((messages.boot, messages.device))
     device, boot, seq = messages.device[order], messages.boot[order], messages.seq[order]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from models.results import Status, result_schema
 from streams.core.operator import WindowOperator
+from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowRows
 
-__all__ = ["dead_letter_rows", "ledger_rows", "window_table"]
+__all__ = ["dead_letter_rows", "ledger_rows", "lost_readings", "window_table"]
 
 _STATUS = np.array(STATUS_NAMES, dtype=object)
 _DEAD_LETTER = result_schema([
@@ -89,7 +90,7 @@ def ledger_rows(
 
 
 def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Refused messages as rows: `key` is the letter's id, `window_start` when it was refused, `reason` why."""
+    """Refused messages as rows: `key` is the letter's id, `window_start` when it came, `reason` why."""
     rows = [
         {
             "key": x["id"], "unit": x["unit"], "region": x["region"], "stream": stream,
@@ -102,6 +103,31 @@ def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Ta
         for x in letters
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_DEAD_LETTER)
+
+
+def lost_readings(
+    lost: Rows, device_class: str, columns: Sequence[str], site: StreamSite, stream: str, offset: int
+) -> pa.Table:
+    """Readings that were given and have lost to another since, from what the buffer knows of them."""
+    n = lost.n
+    numbers = {
+        "window_start": lost.t,
+        "window_ms": np.zeros(n, np.int64),
+        "boot": lost.boot,
+        "seq": lost.seq,
+        "pos": lost.pos.astype(np.int32),
+        "offset": np.full(n, offset, np.int64),
+    }
+    texts = {
+        "key": [site.ids[d] for d in lost.device],
+        "unit": list(site.units[lost.device]),
+        "region": list(site.regions[lost.device]),
+        "stream": [stream] * n,
+        "class": [device_class] * n,
+        "quality": ["repeat"] * n,
+    }
+    values = {c: pa.array(v, from_pandas=True) for c, v in zip(columns, lost.values, strict=True)}
+    return pa.table({**texts, **numbers, **values})
 
 
 def _text(payload: bytes | str) -> str:

@@ -18,6 +18,7 @@ from streams.core.stream_site import StreamSite
 from tests.support.results import Said
 from tests.support.telemetry import (
     CLASS_OF,
+    GAP_MS,
     SITE_TEXTS,
     T0,
     Log,
@@ -114,7 +115,7 @@ def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng) -> None:
     messages = history(seed)
-    delayed = [(m.newest_t + rng.randint(0, LATENESS_MS - 200_000), m) for m in messages]
+    delayed = [(m.newest_t + rng.randint(0, LATENESS_MS - GAP_MS - 10_000), m) for m in messages]
     delayed += [(at + rng.randint(0, 3_600_000), m) for at, m in delayed if rng.random() < 0.3]
     delayed.sort(key=lambda x: x[0])
     shuffled = journal([[m] for _, m in delayed], [at for at, _ in delayed])

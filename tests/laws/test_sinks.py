@@ -65,7 +65,7 @@ _VALUE = st.none() | st.floats(-1e6, 1e6, width=32)
 def recordings(draw: st.DrawFn) -> list[Outputs]:
     """What a pipeline gives record by record: rows rewritten, readings once, some late or replaced."""
     given_outputs: list[Outputs] = []
-    taken: dict[tuple[str, int], int] = {}
+    taken: dict[tuple[str, int], dict[str, Any]] = {}
     for offset in range(draw(st.integers(1, 8))):
         out = output(offset)
         windows = draw(st.lists(st.tuples(_KEYS, st.integers(0, 3), _VALUE), max_size=5))
@@ -77,13 +77,13 @@ def recordings(draw: st.DrawFn) -> list[Outputs]:
             draw(st.lists(st.tuples(_KEYS, st.integers(0, 9), _VALUE), max_size=6))
         ):
             row = sample(key, t, offset + 1, offset, pos=pos, supply_c=value)
-            before = taken.get((key, t))
-            taken[key, t] = offset
+            before = taken.get((key, t))  # numbers grow, so the last one given is the one that stands
+            taken[key, t] = row
             if before is None:
                 new.append({**row, "late": draw(st.booleans()), "replaces": False})
             elif draw(st.booleans()):  # the pipeline saw the other one, and gives it as a repeat
                 new.append({**row, "late": False, "replaces": True})
-                lost.append(sample(key, t, before + 1, offset, pos=50 + pos, quality="repeat"))
+                lost.append({**before, "offset": offset, "quality": "repeat"})
             else:  # only the store can see it
                 new.append({**row, "late": True, "replaces": False})
         if new:

@@ -30,7 +30,7 @@ SITE_TEXTS = {
 }
 CLASS_OF = {"plant": "plant", "sub-1": "substation", "sub-2": "substation", "meter-1": "meter"}
 LONGEST_HELD_MS = 60_000
-GAP_MS = 800_000  # shorter than the lateness: longer ones end in rows that only a restatement can fill
+GAP_MS = 600_000  # shorter than the lateness: longer ones end in rows that only a restatement can fill
 INTERVAL_MS = {"plant": 60_000, "sub-1": 60_000, "sub-2": 60_000, "meter-1": 600_000}
 
 

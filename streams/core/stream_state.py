@@ -1,0 +1,221 @@
+"""Everything that one stream's pipeline knows between two records, and how a checkpoint keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.site import Site
+from models.site_files import parse_site
+from streams.core.buffer import ClassBuffer
+from streams.core.checkpoint import Checkpoint, CheckpointError
+from streams.core.ledger_book import LedgerBook
+from streams.core.operator import WindowOperator
+from streams.core.rows import Rows, concat
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import WindowState
+from streams.core.windows import WindowEngine
+
+__all__ = ["StreamState"]
+
+_VERSION = 1
+_NO_SITE = Site(id="", name="", timezone="UTC")
+
+
+class StreamState:
+    """State of one stream.
+
+    Parameters
+    ----------
+    stream : str
+    operators : sequence of WindowOperator
+    provisional : bool
+        Whether windows give rows while they fill.
+
+    Attributes
+    ----------
+    offset : int
+        Of the last record stepped, -1 at the start.
+    now_ms : int or None
+        The stream's now: the largest record timestamp so far. [ms UTC]
+    registry : Site
+        The site's newest version.
+    site : StreamSite
+        The registry by device index.
+    buffers : dict of str to ClassBuffer
+        Open samples by device class.
+    book : LedgerBook
+    engine : WindowEngine
+    refreshed_ms : int or None
+        When provisional rows were given last. [ms UTC]
+    day_ms, day_end_ms : int or None, int
+        The local day of now. [ms UTC]
+    """
+
+    def __init__(self, stream: str, operators: Sequence[WindowOperator], *, provisional: bool):
+        self.stream = stream
+        self.offset = -1
+        self.now_ms: int | None = None
+        self.registry: Site = _NO_SITE
+        self.site = StreamSite(_NO_SITE, (), {})
+        self.buffers: dict[str, ClassBuffer] = {}
+        self.book = LedgerBook()
+        self.engine = WindowEngine(operators, provisional=provisional)
+        self.refreshed_ms: int | None = None
+        self.day_ms: int | None = None
+        self.day_end_ms = 0
+        self._index: dict[str, int] = {}
+        self._born_interval_s: dict[str, float] = {}
+        self._segments: dict[str, tuple[int, bytes]] = {}
+        self._next_segment = 0
+        self._forgotten_ms: int | None = None
+
+    # -- devices ------------------------------------------------------------------
+
+    @property
+    def known(self) -> int:
+        """How many devices have been met."""
+        return len(self._index)
+
+    def intern(self, device: str) -> int:
+        """Index of `device`, given at first sight; call `settle_site` after the last new one."""
+        return self._index.setdefault(device, len(self._index))
+
+    def devices(self, column: pa.Array) -> NDArray[np.int64]:
+        """Device index of each row of a column of device ids."""
+        encoded = column if isinstance(column, pa.DictionaryArray) else pc.dictionary_encode(column)
+        lookup = np.array([self.intern(d) for d in encoded.dictionary.to_pylist()], dtype=np.int64)
+        self.settle_site()
+        return np.asarray(lookup[encoded.indices.to_numpy(zero_copy_only=False)])
+
+    def born(self, device: str, interval_s: float) -> None:
+        """Note the interval that a device announced at birth. [s]"""
+        if self._born_interval_s.get(device) != interval_s:
+            self._born_interval_s[device] = interval_s
+            self._rebuild_site()
+
+    def register(self, texts: Mapping[str, str]) -> None:
+        """Take a version of the registry."""
+        self.registry = parse_site(texts)[0]
+        self._rebuild_site()
+
+    def settle_site(self) -> None:
+        """Bring `site` up to the devices met."""
+        if len(self._index) != len(self.site.ids):
+            self._rebuild_site()
+
+    def _rebuild_site(self) -> None:
+        self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s)
+
+    # -- open samples -----------------------------------------------------------------
+
+    def buffer(self, device_class: str) -> ClassBuffer:
+        """Open samples of a class, begun at first sight."""
+        return self.buffers.setdefault(device_class, ClassBuffer(device_class))
+
+    def kept_from_ms(self) -> int:
+        """Samples from this time on are at hand. [ms UTC]"""
+        return self.engine.kept_from_ms(self.engine.closed_at_ms, self.site)
+
+    def forget_segments(self) -> None:
+        """Drop what a checkpoint need not keep: segments of which no sample is at hand any more."""
+        kept_from = self.kept_from_ms()
+        if kept_from == self._forgotten_ms:
+            return
+        self._forgotten_ms = kept_from
+        for name in [n for n, (newest, _) in self._segments.items() if newest < kept_from]:
+            del self._segments[name]
+        for buffer in self.buffers.values():
+            buffer.unsaved = [rows for rows in buffer.unsaved if int(rows.t.max()) >= kept_from]
+
+    # -- checkpoints ----------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """The whole state after the last record."""
+        for name, buffer in self.buffers.items():
+            if buffer.unsaved:
+                rows = concat(buffer.unsaved, len(buffer.columns))
+                buffer.unsaved = []
+                self._segments[f"{name}/{self._next_segment}"] = (int(rows.t.max()), rows.to_bytes())
+                self._next_segment += 1
+        engine = self.engine
+        meta = {
+            "version": _VERSION,
+            "offset": self.offset,
+            "now_ms": self.now_ms,
+            "devices": list(self._index),
+            "born_interval_s": self._born_interval_s,
+            "refreshed_ms": self.refreshed_ms,
+            "day_ms": self.day_ms,
+            "day_end_ms": self.day_end_ms,
+            "next_segment": self._next_segment,
+            "begin_ms": engine.begin_ms,
+            "closed_at_ms": engine.closed_at_ms,
+            "dirty_from_ms": engine.dirty_from_ms,
+            "segments": list(self._segments),
+            "classes": list(self.buffers),
+        }
+        parts = {
+            "meta": json.dumps(meta).encode(),
+            "registry": json.dumps(dict(self.registry.texts)).encode(),
+            "ledger": self.book.to_bytes(),
+        }
+        parts.update({f"carry/{name}": b.carry.to_bytes() for name, b in self.buffers.items()})
+        parts.update({f"window/{n}/{start}": state.to_bytes() for (n, start), state in engine.states.items()})
+        parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
+        return Checkpoint(self.stream, self.offset, parts)
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take over the state of `checkpoint`; CheckpointError if a part is missing or of another version."""
+        try:
+            self._load(checkpoint.parts)
+        except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
+            raise CheckpointError(
+                f"checkpoint of stream {checkpoint.stream!r} at offset {checkpoint.offset}: "
+                f"expected parts of version {_VERSION}, got {error}"
+            ) from error
+
+    def _load(self, parts: Mapping[str, bytes]) -> None:
+        meta = json.loads(parts["meta"])
+        if meta["version"] != _VERSION:
+            raise ValueError(f"version {meta['version']}")
+        self.offset, self.now_ms = meta["offset"], meta["now_ms"]
+        self.refreshed_ms = meta["refreshed_ms"]
+        self.day_ms, self.day_end_ms = meta["day_ms"], meta["day_end_ms"]
+        self._index = {device: at for at, device in enumerate(meta["devices"])}
+        self._born_interval_s = meta["born_interval_s"]
+        self._next_segment = meta["next_segment"]
+        engine = self.engine
+        engine.begin_ms, engine.closed_at_ms = meta["begin_ms"], meta["closed_at_ms"]
+        engine.dirty_from_ms = meta["dirty_from_ms"]
+        texts = json.loads(parts["registry"])
+        if texts:
+            self.registry = parse_site(texts)[0]
+        self._rebuild_site()
+        self.book = LedgerBook.from_bytes(parts["ledger"])
+        for name in parts:
+            if name.startswith("window/"):
+                _, operator, start = name.split("/")
+                engine.states[operator, int(start)] = WindowState.from_bytes(parts[name])
+        self._load_samples(meta["classes"], meta["segments"], parts)
+
+    def _load_samples(
+        self, classes: Sequence[str], segments: Sequence[str], parts: Mapping[str, bytes]
+    ) -> None:
+        for name in classes:
+            buffer = self.buffers[name] = ClassBuffer(name)
+            buffer.carry = Rows.from_bytes(parts[f"carry/{name}"])
+            np.maximum.at(buffer.newest_t(self.known), buffer.carry.device, buffer.carry.t)
+        kept_from = self.kept_from_ms()
+        for segment in segments:
+            data = parts[f"segment/{segment}"]
+            rows = Rows.from_bytes(data)
+            self._segments[segment] = (int(rows.t.max()), data)
+            buffer = self.buffers[segment.split("/")[0]]
+            buffer.add(rows.take(rows.t >= kept_from), self.known)
+            buffer.unsaved = []
