@@ -9,15 +9,12 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from models.frame import Frame
-from models.wire import ACK, ROOT
+from models.wire import ACK, FUTURE_MS, ROOT
 
 __all__ = [
     "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Decoded", "Message", "Placed",
     "Reason", "Refusal",
 ]  # fmt: skip
-
-FUTURE_MS: Final = 600_000
-"""How far a sample's time may be ahead of the clock. [ms]"""
 
 
 class Reason(StrEnum):

@@ -18,7 +18,7 @@ import zstandard
 from journal.protocol import Journal, JournalError
 from models.frame import Frame, FrameKind, Record
 from models.site_files import parse_site
-from models.wire import TELEMETRY, Topic
+from models.wire import FUTURE_MS, TELEMETRY, Topic
 
 __all__ = ["Line", "Places", "export_lines", "places_of", "registry_texts", "write_recording"]
 
@@ -67,6 +67,10 @@ def places_of(journal: Journal) -> dict[str, tuple[str, str]]:
 def export_lines(records: Iterable[Record], places: Places) -> Iterator[Line]:
     """Messages of `records` in their order, each received at its record's time.
 
+    Under the data clock the frames of a batch bear the time before it, of which
+    their samples may be far ahead; those are received late enough not to be
+    refused as future ones.
+
     Heartbeats are kept where they moved a stream's now before something else
     came, and at the end: so a replay sees each message at the same now.
     Registry versions (the site is given to a replay) and restatements (a
@@ -97,8 +101,9 @@ def _beat(stream: str, beats: dict[str, int], now: Mapping[str, int]) -> Iterato
 def _lines(frame: Frame, record: Record, places: Places) -> Iterator[Line]:
     ms = record.timestamp_ms
     if frame.kind is FrameKind.TELEMETRY:
-        for device, payload in _messages(frame.batch):
-            yield Line(_topic(device, TELEMETRY, places, record), payload, ms)
+        for device, newest_ms, payload in _messages(frame.batch):
+            received_ms = max(ms, newest_ms - FUTURE_MS)
+            yield Line(_topic(device, TELEMETRY, places, record), payload, received_ms)
     elif frame.kind is FrameKind.EVENT:
         for row in frame.batch.to_pylist():
             yield Line(_topic(row["device"], row["kind"], places, record), _compact(row["payload"]), ms)
@@ -128,8 +133,8 @@ def _topic(device: str, kind: str, places: Places, record: Record) -> str:
     return str(Topic(region, unit, device, kind))
 
 
-def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
-    """Each message of a telemetry frame: its device and its payload; a message starts at position 0."""
+def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, int, bytes]]:
+    """Each message of a telemetry frame: device, newest time and payload; a message starts at position 0."""
     names = [name for name in batch.schema.names if name not in _HEADER]
     columns = [batch.column(name).to_pylist() for name in names]
     values: list[dict[str, Any]] = [
@@ -144,7 +149,8 @@ def _messages(batch: pa.RecordBatch) -> Iterator[tuple[str, bytes]]:
     starts = [i for i, position in enumerate(pos) if position == 0]
     for start, stop in zip(starts, [*starts[1:], batch.num_rows], strict=True):
         samples = [{"t": t[i], **values[i]} for i in range(start, stop)]
-        yield device[start], orjson.dumps({"boot": boot[start], "seq": seq[start], "samples": samples})
+        payload = orjson.dumps({"boot": boot[start], "seq": seq[start], "samples": samples})
+        yield device[start], max(t[start:stop]), payload
 
 
 def _json_line(line: Line) -> bytes:

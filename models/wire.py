@@ -11,12 +11,14 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
-    "ACK", "BIRTH", "COMMAND", "DEATH", "MAX_PAYLOAD_BYTES", "PAYLOADS", "ROOT", "STATE", "TELEMETRY",
-    "Ack", "Birth", "Command", "Death", "Range", "Sample", "State", "Telemetry", "Topic", "check_id",
+    "ACK", "BIRTH", "COMMAND", "DEATH", "FUTURE_MS", "MAX_PAYLOAD_BYTES", "PAYLOADS", "ROOT", "STATE",
+    "TELEMETRY", "Ack", "Birth", "Command", "Death", "Range", "Sample", "State", "Telemetry", "Topic", "check_id",
     "parse_topic",
 ]  # fmt: skip
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
+FUTURE_MS: Final = 600_000
+"""How far a sample's time may be ahead of the clock. [ms]"""
 ROOT: Final = "hearthline/v1"
 TELEMETRY: Final = "telemetry"
 BIRTH: Final = "birth"

@@ -103,6 +103,30 @@ def test_everything_comes_back(tmp_path, suffix, mode):
     journal.close()
 
 
+@pytest.mark.parametrize("chapter", [1, 20_000])
+def test_a_batch_that_ran_far_ahead_of_the_data_clock_comes_back_whole(tmp_path, chapter):
+    hour = 3_600_000
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW)
+    journal.append([Append(s, registry_frame(site()).encode(), 0) for s in site().streams])
+    for n in range(1, 4):
+        t = NOW + (n - 20) * hour
+        batch = [telemetry(d, n, [{"t": t, "supply_c": 50.0}]) for d in ("meter-1", "sub-1", "sub-3")]
+        future = telemetry("sub-1", n + 9, [{"t": NOW + hour}])
+        now = {stream: ms for stream, (_, ms) in journal.streams().items()}
+        placed = decode([*batch, future], now, ClockMode.DATA).placed
+        journal.append([Append(p.stream, p.frame.encode(), p.timestamp_ms) for p in placed])
+    export(journal, tmp_path / "out.jsonl")
+    records, chapters = records_of(tmp_path / "out.jsonl", chapter)
+    said = [
+        {key: [row for _, row in rows] for key, rows in contents(of).items()}
+        for of in (records, journal.scan())
+    ]
+    assert said[0] == said[1]
+    assert sum(c.accepted.messages for c in chapters) == 9
+    assert sum((c.refused for c in chapters), start=type(chapters[0].refused)()) == {Reason.FUTURE: 3}
+    journal.close()
+
+
 def test_chapters_do_not_change_what_is_said(tmp_path):
     journal = journal_of(tmp_path, ALL)
     export(journal, tmp_path / "out.jsonl")
