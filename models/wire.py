@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 __all__ = [
     "ACK", "BIRTH", "COMMAND", "DEATH", "FUTURE_MS", "MAX_PAYLOAD_BYTES", "PAYLOADS", "ROOT", "STATE",
-    "TELEMETRY", "Ack", "Birth", "Command", "Death", "Range", "Sample", "State", "Telemetry", "Topic", "check_id",
-    "parse_topic",
+    "TELEMETRY", "Ack", "Birth", "Command", "Death", "Range", "Sample", "State", "Telemetry", "Topic",
+    "check_id", "parse_topic",
 ]  # fmt: skip
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
