@@ -240,20 +240,25 @@ class Decoder:
 
 
 def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int]) -> list[Placed]:
-    """Let only the last frame of each stream move its now.
+    """Let only the last telemetry of each stream move its now.
 
     A batch of recorded messages may span hours; the frames of one class must
-    not make those of the next late.
+    not make those of the next late. What follows the telemetry bears the
+    batch's time, by which it was judged.
     """
-    last = {item.stream: place for place, item in enumerate(placed)}
+    last: dict[str, int] = {}
     newest: dict[str, int] = {}
-    for item in placed:
+    for place, item in enumerate(placed):
+        if item.frame.kind is FrameKind.TELEMETRY:
+            last[item.stream] = place
         newest[item.stream] = max(item.timestamp_ms, newest.get(item.stream, item.timestamp_ms))
     before = {**_oldest(placed), **now_ms}
     return [
         replace(
             item,
-            timestamp_ms=newest[item.stream] if place == last[item.stream] else before.get(item.stream, 0),
+            timestamp_ms=before.get(item.stream, 0)
+            if place < last.get(item.stream, -1)
+            else newest[item.stream],
         )
         for place, item in enumerate(placed)
     ]

@@ -165,7 +165,7 @@ def test_acks_cover_accepted_and_refused_but_not_retained():
     messages += [bad(Reason.SCHEMA)[0], telemetry("sub-1", 9, retained=True), telemetry("sub-2", 1)]
     decoded = decode([*messages, telemetry("nobody", 4), telemetry("sub-1", 1, boot=BOOT + 1)])
     assert decoded.acks == {
-        SUB1: {BOOT: [(1, 3), (5, 5)], 1: [(7, 7)], BOOT + 1: [(1, 1)]},
+        SUB1: {BOOT: [(1, 3), (5, 5), (7, 7)], BOOT + 1: [(1, 1)]},
         Address("r1", "u1", "sub-2"): {BOOT: [(1, 1)]},
         Address("r1", "u1", "nobody"): {BOOT: [(4, 4)]},
     }
