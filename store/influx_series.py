@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.measurements import EVENT_CLASSES, known
+from models.measurements import CLASSES, EVENT_CLASSES, known
 from models.results import READING, READING_REPEAT, RESULT_HEADER, RESULT_TRAILER, Outputs
 from store import flux, sql
 from store.catalogue import check_name
@@ -31,6 +31,7 @@ from store.rows import (
     READING_TRAILER,
     Refusal,
     boolean,
+    by_class,
     identity,
     identity_columns,
     keep_last,
@@ -87,7 +88,7 @@ class InfluxSeries:
         """Keep all of it; durable when this returns, as far as InfluxDB's own write-ahead log is."""
         todo = jobs(outputs, {})
         for job in [j for j in todo if j.measurement == READING_REPEAT]:
-            self._put(READING_REPEAT, _with_event(job.rows, None), absent=False)
+            self._put_repeats(job.rows)
         for job in todo:
             if job.measurement == READING:
                 self._put_readings(job)
@@ -127,10 +128,16 @@ class InfluxSeries:
             late = rows.filter(pa.array(boolean(rows, "late")))
             settled = settle(rows, self._stored(late, job.device_class), job.device_class)
             rows = settled.append
-            self._put(READING_REPEAT, _with_event(settled.repeats, None), absent=False)
+            self._put_repeats(settled.repeats)
+            rows = _completed(rows, job.device_class)
         if job.device_class in EVENT_CLASSES:
             rows = _with_event(rows, job.device_class)
         self._put(READING, rows, absent=bool(doubtful))
+
+    def _put_repeats(self, rows: pa.Table) -> None:
+        if rows.num_rows:
+            for device_class, part in by_class(rows).items():
+                self._put(READING_REPEAT, _with_event(_completed(part, device_class), None), absent=True)
 
     def _stored(self, rows: pa.Table, device_class: str) -> pa.Table:
         """Stored readings that may be the same as one of `rows`."""
@@ -225,6 +232,14 @@ class InfluxSeries:
                     column = pc.if_else(keep, table[name], pa.scalar(None, table[name].type))
                     table = table.set_column(table.column_names.index(name), name, column)
         return table, spoken
+
+
+def _completed(rows: pa.Table, device_class: str) -> pa.Table:
+    """Add what the class may have and these rows lack, so that all of an overwritten point becomes absent."""
+    for name in (*CLASSES.get(device_class, ()), *(f.name for f in READING_TRAILER)):
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, _FIXED.get(name) or sql.kind_of(name)))
+    return rows
 
 
 def _with_event(rows: pa.Table, device_class: str | None) -> pa.Table:

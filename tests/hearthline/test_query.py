@@ -59,7 +59,7 @@ class Server(ThreadingHTTPServer):
         self.store = DuckdbSeries(data_dir / SERIES_FILE)
         self.retried = []
         self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()

@@ -196,6 +196,17 @@ def test_late_readings_are_settled_against_what_is_stored(store):
     assert sorted(column(store, "reading_repeat", "seq")) == [3, 5]
 
 
+def test_a_reading_that_is_replaced_leaves_nothing_of_itself(store):
+    first = readings(sample("a", 10, 1, 0, supply_c=1.0, return_c=0.5))
+    second = readings(sample("a", 10, 2, 1, supply_c=2.0, replaces=True))
+    for out in (output(0, readings=[first]), output(1, readings=[second], repeats=[first])):
+        store.write([out])
+    (row,) = rows(store, "reading")
+    assert (row["seq"], row["supply_c"], row.get("return_c")) == (2, 2.0, None)
+    (row,) = rows(store, "reading_repeat")
+    assert (row["seq"], row["supply_c"], row["return_c"]) == (1, 1.0, 0.5)
+
+
 def test_fifty_events_of_one_time_are_fifty_points(stub, store):
     table = readings(
         *(sample("o", 10, 1, 0, pos=p, event="release", **{"class": "office"}) for p in range(50))

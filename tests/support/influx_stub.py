@@ -80,7 +80,7 @@ class InfluxStub(ThreadingHTTPServer):
         self.query_status = 200
         self.hanging = threading.Event()
         self.mutex = threading.Lock()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def take(self, body: str) -> None:
         lines = _lines(body)
