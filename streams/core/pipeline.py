@@ -149,6 +149,8 @@ class Pipeline:
         elif frame.kind is FrameKind.REGISTRY:
             texts = json.loads(frame.batch.column("payload")[0].as_py())
             self._state.register(texts)
+            days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
+            self._state.day_ms, self._state.day_end_ms = days
         elif frame.kind is FrameKind.ACTION:
             for row in frame.batch.to_pylist():
                 if row["kind"] == "dead_letter_retried":

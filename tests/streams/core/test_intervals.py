@@ -1,0 +1,28 @@
+"""Interval sets against plain sets."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.core.intervals import IntervalSet
+
+ranges = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda x: (x[0], x[0] + x[1])), max_size=20)
+
+
+def plain(pairs) -> set[int]:
+    return {n for a, b in pairs for n in range(a, b + 1)}
+
+
+@given(ranges, ranges)
+def test_equals_a_plain_set(a, b):
+    left, right = IntervalSet(a), IntervalSet(b)
+    assert plain(left) == plain(a)
+    assert len(left) == len(plain(a))
+    assert plain(left.union(right)) == plain(a) | plain(b)
+    assert plain(left.minus(right)) == plain(a) - plain(b)
+    assert plain(left.below(30)) == {n for n in plain(a) if n < 30}
+    assert all((n in left) == (n in plain(a)) for n in range(80))
+    assert left.highest == max(plain(a), default=0)
+    pairs = list(left)
+    assert all(x[1] + 1 < y[0] for x, y in zip(pairs, pairs[1:], strict=False))
