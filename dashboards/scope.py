@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from models.measurements import EVENT_CLASSES
 from models.site import Device, Site
 from store.protocol import Select
 
@@ -12,6 +13,7 @@ __all__ = ["Scope", "ScopeError", "devices_in", "narrowed", "silence_ms", "stale
 _UNKNOWN_INTERVAL_S = 300.0
 _MIN_STALE_MS = 30_000
 _MIN_SILENCE_MS = 15 * 60_000
+_DAY_MS = 86_400_000
 
 
 class ScopeError(LookupError):
@@ -58,10 +60,17 @@ def devices_in(site: Site, scope: Scope) -> list[Device]:
 
 
 def stale_ms(device: Device) -> int:
-    """Age above which the newest reading of `device` is stale: three intervals, at least 30 s. [ms]"""
+    """Age above which the newest reading of `device` is stale: three intervals, at least 30 s. [ms]
+
+    A weighbridge or a laboratory speaks when something happens: a day is quiet, not an hour.
+    """
+    if device.device_class in EVENT_CLASSES:
+        return _DAY_MS
     return max(_MIN_STALE_MS, int(3000 * (device.interval_s or _UNKNOWN_INTERVAL_S)))
 
 
 def silence_ms(device: Device) -> int:
-    """Age above which `device` counts as silent: ten intervals, at least 15 minutes. [ms]"""
+    """Age above which `device` counts as silent: ten intervals, at least 15 minutes; a week for events. [ms]"""
+    if device.device_class in EVENT_CLASSES:
+        return 7 * _DAY_MS
     return max(_MIN_SILENCE_MS, int(10_000 * (device.interval_s or _UNKNOWN_INTERVAL_S)))

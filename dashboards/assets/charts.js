@@ -4,6 +4,7 @@ import { cssColour, h, s } from "./dom.js";
 
 const PROVISIONAL = 1;
 const PARTIAL = 2;
+const HOUR_MS = 3600000;
 
 export function quantiles(values, low, high) {
   const known = values.filter((v) => typeof v === "number").sort((a, b) => a - b);
@@ -110,6 +111,10 @@ export class LineChart extends Chart {
       return;
     }
     this.ready();
+    // A range that is mostly older than the data is not drawn as emptiness.
+    const first = Math.min(...lines.map((l) => l.t[l.v.findIndex((v) => v !== null)]));
+    const span = history.to - history.from;
+    const begin = first > history.from + span / 2 ? Math.min(first, history.to - HOUR_MS) : history.from;
     const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
     this.set({
@@ -120,7 +125,7 @@ export class LineChart extends Chart {
       },
       tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points, panel)) },
       xAxis: this.axis({
-        type: "time", min: f.shifted(history.from), max: f.shifted(history.to), splitLine: { show: false },
+        type: "time", min: f.shifted(begin), max: f.shifted(history.to), splitLine: { show: false },
         axisLabel: {
           color: cssColour("muted"), fontSize: 14, hideOverlap: true,
           formatter: { year: "{yyyy}", month: "{yyyy}-{MM}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}" },

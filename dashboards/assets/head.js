@@ -31,7 +31,7 @@ export class Head {
       : live.trouble.length ? t("the store cannot be read: {why}", { why: live.trouble[0] })
         : newest ? t("data {age} old", { age: f.age(age, t) }) : t("no data yet");
     setText(this.age, wrong ? `◆1 ${text}` : text);
-    this.age.className = wrong ? "hl-age hl-bad" : age > 120000 || !newest ? "hl-age hl-stale" : "hl-age";
+    this.age.className = wrong ? "hl-age hl-bad" : age > 120000 + (live.pace - 1) * 4000 || !newest ? "hl-age hl-stale" : "hl-age";
     document.querySelector(".hl")?.classList.toggle("hl-cut", cut);
   }
 
