@@ -70,7 +70,7 @@ def stale_ms(device: Device) -> int:
 
 
 def silence_ms(device: Device) -> int:
-    """Age above which `device` counts as silent: ten intervals, at least 15 minutes; a week for events. [ms]"""
+    """Age above which `device` is silent: ten intervals, at least 15 minutes; a week for events. [ms]"""
     if device.device_class in EVENT_CLASSES:
         return 7 * _DAY_MS
     return max(_MIN_SILENCE_MS, int(10_000 * (device.interval_s or _UNKNOWN_INTERVAL_S)))
