@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hearthline.client import ServerClient
+
 __all__ = [
     "HEARTHLINE",
     "Program",
@@ -42,7 +44,7 @@ def recordings(name: str) -> Path:
     return Path(root) / name
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.1) -> Any:
+def until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.2) -> Any:
     """Wait until a condition is true and return what it gave."""
     end = time.monotonic() + seconds
     while not (given := condition()):
@@ -174,9 +176,8 @@ class Server(Program):
         return line.split()[1]
 
     def status(self) -> dict[str, Any]:
-        """What ``hearthline status --json`` prints."""
-        told: dict[str, Any] = json.loads(run("status", "--data-dir", self.data, "--json").stdout)
-        return told
+        """What ``hearthline status --json`` prints, asked without starting a process."""
+        return ServerClient(self.url).status()
 
     def states(self) -> dict[str, str]:
         """State of each component."""
