@@ -181,7 +181,9 @@ class Pipeline:
         received = numeric_rows(batch, device_class, device, record.offset)
         rows, flags = flags_of(received, buffer.columns, extra)
         n, known = rows.n, self._state.known
-        stands, replaces, late = np.ones(n, bool), np.zeros(n, bool), np.zeros(n, bool)
+        stands, replaces = np.ones(n, bool), np.zeros(n, bool)
+        # Of events, which have names of their own, only the store knows all that came before.
+        late = np.full(n, device_class in EVENT_CLASSES)
         lost: list[Rows] = []
         if device_class not in EVENT_CLASSES:
             kept_from = self._state.kept_from_ms()

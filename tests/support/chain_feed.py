@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from confluent_kafka import KafkaException
 
@@ -10,8 +11,9 @@ from models.frame import Record
 from tests.support.chain_pipeline import ChainPipeline
 from tests.support.mock_kafka import KafkaClient
 
-__all__ = ["CHANGELOG", "GROUP", "T0", "TOPIC", "Feed", "caught_up", "expected_rows"]
+__all__ = ["CHANGELOG", "GROUP", "ROOT", "T0", "TOPIC", "Feed", "caught_up", "expected_rows"]
 
+ROOT = Path(__file__).parents[2]
 GROUP, TOPIC, CHANGELOG = "hearthline", "frames", "hearthline-checkpoints-changelog"
 T0 = 1_767_225_600_000
 

@@ -17,8 +17,9 @@ from confluent_kafka.admin import AdminClient
 
 from tests.support.mock_kafka import KafkaClient
 
-__all__ = ["RealKafka", "kafka_libraries"]
+__all__ = ["JAVA_OPTIONS", "RealKafka", "kafka_libraries"]
 
+JAVA_OPTIONS = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
 _PROPERTIES = """\
@@ -115,7 +116,7 @@ class RealKafka(KafkaClient):
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _command(self, *arguments: str) -> list[str]:
-        return ["java", "-Xmx256m", "-cp", f"{self._libraries}/*", *arguments]
+        return ["java", *JAVA_OPTIONS, "-cp", f"{self._libraries}/*", *arguments]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,4 +27,4 @@ def test_equals_a_plain_set(a, b):
     assert all((n in left) == (n in plain(a)) for n in range(80))
     assert left.highest == max(plain(a), default=0)
     pairs = list(left)
-    assert all(x[1] + 1 < y[0] for x, y in zip(pairs, pairs[1:], strict=False))
+    assert all(x[1] + 1 < y[0] for x, y in pairwise(pairs))
