@@ -141,7 +141,7 @@ class LocalRuntime:
                 self._pipelines[stream] = pipeline
             if last > pipeline.offset:
                 stepped += self._advance(pipeline, stop)
-            behind[stream] = last - pipeline.offset
+            behind[stream] = max(0, last - pipeline.offset)
         self.status.lag = behind
         self.status.records += stepped
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
