@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import queue
 import tempfile
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -161,39 +161,12 @@ def _export(store: SeriesStore, out: Path) -> dict[str, int]:
 
 
 def _ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
-    """`items`, computed in another thread up to `depth` ahead; its error is raised here."""
-    ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
-    gone = threading.Event()
-
-    def offer(item: tuple[_T | None, BaseException | None]) -> bool:
-        while not gone.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not offer((item, None)):
-                    return
-            offer((None, None))
-        except BaseException as error:  # noqa: BLE001  handed to the consumer, which raises it
-            offer((None, error))
-
-    threading.Thread(target=produce, name="decode", daemon=True).start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
+    """`items`, computed in another thread up to `depth` ahead; an error there is raised here."""
+    with ThreadPoolExecutor(1, "decode") as pool:
+        ready = deque(pool.submit(next, items, None) for _ in range(depth))
+        while (item := ready.popleft().result()) is not None:
+            ready.append(pool.submit(next, items, None))
             yield item
-    finally:
-        gone.set()
 
 
 class _Behind:
@@ -201,29 +174,18 @@ class _Behind:
 
     def __init__(self, call: Callable[[Sequence[Outputs]], None]):
         self._call = call
-        self._todo: queue.Queue[Sequence[Outputs] | None] = queue.Queue(2)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (item := self._todo.get()) is not None:
-            if self._error is None:
-                try:
-                    self._call(item)
-                except BaseException as error:  # noqa: BLE001  raised where the work is handed over
-                    self._error = error
+        self._pool = ThreadPoolExecutor(1, "store")
+        self._todo: deque[Future[None]] = deque()
 
     def put(self, outputs: Sequence[Outputs]) -> None:
         """Hand over outputs to write."""
-        if self._error is not None:
-            raise self._error
         if outputs:
-            self._todo.put(outputs)
+            while len(self._todo) > 1:
+                self._todo.popleft().result()
+            self._todo.append(self._pool.submit(self._call, outputs))
 
     def finish(self) -> None:
         """Wait until everything is written."""
-        self._todo.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        with self._pool:
+            for done in self._todo:
+                done.result()
