@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from models.frame import Frame
-from models.wire import ACK, FUTURE_MS, ROOT
+from models.wire import ACK, COMMAND, FUTURE_MS, ROOT
 
 __all__ = [
     "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Decoded", "Message", "Placed",
@@ -64,6 +64,11 @@ class Address(NamedTuple):
     def ack_topic(self) -> str:
         """Where acknowledgements for this sender go."""
         return f"{ROOT}/{self.region}/{self.unit}/{self.device}/{ACK}"
+
+    @property
+    def command_topic(self) -> str:
+        """Where commands for this sender go."""
+        return f"{ROOT}/{self.region}/{self.unit}/{self.device}/{COMMAND}"
 
 
 Acks = dict[Address, dict[int, list[tuple[int, int]]]]

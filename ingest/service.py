@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, runtime_checkable
 
@@ -14,21 +14,23 @@ from ingest.decode import Decoder
 from ingest.endpoint import Endpoint
 from ingest.framing import refusal_frames
 from ingest.intake import Intake
-from ingest.messages import Accepted, ClockMode, Decoded, Message, Placed, Reason
+from ingest.messages import Accepted, Address, ClockMode, Decoded, Message, Placed, Reason
 from ingest.outbound import AckOutbox
 from ingest.ranges import union
+from ingest.routes import Router
 from ingest.status import IngestStatus, Meter
 from ingest.subscriber import Delivered, Subscriber
 from journal.protocol import Append, Journal, JournalError
 from models.frame import REFUSED_STREAM, Frame, FrameKind, Record
 from models.site import Site
-from models.wire import BIRTH, DEATH, ROOT, STATE, TELEMETRY
+from models.wire import BIRTH, DEATH, ROOT, STATE, TELEMETRY, Command
 
 __all__ = ["Ingest", "registry_frame"]
 
 _FLUSH_S: Final = 0.1
 _HEARTBEAT_S: Final = 1.0
 _RETRY_S: Final = (0.2, 5.0)
+_RECALLS: Final = 500_000
 _log = logging.getLogger(__name__)
 
 
@@ -85,6 +87,8 @@ class Ingest:
         self._clock = clock
         self._mode = clock_mode
         self._decoder = Decoder(site)
+        self._route = Router(site)
+        self._recalls: deque[Address] = deque(maxlen=_RECALLS)
         self._intake = Intake(flush_s)
         self._meter = Meter()
         self._write_lock = threading.Lock()
@@ -140,7 +144,27 @@ class Ingest:
 
     def _receive(self, delivered: Delivered) -> None:
         self._meter.received += 1
+        if delivered.retained:
+            self._note_recall(delivered.topic)
         self._intake.put(delivered)
+
+    def _note_recall(self, topic: str) -> None:
+        """Remember a collector that was there before us, when the broker kept nothing for us meanwhile."""
+        assert self._subscriber is not None
+        route = self._route(topic)
+        if self._subscriber.forgotten and route.kind == BIRTH and route.address and not route.reason:
+            self._recalls.append(route.address)
+
+    def _recall(self) -> None:
+        """Ask those collectors to send again what waits; by themselves they would only after their delay."""
+        while self._recalls and self._subscriber is not None:
+            now_ms = self._clock()
+            command = Command(id=f"recall-{now_ms}", at=now_ms, do="resend")
+            if not self._subscriber.publish(
+                self._recalls[0].command_topic, command.model_dump_json().encode()
+            ):
+                return
+            self._recalls.popleft()
 
     def _run(self) -> None:
         while not self._stopping.is_set() or len(self._intake):
@@ -158,6 +182,7 @@ class Ingest:
         if not self._stopping.is_set():
             self._beat()
         self._outbox.flush()
+        self._recall()
 
     def _write(self, batch: Sequence[Delivered]) -> bool:
         """Journal `batch`, trying until it is done; False when stopped before."""

@@ -102,6 +102,11 @@ class Subscriber:
         """Why nothing comes; empty while connected and subscribed."""
         return "" if self._connected else f"{self._endpoint}: {self._detail}"
 
+    @property
+    def forgotten(self) -> bool:
+        """Whether the broker knew no session of ours at the last connect: what came before it is dropped."""
+        return self._forgotten
+
     def acknowledge(self, messages: Sequence[Delivered]) -> None:
         """PUBACK `messages` in the order given, less those of a connection that is gone.
 
@@ -132,10 +137,11 @@ class Subscriber:
             self._connected = connected
             self._detail = detail
 
-    def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
+    def _on_connect(self, client: mqtt.Client, _data: Any, flags: Any, reason: Any, _props: Any) -> None:
         if reason.is_failure:
             self._next_epoch(connected=False, detail=f"the broker refused the connection: {reason}")
             return
+        self._forgotten = not flags.session_present
         self._next_epoch(connected=False, detail="waiting for the subscription")
         client.subscribe(self._filters)
 

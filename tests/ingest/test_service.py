@@ -15,6 +15,7 @@ from ingest.service import Ingest
 from journal.protocol import Append, JournalError
 from journal.sqlite import SqliteJournal
 from models.frame import REFUSED_STREAM, Frame, FrameKind
+from models.wire import Command
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.payloads import BOOT, NOW, event, site, state, telemetry, topic
 
@@ -409,3 +410,29 @@ def test_a_wall_clock_that_steps_back_moves_no_record_back(journal):
     ingest = Ingest(journal, site(), None, clock)
     ingest.submit([telemetry("sub-1", 1)])
     assert journal.streams()["u1"][1] == NOW + 10_000
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_broker_that_kept_no_session_for_us_has_collectors_send_again(
+    broker, journal, devices, ingests, remembered
+):
+    if remembered:
+        first = ingests(journal, broker.port)
+        up(first)
+        first.stop()
+    device = devices(broker.port)
+    heard = []
+    device.client.message_callback_add("hearthline/v1/+/+/+/command", lambda _c, _d, m: heard.append(m))
+    device.client.subscribe("hearthline/v1/+/+/+/command", 1)
+    birth = {"at": NOW, "class": "substation", "interval_s": 10}
+    device.send(event("sub-1", "birth", True, **birth), event("nobody", "birth", True, **birth))
+    device.send(event("sub-2", "state", True, at=NOW, next_seq=2), event("sub-3", "birth", **birth))
+    up(ingests(journal, broker.port))
+    device.send(telemetry("sub-1", 1))
+    until(lambda: device.acked() == {"sub-1": {1}})
+    if remembered:
+        assert not heard
+        return
+    (command,) = until(lambda: heard)
+    assert (command.topic, command.retain) == (topic("sub-1", "command"), False)
+    assert Command.model_validate_json(command.payload).ranges == []
