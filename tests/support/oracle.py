@@ -37,7 +37,16 @@ Name = tuple[Any, ...]
 
 _ABOUT: Final = frozenset(f.name for f in (*RESULT_HEADER, *READING_TRAILER))
 _SHOWN: Final = 4
-_LEDGER: Final = ("sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat")
+_LEDGER: Final = (
+    "sent",
+    "stored",
+    "dead_lettered",
+    "waiting",
+    "thinned",
+    "unaccounted",
+    "duplicate",
+    "repeat",
+)
 _NOT_WINDOWS: Final = frozenset({"reading", "reading_repeat", "dead_letter", "ledger", REFUSED})
 _REASONS: Final = frozenset({
     "schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large", "topic_mismatch",
@@ -136,7 +145,8 @@ def _letter_samples(letter: Row) -> list[Name]:
     try:
         samples = json.loads(letter["payload"])["samples"]
         return [
-            (letter["device"], s["t"], tuple(sorted((n, v) for n, v in s.items() if n != "t"))) for s in samples
+            (letter["device"], s["t"], tuple(sorted((n, v) for n, v in s.items() if n != "t")))
+            for s in samples
         ]
     except (ValueError, TypeError, KeyError):
         return []
@@ -155,7 +165,9 @@ def _count_samples(generated: Generated, stored: Mapping[str, Sequence[Row]], ve
         (r["key"], r["window_start"], _values(r)) for r in (*readings, *stored.get("reading_repeat", ()))
     )
     letters = _open_letters(stored)
-    kept.update(name for letter in letters for name in _letter_samples(letter) if letter["device"] in generated)
+    kept.update(
+        name for letter in letters for name in _letter_samples(letter) if letter["device"] in generated
+    )
     verdict.fault("every sample is stored or dead-lettered", (made - kept).elements())
     verdict.fault("nothing is stored twice or otherwise than sent", (kept - made).elements())
     named = Counter((r["key"], r["window_start"], r["class"]) for r in readings)
@@ -172,7 +184,11 @@ def _count_messages(generated: Generated, stored: Mapping[str, Sequence[Row]], v
     verdict.fault("every device has a ledger", sorted(set(generated) - set(ledger)))
     verdict.fault(
         "nothing is unaccounted or waits",
-        ((d, {f: row[f] for f in _LEDGER}) for d, row in ledger.items() if row["unaccounted"] or row["waiting"]),
+        (
+            (d, {f: row[f] for f in _LEDGER})
+            for d, row in ledger.items()
+            if row["unaccounted"] or row["waiting"]
+        ),
     )
     names: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for row in (*stored.get("reading", ()), *stored.get("reading_repeat", ())):
@@ -209,7 +225,9 @@ def _replayed(data_dir: Path, scratch: Path) -> dict[str, list[Row]]:
 
 def _hearthline(*words: object) -> None:
     program = str(Path(sys.executable).with_name("hearthline"))
-    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [program, *map(str, words)], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, f"hearthline {words} ended with {done.returncode}: {done.stderr}"
 
 
@@ -241,7 +259,8 @@ def _compare_rows(run: Mapping[str, list[Row]], replay: Mapping[str, list[Row]],
     """Compare rows that no window holds: all of them, less what tells of the journal's records."""
     for measurement in ("reading", "reading_repeat"):
         mine, other = (
-            Counter(_plain(r, "offset", "received_ms") for r in rows.get(measurement, ())) for rows in (run, replay)
+            Counter(_plain(r, "offset", "received_ms") for r in rows.get(measurement, ()))
+            for rows in (run, replay)
         )
         verdict.fault(f"{measurement} equals the replay's", _differences(mine, other))
     verdict.readings, verdict.repeats = (len(run.get(m, ())) for m in ("reading", "reading_repeat"))
