@@ -71,6 +71,7 @@ class StreamState:
         self.day_end_ms = 0
         self._index: dict[str, int] = {}
         self._born_interval_s: dict[str, float] = {}
+        self._reborn = False
         self._segments: dict[str, tuple[int, bytes]] = {}
         self._next_segment = 0
         self._forgotten_ms: int | None = None
@@ -94,10 +95,10 @@ class StreamState:
         return np.asarray(lookup[encoded.indices.to_numpy(zero_copy_only=False)])
 
     def born(self, device: str, interval_s: float) -> None:
-        """Note the interval that a device announced at birth. [s]"""
+        """Note the interval that a device announced at birth; call `settle_site` after the last. [s]"""
         if self._born_interval_s.get(device) != interval_s:
             self._born_interval_s[device] = interval_s
-            self._rebuild_site()
+            self._reborn = True
 
     def register(self, texts: Mapping[str, str]) -> None:
         """Take a version of the registry."""
@@ -105,11 +106,12 @@ class StreamState:
         self._rebuild_site()
 
     def settle_site(self) -> None:
-        """Bring `site` up to the devices met."""
-        if len(self._index) != len(self.site.ids):
+        """Bring `site` up to the devices met and born, once for many."""
+        if self._reborn or len(self._index) != len(self.site.ids):
             self._rebuild_site()
 
     def _rebuild_site(self) -> None:
+        self._reborn = False
         self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s)
 
     # -- open samples -----------------------------------------------------------------
