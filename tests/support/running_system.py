@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shlex
 import sqlite3
+import sys
 import time
 from typing import Any, Literal, Self
+from unittest import mock
 
 from journal.sqlite import FILE_NAME
+from tests.support import mutant, system
 from tests.support.mosquitto import Mosquitto
 from tests.support.recorded_fleet import RecordedFleet
 from tests.support.system import Program, until
@@ -27,14 +31,18 @@ class RunningSystem:
     fleet : RecordedFleet
     pace : float
         Recorded seconds a second.
+    broken : str
+        What of the server is broken on purpose, by the names in `mutant`.
     options
         Fields of every device of the collector's configuration.
     """
 
-    def __init__(self, fleet: RecordedFleet, pace: float, **options: object):
+    def __init__(self, fleet: RecordedFleet, pace: float, *, broken: str = "", **options: object):
         self.fleet = fleet
         self.broker = Mosquitto()
         self.data = fleet.home / "up" / "data"
+        self.marker = fleet.home / "a kill would hurt"
+        self._broken = broken
         self._pace = pace
         self._options = options
         self.back_s: list[float] = []
@@ -54,7 +62,18 @@ class RunningSystem:
 
     def _serve(self) -> Program:
         words = ("--data-dir", self.data, "--mqtt", self.broker.url, "--clock", "data", "--port", 0)
-        return Program(self.fleet.home / "up", "up", "--site", self.fleet.site, *words)
+        with mock.patch.object(system, "HEARTHLINE", self._program()):
+            return Program(self.fleet.home / "up", "up", "--site", self.fleet.site, *words)
+
+    def _program(self) -> str:
+        """What is started for `hearthline`: itself, or a script that breaks something first."""
+        if not self._broken:
+            return system.HEARTHLINE
+        script = self.fleet.home / "mutant.sh"
+        words = (sys.executable, "-P", mutant.__file__, self._broken, str(self.marker))
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+        return str(script)
 
     def _collect(self) -> Program:
         config = self.fleet.collector(self.broker.url, self._pace, **self._options)
