@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import logging.config
-import os
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 from faust.types import TP
@@ -24,13 +21,12 @@ from streams.core.checkpoint import CheckpointError
 from streams.runtime.checkpoint_slots import CheckpointSlots
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import PartitionRun, Pipelines, Sink
+from streams.runtime.faust_process import EXIT_RESTART, WorkerApp, leave, log_config
 from streams.runtime.faust_settings import CHECKPOINT_TABLE, WorkerSettings
-from streams.runtime.faust_transport import CheckpointTransport
+from streams.runtime.faust_watch import StallWatch
 
 __all__ = ["EXIT_RESTART", "FrameWorker", "run_worker"]
 
-EXIT_RESTART: Final = 75
-"""Exit status that asks the supervisor for a new process (EX_TEMPFAIL)."""
 _TICK_S: Final = 0.25
 _MOST_UNSAVED: Final = 4_000  # records whose results the store does not hold yet
 _FIRST_BACKOFF_S: Final = 0.5
@@ -42,36 +38,6 @@ log = logging.getLogger("hearthline.worker")
 
 class _AbandonedError(Exception):
     """The partition is another owner's by now: what was not made safe is computed again there."""
-
-
-class _App(faust.App):
-    """Faust's application with our transport, lease and bounded stop."""
-
-    lease: Lease
-    starts: Callable[[Mapping[TP, int]], dict[TP, int]]
-    before_stop: Callable[[], Any]
-    stop_s: float
-
-    def _new_transport(self) -> CheckpointTransport:
-        return CheckpointTransport(self.conf.broker_consumer, self)
-
-    async def on_stop(self) -> None:
-        # Without brokers Faust waits for each request's time-out in turn.
-        late = threading.Timer(
-            self.stop_s, _leave, ["expected to stop in time; leaving without Kafka's answer"]
-        )
-        late.daemon = True
-        late.start()
-        await self.before_stop()
-        await super().on_stop()
-
-
-def _leave(reason: str) -> None:
-    """End the process at once, for its supervisor to start a new one: nothing half-known is written."""
-    log.critical("%s; leaving (a new process goes on from the last checkpoint)", reason)
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(EXIT_RESTART)
 
 
 class FrameWorker:
@@ -95,7 +61,7 @@ class FrameWorker:
         sink: Sink,
         *,
         unavailable: tuple[type[Exception], ...] = (),
-        leave: Callable[[str], None] = _leave,
+        leave: Callable[[str], None] = leave,
     ):
         self.settings = settings
         self.degraded = ""
@@ -111,11 +77,14 @@ class FrameWorker:
         self._room.set()
         # One thread: a store's connection is its own, and writes keep their order.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._started = self._progress = self._lease.now()
+        self._started = self._lease.now()
+        self._stall = StallWatch(self._lease.now)
+        self._moves = 0
+        self._writing = False
         self.app = self._build()
 
-    def _build(self) -> _App:
-        app = _App(self.settings.group, autodiscover=False, **self.settings.faust())
+    def _build(self) -> WorkerApp:
+        app = WorkerApp(self.settings.group, autodiscover=False, **self.settings.faust())
         app.lease = self._lease
         app.starts = self._starts
         app.before_stop = self._before_stop
@@ -180,7 +149,7 @@ class FrameWorker:
         run.step(message.key, message.offset, round(message.timestamp * 1000), message.value)
         run.pending.append(event)
         self._recount()
-        self._progress = self._lease.now()
+        self._moves += 1
 
     def _load(self, partition: int, generation: int) -> PartitionRun:
         # Not when partitions are assigned: that comes before the restore of the table.
@@ -244,6 +213,7 @@ class FrameWorker:
         backoff_s = _FIRST_BACKOFF_S
         while outputs:
             self._may_write(run)
+            self._writing = True  # a store may be slow for as long as it has patience
             try:
                 await asyncio.get_running_loop().run_in_executor(self._writer, self._sink.write, outputs)
                 break
@@ -251,6 +221,8 @@ class FrameWorker:
                 self.degraded = str(error) or type(error).__name__
                 self._recount()
                 log.warning("degraded: the store is away, trying again in %.1f s: %s", backoff_s, error)
+            finally:
+                self._writing = False
             await self._hold_back(run, backoff_s)
             backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
         if self.degraded and outputs:
@@ -265,7 +237,7 @@ class FrameWorker:
         while self._lease.now() < until:
             self._may_write(run)  # a rebalance must not wait for the store
             await asyncio.sleep(min(_TICK_S, seconds))
-            self._progress = self._lease.now()
+            self._moves += 1
 
     async def _checkpoint(self, run: PartitionRun) -> None:
         """Sink, then parts, then marker, then acknowledgement: each durable before the next."""
@@ -308,7 +280,7 @@ class FrameWorker:
                     log.warning("partition %d: stopped before its checkpoint was safe", run.partition)
 
     async def _watch(self) -> None:
-        """Show life, and leave when records wait and none is taken in."""
+        """Show life, and leave when there is work and nothing moves."""
         path = self.settings.health_file
         if path and self._lease.valid and not self.degraded:
             path.touch()
@@ -316,10 +288,13 @@ class FrameWorker:
         if outside_s > self.settings.stall_s:
             # The library may have given up joining, and says so in its log only.
             self._leave(f"no heartbeat answered for {outside_s:.0f} s")
-        if not self._lagging():
-            self._progress = self._lease.now()
-        elif self._lease.now() - self._progress > self.settings.stall_s * (10 if self.app.in_recovery else 1):
-            self._leave(f"no record taken in for {self.settings.stall_s:g} s although records wait")
+        restored = frozenset(cast(Any, self.app.tables).recovery.active_offsets.items())
+        # A restore that hangs, as Faust's now and then does in a rebalance, says nothing but a warning.
+        idle = self._writing or not (self.app.in_recovery or self.app.rebalancing or self._lagging())
+        stalled_s = self._stall.see((self._moves, restored, self.app.consumer_generation_id), idle=idle)
+        if stalled_s > self.settings.stall_s:
+            doing = "restoring checkpoints" if self.app.in_recovery else "records wait"
+            self._leave(f"nothing moved for {stalled_s:.0f} s ({doing})")
 
     def _lagging(self) -> bool:
         consumer = self.app.consumer
@@ -343,7 +318,7 @@ def run_worker(
     loglevel: str = "WARNING",
 ) -> int:
     """Run a worker until it is told to stop; gives its exit status."""
-    logging.config.dictConfig(_logging(loglevel))
+    logging.config.dictConfig(log_config(loglevel))
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = FrameWorker(settings, pipelines, sink, unavailable=unavailable)
@@ -361,15 +336,3 @@ def run_worker(
     except SystemExit as done:
         return int(done.code or 0)
     return 0
-
-
-def _logging(loglevel: str) -> dict[str, Any]:
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": line}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "root": {"handlers": ["stderr"], "level": loglevel},
-        "loggers": {"hearthline": {"level": "INFO"}},
-    }

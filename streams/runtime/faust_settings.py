@@ -38,7 +38,7 @@ class WorkerSettings:
     session_s, heartbeat_s, rebalance_s, request_s, commit_s : float
         Kafka's session, heartbeat, rebalance and request time-outs, and the interval of commits. [s]
     stall_s : float
-        A worker that makes no progress for so long although records wait leaves. [s]
+        A worker that makes no progress for so long although there is work leaves. [s]
     stop_s : float
         A worker that was told to stop leaves after so long, done or not. [s]
     health_file : pathlib.Path or None
@@ -59,7 +59,7 @@ class WorkerSettings:
     rebalance_s: float = 10.0
     request_s: float = 12.0
     commit_s: float = 1.0
-    stall_s: float = 60.0
+    stall_s: float = 30.0
     stop_s: float = 20.0
     health_file: Path | None = None
     login: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -1,0 +1,103 @@
+"""Waiting for work is not being stuck; having work and moving nothing is."""
+
+import asyncio
+
+import pytest
+
+from streams.runtime.faust_app import FrameWorker
+from streams.runtime.faust_partition import Pipelines
+from streams.runtime.faust_settings import WorkerSettings
+from streams.runtime.faust_watch import StallWatch
+from tests.support.chain_pipeline import ChainPipeline, FileSink
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def _seen(watch, clock, steps):
+    out = []
+    for at, mark, idle in steps:
+        clock.now = at
+        out.append(watch.see(mark, idle=idle))
+    return out
+
+
+def test_without_work_nothing_stalls():
+    clock = _Clock()
+    assert _seen(StallWatch(clock), clock, [(10, 1, True), (100, 1, True)]) == [0, 0]
+
+
+def test_work_that_does_not_move_is_counted_from_when_it_last_did():
+    clock = _Clock()
+    steps = [(10, 1, False), (20, 1, False), (25, 2, False), (40, 2, False), (41, 2, True), (50, 2, False)]
+    assert _seen(StallWatch(clock), clock, steps) == [0, 10, 0, 15, 0, 9]
+
+
+def test_a_restore_that_moves_is_progress():
+    clock = _Clock()
+    steps = [(10, (0, frozenset({("c", 1)})), False), (50, (0, frozenset({("c", 9)})), False)]
+    assert _seen(StallWatch(clock), clock, steps) == [0, 0]
+
+
+@pytest.fixture
+def stuck(tmp_path):
+    """A worker outside any group, its clock, and the reasons for which it would leave."""
+    reasons, clock = [], _Clock()
+    settings = WorkerSettings("127.0.0.1:9", group="watched", stall_s=30, health_file=tmp_path / "alive")
+    worker = FrameWorker(
+        settings,
+        Pipelines(ChainPipeline, ChainPipeline.restore),
+        FileSink(tmp_path / "rows"),
+        leave=reasons.append,
+    )
+    worker._lease._clock = worker._stall._clock = clock
+    worker._started = worker._stall._since = 0.0
+    return worker, clock, reasons
+
+
+def _watch(worker, clock, at, *, heartbeat=True):
+    clock.now = at
+    if heartbeat:
+        worker._lease.renew(at)
+    asyncio.run(worker._watch())
+
+
+def test_a_restore_that_hangs_ends_the_worker(stuck):
+    worker, clock, reasons = stuck
+    worker.app.in_recovery = True
+    for at in (1, 20, 31):
+        _watch(worker, clock, at)
+    assert reasons == []
+    _watch(worker, clock, 33)
+    assert reasons == ["nothing moved for 32 s (restoring checkpoints)"]
+
+
+def test_a_slow_store_is_not_a_stall(stuck):
+    worker, clock, reasons = stuck
+    worker.app.rebalancing = worker._writing = True
+    _watch(worker, clock, 1)
+    _watch(worker, clock, 100)
+    assert reasons == []
+
+
+def test_a_worker_outside_its_group_shows_no_life_and_leaves(stuck):
+    worker, clock, reasons = stuck
+    worker._writing = True
+    _watch(worker, clock, 29, heartbeat=False)
+    assert reasons == []
+    assert not worker.settings.health_file.exists()
+    _watch(worker, clock, 31, heartbeat=False)
+    assert reasons == ["no heartbeat answered for 31 s"]
+    _watch(worker, clock, 40)
+    assert worker.settings.health_file.exists()
+
+
+def test_a_worker_whose_store_is_away_shows_no_life(stuck):
+    worker, clock, _ = stuck
+    worker._writing, worker.degraded = True, "away"
+    _watch(worker, clock, 5)
+    assert not worker.settings.health_file.exists()
