@@ -74,7 +74,7 @@ def _worker(kafka: MockKafka, log: Path, *options: str) -> subprocess.Popen[byte
     command = [
         sys.executable,
         "-m",
-        "hearthline.cli",
+        "hearthline",
         "worker",
         "--kafka",
         kafka.bootstrap,
