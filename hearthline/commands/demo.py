@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         seconds: Annotated[
             float | None, typer.Option("--for", min=1, help="Stop by itself after so many seconds.")
         ] = None,
-        speed: Annotated[float, typer.Option(min=0.1, max=600, help="Simulated seconds a second.")] = 60,
+        speed: Annotated[float, typer.Option(min=0.1, max=600, help="Simulated seconds a second.")] = 30,
         port: Annotated[
             int, typer.Option(min=0, max=65535, help="Port of the board; 0 takes a free one.")
         ] = 8080,

@@ -20,6 +20,7 @@ __all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "RuntimeState", "WaitableJourna
 CHECKPOINT_EVERY_S = 30.0
 _BATCH_RECORDS = 200
 _RETRY_S = 2.0
+_GATHER_S = 0.25
 _log = logging.getLogger(__name__)
 
 
@@ -116,6 +117,9 @@ class LocalRuntime:
                     saved_at = time.monotonic()
                 self.status.state, self.status.detail = "ok", ""
                 self._journal.wait({s: p.offset for s, p in self._pipelines.items()}, 0.5)
+                if not any(self.status.lag.values()):
+                    # A transaction costs much the same for one record as for many: let some gather.
+                    stop.wait(_GATHER_S)
             except (JournalError, CheckpointError) as error:
                 self._degrade(error, stop)
             except SinkError as error:
@@ -131,39 +135,37 @@ class LocalRuntime:
             _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
 
     def pass_once(self, stop: threading.Event) -> int:
-        """Step what the journal has for each stream, a batch each; returns how many records."""
+        """Step what the journal has for each stream, a batch each, and store it; returns how many records."""
         stepped = 0
         behind: dict[str, int] = {}
+        said: list[Outputs] = []
         for stream, (last, _) in sorted(self._journal.streams().items()):
             pipeline = self._pipelines.get(stream)
             if pipeline is None:
                 pipeline = Pipeline(stream, provisional_every_ms=self._provisional_every_ms)
                 self._pipelines[stream] = pipeline
             if last > pipeline.offset:
-                stepped += self._advance(pipeline, stop)
+                records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)
+                outputs = Outputs(stream)
+                for record in records:
+                    outputs.merge(pipeline.step(record))
+                said.append(outputs)
+                stepped += len(records)
             behind[stream] = max(0, last - pipeline.offset)
+        self._kill_point("stepped")
+        self._write([outputs for outputs in said if not outputs.empty], stop)
+        self._done.update({outputs.stream: outputs.offset for outputs in said})
+        self._kill_point("stored")
         self.status.lag = behind
         self.status.records += stepped
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
         return stepped
 
-    def _advance(self, pipeline: Pipeline, stop: threading.Event) -> int:
-        records = self._journal.read(pipeline.stream, pipeline.offset, _BATCH_RECORDS)
-        outputs = Outputs(pipeline.stream)
-        for record in records:
-            outputs.merge(pipeline.step(record))
-        self._kill_point("stepped")
-        if not outputs.empty:
-            self._write(outputs, stop)
-        self._done[pipeline.stream] = pipeline.offset
-        self._kill_point("stored")
-        return len(records)
-
-    def _write(self, outputs: Outputs, stop: threading.Event) -> None:
-        """Write until the store has it: what was stepped is not forgotten."""
-        while True:
+    def _write(self, said: list[Outputs], stop: threading.Event) -> None:
+        """Write, in one transaction, until the store has it: what was stepped is not forgotten."""
+        while said:
             try:
-                self._store.write([outputs])
+                self._store.write(said)
             except SinkError as error:
                 self._degrade(error, stop)
                 if stop.is_set():
