@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.decode import Decoder
@@ -60,17 +61,22 @@ class _Streams:
         self._outputs: dict[str, Outputs] = {}
         self._rows = 0
 
-    def step(self, stream: str, frame: bytes, timestamp_ms: int) -> None:
-        """Feed one frame, as the next record of its stream."""
+    def step(self, stream: str, frame: Frame, timestamp_ms: int) -> None:
+        """Feed one frame, as the next record of its stream.
+
+        The registry holds from the beginning of time: a first frame may span months,
+        and at its own time all but its newest samples would be late.
+        """
         pipeline = self.pipelines.get(stream)
         if pipeline is None:
             pipeline = self.pipelines[stream] = Pipeline(stream, provisional_every_ms=None)
-            self._take(pipeline.step(Record(stream, 0, timestamp_ms, self._registry)))
-        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame)))
+            begin_ms = min(timestamp_ms, _oldest_ms(frame, timestamp_ms))
+            self._take(pipeline.step(Record(stream, 0, begin_ms, self._registry)))
+        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())))
 
     def settle(self) -> None:
         """Move every stream's now on until all that has samples is final."""
-        heartbeat = Frame.heartbeat().encode()
+        heartbeat = Frame.heartbeat()
         for stream, pipeline in self.pipelines.items():
             settled_ms = pipeline.settled_ms()
             if settled_ms is not None:
@@ -92,6 +98,13 @@ class _Streams:
         given = [o for o in self._outputs.values() if not o.empty]
         self._outputs, self._rows = {}, 0
         return given
+
+
+def _oldest_ms(frame: Frame, otherwise_ms: int) -> int:
+    """Time of the oldest sample of `frame`, `otherwise_ms` where it has none. [ms UTC]"""
+    if frame.kind is not FrameKind.TELEMETRY or not frame.batch.num_rows:
+        return otherwise_ms
+    return int(pc.min(frame.batch.column("t")).as_py())
 
 
 def replay(
@@ -147,7 +160,7 @@ def replay(
 def _feed(chapter: Chapter, streams: _Streams, done: Replayed) -> None:
     done.messages += chapter.messages
     for placed in chapter.placed:
-        streams.step(placed.stream, placed.frame.encode(), placed.timestamp_ms)
+        streams.step(placed.stream, placed.frame, placed.timestamp_ms)
 
 
 def _export(store: SeriesStore, out: Path) -> dict[str, int]:
