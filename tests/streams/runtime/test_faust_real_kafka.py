@@ -72,7 +72,7 @@ def test_a_worker_added_and_another_killed(kafka, feed, start, tmp_path):
     second.wait_until(lambda: "goes on after" in second.tail())
     first.kill()
     feed.send(400)
-    second.wait_until(caught_up(kafka))
+    second.wait_until(caught_up(kafka), timeout_s=120)
     second.stop()
     assert rows_of(tmp_path / "rows.db") == expected_rows(kafka), first.tail() + second.tail()
 
@@ -84,9 +84,9 @@ def test_a_worker_stopped_past_its_session_writes_nothing_when_it_resumes(kafka,
     first.send(signal.SIGSTOP)
     feed.send(400)  # delivered to nobody yet, or to the one that is stopped
     second = start("second", checkpoint_s=0.5, session_s=6)
-    second.wait_until(caught_up(kafka))
+    second.wait_until(caught_up(kafka), timeout_s=120)
     feed.send(400)
-    second.wait_until(caught_up(kafka))
+    second.wait_until(caught_up(kafka), timeout_s=120)
     first.send(signal.SIGCONT)
     until = time.monotonic() + 8
     while time.monotonic() < until:
@@ -94,7 +94,7 @@ def test_a_worker_stopped_past_its_session_writes_nothing_when_it_resumes(kafka,
         first.keep_up()
         second.keep_up()
         time.sleep(0.1)
-    second.wait_until(lambda: first.keep_up() or caught_up(kafka)())
+    second.wait_until(lambda: first.keep_up() or caught_up(kafka)(), timeout_s=120)
     assert set(first.exits) <= {EXIT_RESTART}, first.tail()
     first.stop()
     second.stop()
@@ -113,7 +113,7 @@ def test_a_rebalance_while_the_store_is_away_strands_nobody(kafka, feed, start, 
     second.wait_until(lambda: "goes on after" in second.tail() and "given up" in first.tail())
     away.unlink()
     feed.send(200)
-    second.wait_until(lambda: first.keep_up() or caught_up(kafka)())
+    second.wait_until(lambda: first.keep_up() or caught_up(kafka)(), timeout_s=120)
     first.stop()
     second.stop()
     assert rows_of(tmp_path / "rows.db") == expected_rows(kafka), first.tail() + second.tail()
