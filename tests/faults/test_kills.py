@@ -24,7 +24,7 @@ KILLS = 5
 def test_killed_in_mid_stream(tmp_path, victim, seed):
     began = time.monotonic()
     fleet = record_fleet(tmp_path, seed, HOURS, LATENESS_S)
-    with RunningSystem(fleet, PACE) as system:
+    with RunningSystem(fleet, PACE, altered="frequent_checkpoints") as system:
         kills = system.kill_at(victim, random.Random(seed), KILLS, longest_s=4.0)
         system.drain(120)
     print(
@@ -33,6 +33,7 @@ def test_killed_in_mid_stream(tmp_path, victim, seed):
     verdict = assert_whole(fleet.generated, system.data, tmp_path / "replay")
     print(f"{verdict}; {time.monotonic() - began:.0f} s")
     assert len(kills) == KILLS
+    assert 0 < kills[-1]["checkpointed"] <= kills[-1]["journalled"]
     assert verdict.readings + verdict.repeats == fleet.samples
     assert verdict.windows >= 6 * 12, "expected the final windows of some hours to compare"
     assert max(system.back_s, default=0.0) < 10.0

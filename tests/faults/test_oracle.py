@@ -14,10 +14,10 @@ LOST = {"every sample is stored or dead-lettered", "nothing is unaccounted or wa
 DOUBLED = {"nothing is stored twice or otherwise than sent", "reading_repeat equals the replay's"}
 
 
-def run(home, broken: str, *, kill: bool) -> Verdict:
-    """A short run of a server with something broken, killed when that hurts, and what the oracle says of it."""
+def run(home, altered: str, *, kill: bool) -> Verdict:
+    """A short run of a server with something altered, killed when that hurts, and what the oracle says of it."""
     fleet = record_fleet(home, seed=7, hours=0.75, lateness_s=600)
-    with RunningSystem(fleet, PACE, broken=broken) as system:
+    with RunningSystem(fleet, PACE, altered=altered) as system:
         if kill:
             until(system.marker.exists, 30, "something is acknowledged and not journalled", every=0.01)
             system.kill("server", ready=True)
@@ -37,12 +37,14 @@ def test_a_broker_that_delivers_twice_is_no_fault(tmp_path):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("broken", "kill", "promises"),
+    ("altered", "kill", "promises"),
     [
         ("twice,no_duplicate_filter", False, DOUBLED),
         ("acks_before_commit", True, LOST),
         ("late_commit", True, LOST),
+        ("checkpoint_before_store", True, {"every sample is stored or dead-lettered"}),
+        ("uncertainty_a_bit_off", False, {"device_heat equals the replay's"}),
     ],
 )
-def test_turns_red(tmp_path, broken, kill, promises):
-    assert promises <= run(tmp_path, broken, kill=kill).faults.keys()
+def test_turns_red(tmp_path, altered, kill, promises):
+    assert promises <= run(tmp_path, altered, kill=kill).faults.keys()

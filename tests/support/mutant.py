@@ -1,4 +1,4 @@
-"""``hearthline`` with something broken on purpose: ``python -P mutant.py NAME[,NAME…] MARKER WORDS…``.
+"""``hearthline`` with something altered on purpose: ``python -P mutant.py NAME[,NAME…] MARKER WORDS…``.
 
 A harness that cannot fail proves nothing, so the fault tests run the server with a promise
 taken out and expect the oracle to notice. MARKER is a file that exists while a kill would
@@ -7,6 +7,7 @@ hurt: what was acknowledged is not in the journal.
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -20,9 +21,17 @@ from ingest.subscriber import Subscriber
 from journal.sqlite import SqliteJournal
 from models.frame import Frame, FrameKind
 from streams.core.deliveries import Arrival, Deliveries
+from streams.operators import device_heat
+from streams.runtime.local import LocalRuntime
 
 TOLD_S: Final = 0.3  # until collectors have deleted what they were told is safe
 HELD_S: Final = 1.0
+CHECKPOINT_S: Final = 0.5
+
+
+def frequent_checkpoints(_marker: Path) -> None:
+    """Nothing is broken: a checkpoint every half second, so that kills come before, in and after many."""
+    LocalRuntime.__init__.__kwdefaults__["checkpoint_every_s"] = CHECKPOINT_S
 
 
 def twice(_marker: Path) -> None:
@@ -96,11 +105,54 @@ def late_commit(marker: Path) -> None:
     SqliteJournal.append = append
 
 
-_BREAK: Final = {f.__name__: f for f in (twice, no_duplicate_filter, acks_before_commit, late_commit)}
+def checkpoint_before_store(marker: Path) -> None:
+    """Count results as stored when they have only been handed over, so that a checkpoint may pass them."""
+    frequent_checkpoints(marker)
+    handed = queue.SimpleQueue()
+    write = LocalRuntime._write
+
+    def store(runtime):
+        while True:
+            waiting = [handed.get()]
+            time.sleep(2 * CHECKPOINT_S)
+            marker.touch()
+            time.sleep(HELD_S)
+            marker.unlink()
+            while not handed.empty():
+                waiting.append(handed.get())
+            for outputs, stop in waiting:
+                write(runtime, outputs, stop)
+
+    def hand_over(self, outputs, stop):
+        if not any(t.name == "store" for t in threading.enumerate()):
+            threading.Thread(target=store, args=(self,), name="store", daemon=True).start()
+        handed.put((outputs, stop))
+
+    LocalRuntime._write = hand_over
+
+
+def uncertainty_a_bit_off(_marker: Path) -> None:
+    """Get one field of a result wrong by a part in a million million."""
+    uncertainty = device_heat.heat_expanded_uncertainty
+    device_heat.heat_expanded_uncertainty = lambda **given: uncertainty(**given) * (1 + 1e-12)
+
+
+_ALTER: Final = {
+    f.__name__: f
+    for f in (
+        frequent_checkpoints,
+        twice,
+        no_duplicate_filter,
+        acks_before_commit,
+        late_commit,
+        checkpoint_before_store,
+        uncertainty_a_bit_off,
+    )
+}
 
 if __name__ == "__main__":
     _, names, place, *words = sys.argv
     for name in names.split(","):
-        _BREAK[name](Path(place))
+        _ALTER[name](Path(place))
     sys.argv = ["hearthline", *words]
     main()

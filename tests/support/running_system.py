@@ -9,9 +9,11 @@ import shlex
 import sqlite3
 import sys
 import time
+from pathlib import Path
 from typing import Any, Literal, Self
 from unittest import mock
 
+from hearthline.server import CHECKPOINTS_FILE
 from journal.sqlite import FILE_NAME
 from tests.support import mutant, system
 from tests.support.mosquitto import Mosquitto
@@ -31,18 +33,18 @@ class RunningSystem:
     fleet : RecordedFleet
     pace : float
         Recorded seconds a second.
-    broken : str
-        What of the server is broken on purpose, by the names in `mutant`.
+    altered : str
+        What of the server is altered on purpose, by the names in `mutant`.
     options
         Fields of every device of the collector's configuration.
     """
 
-    def __init__(self, fleet: RecordedFleet, pace: float, *, broken: str = "", **options: object):
+    def __init__(self, fleet: RecordedFleet, pace: float, *, altered: str = "", **options: object):
         self.fleet = fleet
         self.broker = Mosquitto()
         self.data = fleet.home / "up" / "data"
         self.marker = fleet.home / "a kill would hurt"
-        self._broken = broken
+        self._altered = altered
         self._pace = pace
         self._options = options
         self.back_s: list[float] = []
@@ -66,11 +68,11 @@ class RunningSystem:
             return Program(self.fleet.home / "up", "up", "--site", self.fleet.site, *words)
 
     def _program(self) -> str:
-        """What is started for `hearthline`: itself, or a script that breaks something first."""
-        if not self._broken:
+        """What is started for `hearthline`: itself, or a script that alters something first."""
+        if not self._altered:
             return system.HEARTHLINE
         script = self.fleet.home / "mutant.sh"
-        words = (sys.executable, "-P", mutant.__file__, self._broken, str(self.marker))
+        words = (sys.executable, "-P", mutant.__file__, self._altered, str(self.marker))
         script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
         return str(script)
@@ -90,8 +92,11 @@ class RunningSystem:
 
     def journalled(self) -> int:
         """The journal's last offset: how far the server has come."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.data / FILE_NAME}?mode=ro", uri=True)) as db:
-            return int(db.execute("SELECT coalesce(max(last_offset), 0) FROM stream").fetchone()[0])
+        return _number(self.data / FILE_NAME, "SELECT max(last_offset) FROM stream")
+
+    def checkpointed(self) -> int:
+        """The last checkpoint's offset, 0 when there is none."""
+        return _number(self.data / CHECKPOINTS_FILE, "SELECT max(offset) FROM checkpoint")
 
     def kill(self, victim: Victim, *, ready: bool = False) -> None:
         """End a process as a power cut would, and start it at once; with `ready` wait for the server and time it."""
@@ -116,7 +121,8 @@ class RunningSystem:
         Returns
         -------
         list of dict
-            By kill how long after the one before it, and how far the journal had come.
+            By kill how long after the one before it, how far journal and checkpoint had come, and whether
+            the process was killed once more while it started.
         """
         done = []
         for _ in range(kills):
@@ -124,7 +130,14 @@ class RunningSystem:
             time.sleep(rng.uniform(0.2, longest_s))
             until(lambda before=before: self.journalled() > before, 40, "something is journalled", every=0.02)
             assert self.collector.running, "expected to kill in mid-stream, the collector has ended"
-            done.append({"after_s": round(time.monotonic() - began, 2), "offset": self.journalled()})
+            after_s = round(time.monotonic() - began, 2)
+            done.append(
+                {"after_s": after_s, "journalled": self.journalled(), "checkpointed": self.checkpointed()}
+            )
+            if starting := rng.random() < 1 / 3:
+                self.kill(victim)
+                time.sleep(rng.uniform(0.1, 2.0))
+            done[-1]["starting"] = starting
             self.kill(victim, ready=True)
         return done
 
@@ -132,3 +145,8 @@ class RunningSystem:
         """Let the collector play to its end, which is when the server has everything; then stop the server."""
         self.collector.wait(seconds)
         self.server.stop()
+
+
+def _number(path: Path, query: str) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        return int(db.execute(query).fetchone()[0] or 0)
