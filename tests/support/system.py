@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -219,9 +221,24 @@ class Publisher:
 
     def __init__(self, url: str):
         host, _, port = url.removeprefix("mqtt://").rpartition(":")
+        self._acks: dict[str, set[int]] = defaultdict(set)
+        subscribed = threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe("hearthline/v1/+/+/+/ack", qos=1)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = self._heard
         self._client.connect(host, int(port))
         self._client.loop_start()
+        assert subscribed.wait(10), f"no subscription at {url}"
+
+    def _heard(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
+        device = message.topic.split("/")[-2]
+        for first, last in json.loads(message.payload)["ranges"]:
+            self._acks[device].update(range(first, last + 1))
+
+    def acknowledged(self) -> dict[str, set[int]]:
+        """Numbers that the server said are safe, by device."""
+        return {device: set(numbers) for device, numbers in self._acks.items()}
 
     def __call__(self, topic: str, payload: bytes | Mapping[str, Any], *, retain: bool = False) -> None:
         """Publish, and wait until the broker has it."""
