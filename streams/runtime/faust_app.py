@@ -289,7 +289,7 @@ class FrameWorker:
             # The library may have given up joining, and says so in its log only.
             self._leave(f"no heartbeat answered for {outside_s:.0f} s")
         restored = frozenset(cast(Any, self.app.tables).recovery.active_offsets.items())
-        # A restore that hangs, as Faust's now and then does in a rebalance, says nothing but a warning.
+        # A restore that hangs, as stock Faust's now and then does in a rebalance, says nothing but a warning.
         idle = self._writing or not (self.app.in_recovery or self.app.rebalancing or self._lagging())
         stalled_s = self._stall.see((self._moves, restored, self.app.consumer_generation_id), idle=idle)
         if stalled_s > self.settings.stall_s:

@@ -1,4 +1,4 @@
-"""Faust's consumer, taught where to begin: at the checkpoint, and nowhere else.
+"""Faust's consumer, taught where to begin, which is at the checkpoint, and to drop nothing on the way.
 
 Stock Faust resumes the partitions on recovery, seeks, and then clears its
 queues; a record fetched in between is gone. And it begins at the committed
@@ -8,15 +8,16 @@ offset, which lags behind the checkpoint or precedes the table's restore.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from faust.transport.consumer import RecordMap
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.runtime.faust_lease import Lease
 
-__all__ = ["CheckpointConsumer", "CheckpointTransport"]
+__all__ = ["CheckpointConsumer", "CheckpointTransport", "give_back"]
 
 
 class _Owner(Protocol):
@@ -30,7 +31,7 @@ class _Owner(Protocol):
 
 
 class _LeasedThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread; every answered heartbeat renews the worker's lease."""
+    """The consumer's thread: answered heartbeats renew the lease, and no fetch outlives its generation."""
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -46,6 +47,38 @@ class _LeasedThread(driver.AIOKafkaConsumerThread):
             return answered
 
         coordinator._do_heartbeat = leased  # noqa: SLF001
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> RecordMap:  # noqa: ASYNC109
+        """Fetch from the partitions that are active now.
+
+        Faust hands over its own set, which a rebalance empties under the fetch;
+        and to the client an empty set means every partition.
+        """
+        asked = frozenset(active_partitions or ())
+        if not asked:
+            return {}
+        return cast(RecordMap, await self.call_thread(self._fetch_within, asked, timeout))
+
+    async def _fetch_within(self, asked: frozenset[TP], wait_s: float) -> RecordMap:
+        consumer = self._ensure_consumer()
+        generation = self.app.consumer_generation_id
+        records = await self._fetch_records(
+            consumer, cast(set[TP], asked), timeout=wait_s, max_records=consumer._max_poll_records  # noqa: SLF001
+        )  # fmt: skip
+        if not self.consumer.flow_active or self.app.consumer_generation_id != generation:
+            # They would be dropped, and a restore that has sought its place waits for them for ever.
+            give_back(consumer, records)
+            return {}
+        return records
+
+
+def give_back(consumer: Any, records: Mapping[TP, Sequence[Any]]) -> None:
+    """Let `records`, just taken from `consumer`, be fetched again, unless another place was sought since."""
+    subscription = consumer._subscription.subscription  # noqa: SLF001 -- the public calls cannot do it in one step
+    for tp, taken in records.items():
+        state = subscription.assignment.state_value(tp) if subscription.assignment else None
+        if taken and state and state.has_valid_position and state.position == taken[-1].offset + 1:
+            consumer.seek(tp, taken[0].offset)
 
 
 class CheckpointConsumer(driver.Consumer):
