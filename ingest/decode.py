@@ -24,8 +24,9 @@ from models.wire import ACK, COMMAND, DEATH, MAX_PAYLOAD_BYTES, TELEMETRY
 
 __all__ = ["Decoder"]
 
-_BEGINNING: Final = -(2**63)
-_END: Final = 2**63 - 1 - FUTURE_MS
+# The years 1 to 9999, less a margin for time zones and lateness: beyond them there are no local days.
+_BEGINNING: Final = -62_135_337_600_000  # 0001-01-04
+_END: Final = 253_370_764_800_000  # 9999-01-01
 _FAST_MESSAGES: Final = 10_000
 _STRICT_MESSAGES: Final = 16
 _SPLIT: Final = 8

@@ -234,3 +234,11 @@ def test_a_recording_judges_each_message_by_its_own_time():
 
 def test_nothing_in_nothing_out():
     assert decode([]).placed == []
+
+
+@pytest.mark.parametrize("t", [NOW * 1000, 2**63 - 1, -(2**63) + 1], ids=["microseconds", "largest", "least"])
+def test_a_recording_without_times_takes_no_sample_that_no_calendar_has(t):
+    message = telemetry("sub-1", 1, [{"t": t, "supply_c": 1}])
+    decoded = Decoder(site()).decode([message], mode=ClockMode.DATA, wall_ms=None, now_ms={})
+    assert decoded.accepted.messages == 0
+    assert sum(decoded.refused.values()) == 1
