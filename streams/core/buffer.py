@@ -151,6 +151,11 @@ class ClassBuffer:
         everything = concat([self.carry, rows], len(self.columns)).in_order()
         self.carry = everything.take(edge_indices(everything, last=True))
 
+    def stand_before(self, rows: Rows, devices: int) -> None:
+        """Take in samples older than what is kept, of `devices` known: they only matter as neighbours."""
+        self.merge_carry(rows)
+        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
+
     def drop_before(self, start: int) -> None:
         """Forget buckets that start before `start`; their last samples stay as neighbours."""
         count = bisect_left(self.starts, start)

@@ -29,6 +29,7 @@ from streams.core.intake import (
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.operator import LedgerOperator, Operator, SampleOperator, WindowOperator, discovered
 from streams.core.rows import Rows
+from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows, ledger_rows, lost_readings, window_table
 from streams.core.windows import Computed
@@ -147,14 +148,23 @@ class Pipeline:
         elif frame.kind is FrameKind.REFUSAL:
             self._refused(outputs, record, frame.batch.to_pylist())
         elif frame.kind is FrameKind.REGISTRY:
-            texts = json.loads(frame.batch.column("payload")[0].as_py())
-            self._state.register(texts)
+            self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
             days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
             self._state.day_ms, self._state.day_end_ms = days
         elif frame.kind is FrameKind.ACTION:
             for row in frame.batch.to_pylist():
                 if row["kind"] == "dead_letter_retried":
                     outputs.add("dead_letter", dead_letter_rows(self.stream, [json.loads(row["payload"])]))
+
+    def _register(self, texts: dict[str, str], record: Record, outputs: Outputs) -> None:
+        """Take a version of the registry; devices that leave have their last rows by the one before."""
+        before = self._state.site
+        leaving = self._state.register(texts)
+        if leaving.any():
+            last = self._state.engine.settle(record.timestamp_ms, leaving, before, self._state.buffers)
+            self._add_windows(outputs, last, before)
+            before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
+            self._add_ledger(outputs, *self._state.book.all(), final=True, site=before)
 
     def _take_telemetry(self, frame: Frame, record: Record, outputs: Outputs) -> None:
         batch, device_class = frame.batch, frame.device_class
@@ -219,7 +229,7 @@ class Pipeline:
     ) -> None:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
-            buffer.merge_carry(rows.take(stands & late))
+            buffer.stand_before(rows.take(stands & late), known)
         fresh = rows.take(stands & ~late) if late.any() or not stands.all() else rows
         if fresh.n == 0:
             return

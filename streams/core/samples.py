@@ -158,8 +158,9 @@ def window_rows(before: Rows, inside: Rows, after: Rows, columns: int, wanted: B
     Rows
         Of the wanted devices that have a sample before the window's end, sorted by (device, t).
     """
-    if not wanted.all():
-        before, inside, after = (r.take(wanted[r.device]) for r in (before, inside, after))
+    before, inside, after = (
+        r if (mine := wanted[r.device]).all() else r.take(mine) for r in (before, inside, after)
+    )
     before = before.take(edge_indices(before, last=True))
     known = np.zeros(len(wanted), dtype=bool)
     known[before.device] = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +55,32 @@ class StreamSite:
         Device ids; a device's index is its place here.
     born_interval_s : mapping of str to float
         Intervals that devices announced at birth, used where the registry has none. [s]
+    stream : str, optional
+        The stream whose devices these are; without it every registered device is its own.
+
+    Attributes
+    ----------
+    owned : ndarray of bool
+        Whether the registry has the device, in this stream: one that was removed or moved has no rows here.
+    classes : ndarray of object (str)
+        Device class by the registry, empty where it does not have the device.
+    lateness_ms : ndarray of int64
+        How long after its end a device's window stays open. [ms]
     """
 
-    def __init__(self, site: Site, ids: Sequence[str], born_interval_s: Mapping[str, float]):
+    def __init__(
+        self,
+        site: Site,
+        ids: Sequence[str],
+        born_interval_s: Mapping[str, float],
+        stream: str | None = None,
+    ):
         self.site = site
         self.ids = tuple(ids)
         devices = [site.devices.get(i) for i in ids]
+        self.owned = np.array([d is not None and stream in {None, d.stream} for d in devices], dtype=bool)
+        self.classes = np.array([d.device_class if d else "" for d in devices], dtype=object)
+        self._longest_ms = _longest_lateness_ms(site, born_interval_s, stream)
         self.units = np.array([d.unit if d else "" for d in devices], dtype=object)
         self.regions = np.array([site.region_of(d) if d else "" for d in devices], dtype=object)
         self.lateness_ms = np.array(
@@ -82,6 +102,25 @@ class StreamSite:
             volume_full_scale_m3=_column([d.volume_full_scale_m3 if d else None for d in devices]),
             return_ref_c=_column([n.return_ref_c if n else None for n in networks]),
         )
+
+    def longest_lateness_ms(self, classes: Collection[str]) -> int:
+        """The longest lateness of the registered devices of `classes`, the site's where there are none.
+
+        Of those not met too, so that what is kept does not hang on who has spoken yet. [ms]
+        """
+        longest = [ms for name, ms in self._longest_ms.items() if name in classes]
+        return max(longest, default=1000 * self.site.lateness_s)
+
+
+def _longest_lateness_ms(
+    site: Site, born_interval_s: Mapping[str, float], stream: str | None
+) -> dict[str, int]:
+    longest: dict[str, int] = {}
+    for device in site.devices.values():
+        if stream in {None, device.stream}:
+            ms = _lateness_ms(site, device, born_interval_s.get(device.device))
+            longest[device.device_class] = max(ms, longest.get(device.device_class, ms))
+    return longest
 
 
 def _column(values: Sequence[float | None]) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
@@ -100,10 +101,13 @@ class StreamState:
             self._born_interval_s[device] = interval_s
             self._reborn = True
 
-    def register(self, texts: Mapping[str, str]) -> None:
-        """Take a version of the registry."""
-        self.registry = parse_site(texts)[0]
+    def register(self, texts: Mapping[str, str]) -> NDArray[np.bool_]:
+        """Take a version of the registry; which of the devices met leave with it, by the index of before."""
+        before, self.registry = self.site, parse_site(texts)[0]
         self._rebuild_site()
+        known = len(before.ids)
+        stays = self.site.owned[:known] & (self.site.classes[:known] == before.classes)
+        return np.asarray(before.owned & ~stays, dtype=bool)
 
     def settle_site(self) -> None:
         """Bring `site` up to the devices met and born, once for many."""
@@ -112,7 +116,7 @@ class StreamState:
 
     def _rebuild_site(self) -> None:
         self._reborn = False
-        self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s)
+        self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s, self.stream)
 
     # -- open samples -----------------------------------------------------------------
 
@@ -143,7 +147,10 @@ class StreamState:
             if buffer.unsaved:
                 rows = concat(buffer.unsaved, len(buffer.columns))
                 buffer.unsaved = []
-                self._segments[f"{name}/{self._next_segment}"] = (int(rows.t.max()), rows.to_bytes())
+                data = rows.to_bytes()
+                # A stream that is computed anew cuts its segments elsewhere: none may pass for another.
+                digest = hashlib.sha256(data).hexdigest()[:16]
+                self._segments[f"{name}/{self._next_segment}-{digest}"] = (int(rows.t.max()), data)
                 self._next_segment += 1
         engine = self.engine
         meta = {
@@ -159,6 +166,8 @@ class StreamState:
             "begin_ms": engine.begin_ms,
             "closed_at_ms": engine.closed_at_ms,
             "dirty_from_ms": engine.dirty_from_ms,
+            "floor_ms": engine.floor_ms,
+            "latenesses_ms": engine.latenesses_ms,
             "segments": list(self._segments),
             "classes": list(self.buffers),
         }
@@ -195,6 +204,7 @@ class StreamState:
         engine = self.engine
         engine.begin_ms, engine.closed_at_ms = meta["begin_ms"], meta["closed_at_ms"]
         engine.dirty_from_ms = meta["dirty_from_ms"]
+        engine.floor_ms, engine.latenesses_ms = meta["floor_ms"], meta["latenesses_ms"]
         texts = json.loads(parts["registry"])
         if texts:
             self.registry = parse_site(texts)[0]

@@ -17,6 +17,7 @@ from streams.core.window_state import STATUS_NAMES, WindowRows
 
 __all__ = ["dead_letter_rows", "ledger_rows", "lost_readings", "window_table"]
 
+_MOST = 2**63 - 1
 _STATUS = np.array(STATUS_NAMES, dtype=object)
 _DEAD_LETTER = result_schema([
     pa.field("device", pa.string()),
@@ -80,7 +81,8 @@ def ledger_rows(
     schema = result_schema([pa.field(f, pa.int64()) for f in fields])
     n = len(devices)
     columns = _header(devices, site, stream, day_ms, day_end_ms - day_ms)
-    columns.update({f: pa.array(v, pa.int64()) for f, v in fields.items()})
+    # Numbers reach to 2^63 - 1 in every boot: what a wild one adds up to must not stop the stream.
+    columns.update({f: pa.array([min(x, _MOST) for x in v], pa.int64()) for f, v in fields.items()})
     columns["coverage"] = pa.array([1.0] * n)
     columns["status"] = pa.array([Status.FINAL if final else Status.PROVISIONAL] * n, pa.string())
     columns["reason"] = pa.nulls(n, pa.string())

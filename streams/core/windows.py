@@ -42,13 +42,20 @@ class WindowEngine:
         self.begin_ms: int | None = None
         self.closed_at_ms: int | None = None
         self.dirty_from_ms: int | None = None
+        self.floor_ms = int(np.iinfo(np.int64).min)
+        self.latenesses_ms: list[int] = []
+        self._reads = frozenset(name for o in self.operators for name in o.reads)
 
     def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
-        """Start of the earliest window that may still change without a restatement. [ms UTC]"""
-        if now_ms is None or not len(site.lateness_ms):
-            return int(np.iinfo(np.int64).min)
-        longest = int(site.lateness_ms.max())
-        return min((first_open_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators), default=now_ms)
+        """Start of the earliest window that may still change without a restatement. [ms UTC]
+
+        Never goes back: when a device with a longer lateness joins, what was let go stays so.
+        """
+        if now_ms is None:
+            return self.floor_ms
+        longest = site.longest_lateness_ms(self._reads)
+        kept = min((first_open_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators), default=now_ms)
+        return max(kept, self.floor_ms)
 
     def touch(self, from_ms: int, first_ms: int) -> None:
         """Note that inputs changed from `from_ms` on, by samples from `first_ms` on. [ms UTC]"""
@@ -57,32 +64,49 @@ class WindowEngine:
 
     def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
         """Compute every window that ended, lateness included, since the last call, in order of end."""
+        kept_from = self.kept_from_ms(now_ms, site)
         if self.begin_ms is None:
-            self.closed_at_ms = now_ms
+            self.closed_at_ms, self.floor_ms = now_ms, kept_from
             return []
         due: set[tuple[int, int, int]] = set()
-        latenesses = [int(x) for x in np.unique(site.lateness_ms)]
+        mine = site.owned & np.isin(site.classes, list(self._reads))
+        latenesses = [int(x) for x in np.unique(site.lateness_ms[mine])]
+        # A window that one lateness has not reached may be past another: look at all that are at hand.
+        changed = latenesses != self.latenesses_ms
         for at, operator in enumerate(self.operators):
             every_ms = 1000 * operator.every_s
-            begin = self.begin_ms // every_ms * every_ms
+            begin = max(self.begin_ms // every_ms, -(-self.floor_ms // every_ms)) * every_ms
             for lateness_ms in latenesses:
                 until = first_open_ms(now_ms, lateness_ms, every_ms)
                 since = (
                     begin
-                    if self.closed_at_ms is None
+                    if self.closed_at_ms is None or changed
                     else first_open_ms(self.closed_at_ms, lateness_ms, every_ms)
                 )
                 due.update(
                     (start + every_ms, at, start) for start in range(max(begin, since), until, every_ms)
                 )
         computed: list[Computed] = []
-        kept_from = self.kept_from_ms(now_ms, site)
         for end, at, start in sorted(due):
             computed += self._compute(self.operators[at], start, now_ms, site, buffers)
             self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
-        if due:
+        if kept_from > self.floor_ms:
             self._drop(kept_from, buffers)
-        self.closed_at_ms = now_ms
+        self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
+        return computed
+
+    def settle(
+        self, now_ms: int, leaving: NDArray[np.bool_], site: StreamSite, buffers: Mapping[str, ClassBuffer]
+    ) -> list[Computed]:
+        """Compute, for the last time, the windows at hand of devices that leave the stream."""
+        computed: list[Computed] = []
+        if self.begin_ms is None:
+            return computed
+        for operator in self.operators:
+            every_ms = 1000 * operator.every_s
+            begin = max(self.begin_ms // every_ms, -(-self.floor_ms // every_ms)) * every_ms
+            for start in range(begin, now_ms, every_ms):
+                computed += self._compute(operator, start, now_ms, site, buffers, leaving)
         return computed
 
     def refresh(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
@@ -94,7 +118,7 @@ class WindowEngine:
         newest = max((b.starts[-1] for b in buffers.values() if b.starts), default=now_ms)
         for operator in self.operators:
             every_ms = 1000 * operator.every_s
-            first = max(kept_from, self.dirty_from_ms) // every_ms * every_ms
+            first = max(-(-kept_from // every_ms), self.dirty_from_ms // every_ms) * every_ms
             for start in range(first, min(now_ms, newest) + 1, every_ms):
                 computed += self._compute(operator, start, now_ms, site, buffers)
         self.dirty_from_ms = None
@@ -128,14 +152,21 @@ class WindowEngine:
         now_ms: int,
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
+        leaving: NDArray[np.bool_] | None = None,
     ) -> list[Computed]:
         every_ms = 1000 * operator.every_s
         end = start + every_ms
-        wanted = np.ones(len(site.ids), dtype=bool)
+        wanted = site.owned if leaving is None else site.owned & leaving
         classes = [
             ClassSamples(
                 b.columns,
-                window_rows(b.before(start), b.inside(start, end), b.after(end), len(b.columns), wanted),
+                window_rows(
+                    b.before(start),
+                    b.inside(start, end),
+                    b.after(end),
+                    len(b.columns),
+                    wanted & (site.classes == name),
+                ),
             )
             for name, b in sorted(buffers.items())
             if name in operator.reads
@@ -152,7 +183,7 @@ class WindowEngine:
             np.array([getattr(result, f) for f in operator.fields], dtype=np.float64),
             np.asarray(result.coverage, dtype=np.float64),
             np.asarray(result.reason, dtype=object),
-            end + site.lateness_ms[samples.devices] <= now_ms,
+            (end + site.lateness_ms[samples.devices] <= now_ms) | (leaving is not None),
         )
         if not self.provisional:
             said = said.settled(PROVISIONAL)
