@@ -302,23 +302,35 @@ class Pipeline:
 
     # -- results out -------------------------------------------------------------------
 
-    def _add_windows(self, outputs: Outputs, computed: list[Computed]) -> None:
+    def _add_windows(
+        self, outputs: Outputs, computed: list[Computed], site: StreamSite | None = None
+    ) -> None:
+        site = self._state.site if site is None else site
         for operator, start_ms, rows in computed:
-            outputs.add(operator.name, window_table(operator, start_ms, rows, self._state.site, self.stream))
+            outputs.add(operator.name, window_table(operator, start_ms, rows, site, self.stream))
 
     def _add_ledger(
-        self, outputs: Outputs, devices: Sequence[int], counts: Sequence[Any], *, final: bool
+        self,
+        outputs: Outputs,
+        devices: Sequence[int],
+        counts: Sequence[Any],
+        *,
+        final: bool,
+        site: StreamSite | None = None,
     ) -> None:
-        if not devices or self._state.day_ms is None:
+        site = self._state.site if site is None else site
+        mine = [at for at, device in enumerate(devices) if site.owned[device]]
+        if not mine or self._state.day_ms is None:
             return
+        devices = [devices[at] for at in mine]
         for operator in self._ledgers:
-            fields = operator.function(counts)
+            fields = operator.function([counts[at] for at in mine])
             table = ledger_rows(
                 fields,
                 devices,
                 self._state.day_ms,
                 self._state.day_end_ms,
-                self._state.site,
+                site,
                 self.stream,
                 final=final,
             )
