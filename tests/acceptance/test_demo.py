@@ -1,0 +1,34 @@
+"""The whole system with a simulated unit, as a newcomer starts it."""
+
+from __future__ import annotations
+
+import json
+from urllib.request import urlopen
+
+from tests.support.system import Program, until
+
+SECONDS = 60
+
+
+def test_a_minute_of_the_demo(tmp_path):
+    home = tmp_path / "demo"
+    with Program(home, "demo", "--for", SECONDS, "--port", 0, "--data-dir", home / "data", "--json") as demo:
+        said = until(
+            lambda: [x for x in demo.err.splitlines() if "live board" in x], 30, "the board's address"
+        )
+        url = said[0].split()[-1]
+        page = urlopen(url, timeout=10).read().decode()  # somebody looks while it runs
+        assert "<html" in page
+        demo.wait(SECONDS + 40)
+        summary = json.loads(demo.out)
+    print(json.dumps(summary))
+    assert summary["simulated"] is True
+    assert SECONDS - 1 <= summary["seconds"] <= SECONDS + 30
+    ledger = summary["ledger"]
+    assert ledger["unaccounted"] == 0
+    assert ledger["dead_lettered"] == ledger["thinned"] == 0
+    assert ledger["sent"] == ledger["stored"] + ledger["waiting"] > 3000
+    assert summary["devices"]["device_heat"] == 31  # a plant and 30 substations
+    assert summary["rows"]["device_heat"] >= 31 * 3  # windows of 15 minutes in an hour at 60 times real time
+    assert summary["board"]["answering"] is True
+    assert summary["board"]["first_data_s"] < 10
