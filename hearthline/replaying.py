@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hearthline.threads import share_fairly
 from ingest.decode import Decoder
 from ingest.history import Chapter, read_history
 from journal.replay_files import read_recordings
@@ -135,6 +136,7 @@ def replay(
         A file cannot be read; names file and line.
     """
     began = time.perf_counter()
+    share_fairly()
     out.mkdir(parents=True, exist_ok=True)
     done = Replayed()
     streams = _Streams(site)

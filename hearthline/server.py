@@ -19,6 +19,7 @@ from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
 from hearthline.health import ledger_totals
 from hearthline.retrying import DeadLetterRetry
+from hearthline.threads import share_fairly
 from ingest.broker import EmbeddedBroker
 from ingest.endpoint import Endpoint
 from ingest.messages import ClockMode
@@ -132,6 +133,7 @@ class Server:
     def start(self) -> None:
         """Start every part; returns when the board answers."""
         config = self.config
+        share_fairly()
         try:
             endpoint = self._start_broker()
             self.ingest = Ingest(
@@ -153,7 +155,8 @@ class Server:
             self._stack.callback(self.board.stop)
         except (BindError, OSError, ValueError) as error:
             self.close()
-            raise UsageError(str(error)) from error
+            told = error.strerror if isinstance(error, OSError) else None  # without its number
+            raise UsageError(told or str(error)) from error
         self._runtime_thread.start()
         self.ingest.start()
         self.board.start()
