@@ -97,7 +97,7 @@ class DuckdbSeries:
         except StoreError:
             self._root.close()
             raise
-        self._closed = False
+        self._closed = self._lost = False
 
     def _prepare(self) -> None:
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")
@@ -213,6 +213,7 @@ class DuckdbSeries:
         if self._read_only:
             msg = f"{self.path}: the store is open for reading only"
             raise StoreError(msg)
+        self._reopen()  # before anybody asks how far it has got: the commit that failed may have been kept
 
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Any]:
@@ -240,8 +241,8 @@ class DuckdbSeries:
             raise
         except duckdb.FatalException as error:  # DuckDB gives up the whole instance: open the file again
             self._rollback()
-            self._root.close()
-            self._open()
+            self._lost = True
+            self._reopen()
             msg = f"{self.path}: cannot be written now: {_line(error)}"
             raise StoreUnavailableError(msg) from error
         except duckdb.Error as error:
@@ -252,6 +253,17 @@ class DuckdbSeries:
         except BaseException:
             self._rollback()
             raise
+
+    def _reopen(self) -> None:
+        """Open the file again where DuckDB gave it up; the next write tries again if that fails."""
+        if not self._lost:
+            return
+        try:
+            self._root.close()
+            self._open()
+        except StoreError as error:
+            msg = f"{self.path}: cannot be opened again now: {_line(error)}"
+            raise StoreUnavailableError(msg) from error
 
     def _rollback(self) -> None:
         with contextlib.suppress(duckdb.Error):

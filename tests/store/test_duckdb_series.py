@@ -13,7 +13,7 @@ import pytest
 
 from models.results import result_schema
 from store.duckdb_series import DuckdbSeries
-from store.protocol import Select, SeriesStore, StoreError
+from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 from tests.support.series import column, heat, heats, output, readings, rows, sample
 
 
@@ -339,3 +339,34 @@ def test_a_store_left_by_a_killed_process_is_read_as_it_was_committed(tmp_path):
     assert column(again, "reading", "window_start") == [0, 1, 2, 3]
     assert not (tmp_path / "nowhere.duckdb").exists()
     again.close()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["commit lost", "commit kept"])
+def test_a_disk_that_fails_at_the_commit_and_at_opening_again_is_taken_up_once_it_works(
+    store, monkeypatch, kept
+):
+    outputs = [output(3, readings=[readings(sample("a", 0, supply_c=1.0, offset=3))])]
+    real, writer = duckdb.connect, store._writer
+
+    class Failing:
+        def execute(self, text, *parameters):
+            if text == "COMMIT":
+                if kept:
+                    writer.execute("COMMIT")
+                raise duckdb.FatalException("the disk is gone")
+            return writer.execute(text, *parameters)
+
+        def __getattr__(self, name):
+            return getattr(writer, name)
+
+    def gone(*_args, **_kwargs):
+        raise duckdb.IOException("no space left")
+
+    store._writer = Failing()
+    monkeypatch.setattr(duckdb, "connect", gone)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="no space left"):
+            store.write(outputs)
+    monkeypatch.setattr(duckdb, "connect", real)
+    store.write(outputs)
+    assert column(store, "reading", "supply_c") == [1.0]
