@@ -15,6 +15,7 @@ import typer
 
 from edge.config import MqttConfig
 from edge.run import Fleet
+from hearthline.cli import UsageError
 from hearthline.client import ServerClient, ServerError
 from hearthline.health import ledger_totals
 from hearthline.server import JOURNAL_FILE, Server, ServerConfig
@@ -29,6 +30,7 @@ __all__ = ["Demo", "demonstrate"]
 
 _SEED: Final = 1
 _SETTLE_S: Final = 20.0
+_LONG_AGO_MS: Final = 3_600_000  # a longer past takes a noticeable time to simulate again
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,14 @@ def demonstrate(demo: Demo) -> None:
     logging.basicConfig(level="WARNING", format="%(levelname)s %(message)s")
     stop = stop_on_signals()
     say: Callable[[str], None] = (lambda text: typer.echo(text, err=True)) if demo.as_json else typer.echo
-    start_ms, clock = _clock(demo)
-    unit = SimulatedUnit(_SEED, start_ms)
-    site_dir = _write_site(unit, demo.data_dir)
+    try:
+        start_ms, clock = _clock(demo)
+        unit = SimulatedUnit(_SEED, start_ms)
+        site_dir = _write_site(unit, demo.data_dir)
+    except OSError as error:
+        raise UsageError(
+            f"data-dir: expected a writable directory, got {demo.data_dir}: {error.strerror}"
+        ) from error
     server = Server(
         ServerConfig(demo.data_dir, read_site(site_dir), clock, broker=0, port=demo.port, simulated=True)
     )
@@ -72,6 +79,11 @@ def demonstrate(demo: Demo) -> None:
     try:
         server.start()
         # The made-up unit catches up to where an earlier demo stopped, so that its counters go on.
+        if clock() - start_ms > _LONG_AGO_MS:
+            hours = (clock() - start_ms) / 3_600_000
+            say(
+                f"going on with the demo in {demo.data_dir}: simulating its {hours:.0f} hours again, a moment"
+            )
         for device in unit.devices():
             unit.read(device.id, clock())
         fleet = Fleet(

@@ -1,0 +1,20 @@
+"""`hearthline demo` where it cannot begin."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_a_file_in_the_place_of_the_data_directory_is_one_clear_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    done = subprocess.run(
+        [sys.executable, "-m", "hearthline", "demo", "--for", "2", "--port", "0", "--data-dir", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"hearthline: data-dir: expected a writable directory, got {file}: File exists\n"
