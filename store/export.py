@@ -17,7 +17,7 @@ from store.params import time_text
 __all__ = ["TIMES", "harmless", "printable", "text_lines", "write_csv", "write_jsonl", "write_parquet"]
 
 TIMES: Final = frozenset({
-    "window_start", "received_ms", "until", "departed", "arrived", "eta", "eta_p10", "eta_p90",
+    "window_start", "at", "received_ms", "until", "departed", "arrived", "eta", "eta_p10", "eta_p90",
 })  # fmt: skip
 """Fields that are times in ms UTC."""
 # What spreadsheets take for the start of a formula, the full-width forms of East Asian input included.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MEASUREMENT: Final = "dead_letter"
 _SHOWN: Final = ("device", "topic", "boot", "seq", "detail", "state")
 _FIELDS: Final = ("key", "window_start", "reason", "state", "device", "boot", "seq", "topic", "detail")
+_NAMES: Final = {"key": "id", "window_start": "at"}
 _PAYLOAD_SHOWN: Final = 4000
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
@@ -67,6 +68,7 @@ def _add_list(group: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps([_row(row) for row in table.to_pylist()], ensure_ascii=False))
             return
+        table = table.rename_columns([_NAMES.get(name, name) for name in table.column_names])
         for line in text_lines(table) if table.num_rows else ["no dead letters"]:
             typer.echo(line)
         if more > 0:
@@ -142,6 +144,5 @@ def _letters(select: Callable[[Select], pa.Table], **asked: Any) -> pa.Table:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A letter under the names that people know: `id` and `at` for the key and the time."""
-    names = {"key": "id", "window_start": "at"}
     hidden = ("window_ms", "coverage", "status", "revision", "model")
-    return {names.get(n, n): v for n, v in row.items() if v is not None and n not in hidden}
+    return {_NAMES.get(n, n): v for n, v in row.items() if v is not None and n not in hidden}

@@ -230,7 +230,7 @@ def test_dead_letters_are_listed_newest_first(run, data_dir):
     assert code == 0
     assert [(x["id"], x["reason"]) for x in json.loads(out)] == [("u1:2:0", "schema"), ("u1:1:0", "future")]
     out = run("dead-letters", "list", "--all", "--data-dir", data_dir)[1]
-    assert [line.split()[0] for line in out.splitlines()] == ["key", "u1:3:0", "u1:2:0", "u1:1:0"]
+    assert [line.split()[0] for line in out.splitlines()] == ["id", "u1:3:0", "u1:2:0", "u1:1:0"]
     out = run("dead-letters", "list", "--reason", "future", "--json", "--data-dir", data_dir)[1]
     assert [x["id"] for x in json.loads(out)] == ["u1:1:0"]
 
