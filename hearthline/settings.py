@@ -238,7 +238,7 @@ def _misplaced(name: str, where: str) -> str:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--influx" if name == "influx_url" else "--" + name.replace("_", "-")
 
 
 def _explain(

@@ -38,8 +38,10 @@ def register(app: typer.Typer) -> None:
         try:
             with _progress() as progress:
                 done = run(files, registry, out, progress=progress)
-        except (ReplayError, OSError) as error:
+        except ReplayError as error:
             raise UsageError(str(error)) from error
+        except OSError as error:
+            raise UsageError(f"--out: expected a writable directory, got {out}: {error.strerror}") from error
         except StoreError as error:
             typer.echo(f"hearthline: {error}", err=True)
             raise typer.Exit(1) from error
