@@ -78,6 +78,8 @@ export class Coverage {
         hours.map((x) => this.cell(device?.name ?? line.key, x, values.get(x))));
     });
     this.body.replaceChildren(h("div", { class: "hl-heat" }, head, rows));
+    // On a narrow screen the newest hours are what counts; the names stay in place.
+    this.body.scrollLeft = this.body.scrollWidth;
   }
 
   cell(name, hour, value) {

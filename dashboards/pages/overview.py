@@ -136,7 +136,10 @@ PAGE = Page(
             "line",
             (_PLANT_HEAT, _DELIVERED),
             width=8,
-            note=Text("hollow points are provisional", "空心点为暂定值"),
+            note=Text(
+                "hollow points are provisional; the gap is pipe loss and heat stored in the pipes",
+                "空心点为暂定值；差值为管损与管网蓄热",
+            ),
         ),
         Panel("state_matrix", Text("Devices by state", "设备状态"), "matrix", feeds=("seen",), width=4),
         Panel(
@@ -152,11 +155,14 @@ PAGE = Page(
         ),
         Panel(
             "attention",
-            Text("Needs attention", "需要关注"),
+            Text("Look here first", "优先查看"),
             "attention",
             feeds=("seen", "heat"),
             width=8,
-            note=Text("silent, then stale, then unknown windows", "失联在前，其次陈旧、未知时段"),
+            note=Text(
+                "silent, stale, unknown windows; then the highest returns",
+                "失联、陈旧、未知时段在前，其次回水偏高",
+            ),
         ),
     ),
     feeds=(
