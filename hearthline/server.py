@@ -18,6 +18,7 @@ from dashboards.serve import BindError, BoardServer
 from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
 from hearthline.health import ledger_totals
+from hearthline.housekeeping import Housekeeping
 from hearthline.retrying import DeadLetterRetry
 from hearthline.threads import share_fairly
 from ingest.broker import EmbeddedBroker
@@ -159,6 +160,9 @@ class Server:
             raise UsageError(told or str(error)) from error
         self._runtime_thread.start()
         self.ingest.start()
+        housekeeping = Housekeeping(self.store, self.journal, config.site.retention_days, self._now)
+        housekeeping.start()
+        self._stack.callback(housekeeping.stop)
         self.board.start()
         self._announce()
 

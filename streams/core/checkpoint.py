@@ -44,6 +44,10 @@ class Checkpoints(Protocol):
         """Keep all of `checkpoints` or none, durably when this returns."""
         ...
 
+    def clear(self) -> None:
+        """Forget every checkpoint, after `load` has said that they cannot be read."""
+        ...
+
     def close(self) -> None:
         """Release files."""
         ...

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from journal.protocol import Journal, JournalError
 from models.results import Outputs, SinkError
-from streams.core.checkpoint import CheckpointError, Checkpoints
+from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
 from streams.core.sink import Sink
 
@@ -96,7 +96,7 @@ class LocalRuntime:
 
     def load(self) -> None:
         """Take up every stream where its last checkpoint left it; one that cannot be read starts anew."""
-        for stream, checkpoint in self._checkpoints.load().items():
+        for stream, checkpoint in self._kept().items():
             try:
                 pipeline = Pipeline.restore(checkpoint, provisional_every_ms=self._provisional_every_ms)
             except CheckpointError as error:
@@ -104,6 +104,14 @@ class LocalRuntime:
                 continue
             self._pipelines[stream] = pipeline
             self._saved[stream] = self._done[stream] = pipeline.offset
+
+    def _kept(self) -> dict[str, Checkpoint]:
+        try:
+            return self._checkpoints.load()
+        except CheckpointError as error:
+            _log.warning("%s: it is put aside, and every stream is computed anew from the journal", error)
+            self._checkpoints.clear()
+            return {}
 
     def run(self, stop: threading.Event) -> None:
         """Go on until `stop` is set, then checkpoint."""

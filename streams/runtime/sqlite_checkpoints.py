@@ -39,6 +39,10 @@ class SqliteCheckpoints:
     def __init__(self, path: Path):
         self._path = path
         self._lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        path = self._path
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -52,7 +56,13 @@ class SqliteCheckpoints:
             raise CheckpointError(f"{path}: expected a checkpoint file, got: {error}") from error
 
     def load(self) -> dict[str, Checkpoint]:
-        """The last checkpoint of each stream."""
+        """The last checkpoint of each stream; CheckpointError if the file is damaged."""
+        try:
+            return self._load()
+        except sqlite3.Error as error:
+            raise CheckpointError(f"{self._path}: expected a checkpoint file, got: {error}") from error
+
+    def _load(self) -> dict[str, Checkpoint]:
         with self._lock:
             found = self._db.execute("SELECT stream, offset FROM checkpoint").fetchall()
             return {
@@ -89,6 +99,16 @@ class SqliteCheckpoints:
         ]
         self._db.executemany("INSERT OR REPLACE INTO part VALUES (?, ?, ?)", changed)
         self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (stream, checkpoint.offset))
+
+    def clear(self) -> None:
+        """Forget every checkpoint: begin a new file, and keep the damaged one beside it."""
+        with self._lock:
+            self._db.close()
+            for suffix in ("", "-wal", "-shm"):
+                old = self._path.with_name(self._path.name + suffix)
+                if old.exists():
+                    old.replace(old.with_name(f"{old.name}.damaged"))
+            self._open()
 
     def close(self) -> None:
         """Close the file."""
