@@ -103,9 +103,21 @@ class Deliveries:
             deliveries.state_at = at
             deliveries.waiting = IntervalSet((a, b) for a, b in waiting)
 
-    def refuse(self, boot: int, seq: int) -> None:
-        """Take in that a message was dead-lettered."""
-        self.boot(boot).dead.add(seq, seq)
+    def refuse(self, boot: int, seq: int, *, altered: bool) -> bool:
+        """Take in one refused message; False, and a duplicate, for one that came before.
+
+        Parameters
+        ----------
+        boot, seq : int
+        altered : bool
+            Whether it cannot be the message of that number that is stored.
+        """
+        deliveries = self.boot(boot)
+        if seq in deliveries.dead or (seq in deliveries.stored and not altered):
+            self.duplicate += 1
+            return False
+        deliveries.dead.add(seq, seq)
+        return True
 
     def counts(self) -> LedgerCounts:
         """Count every number below `next_seq` once: as stored, dead-lettered, thinned or waiting.

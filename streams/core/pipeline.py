@@ -37,6 +37,8 @@ from streams.core.windows import Computed
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
+_ALTERED = frozenset({"schema", "too_large"})
+"""Reasons for which a stored message cannot be refused when it comes again: it is another with its number."""
 IntArray = NDArray[np.int64]
 
 
@@ -247,7 +249,8 @@ class Pipeline:
         letters = []
         for m in reused:
             device = self._state.site.ids[int(messages.device[m])]
-            self._state.book.of(int(messages.device[m])).refuse(int(messages.boot[m]), int(messages.seq[m]))
+            seq = int(messages.seq[m])
+            self._state.book.of(int(messages.device[m])).boot(int(messages.boot[m])).dead.add(seq, seq)
             letters.append({
                 "topic": self._topic_of(device),
                 "device": device,
@@ -282,7 +285,9 @@ class Pipeline:
         for at, row in enumerate(rows):
             device = self._state.registry.devices.get(row["device"])
             if counted and device is not None and row["boot"] and row["seq"] and device.stream == self.stream:
-                self._state.book.of(self._state.intern(row["device"])).refuse(row["boot"], row["seq"])
+                deliveries = self._state.book.of(self._state.intern(row["device"]))
+                if not deliveries.refuse(row["boot"], row["seq"], altered=row["reason"] in _ALTERED):
+                    continue
             letters.append({
                 **row,
                 "id": f"{self.stream}:{record.offset}:{at}" + ("" if counted else "s"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from models.frame import REFUSAL_SCHEMA, Frame, FrameKind, Record
@@ -102,15 +103,39 @@ def test_an_implausible_value_is_stored_flagged_and_kept_out_of_results():
     assert run.heat("sub-2")["volume_m3"] == pytest.approx(1.5)
 
 
-def test_a_refusal_counts_as_dead_lettered_and_a_retry_moves_it_to_stored():
-    import pyarrow as pa
-
-    run = Run()
+def refusal(reason: str, seq: int = 1) -> Frame:
     row = {
-        "topic": "hearthline/v1/r1/u1/sub-1/telemetry", "device": "sub-1", "boot": T0 - 5, "seq": 1,
-        "reason": "schema", "detail": "expected a number", "payload": b"{}", "retained": False,
+        "topic": "hearthline/v1/r1/u1/sub-1/telemetry", "device": "sub-1", "boot": T0 - 5, "seq": seq,
+        "reason": reason, "detail": "expected something else", "payload": b"{}", "retained": False,
     }  # fmt: skip
-    run.step(Frame(FrameKind.REFUSAL, "", pa.RecordBatch.from_pylist([row], schema=REFUSAL_SCHEMA)), T0 + 1000)
+    return Frame(FrameKind.REFUSAL, "", pa.RecordBatch.from_pylist([row], schema=REFUSAL_SCHEMA))
+
+
+def test_a_refused_message_that_comes_again_is_a_duplicate_and_one_dead_letter():
+    run = Run()
+    for at in range(3):
+        run.step(refusal("wrong_class"), T0 + 1000 + at)
+    assert [letter["seq"] for letter in run.said.rows["dead_letter"].values()] == [1]
+    run.step(refusal("wrong_class", seq=2), T0 + 2000)
+    assert [letter["seq"] for letter in run.said.rows["dead_letter"].values()] == [1, 2]
+    counts = run.ledger("sub-1")
+    assert (counts["sent"], counts["dead_lettered"], counts["duplicate"], counts["unaccounted"]) == (2, 2, 2, 0)
+
+
+def test_a_stored_message_that_comes_again_too_late_is_no_dead_letter():
+    run = Run()
+    run.take(T0 + 1000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0})))
+    run.step(refusal("too_old"), T0 + 2000)
+    assert "dead_letter" not in run.said.rows
+    counts = run.ledger("sub-1")
+    assert (counts["stored"], counts["dead_lettered"], counts["duplicate"]) == (1, 0, 1)
+    run.step(refusal("schema"), T0 + 3000)  # what is stored has no such fault: this is another message
+    assert [letter["reason"] for letter in run.said.rows["dead_letter"].values()] == ["schema"]
+
+
+def test_a_refusal_counts_as_dead_lettered_and_a_retry_moves_it_to_stored():
+    run = Run()
+    run.step(refusal("schema"), T0 + 1000)
     counts = run.ledger("sub-1")
     assert (counts["sent"], counts["dead_lettered"], counts["stored"], counts["unaccounted"]) == (1, 1, 0, 0)
     run.take(T0 + 2000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0})))
