@@ -79,6 +79,7 @@ def _main() -> int:
     parser.add_argument("--checkpoint-s", type=float, default=1.0)
     parser.add_argument("--delay-s", type=float, default=0.0)
     parser.add_argument("--session-s", type=float, default=6.0)
+    parser.add_argument("--rebalance-s", type=float, default=10.0)
     parser.add_argument("--stop-s", type=float, default=20.0)
     parser.add_argument("--loglevel", default="WARNING")
     options = parser.parse_args()
@@ -87,6 +88,7 @@ def _main() -> int:
         partitions=options.partitions,
         checkpoint_s=options.checkpoint_s,
         session_s=options.session_s,
+        rebalance_s=options.rebalance_s,
         stop_s=options.stop_s,
         flush_s=0.2,
     )

@@ -75,7 +75,7 @@ def test_a_clean_stop_leaves_nothing_to_be_done_again(kafka, feed, start, tmp_pa
 
 
 def test_kill_9_in_mid_stream_changes_no_row(kafka, feed, start, tmp_path):
-    worker = start(checkpoint_s=0.5)
+    worker = start(checkpoint_s=0.5, rebalance_s=4)
     feed.send(200)
     worker.wait_until(lambda: bool(rows_of(tmp_path / "rows.db")))
     for seed in range(5):
