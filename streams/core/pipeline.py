@@ -151,8 +151,9 @@ class Pipeline:
             self._refused(outputs, record, frame.batch.to_pylist())
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
-            days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
-            self._state.day_ms, self._state.day_end_ms = days
+            if self._state.day_ms is not None:
+                days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
+                self._state.day_ms, self._state.day_end_ms = days
         elif frame.kind is FrameKind.ACTION:
             for row in frame.batch.to_pylist():
                 if row["kind"] == "dead_letter_retried":
@@ -342,12 +343,17 @@ class Pipeline:
             outputs.add(operator.name, table)
 
     def _turn_day(self, now_ms: int, outputs: Outputs) -> None:
-        """Settle the ledger of a local day when a later one begins."""
+        """Settle the ledger of a local day when a later one begins.
+
+        Under the data clock a stream is at 0 until it has a sample: that is no day.
+        """
+        if now_ms <= 0:
+            return
         if self._state.day_ms is not None and now_ms < self._state.day_end_ms:
             return
         if self._state.day_ms is not None:
             self._add_ledger(outputs, *self._state.book.all(), final=True)
-            self._state.book.touched.update(self._state.book.deliveries)
+        self._state.book.touched.update(self._state.book.deliveries)
         self._state.day_ms, self._state.day_end_ms = day_bounds_ms(now_ms, self._state.registry.timezone)
 
     # -- checkpoints ----------------------------------------------------------------------

@@ -102,6 +102,8 @@ def test_every_message_is_accounted_for_and_repeats_double_nothing(recording, ra
     assert len(rows) - len({row["READ_DATE"] for row in rows}) == REPEATED
     assert ledger["repeat"] == REPEATED
     assert final["rows"]["reading"] == len(rows) - REPEATED
+    days = [row["window_start"] for row in device_rows(ran["data"], "ledger")]
+    assert min(days) >= _ms(rows[0]["READ_DATE"]), "a day before the first sample"
     readings = device_rows(ran["data"], "reading")
     assert sorted(r["window_start"] for r in readings) == sorted({_ms(row["READ_DATE"]) for row in rows})
     assert sum("repeat" in (r["quality"] or "") for r in readings) <= REPEATED
