@@ -1,7 +1,8 @@
-"""Every benchmark, one after the other, with the machine: ``python -m benchmarks``."""
+"""Every benchmark, one after the other, with the machine: ``python -m benchmarks [NAME …]``."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -9,7 +10,14 @@ BENCHMARKS = ("device_heat", "replay", "ingest_load", "end_to_end", "collector_m
 
 
 def main() -> None:
-    for name in BENCHMARKS:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks one by one.")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without one"
+    )
+    names = parser.parse_args().names
+    if wrong := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"expected names of {', '.join(BENCHMARKS)}, got {', '.join(wrong)}")
+    for name in names or BENCHMARKS:
         print(f"== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False)
 
