@@ -18,7 +18,7 @@ from tests.support.chain_feed import ROOT, TOPIC
 from tests.support.mosquitto import free_port
 from tests.support.real_kafka import JAVA_OPTIONS, kafka_libraries
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 
 _PROGRAMS = {
     "kafka-storage.sh": "kafka.tools.StorageTool",

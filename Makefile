@@ -1,0 +1,11 @@
+# `make ci` is what CI runs; `make soak` is what takes longer than a change should wait for.
+.PHONY: ci soak benchmarks
+
+ci:
+	bash .ci/run
+
+soak:
+	.venv/bin/pytest -m soak
+
+benchmarks:
+	.venv/bin/python -m benchmarks
