@@ -1,4 +1,3 @@
-# ruff: noqa: E501  a case a line, with the whole message that it expects
 from __future__ import annotations
 
 import pytest

@@ -11,7 +11,7 @@ import pytest
 from models.wire import PAYLOADS
 
 PROGRAM = Path(sys.executable).with_name("hearthline")
-# ruff: noqa: E501  one row a payload
+
 ACCEPTED = {
     "telemetry": {"boot": 1767225600123, "seq": 17, "samples": [{"t": 1767225610000, "supply_c": 92.1, "x": "a"}]},
     "birth": {"boot": 1, "at": 2, "class": "substation", "interval_s": 10, "collector": "hearthline-edge 0.1.0"},

@@ -7,8 +7,6 @@ import pytest
 from hearthline.cli import UsageError
 from hearthline.settings import Settings, load_settings
 
-# ruff: noqa: E501  one row a case, however long
-
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch):

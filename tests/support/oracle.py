@@ -52,6 +52,8 @@ _REASONS: Final = frozenset({
     "schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large", "topic_mismatch",
     "retained",
 })  # fmt: skip
+_FORGEABLE: Final = frozenset({"unknown_device", "topic_mismatch", "retained"})
+"""Reasons that stand outside the ledger."""
 
 
 @dataclass(slots=True)
@@ -193,13 +195,25 @@ def _count_messages(generated: Generated, stored: Mapping[str, Sequence[Row]], v
     names: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for row in (*stored.get("reading", ()), *stored.get("reading_repeat", ())):
         names[row["key"]].add((row["boot"], row["seq"]))
-    verdict.messages = sum(map(len, names.values())) + len(_open_letters(stored))
+    dead: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for letter in _open_letters(stored):
+        if letter["seq"] is not None and letter["reason"] not in _FORGEABLE:
+            dead[letter["device"]].add((letter["boot"], letter["seq"]))
+    verdict.messages = sum(map(len, (*names.values(), *dead.values())))
     verdict.fault(
         "the ledger counts what is stored",
         (
             (d, f"ledger {ledger[d]['stored']}, names {len(names[d])}")
             for d in generated
             if d in ledger and ledger[d]["stored"] != len(names[d])
+        ),
+    )
+    verdict.fault(
+        "the ledger counts what is dead-lettered",
+        (
+            (d, f"ledger {ledger[d]['dead_lettered']}, names {len(dead[d] - names[d])}")
+            for d in generated
+            if d in ledger and ledger[d]["dead_lettered"] != len(dead[d] - names[d])
         ),
     )
 

@@ -18,6 +18,8 @@ _CLASSES = {
     "plant-1": "plant", "sub-1": "substation", "sub-2": "substation", "sub-3": "substation", "meter-1": "meter",
     "meter-2": "meter",
 }  # fmt: skip
+# Registered as what it is not: every message of it is refused and kept as a dead letter.
+_MISLABELLED = {"yard-1": "yard"}
 _FIELDS = ("flow_m3_h", "supply_c", "return_c", "energy_gj", "volume_m3")
 
 
@@ -48,7 +50,7 @@ class RecordedFleet:
         for device in self.generated:
             columns = "".join(f'{name} = "{name}"\n' for name in _FIELDS)
             tables.append(
-                f'[[device]]\nid = "{device}"\nregion = "r1"\nunit = "u1"\nclass = "{_CLASSES[device]}"\n'
+                f'[[device]]\nid = "{device}"\nregion = "r1"\nunit = "u1"\nclass = "{_CLASSES.get(device, "meter")}"\n'
                 f'interval_s = {INTERVAL_MS // 1000}\ndriver = "csv"\n{more}'
                 f'[device.csv]\npath = "{device}.csv"\ntime_column = "t"\ntime_format = "unix_ms"\npace = {given}\n'
                 f"[device.csv.columns]\n{columns}"
@@ -68,10 +70,11 @@ def record_fleet(home: Path, seed: int, hours: float, lateness_s: int) -> Record
             '[[network]]\nid = "n1"\nunit = "u1"\nname = "net"\nreturn_ref_c = 45\nwindow_s = 3600\n'
         ),
         "devices.csv": "device,class,unit,network,qp_m3_h,accuracy_class,dt_min_k,mounting,interval_s\n"
-        + "".join(f"{d},{c},u1,n1,40,2,3,return,{INTERVAL_MS // 1000}\n" for d, c in _CLASSES.items()),
+        + "".join(f"{d},{c},u1,n1,40,2,3,return,{INTERVAL_MS // 1000}\n" for d, c in _CLASSES.items())
+        + "".join(f"{d},{c},u1,,,,,,\n" for d, c in _MISLABELLED.items()),
     }
     site = write_site(home / "site", texts)
-    generated = {device: _record(home / f"{device}.csv", rng, hours) for device in _CLASSES}
+    generated = {device: _record(home / f"{device}.csv", rng, hours) for device in (*_CLASSES, *_MISLABELLED)}
     return RecordedFleet(home, site, generated)
 
 

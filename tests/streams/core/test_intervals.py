@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from streams.core.intervals import IntervalSet
 
-ranges = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda x: (x[0], x[0] + x[1])), max_size=20)
+ranges = st.lists(
+    st.tuples(st.integers(1, 60), st.integers(0, 12)).map(lambda x: (x[0], x[0] + x[1])), max_size=20
+)
 
 
 def plain(pairs) -> set[int]:

@@ -41,7 +41,11 @@ class Run:
 
     def ledger(self, device: str) -> dict[str, int]:
         self.said.take([self.pipeline.report()])
-        rows = [r for (key, _), r in sorted(self.said.rows["ledger"].items(), key=lambda x: x[0][1]) if key == device]
+        rows = [
+            r
+            for (key, _), r in sorted(self.said.rows["ledger"].items(), key=lambda x: x[0][1])
+            if key == device
+        ]
         return rows[-1]
 
     def heat(self, device: str, start: int = T0) -> dict[str, object]:
@@ -49,7 +53,10 @@ class Run:
 
 
 def test_the_higher_number_of_two_readings_of_one_time_stands_whichever_comes_first():
-    low, high = telemetry("sub-1", 1, (T0, {"supply_c": 90.0})), telemetry("sub-1", 2, (T0, {"supply_c": 91.0}))
+    low, high = (
+        telemetry("sub-1", 1, (T0, {"supply_c": 90.0})),
+        telemetry("sub-1", 2, (T0, {"supply_c": 91.0})),
+    )
     for order in ([low, high], [high, low]):
         run = Run()
         for number, message in enumerate(order):
@@ -58,7 +65,12 @@ def test_the_higher_number_of_two_readings_of_one_time_stands_whichever_comes_fi
         assert [r["supply_c"] for r in run.said.repeats] == [90.0]
         assert run.said.repeats[0]["quality"] == "repeat"
         counts = run.ledger("sub-1")
-        assert (counts["stored"], counts["repeat"], counts["duplicate"], counts["unaccounted"]) == (2, 1, 0, 0)
+        assert (counts["stored"], counts["repeat"], counts["duplicate"], counts["unaccounted"]) == (
+            2,
+            1,
+            0,
+            0,
+        )
 
 
 def test_two_readings_of_one_time_in_one_frame_count_once():
@@ -119,7 +131,12 @@ def test_a_refused_message_that_comes_again_is_a_duplicate_and_one_dead_letter()
     run.step(refusal("wrong_class", seq=2), T0 + 2000)
     assert [letter["seq"] for letter in run.said.rows["dead_letter"].values()] == [1, 2]
     counts = run.ledger("sub-1")
-    assert (counts["sent"], counts["dead_lettered"], counts["duplicate"], counts["unaccounted"]) == (2, 2, 2, 0)
+    assert (counts["sent"], counts["dead_lettered"], counts["duplicate"], counts["unaccounted"]) == (
+        2,
+        2,
+        2,
+        0,
+    )
 
 
 def test_a_stored_message_that_comes_again_too_late_is_no_dead_letter():
@@ -244,7 +261,10 @@ def test_a_checkpoint_of_another_version_is_refused_with_its_place():
 
 def test_a_later_registry_holds_from_its_record_on():
     run = Run()
-    texts = {**SITE_TEXTS, "devices.csv": SITE_TEXTS["devices.csv"].replace("sub-2,substation,u1", "sub-9,substation,u1")}
+    texts = {
+        **SITE_TEXTS,
+        "devices.csv": SITE_TEXTS["devices.csv"].replace("sub-2,substation,u1", "sub-9,substation,u1"),
+    }
     run.step(registry_frame(texts), T0 + 10)
     run.take(T0 + 1000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0})))
     assert run.said.readings["sub-1", T0]["unit"] == "u1"
