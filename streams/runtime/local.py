@@ -117,9 +117,16 @@ class LocalRuntime:
         """Go on until `stop` is set, then checkpoint."""
         self.load()
         saved_at = time.monotonic()
+        unsaid = False
         while not stop.is_set():
             try:
-                self.pass_once(stop)
+                stepped = self.pass_once(stop)
+                if stepped:
+                    unsaid = True
+                elif unsaid:
+                    # On the data clock nothing moves now until more data comes: say what there is to say.
+                    self.report()
+                    unsaid = False
                 if time.monotonic() - saved_at >= self._checkpoint_every_s:
                     self.save()
                     saved_at = time.monotonic()

@@ -1,0 +1,99 @@
+"""The embedded runtime: idle streams speak, a store that is away is waited for, a stop loses nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from journal.protocol import Append
+from journal.sqlite import SqliteJournal
+from models.frame import Frame
+from models.results import SinkUnavailableError
+from store.duckdb_series import DuckdbSeries
+from store.protocol import Select
+from streams.runtime.local import LocalRuntime
+from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
+from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
+
+
+class Running:
+    def __init__(self, directory, store=None):
+        self.journal = SqliteJournal(directory / "j.sqlite3", lambda: T0)
+        self.store = store or DuckdbSeries(directory / "s.duckdb")
+        self.checkpoints = SqliteCheckpoints(directory / "c.sqlite3")
+        self.runtime = LocalRuntime(self.journal, self.store, self.checkpoints)
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.runtime.run, args=(self.stop,))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(20)
+        self.journal.close()
+        self.checkpoints.close()
+        self.store.close()
+
+    def append(self, frame: Frame, at: int) -> None:
+        self.journal.append([Append("u1", frame.encode(), at)])
+
+    def wait(self, what) -> None:
+        deadline = time.monotonic() + 20
+        while not what():
+            assert time.monotonic() < deadline, "not within 20 s"
+            time.sleep(0.05)
+
+
+def message(seq: int, minute: int) -> Frame:
+    (frame,) = telemetry_frames([Message("sub-1", T0, seq, ((T0 + minute * 60_000, {"supply_c": 90.0}),))])
+    return frame
+
+
+def stored(store) -> int:
+    rows = store.select(Select("ledger", latest=True))
+    return sum(rows.column("stored").to_pylist()) if "stored" in rows.column_names else 0
+
+
+def test_an_idle_stream_says_what_it_counted_though_now_stands_still(tmp_path):
+    with Running(tmp_path) as running:
+        running.append(registry_frame(), T0)
+        running.append(message(1, 0), T0 + 1000)
+        running.wait(lambda: stored(running.store) == 1)
+        running.append(message(2, 0), T0 + 1000)
+        running.append(message(3, 0), T0 + 1001)
+        running.wait(lambda: stored(running.store) == 3)
+
+
+def test_a_second_start_goes_on_and_doubles_nothing(tmp_path):
+    with Running(tmp_path) as running:
+        running.append(registry_frame(), T0)
+        running.append(message(1, 0), T0 + 1000)
+        running.wait(lambda: stored(running.store) == 1)
+    with Running(tmp_path) as running:
+        running.append(message(2, 1), T0 + 61_000)
+        running.wait(lambda: stored(running.store) == 2)
+        assert running.store.counts()["reading"] == 2
+
+
+class Away(DuckdbSeries):
+    """A store that cannot be reached at first."""
+
+    refusals = 2
+
+    def write(self, outputs):
+        if outputs and self.refusals:
+            self.refusals -= 1
+            raise SinkUnavailableError("the disk is away")
+        super().write(outputs)
+
+
+def test_a_store_that_is_away_is_said_and_waited_for(tmp_path):
+    with Running(tmp_path, Away(tmp_path / "s.duckdb")) as running:
+        running.append(registry_frame(), T0)
+        running.append(message(1, 0), T0 + 1000)
+        running.wait(lambda: running.runtime.status.state == "degraded")
+        assert running.runtime.status.detail == "the disk is away"
+        running.wait(lambda: stored(running.store) == 1)
+        running.wait(lambda: running.runtime.status.state == "ok")
