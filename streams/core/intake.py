@@ -157,6 +157,8 @@ class Standing:
         False for one that lost to another.
     replaces : ndarray of bool, shape (n,)
         True for one that wins over a reading that was already given.
+    differs : ndarray of bool, shape (n,)
+        True for one that replaces other values than its own.
     late : ndarray of bool, shape (n,)
         True where samples of that time are no longer at hand to compare with.
     lost : list of Rows
@@ -167,6 +169,7 @@ class Standing:
 
     stands: BoolArray
     replaces: BoolArray
+    differs: BoolArray
     late: BoolArray
     lost: list[Rows]
     count: dict[int, int]
@@ -188,6 +191,7 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
     """
     stands = np.ones(rows.n, dtype=bool)
     replaces = np.zeros(rows.n, dtype=bool)
+    differs = np.zeros(rows.n, dtype=bool)
     count: dict[int, int] = {}
     order = np.lexsort((rows.pos, rows.seq, rows.boot, rows.t, rows.device))
     device, t = rows.device[order], rows.t[order]
@@ -207,10 +211,11 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
         count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
         if name > (int(incumbent.boot[last]), int(incumbent.seq[last]), int(incumbent.pos[last])):
             replaces[at] = True
+            differs[at] = not np.array_equal(rows.values[:, at], incumbent.values[:, last], equal_nan=True)
             lost.append(incumbent.take(np.array([last])))
         else:
             stands[at] = False
-    return Standing(stands, replaces, late, lost, count)
+    return Standing(stands, replaces, differs, late, lost, count)
 
 
 def _met_again(rows: Rows, suspects: IntArray, buffer: ClassBuffer) -> list[int]:

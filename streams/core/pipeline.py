@@ -205,7 +205,10 @@ class Pipeline:
             for repeated, count in standing.count.items():
                 self._state.book.of(repeated).repeat += count
             flags.update(
-                {int(p): _joined(flags.get(int(p)), "repeat") for p in np.flatnonzero(~stands | replaces)}
+                {
+                    int(p): _joined(flags.get(int(p)), "repeat")
+                    for p in np.flatnonzero(~stands | standing.differs)
+                }
             )
             self._buffer(buffer, rows, stands, late, known)
         quality = np.full(n, None, dtype=object)

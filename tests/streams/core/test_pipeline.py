@@ -73,6 +73,16 @@ def test_the_higher_number_of_two_readings_of_one_time_stands_whichever_comes_fi
         )
 
 
+def test_a_reading_that_replaces_an_equal_one_is_not_flagged():
+    run = Run()
+    for number in (1, 2):
+        run.take(T0 + 1000 * number, telemetry("sub-1", number, (T0, {"supply_c": 90.0})))
+    assert run.said.readings["sub-1", T0]["quality"] is None
+    run.take(T0 + 3000, telemetry("sub-1", 3, (T0, {"supply_c": 95.0})))
+    assert run.said.readings["sub-1", T0]["quality"] == "repeat"
+    assert run.ledger("sub-1")["repeat"] == 2
+
+
 def test_two_readings_of_one_time_in_one_frame_count_once():
     run = Run()
     run.take(T0 + 1000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0}), (T0, {"supply_c": 90.0})))
