@@ -66,6 +66,7 @@ def recordings(draw: st.DrawFn) -> list[Outputs]:
     """What a pipeline gives record by record: rows rewritten, readings once, some late or replaced."""
     given_outputs: list[Outputs] = []
     taken: dict[tuple[str, int], dict[str, Any]] = {}
+    aged: set[tuple[str, int]] = set()  # what the pipeline no longer has at hand, and never will again
     for offset in range(draw(st.integers(1, 8))):
         out = output(offset)
         windows = draw(st.lists(st.tuples(_KEYS, st.integers(0, 3), _VALUE), max_size=5))
@@ -79,13 +80,17 @@ def recordings(draw: st.DrawFn) -> list[Outputs]:
             row = sample(key, t, offset + 1, offset, pos=pos, supply_c=value)
             before = taken.get((key, t))  # numbers grow, so the last one given is the one that stands
             taken[key, t] = row
-            if before is None:
-                new.append({**row, "late": draw(st.booleans()), "replaces": False})
+            if before is None or (key, t) in aged:
+                late = (key, t) in aged or draw(st.booleans())
+                new.append({**row, "late": late, "replaces": False})
+                if late:
+                    aged.add((key, t))
             elif draw(st.booleans()):  # the pipeline saw the other one, and gives it as a repeat
                 new.append({**row, "late": False, "replaces": True})
                 lost.append({**before, "offset": offset, "quality": "repeat"})
             else:  # only the store can see it
                 new.append({**row, "late": True, "replaces": False})
+                aged.add((key, t))
         if new:
             out.readings.append(readings(*new))
         if lost:
