@@ -9,10 +9,10 @@ from typing import Final
 
 from ingest.subscriber import Delivered
 
-__all__ = ["Intake"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "Intake"]
 
-_MAX_MESSAGES: Final = 20_000
-_MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_MESSAGES: Final = 20_000
+MAX_BYTES: Final = 64 * 1024 * 1024
 _BATCH_MESSAGES: Final = 10_000
 _EARLY_MESSAGES: Final = 5_000
 _EARLY_BYTES: Final = 4 * 1024 * 1024
@@ -34,10 +34,23 @@ class Intake:
         self._waiting: deque[Delivered] = deque()
         self._bytes = 0
         self._first = self._last = 0.0
+        self._taken: tuple[int, int, float] = (
+            0,
+            0,
+            0.0,
+        )  # of the batch given out last: messages, bytes, since
         self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def standing(self) -> tuple[int, int, float]:
+        """Messages that wait or are in the taker's hand, their bytes, how long the oldest waits. [s]"""
+        with self._changed:
+            messages, size, since = self._taken
+            oldest = since if messages else self._first
+            messages, size = messages + len(self._waiting), size + self._bytes
+        return messages, size, time.monotonic() - oldest if messages else 0.0
 
     def put(self, message: Delivered) -> None:
         """Add a message; blocks while the queue is full, which holds back the broker."""
@@ -56,7 +69,7 @@ class Intake:
                 self._changed.notify_all()
 
     def _full(self) -> bool:
-        return len(self._waiting) >= _MAX_MESSAGES or self._bytes >= _MAX_BYTES
+        return len(self._waiting) >= MAX_MESSAGES or self._bytes >= MAX_BYTES
 
     def _ripe(self, now: float) -> bool:
         early = len(self._waiting) >= _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES
@@ -64,9 +77,10 @@ class Intake:
         return early or stalled or now - self._first >= self._flush_s
 
     def take(self, timeout_s: float) -> list[Delivered]:
-        """The next batch; empty when none came in `timeout_s`."""
+        """The next batch; empty when none came in `timeout_s`. The one before is done with."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
+            self._taken = (0, 0, 0.0)
             while not self._closed and not self._waiting:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -75,7 +89,9 @@ class Intake:
             while not self._closed and not self._ripe(time.monotonic()):
                 self._changed.wait(_STALL_S)
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH_MESSAGES))]
-            self._bytes -= sum(len(message.payload) for message in batch)
+            size = sum(len(message.payload) for message in batch)
+            self._bytes -= size
+            self._taken = (len(batch), size, self._first)
             self._first = time.monotonic()
             self._changed.notify_all()
         return batch

@@ -12,12 +12,13 @@ import orjson
 from ingest.messages import Acks, Address
 from ingest.ranges import union
 
-__all__ = ["AckOutbox"]
+__all__ = ["MOST_RANGES", "AckOutbox"]
 
 _AT_ONCE: Final = 200
 _EVERY_S: Final = 1.0
 _RANGES: Final = 5000
 _SENDERS: Final = 500_000
+MOST_RANGES: Final = 1_000_000
 
 
 class AckOutbox:
@@ -38,13 +39,21 @@ class AckOutbox:
         self._lock = threading.Lock()
         self._waiting: Acks = {}
         self._told: dict[Address, float] = {}
+        self._ranges = 0  # at most so many wait; counted down when a sender's turn comes
+
+    def __len__(self) -> int:
+        """Ranges of numbers that wait, at most."""
+        return self._ranges
 
     def add(self, acks: Acks) -> None:
         """Remember to tell the senders of `acks`."""
         with self._lock:
-            if len(self._waiting) > _SENDERS:  # nobody hears us; they will send again, and be told then
+            if len(self._waiting) > _SENDERS or self._ranges > MOST_RANGES:
+                # Nobody hears us; they will send again, and be told then.
                 self._waiting.clear()
+                self._ranges = 0
             union(self._waiting, acks)
+            self._ranges += _count(acks)
 
     def flush(self, *, everything: bool = False) -> int:
         """Tell whose turn it is; how many messages went out."""
@@ -53,6 +62,7 @@ class AckOutbox:
             at_once = everything or len(self._waiting) <= _AT_ONCE
             due = [a for a in self._waiting if at_once or now - self._told.get(a, now - _EVERY_S) >= _EVERY_S]
             taken = [(address, self._waiting.pop(address)) for address in due]
+            self._ranges = 0 if not self._waiting else max(0, self._ranges - _count(dict(taken)))
             if len(self._told) > _SENDERS:
                 self._told.clear()
             self._told.update(dict.fromkeys(due, now))
@@ -66,3 +76,7 @@ class AckOutbox:
                         return sent
                     sent += 1
         return sent
+
+
+def _count(acks: Acks) -> int:
+    return sum(len(ranges) for boots in acks.values() for ranges in boots.values())

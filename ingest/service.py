@@ -68,6 +68,11 @@ class Ingest:
         Share the load with other ingests (``$share/<group>/…``, where the broker can).
     flush_s : float
         How long a message waits for others at most. [s]
+    meter : Meter or None
+        Counts; one of its own when None.
+    no_room : callable
+        Why nothing may be journalled now, empty while it may: what comes then stays with broker and
+        collectors, and no heartbeat moves now.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class Ingest:
         client_id: str = "hearthline-ingest",
         share_group: str | None = None,
         flush_s: float = _FLUSH_S,
+        meter: Meter | None = None,
+        no_room: Callable[[], str] = str,
     ) -> None:
         self._journal = journal
         self._site = site
@@ -90,7 +97,8 @@ class Ingest:
         self._route = Router(site)
         self._recalls: deque[Address] = deque(maxlen=_RECALLS)
         self._intake = Intake(flush_s)
-        self._meter = Meter()
+        self._meter = meter or Meter()
+        self._no_room = no_room
         self._write_lock = threading.Lock()
         self._stopping = threading.Event()
         self._now_ms: dict[str, int] | None = None  # read once the journal answers
@@ -120,7 +128,13 @@ class Ingest:
     def status(self) -> IngestStatus:
         """How it fares."""
         broker = self._subscriber.trouble if self._subscriber is not None else ""
-        return self._meter.snapshot(len(self._intake), broker)
+        messages, size, waiting_s = self._intake.standing()
+        return self._meter.snapshot(messages, broker, queued_bytes=size, waiting_s=waiting_s)
+
+    @property
+    def outbox(self) -> AckOutbox:
+        """What collectors have still to be told."""
+        return self._outbox
 
     @property
     def ready(self) -> bool:
@@ -176,6 +190,8 @@ class Ingest:
         self._outbox.flush(everything=True)
 
     def _round(self) -> None:
+        if self._held_back():
+            return
         batch = self._intake.take(_HEARTBEAT_S / 4)
         if batch and not self._write(batch):
             return
@@ -183,6 +199,15 @@ class Ingest:
             self._beat()
         self._outbox.flush()
         self._recall()
+
+    def _held_back(self) -> bool:
+        """Whether what comes has to wait outside; not at the stop, when nothing more comes."""
+        reason = "" if self._stopping.is_set() else self._no_room()
+        self._meter.trouble("streams", reason)
+        if reason:
+            self._stopping.wait(_HEARTBEAT_S / 4)
+            self._outbox.flush()
+        return bool(reason)
 
     def _write(self, batch: Sequence[Delivered]) -> bool:
         """Journal `batch`, trying until it is done; False when stopped before."""
@@ -250,7 +275,10 @@ class Ingest:
 
     def _append(self, placed: Sequence[Placed]) -> None:
         now_ms = self._known_now()
-        records = self._journal.append([Append(p.stream, p.frame.encode(), p.timestamp_ms) for p in placed])
+        items = [Append(p.stream, p.frame.encode(), p.timestamp_ms) for p in placed]
+        with self._meter.appending():
+            records = self._journal.append(items)
+        self._meter.appended(records)
         self._meter.trouble("journal", "")
         written = time.monotonic()
         for record in records:
