@@ -22,6 +22,8 @@ FILE_NAME: Final = "journal.sqlite3"
 """The journal's file in a data directory."""
 _FORMAT: Final = 1
 _BUSY_S: Final = 5.0
+_READ_BYTES: Final = 8 * 1024 * 1024
+"""A read ends with the record that passes this, so that many streams of large frames fit into memory."""
 _SCAN_CHUNK: Final = 64  # frames are up to 512 KiB: a scan of many streams must stay small
 _SCHEMA: Final = """
 CREATE TABLE stream (
@@ -181,15 +183,23 @@ class SqliteJournal:
         return made.lastrowid, -1, lowest
 
     def read(self, stream: str, after: int, limit: int = 1000) -> list[Record]:
-        """Up to `limit` records of `stream` with an offset above `after`, in order."""
+        """Up to `limit` records of `stream` with an offset above `after`, in order; fewer of large ones."""
+        records: list[Record] = []
+        room = _READ_BYTES
         with self._read_lock, self._refusing("read"):
             rows = self._reader.execute(
                 "SELECT offset, timestamp_ms, frame FROM record"
                 " WHERE stream = (SELECT id FROM stream WHERE name = ?) AND offset > ?"
                 " ORDER BY offset LIMIT ?",
                 (stream, after, limit),
-            ).fetchall()
-        return [Record(stream, offset, ms, frame) for offset, ms, frame in rows]
+            )
+            for offset, ms, frame in rows:
+                records.append(Record(stream, offset, ms, frame))
+                room -= len(frame)
+                if room <= 0:
+                    break
+            rows.close()
+        return records
 
     def _one(self, stream: str, up_to: int) -> Iterator[tuple[int, str, int, Record]]:
         after = -1
@@ -209,6 +219,11 @@ class SqliteJournal:
     def streams(self) -> dict[str, tuple[int, int]]:
         """Each stream's last offset and its timestamp in ms UTC."""
         return dict(self._read_tails())
+
+    @property
+    def tails(self) -> dict[str, tuple[int, int]]:
+        """The same as `streams` gave last or an append made of it, without a look at the file."""
+        return self._tails
 
     def registries(self) -> list[Record]:
         """Every registry record ever appended, pruned ones too, oldest first."""

@@ -123,3 +123,42 @@ def test_more_connections_than_allowed_wait():
         for client in clients:
             client.disconnect()
             client.loop_stop()
+
+
+def test_what_waits_for_a_subscriber_is_bounded_in_messages_and_bytes():
+    """A subscriber that acknowledges nothing makes the broker drop, not grow; what it has it gives out again."""
+    held, got = [], threading.Event()
+    with EmbeddedBroker(most_messages=50, most_bytes=100_000) as broker:
+        listener = mqtt.Client(CallbackAPIVersion.VERSION2, manual_ack=True)
+        listener.on_message = lambda _c, _d, m: (held.append(m.mid), got.set())
+        subscribed = threading.Event()
+        listener.on_connect = lambda c, *_: c.subscribe("a/#", qos=1)
+        listener.on_subscribe = lambda *_: subscribed.set()
+        listener.connect("127.0.0.1", broker.port)
+        listener.loop_start()
+        assert subscribed.wait(10)
+        sender = mqtt.Client(CallbackAPIVersion.VERSION2)
+        sender.connect("127.0.0.1", broker.port)
+        sender.loop_start()
+
+        def send(count, size):
+            sent = [sender.publish("a/b", b"x" * size, qos=1) for _ in range(count)]
+            for message in sent:
+                message.wait_for_publish(10)
+
+        send(80, 10)
+        assert got.wait(5)
+        assert broker.queued == 50
+        assert broker.dropped == 30
+        for mid in held:
+            listener.ack(mid, 1)
+        deadline = time.monotonic() + 5
+        while broker.queued and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert (broker.queued, broker.queued_bytes) == (0, 0)
+        send(30, 10_000)
+        assert broker.queued_bytes <= 100_000
+        assert (broker.queued, broker.dropped) == (10, 30 + 20)
+        for client in (sender, listener):
+            client.disconnect()
+            client.loop_stop()
