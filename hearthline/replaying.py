@@ -22,6 +22,7 @@ from journal.replay_files import read_recordings
 from models.frame import Frame, FrameKind, Record
 from models.results import Outputs
 from models.site import Site
+from store import restate
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select, SeriesStore
 from streams.core.pipeline import Pipeline
@@ -83,6 +84,15 @@ class _Streams:
             if settled_ms is not None:
                 self.step(stream, heartbeat, settled_ms)
             self._take(pipeline.finish())
+
+    def restate(self, store: SeriesStore) -> None:
+        """Compute again what came later than the lateness, from `store`, which has all that was computed."""
+        for stream, pipeline in self.pipelines.items():
+            while (request := pipeline.ask()) is not None:
+                for part in list(restate.answer(store, request)):
+                    record = Record(stream, pipeline.offset + 1, pipeline.now_ms or 0, part.encode())
+                    self._take(pipeline.step(record))
+                store.write(self.give(at_least=0))
 
     def _take(self, outputs: Outputs) -> None:
         held = self._outputs.get(outputs.stream)
@@ -151,6 +161,7 @@ def replay(
             streams.settle()
             writer.put(streams.give(at_least=0))
             writer.finish()
+            streams.restate(store)
             done.rows = _export(store, out)
         finally:
             store.close()

@@ -98,6 +98,7 @@ class ClassBuffer:
         self._starts: list[int] | None = None
         self._after: list[Rows] | None = None
         self._newest_t: IntArray = np.empty(0, np.int64)
+        self._newest_by: IntArray = np.empty((len(self.columns), 0), np.int64)
 
     def bucket(self, start: int) -> Bucket:
         """The bucket that starts at `start`, made when there is none."""
@@ -120,6 +121,20 @@ class ClassBuffer:
         if lacking > 0:
             self._newest_t = np.append(self._newest_t, np.full(lacking, _NEVER))
         return self._newest_t
+
+    def newest_by(self, devices: int) -> IntArray:
+        """Time of the newest sample that holds a measurement, shape (columns, devices); else least int64."""
+        lacking = devices - self._newest_by.shape[1]
+        if lacking > 0:
+            more = np.full((len(self.columns), lacking), _NEVER)
+            self._newest_by = np.append(self._newest_by, more, axis=1)
+        return self._newest_by
+
+    def _note_newest(self, rows: Rows, devices: int) -> None:
+        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
+        newest = self.newest_by(devices)
+        column, at = np.nonzero(~np.isnan(rows.values))
+        np.maximum.at(newest, (column, rows.device[at]), rows.t[at])
 
     def add(self, rows: Rows, devices: int) -> None:
         """Take in samples; those before the oldest kept bucket only matter as neighbours.
@@ -144,7 +159,7 @@ class ClassBuffer:
             cuts = np.flatnonzero(starts[1:] != starts[:-1]) + 1
             for low, high in zip(np.append(0, cuts), np.append(cuts, len(starts)), strict=True):
                 self.bucket(int(starts[low])).add(rows.take(np.arange(low, high)))
-        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
+        self._note_newest(rows, devices)
 
     def merge_carry(self, rows: Rows) -> None:
         """Let samples older than every bucket stand as neighbours where they are the newest so far."""
@@ -154,7 +169,12 @@ class ClassBuffer:
     def stand_before(self, rows: Rows, devices: int) -> None:
         """Take in samples older than what is kept, of `devices` known: they only matter as neighbours."""
         self.merge_carry(rows)
-        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
+        self._note_newest(rows, devices)
+
+    def carry_on(self, carry: Rows, devices: int) -> None:
+        """Begin with the neighbours `carry` that a checkpoint kept."""
+        self.carry = carry
+        self._note_newest(carry, devices)
 
     def drop_before(self, start: int) -> None:
         """Forget buckets that start before `start`; their last samples stay as neighbours."""

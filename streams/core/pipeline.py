@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.frame import Frame, FrameError, FrameKind, Record
 from models.measurements import EVENT_CLASSES
+from models.restate import RESTATEMENT, RestateAnswer, RestateRequest
 from models.results import Outputs
 from models.wire import BIRTH, STATE, TELEMETRY, Birth, State, Topic
 from streams.core.accepted import Accepted
@@ -28,15 +29,17 @@ from streams.core.intake import (
 )
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.operator import LedgerOperator, Operator, SampleOperator, WindowOperator, discovered
+from streams.core.restating import LATE, Why, computed_again, why_of
 from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
-from streams.core.tables import dead_letter_rows, ledger_rows, lost_readings, window_table
+from streams.core.tables import dead_letter_rows, ledger_rows, lost_readings, restated_rows, window_table
 from streams.core.windows import Computed
 
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
+_NEVER, _ALWAYS = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _ALTERED = frozenset({"schema", "too_large"})
 """Reasons for which a stored message cannot be refused when it comes again: it is another with its number."""
 IntArray = NDArray[np.int64]
@@ -103,11 +106,9 @@ class Pipeline:
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
         self._turn_day(now_ms, outputs)
         try:
-            frame = Frame.decode(record.frame)
+            self._take(Frame.decode(record.frame), record, outputs)
         except FrameError as error:
             self._refused(outputs, record, [_poison(record, error)])
-        else:
-            self._take(frame, record, outputs)
         self._state.offset, self._state.now_ms = record.offset, now_ms
         self._add_windows(outputs, self._state.engine.close(now_ms, self._state.site, self._state.buffers))
         self._state.forget_segments()
@@ -119,7 +120,39 @@ class Pipeline:
                 outputs, self._state.engine.refresh(now_ms, self._state.site, self._state.buffers)
             )
             self._add_ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self.ask()
         return outputs
+
+    # -- restatement ----------------------------------------------------------------
+
+    @property
+    def request(self) -> RestateRequest | None:
+        """What the stream waits for of the store, to be answered by `RestateAnswer` frames in its journal."""
+        return self._state.restatements.request
+
+    def ask(self) -> RestateRequest | None:
+        """Ask for what changed in windows that are no longer open; None while an answer is under way.
+
+        `step` does so whenever it rewrites provisional rows. A pipeline without
+        those is asked to, once no record is to come.
+        """
+        state = self._state
+        return state.restatements.ask(
+            self.stream, self.offset, state.kept_from_ms(), state.engine.operators, state.site, state.buffers
+        )
+
+    def _take_restatement(self, frame: Frame, record: Record, outputs: Outputs) -> None:
+        answer = RestateAnswer.decode(frame)
+        if not self._state.restatements.answered(answer):
+            return  # of a request that was answered before
+        self._add_windows(
+            outputs,
+            computed_again(answer, self._state.engine.operators, self._state.index, self._state.site),
+            why=why_of(answer),
+        )
+        if answer.last and self._every_ms is not None:
+            self._state.offset = record.offset
+            self.ask()
 
     def settled_ms(self) -> int | None:
         """When all windows that hold samples will be final, if nothing more comes. [ms UTC]"""
@@ -154,6 +187,8 @@ class Pipeline:
             if self._state.day_ms is not None:
                 days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
                 self._state.day_ms, self._state.day_end_ms = days
+        elif frame.kind is FrameKind.RESTATE:
+            self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:
             for row in frame.batch.to_pylist():
                 if row["kind"] == "dead_letter_retried":
@@ -235,16 +270,36 @@ class Pipeline:
     ) -> None:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
-            buffer.stand_before(rows.take(stands & late), known)
+            older = rows.take(stands & late)
+            buffer.stand_before(older, known)
+            self._state.restatements.late(older.device, older.t)
         fresh = rows.take(stands & ~late) if late.any() or not stands.all() else rows
         if fresh.n == 0:
             return
-        previous = buffer.newest_t(known)[fresh.device]
-        seen = previous > np.iinfo(np.int64).min
         oldest = int(fresh.t.min())
-        from_ms = min(oldest, int(previous[seen].min())) if seen.any() else oldest
+        from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
         buffer.add(fresh, known)
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
+
+    def _spoke_before(self, buffer: ClassBuffer, fresh: Rows, known: int) -> int:
+        """Since when nothing was known of what `fresh` samples now tell. [ms UTC]
+
+        Where that is before the windows at hand, those between were settled
+        without a sample after them, and are to be restated.
+        """
+        newest = buffer.newest_by(known)[:, fresh.device]
+        before = np.where(~np.isnan(fresh.values) & (newest > _NEVER), newest, _ALWAYS).min(
+            axis=0, initial=_ALWAYS
+        )
+        oldest = int(before.min(initial=_ALWAYS))
+        kept_from = self._state.kept_from_ms()
+        if oldest >= kept_from:
+            return oldest
+        returned = before < kept_from
+        for device in np.unique(fresh.device[returned]):
+            since = int(before[returned & (fresh.device == device)].min())
+            self._state.restatements.gap(int(device), since // BUCKET_MS * BUCKET_MS, kept_from)
+        return max(oldest, kept_from)
 
     def _refuse_reused(
         self, batch: pa.RecordBatch, messages: Any, verdicts: list[Arrival], record: Record, outputs: Outputs
@@ -275,6 +330,7 @@ class Pipeline:
                 self._state.book.of(self._state.intern(device)).report(
                     state.boot, state.at, state.next_seq, state.waiting, state.thinned
                 )
+                self._state.engine.wait_for(self._state.intern(device), state.waiting_from)
             elif row["kind"] == BIRTH:
                 birth = Birth.model_validate_json(row["payload"])
                 self._state.book.of(self._state.intern(device)).boot(birth.boot)
@@ -312,11 +368,18 @@ class Pipeline:
     # -- results out -------------------------------------------------------------------
 
     def _add_windows(
-        self, outputs: Outputs, computed: list[Computed], site: StreamSite | None = None
+        self,
+        outputs: Outputs,
+        computed: list[Computed],
+        site: StreamSite | None = None,
+        why: Why = lambda _device, _start_ms, _end_ms: LATE,
     ) -> None:
         site = self._state.site if site is None else site
         for operator, start_ms, rows in computed:
             outputs.add(operator.name, window_table(operator, start_ms, rows, site, self.stream))
+            if rows.restated.any():
+                table = restated_rows(operator, start_ms, rows, site, self.stream, self.now_ms or 0, why)
+                outputs.add(RESTATEMENT, table)
 
     def _add_ledger(
         self,

@@ -17,6 +17,7 @@ from streams.core.buffer import ClassBuffer
 from streams.core.checkpoint import Checkpoint, CheckpointError
 from streams.core.ledger_book import LedgerBook
 from streams.core.operator import WindowOperator
+from streams.core.restating import Restatements
 from streams.core.rows import Rows, concat
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import WindowState
@@ -24,7 +25,8 @@ from streams.core.windows import WindowEngine
 
 __all__ = ["StreamState"]
 
-_VERSION = 1
+_VERSION = 2
+_READABLE = (1, 2)  # 1 had no restatements and no backlogs
 _NO_SITE = Site(id="", name="", timezone="UTC")
 
 
@@ -51,6 +53,8 @@ class StreamState:
     buffers : dict of str to ClassBuffer
         Open samples by device class.
     book : LedgerBook
+    restatements : Restatements
+        What changed in windows that are no longer open.
     engine : WindowEngine
     refreshed_ms : int or None
         When provisional rows were given last. [ms UTC]
@@ -66,6 +70,7 @@ class StreamState:
         self.site = StreamSite(_NO_SITE, (), {})
         self.buffers: dict[str, ClassBuffer] = {}
         self.book = LedgerBook()
+        self.restatements = Restatements()
         self.engine = WindowEngine(operators, provisional=provisional)
         self.refreshed_ms: int | None = None
         self.day_ms: int | None = None
@@ -124,6 +129,11 @@ class StreamState:
         """Open samples of a class, begun at first sight."""
         return self.buffers.setdefault(device_class, ClassBuffer(device_class))
 
+    @property
+    def index(self) -> Mapping[str, int]:
+        """Index of each device met."""
+        return self._index
+
     def kept_from_ms(self) -> int:
         """Samples from this time on are at hand. [ms UTC]"""
         return self.engine.kept_from_ms(self.engine.closed_at_ms, self.site)
@@ -168,6 +178,7 @@ class StreamState:
             "dirty_from_ms": engine.dirty_from_ms,
             "floor_ms": engine.floor_ms,
             "latenesses_ms": engine.latenesses_ms,
+            "waiting_from_ms": {str(d): ms for d, ms in engine.waiting_from_ms.items()},
             "segments": list(self._segments),
             "classes": list(self.buffers),
         }
@@ -175,6 +186,7 @@ class StreamState:
             "meta": json.dumps(meta).encode(),
             "registry": json.dumps(dict(self.registry.texts)).encode(),
             "ledger": self.book.to_bytes(),
+            "restatements": self.restatements.to_bytes(),
         }
         parts.update({f"carry/{name}": b.carry.to_bytes() for name, b in self.buffers.items()})
         parts.update({f"window/{n}/{start}": state.to_bytes() for (n, start), state in engine.states.items()})
@@ -193,7 +205,7 @@ class StreamState:
 
     def _load(self, parts: Mapping[str, bytes]) -> None:
         meta = json.loads(parts["meta"])
-        if meta["version"] != _VERSION:
+        if meta["version"] not in _READABLE:
             raise ValueError(f"version {meta['version']}")
         self.offset, self.now_ms = meta["offset"], meta["now_ms"]
         self.refreshed_ms = meta["refreshed_ms"]
@@ -205,11 +217,14 @@ class StreamState:
         engine.begin_ms, engine.closed_at_ms = meta["begin_ms"], meta["closed_at_ms"]
         engine.dirty_from_ms = meta["dirty_from_ms"]
         engine.floor_ms, engine.latenesses_ms = meta["floor_ms"], meta["latenesses_ms"]
+        engine.waiting_from_ms = {int(d): ms for d, ms in meta.get("waiting_from_ms", {}).items()}
         texts = json.loads(parts["registry"])
         if texts:
             self.registry = parse_site(texts)[0]
         self._rebuild_site()
         self.book = LedgerBook.from_bytes(parts["ledger"])
+        if meta["version"] > 1:
+            self.restatements = Restatements.from_bytes(parts["restatements"])
         for name in parts:
             if name.startswith("window/"):
                 _, operator, start = name.split("/")
@@ -221,8 +236,7 @@ class StreamState:
     ) -> None:
         for name in classes:
             buffer = self.buffers[name] = ClassBuffer(name)
-            buffer.carry = Rows.from_bytes(parts[f"carry/{name}"])
-            np.maximum.at(buffer.newest_t(self.known), buffer.carry.device, buffer.carry.t)
+            buffer.carry_on(Rows.from_bytes(parts[f"carry/{name}"]), self.known)
         kept_from = self.kept_from_ms()
         for segment in segments:
             data = parts[f"segment/{segment}"]

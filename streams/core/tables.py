@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,17 @@ from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowRows
 
-__all__ = ["dead_letter_rows", "ledger_rows", "lost_readings", "window_table"]
+__all__ = ["dead_letter_rows", "ledger_rows", "lost_readings", "restated_rows", "window_table"]
 
 _MOST = 2**63 - 1
 _STATUS = np.array(STATUS_NAMES, dtype=object)
+_RESTATEMENT = result_schema([
+    pa.field("measurement", pa.string()),
+    pa.field("subject", pa.string()),
+    pa.field("was", pa.string()),
+    pa.field("became", pa.string()),
+    pa.field("restated_ms", pa.int64()),
+])  # fmt: skip
 _DEAD_LETTER = result_schema([
     pa.field("device", pa.string()),
     pa.field("topic", pa.string()),
@@ -65,6 +73,60 @@ def window_table(
     columns["revision"] = pa.array(rows.revision.astype(np.int32))
     columns["model"] = pa.nulls(len(rows.device), pa.string())
     return pa.table(columns).select(schema.names).cast(schema)
+
+
+def restated_rows(
+    operator: WindowOperator,
+    start_ms: int,
+    rows: WindowRows,
+    site: StreamSite,
+    stream: str,
+    now_ms: int,
+    why: Callable[[str, int, int], str],
+) -> pa.Table:
+    """For people: of each row that takes back a settled one, what it was, what it is, why and since when.
+
+    The key is measurement, key and revision, so that each restatement stays listed.
+    """
+    again = rows.take(rows.restated)
+    end_ms = start_ms + 1000 * operator.every_s
+    columns = _header(again.device, site, stream, start_ms, end_ms - start_ms)
+    names = (*operator.fields, "coverage")
+    became = np.append(again.values, again.coverage[None], axis=0)
+    listed = []
+    for at, device in enumerate(again.device.tolist()):
+        changed = ~(
+            (again.was[:, at] == became[:, at]) | (np.isnan(again.was[:, at]) & np.isnan(became[:, at]))
+        )
+        old: dict[str, float | str | None] = {
+            n: _number(v) for n, v, c in zip(names, again.was[:, at], changed, strict=True) if c
+        }
+        new: dict[str, float | str | None] = {
+            n: _number(v) for n, v, c in zip(names, became[:, at], changed, strict=True) if c
+        }
+        if again.was_status[at] != again.status[at]:
+            old["status"], new["status"] = STATUS_NAMES[again.was_status[at]], STATUS_NAMES[again.status[at]]
+        listed.append((site.ids[device], old, new, why(site.ids[device], start_ms, end_ms)))
+    columns["key"] = pa.array(
+        [f"{operator.name}:{d}:{r}" for (d, *_), r in zip(listed, again.revision.tolist(), strict=True)]
+    )
+    columns |= {
+        "measurement": pa.array([operator.name] * len(listed)),
+        "subject": pa.array([d for d, *_ in listed]),
+        "was": pa.array([json.dumps(old) for _, old, _, _ in listed]),
+        "became": pa.array([json.dumps(new) for _, _, new, _ in listed]),
+        "restated_ms": pa.array([now_ms] * len(listed), pa.int64()),
+        "coverage": pa.nulls(len(listed), pa.float64()),
+        "status": pa.array([str(Status.FINAL)] * len(listed)),
+        "reason": pa.array([w for *_, w in listed]),
+        "revision": pa.array(again.revision.astype(np.int32)),
+        "model": pa.nulls(len(listed), pa.string()),
+    }
+    return pa.table(columns).select(_RESTATEMENT.names).cast(_RESTATEMENT)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def ledger_rows(

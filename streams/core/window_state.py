@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 __all__ = [
+    "BACKLOG",
     "FINAL",
     "NONE",
     "PROVISIONAL",
@@ -23,6 +25,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 NONE, PROVISIONAL, FINAL, UNKNOWN, WITHDRAWN = range(5)
+BACKLOG = "backlog"
+"""Reason of a row that waits for what its device still has to send."""
 STATUS_NAMES = ("", "provisional", "final", "unknown", "withdrawn")
 
 
@@ -40,6 +44,9 @@ class WindowRows:
         Index into `STATUS_NAMES`.
     reason : ndarray of object (str), shape (n,)
     revision : ndarray of int64, shape (n,)
+    was : ndarray of float64, shape (fields + 1, n)
+        What the fields and, last, the coverage were said to be before; NaN where nothing was.
+    was_status : ndarray of int64, shape (n,)
     """
 
     device: IntArray
@@ -48,14 +55,24 @@ class WindowRows:
     status: IntArray
     reason: NDArray[np.object_]
     revision: IntArray
+    was: FloatArray
+    was_status: IntArray
+
+    def take(self, index: NDArray[Any]) -> WindowRows:
+        """The rows at `index` (positions or a mask)."""
+        return WindowRows(
+            self.device[index], self.values[:, index], self.coverage[index], self.status[index],
+            self.reason[index], self.revision[index], self.was[:, index], self.was_status[index],
+        )  # fmt: skip
+
+    @property
+    def restated(self) -> NDArray[np.bool_]:
+        """Which rows take back one that was final or unknown, shape (n,)."""
+        return np.asarray((self.was_status == FINAL) | (self.was_status == UNKNOWN), dtype=bool)
 
     def settled(self, provisional: int) -> WindowRows:
         """Only the rows whose status is not `provisional`."""
-        keep = self.status != provisional
-        return WindowRows(
-            self.device[keep], self.values[:, keep], self.coverage[keep],
-            self.status[keep], self.reason[keep], self.revision[keep],
-        )  # fmt: skip
+        return self.take(self.status != provisional)
 
 
 class WindowState:
@@ -91,6 +108,7 @@ class WindowState:
         coverage: FloatArray,
         reason: NDArray[np.object_],
         closed: NDArray[np.bool_],
+        held: NDArray[np.bool_] | None = None,
     ) -> WindowRows:
         """Take in computed rows and give those that differ from what was said last.
 
@@ -103,6 +121,8 @@ class WindowState:
         coverage, reason : ndarray, shape (n,)
         closed : ndarray of bool, shape (n,)
             Whether the window has ended for the device, lateness included.
+        held : ndarray of bool, shape (n,), optional
+            Whether it would have, but for a backlog that the device reports.
         """
         self._grow(int(device.max()) + 1 if len(device) else 0)
         before = self._status[device]
@@ -110,22 +130,39 @@ class WindowState:
         ended = closed | settled
         status = np.where(ended, np.where(reason == "", FINAL, UNKNOWN), PROVISIONAL)
         said_reason = np.where(ended, reason, "").astype(object)
+        if held is not None:
+            said_reason[held & ~ended] = BACKLOG
         old = self._values[:, device]
         same = ((old == values) | (np.isnan(old) & np.isnan(values))).all(axis=0)
         same &= (
             (self._coverage[device] == coverage) & (before == status) & (self._reason[device] == said_reason)
         )
         revision = self._revision[device] + (settled & ~same)
+        was = np.append(old, self._coverage[device][None], axis=0)
         self._values[:, device] = values
         self._coverage[device] = coverage
         self._status[device] = status
         self._reason[device] = said_reason
         self._revision[device] = revision
-        changed = ~same
-        return WindowRows(
-            device[changed], values[:, changed], coverage[changed], status[changed],
-            said_reason[changed], revision[changed],
-        )  # fmt: skip
+        said = WindowRows(device, values, coverage, status, said_reason, revision, was, before)
+        return said.take(~same)
+
+    def remember(
+        self,
+        device: IntArray,
+        values: FloatArray,
+        coverage: FloatArray,
+        status: IntArray,
+        reason: NDArray[np.object_],
+        revision: IntArray,
+    ) -> None:
+        """Take over rows that were said before, of shapes as in `say`."""
+        self._grow(int(device.max()) + 1 if len(device) else 0)
+        self._values[:, device] = values
+        self._coverage[device] = coverage
+        self._status[device] = status
+        self._reason[device] = reason
+        self._revision[device] = revision
 
     def to_bytes(self) -> bytes:
         """Arrow IPC stream bytes; `from_bytes` reads them."""

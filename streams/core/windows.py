@@ -13,9 +13,12 @@ from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
 
-__all__ = ["Computed", "WindowEngine", "first_open_ms"]
+__all__ = ["BACKLOG_HOLD_MS", "Computed", "WindowEngine", "first_open_ms", "say_window", "window_samples"]
 
+BACKLOG_HOLD_MS = 7_200_000
+"""How much longer than the lateness windows wait for what a device says that it still has to send."""
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 Computed = tuple[WindowOperator, int, WindowRows]
 """Operator, window start (ms UTC) and the rows that changed."""
 
@@ -23,6 +26,55 @@ Computed = tuple[WindowOperator, int, WindowRows]
 def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
     """Start of the earliest window whose end plus lateness `now_ms` has not reached. [ms UTC]"""
     return (now_ms - lateness_ms) // every_ms * every_ms
+
+
+def window_samples(
+    operator: WindowOperator,
+    start_ms: int,
+    site: StreamSite,
+    buffers: Mapping[str, ClassBuffer],
+    wanted: BoolArray,
+) -> Samples:
+    """Samples of one window of the devices `wanted` (by index), with their neighbours."""
+    end_ms = start_ms + 1000 * operator.every_s
+    classes = [
+        ClassSamples(
+            b.columns,
+            window_rows(
+                b.before(start_ms),
+                b.inside(start_ms, end_ms),
+                b.after(end_ms),
+                len(b.columns),
+                wanted & (site.classes == name),
+            ),
+        )
+        for name, b in sorted(buffers.items())
+        if name in operator.reads
+    ]
+    return Samples(start_ms, end_ms, classes)
+
+
+def say_window(
+    operator: WindowOperator,
+    samples: Samples,
+    site: StreamSite,
+    state: WindowState,
+    closed: BoolArray,
+    held: BoolArray | None = None,
+) -> WindowRows:
+    """Compute a window and give the rows that differ from what `state` says was said.
+
+    `closed` and `held` are those of `WindowState.say`, one element a device of `samples.devices`.
+    """
+    result = operator.function(samples, site)
+    return state.say(
+        samples.devices,
+        np.array([getattr(result, f) for f in operator.fields], dtype=np.float64),
+        np.asarray(result.coverage, dtype=np.float64),
+        np.asarray(result.reason, dtype=object),
+        closed,
+        held,
+    )
 
 
 class WindowEngine:
@@ -44,6 +96,8 @@ class WindowEngine:
         self.dirty_from_ms: int | None = None
         self.floor_ms = int(np.iinfo(np.int64).min)
         self.latenesses_ms: list[int] = []
+        self.waiting_from_ms: dict[int, int] = {}
+        self._released_from_ms: int | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
 
     def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
@@ -54,8 +108,28 @@ class WindowEngine:
         if now_ms is None:
             return self.floor_ms
         longest = site.longest_lateness_ms(self._reads)
-        kept = min((first_open_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators), default=now_ms)
+        kept = (
+            now_ms
+            if not self.operators
+            else min(self._first_kept_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators)
+        )
         return max(kept, self.floor_ms)
+
+    def _first_kept_ms(self, now_ms: int, lateness_ms: int, every_ms: int) -> int:
+        first = first_open_ms(now_ms, lateness_ms, every_ms)
+        if not self.waiting_from_ms:
+            return first
+        waiting = min(self.waiting_from_ms.values()) // every_ms * every_ms
+        return min(first, max(waiting, first_open_ms(now_ms, lateness_ms + BACKLOG_HOLD_MS, every_ms)))
+
+    def wait_for(self, device: int, from_ms: int | None) -> None:
+        """Note since when a device has samples still to send: its windows wait for them; None: for none."""
+        before = self.waiting_from_ms.pop(device, None)
+        if from_ms is not None:
+            self.waiting_from_ms[device] = from_ms
+        if before is not None and (from_ms is None or from_ms > before):
+            released = self._released_from_ms
+            self._released_from_ms = before if released is None else min(released, before)
 
     def touch(self, from_ms: int, first_ms: int) -> None:
         """Note that inputs changed from `from_ms` on, by samples from `first_ms` on. [ms UTC]"""
@@ -71,6 +145,8 @@ class WindowEngine:
         due: set[tuple[int, int, int]] = set()
         mine = site.owned & np.isin(site.classes, list(self._reads))
         latenesses = [int(x) for x in np.unique(site.lateness_ms[mine])]
+        if self.waiting_from_ms:
+            latenesses += [x + BACKLOG_HOLD_MS for x in latenesses]
         # A window that one lateness has not reached may be past another: look at all that are at hand.
         changed = latenesses != self.latenesses_ms
         for at, operator in enumerate(self.operators):
@@ -83,6 +159,8 @@ class WindowEngine:
                     if self.closed_at_ms is None or changed
                     else first_open_ms(self.closed_at_ms, lateness_ms, every_ms)
                 )
+                if self._released_from_ms is not None:
+                    since = min(since, self._released_from_ms // every_ms * every_ms)
                 due.update(
                     (start + every_ms, at, start) for start in range(max(begin, since), until, every_ms)
                 )
@@ -93,6 +171,7 @@ class WindowEngine:
         if kept_from > self.floor_ms:
             self._drop(kept_from, buffers)
         self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
+        self._released_from_ms = None
         return computed
 
     def settle(
@@ -131,7 +210,8 @@ class WindowEngine:
         if not newest:
             return None
         every_ms = max((1000 * o.every_s for o in self.operators), default=1)
-        return (max(newest) // every_ms + 1) * every_ms + int(site.lateness_ms.max())
+        hold_ms = BACKLOG_HOLD_MS if self.waiting_from_ms else 0
+        return (max(newest) // every_ms + 1) * every_ms + int(site.lateness_ms.max()) + hold_ms
 
     @property
     def _mixed(self) -> bool:
@@ -154,37 +234,27 @@ class WindowEngine:
         buffers: Mapping[str, ClassBuffer],
         leaving: NDArray[np.bool_] | None = None,
     ) -> list[Computed]:
-        every_ms = 1000 * operator.every_s
-        end = start + every_ms
+        end = start + 1000 * operator.every_s
         wanted = site.owned if leaving is None else site.owned & leaving
-        classes = [
-            ClassSamples(
-                b.columns,
-                window_rows(
-                    b.before(start),
-                    b.inside(start, end),
-                    b.after(end),
-                    len(b.columns),
-                    wanted & (site.classes == name),
-                ),
-            )
-            for name, b in sorted(buffers.items())
-            if name in operator.reads
-        ]
-        samples = Samples(start, end, classes)
+        samples = window_samples(operator, start, site, buffers, wanted)
         if not len(samples.devices):
             return []
-        result = operator.function(samples, site)
         state = self.states.get((operator.name, start))
         if state is None:
             state = self.states[operator.name, start] = WindowState(len(operator.fields))
-        said = state.say(
-            samples.devices,
-            np.array([getattr(result, f) for f in operator.fields], dtype=np.float64),
-            np.asarray(result.coverage, dtype=np.float64),
-            np.asarray(result.reason, dtype=object),
-            (end + site.lateness_ms[samples.devices] <= now_ms) | (leaving is not None),
-        )
+        over = end + site.lateness_ms[samples.devices] <= now_ms
+        held = over & self._held(samples.devices, end, now_ms, site)
+        closed = (over & ~held) | (leaving is not None)
+        said = say_window(operator, samples, site, state, closed, held)
         if not self.provisional:
             said = said.settled(PROVISIONAL)
         return [(operator, start, said)] if len(said.device) else []
+
+    def _held(self, devices: IntArray, end_ms: int, now_ms: int, site: StreamSite) -> BoolArray:
+        """Whether each device still has samples to send of a window that ends at `end_ms`."""
+        held = np.zeros(len(devices), dtype=bool)
+        if self.waiting_from_ms:
+            never = np.iinfo(np.int64).max
+            waiting = np.array([self.waiting_from_ms.get(d, never) for d in devices.tolist()], dtype=np.int64)
+            held = (waiting < end_ms) & (end_ms + site.lateness_ms[devices] + BACKLOG_HOLD_MS > now_ms)
+        return held

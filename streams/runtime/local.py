@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from journal.protocol import Journal, JournalError
+from journal.protocol import Append, Journal, JournalError
+from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
@@ -67,6 +68,9 @@ class LocalRuntime:
     journal : WaitableJournal
     store : Sink
     checkpoints : Checkpoints
+    answer : callable, optional
+        Gives what the store has for a stream's request to restate; without it
+        settled rows stay as they are.
     checkpoint_every_s : float
         [s]
     kill_point : callable
@@ -79,6 +83,7 @@ class LocalRuntime:
         store: Sink,
         checkpoints: Checkpoints,
         *,
+        answer: Callable[[RestateRequest], Iterable[RestateAnswer]] | None = None,
         provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         kill_point: Callable[[str], None] = lambda _name: None,
@@ -86,6 +91,9 @@ class LocalRuntime:
         self._journal = journal
         self._store = store
         self._checkpoints = checkpoints
+        self._answer = answer
+        self._answered: dict[str, str] = {}
+        self._begun_at: dict[str, int] = {}
         self._provisional_every_ms = provisional_every_ms
         self._checkpoint_every_s = checkpoint_every_s
         self._kill_point = kill_point
@@ -104,6 +112,29 @@ class LocalRuntime:
                 continue
             self._pipelines[stream] = pipeline
             self._saved[stream] = self._done[stream] = pipeline.offset
+        self._begun_at = {stream: last for stream, (last, _) in self._journal.streams().items()}
+
+    def _restate(self, stop: threading.Event) -> None:
+        """Answer what streams ask of the store, once it holds what they asked about: a frame of the journal.
+
+        What a crash left behind may stand answered in the journal: that is stepped first.
+        """
+        if self._answer is None:
+            return
+        for stream, pipeline in self._pipelines.items():
+            request = pipeline.request
+            if request is None or self._answered.get(stream) == request.name:
+                continue
+            if pipeline.offset < self._begun_at.get(stream, -1):
+                continue
+            try:
+                frames = [part.encode() for part in self._answer(request)]
+            except SinkError as error:
+                self._degrade(error, stop)
+                return
+            self._kill_point("answering")
+            self._journal.append([Append(stream, frame, pipeline.now_ms) for frame in frames])
+            self._answered[stream] = request.name
 
     def _kept(self) -> dict[str, Checkpoint]:
         try:
@@ -171,6 +202,7 @@ class LocalRuntime:
         self._write([outputs for outputs in said if not outputs.empty], stop)
         self._done.update({outputs.stream: outputs.offset for outputs in said})
         self._kill_point("stored")
+        self._restate(stop)
         self.status.lag = behind
         self.status.records += stepped
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
@@ -201,6 +233,10 @@ class LocalRuntime:
         self._checkpoints.save([p.checkpoint() for p in moved])
         self._saved.update({p.stream: p.offset for p in moved})
         self._kill_point("checkpointed")
+
+    def stepped(self) -> dict[str, int]:
+        """The last record of each stream that was computed; its results may wait for the store."""
+        return {stream: pipeline.offset for stream, pipeline in list(self._pipelines.items())}
 
     def offsets(self) -> dict[str, int]:
         """The last record of each stream whose results are stored."""

@@ -148,13 +148,8 @@ def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     equal(run(records), run(records, provisional_every_ms=None))
 
 
-@pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
-@settings(max_examples=8, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000))
-def test_results_equal_a_batch_computation_over_the_whole_history(
-    operator: WindowOperator, seed: int
-) -> None:
-    messages = history(seed)
+def batch_rows(operator: WindowOperator, messages: list[Message]) -> dict[tuple[str, int], dict]:
+    """Rows of a plain computation, window by window, over the whole history."""
     devices = [d for d in CLASS_OF if CLASS_OF[d] in operator.reads]
     site = StreamSite(parse_site(SITE_TEXTS)[0], devices, {})
     classes = {}
@@ -193,6 +188,17 @@ def test_results_equal_a_batch_computation_over_the_whole_history(
                 **{f: None if np.isnan(v) else v for f, v in values.items()},
                 "coverage": float(result.coverage[at]), "reason": result.reason[at] or None,
             }  # fmt: skip
+    return expected
+
+
+@pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
+@settings(max_examples=8, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 10_000))
+def test_results_equal_a_batch_computation_over_the_whole_history(
+    operator: WindowOperator, seed: int
+) -> None:
+    messages = history(seed)
+    expected = batch_rows(operator, messages)
     said = run(in_order(messages)).settled(operator.name)
     got = {k: {c: row[c] for c in expected[k]} for k, row in said.items() if k in expected}
     assert got == expected

@@ -48,7 +48,12 @@ class Message:
         return max(t for t, _ in self.samples)
 
 
-def history(seed: int, hours: float = 2.0, devices: Sequence[str] = tuple(CLASS_OF)) -> list[Message]:
+def history(
+    seed: int,
+    hours: float = 2.0,
+    devices: Sequence[str] = tuple(CLASS_OF),
+    longest_gap_ms: int = GAP_MS,
+) -> list[Message]:
     """Messages of a few meters, by device in order of seq: with gaps, absent values and counters."""
     rng = np.random.default_rng(seed)
     messages = []
@@ -73,7 +78,8 @@ def history(seed: int, hours: float = 2.0, devices: Sequence[str] = tuple(CLASS_
                 seq += 1
                 messages.append(Message(device, T0 - 5, seq, tuple(samples)))
                 samples = []
-            t += interval if rng.random() > 0.03 else min(interval * int(rng.integers(2, 12)), GAP_MS)
+            gap = min(interval * int(rng.integers(2, max(12, longest_gap_ms // interval))), longest_gap_ms)
+            t += interval if rng.random() > 0.03 else max(interval, gap)
         if samples:
             messages.append(Message(device, T0 - 5, seq + 1, tuple(samples)))
     return messages

@@ -1,0 +1,250 @@
+"""What has changed in windows that are no longer open: noted, asked for, and computed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.restate import RestateAnswer, RestateRequest, ResultKind, Span
+from streams.core.buffer import BUCKET_MS, ClassBuffer
+from streams.core.intake import flags_of, numeric_rows
+from streams.core.intervals import IntervalSet
+from streams.core.operator import WindowOperator
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import STATUS_NAMES, WindowState
+from streams.core.windows import Computed, say_window, window_samples
+
+__all__ = ["GAP", "LATE", "Restatements", "Why", "computed_again", "why_of"]
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+LATE, GAP = "late", "gap"
+"""Why rows are restated: samples came later than the lateness; a gap ended that was longer than it."""
+Why = Callable[[str, int, int], str]
+"""Why a device's window, [start, end) in ms UTC, was computed again."""
+_MOST_BUCKETS = 500
+"""Of all devices of one request together, so that live data does not wait for a long backlog."""
+_LONGEST_BUCKETS = 96
+_NEVER = np.iinfo(np.int64).min
+
+
+class Restatements:
+    """Buckets of samples by device that changed too late, and the one request that is under way.
+
+    Attributes
+    ----------
+    request : RestateRequest or None
+        Not answered in full yet.
+    """
+
+    def __init__(self) -> None:
+        self.request: RestateRequest | None = None
+        self._pending: dict[str, dict[int, IntervalSet]] = {LATE: {}, GAP: {}}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to ask for."""
+        return any(self._pending.values())
+
+    def late(self, device: IntArray, t_ms: IntArray) -> None:
+        """Note samples that came after their windows were settled."""
+        pairs = np.unique(np.stack([device, t_ms // BUCKET_MS]), axis=1)
+        for d, bucket in pairs.T.tolist():
+            self._pending[LATE].setdefault(d, IntervalSet()).add(bucket, bucket)
+
+    def gap(self, device: int, from_ms: int, to_ms: int) -> None:
+        """Note that a device spoke again: windows of [from, to) were settled without what came after them."""
+        if from_ms < to_ms:
+            last = (to_ms - 1) // BUCKET_MS
+            self._pending[GAP].setdefault(device, IntervalSet()).add(from_ms // BUCKET_MS, last)
+
+    def ask(
+        self,
+        stream: str,
+        offset: int,
+        before_ms: int,
+        operators: Sequence[WindowOperator],
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+    ) -> RestateRequest | None:
+        """Put what waits, the oldest first, into a request, unless one is under way."""
+        if self.request is not None:
+            return None
+        read = frozenset(name for o in operators for name in o.reads)
+        for devices in self._pending.values():
+            for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
+                del devices[d]
+        chosen = self._take()
+        if not chosen:
+            return None
+        has = {
+            name: _columns_had(buffers[name], len(site.ids))
+            for name in {str(site.classes[d]) for d, *_ in chosen}
+        }
+        spans = []
+        for d, first, last, why in chosen:
+            name = str(site.classes[d])
+            had = has[name][:, d]
+            columns = tuple(c for c, there in zip(buffers[name].columns, had, strict=True) if there)
+            spans.append(Span(site.ids[d], name, first * BUCKET_MS, (last + 1) * BUCKET_MS, columns, why))
+        results = tuple(ResultKind(o.name, 1000 * o.every_s, o.reads) for o in operators)
+        self.request = RestateRequest(f"{stream}:{offset}", stream, offset, before_ms, tuple(spans), results)
+        return self.request
+
+    def _take(self) -> list[tuple[int, int, int, str]]:
+        """The oldest pending buckets: (device, first, last, why), taken off what is pending."""
+        every = [
+            (first, last, d, why)
+            for why, devices in self._pending.items()
+            for d, buckets in devices.items()
+            for first, last in buckets
+        ]
+        if not every:
+            return []
+        every.sort()
+        horizon = every[0][0] + _LONGEST_BUCKETS
+        taken: list[tuple[int, int, int, str]] = []
+        room = _MOST_BUCKETS
+        left: dict[str, dict[int, IntervalSet]] = {LATE: {}, GAP: {}}
+        for first, last, d, why in every:
+            until = min(last, horizon - 1, first + room - 1)
+            if first <= until:
+                taken.append((d, first, until, why))
+                room -= until - first + 1
+            if until < last:
+                left[why].setdefault(d, IntervalSet()).add(max(first, until + 1), last)
+        self._pending = left
+        return taken
+
+    def answered(self, answer: RestateAnswer) -> bool:
+        """Whether `answer` is to the request under way; its last part ends the request."""
+        if self.request is None or answer.request != self.request.name:
+            return False
+        if answer.last:
+            self.request = None
+        return True
+
+    def to_bytes(self) -> bytes:
+        """State as JSON; `from_bytes` reads it."""
+        pending = {
+            why: {str(d): list(b) for d, b in devices.items()} for why, devices in self._pending.items()
+        }
+        request = None if self.request is None else self.request.to_json()
+        return json.dumps({"version": 1, "pending": pending, "request": request}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Restatements:
+        """Read what `to_bytes` wrote."""
+        state = json.loads(data)
+        if state["version"] != 1:
+            raise ValueError(f"restatements of version {state['version']}")
+        self = cls()
+        self._pending = {
+            why: {int(d): IntervalSet(b) for d, b in devices.items()}
+            for why, devices in state["pending"].items()
+        }
+        self.request = None if state["request"] is None else RestateRequest.from_json(state["request"])
+        return self
+
+
+def _columns_had(buffer: ClassBuffer, devices: int) -> BoolArray:
+    """Which measurements each device ever had, shape (columns, devices)."""
+    had = np.zeros((len(buffer.columns), devices), dtype=bool)
+    for rows in [buffer.carry, *(b.last for b in buffer.buckets.values())]:
+        column, at = np.nonzero(~np.isnan(rows.values))
+        had[column, rows.device[at]] = True
+    return had
+
+
+def computed_again(
+    answer: RestateAnswer,
+    operators: Sequence[WindowOperator],
+    index: Mapping[str, int],
+    site: StreamSite,
+) -> list[Computed]:
+    """Compute the windows of an answer and give the rows that differ from what was said.
+
+    Parameters
+    ----------
+    answer : RestateAnswer
+    operators : sequence of WindowOperator
+    index : mapping of str to int
+        Device index by id, of every device in `answer`.
+    site : StreamSite
+    """
+    known = len(site.ids)
+    buffers: dict[str, ClassBuffer] = {}
+    for name, batch in answer.samples.items():
+        buffer = buffers[name] = ClassBuffer(name)
+        device = np.array([index[d] for d in batch.column("device").to_pylist()], dtype=np.int64)
+        clean, _ = flags_of(numeric_rows(batch, name, device, 0), buffer.columns, None)
+        buffer.add(clean, known)
+    computed: list[Computed] = []
+    for operator in operators:
+        every_ms = 1000 * operator.every_s
+        wanted: dict[int, list[int]] = {}
+        for span in answer.windows:
+            if span.device_class in operator.reads:
+                for start in range(span.from_ms // every_ms * every_ms, span.to_ms, every_ms):
+                    wanted.setdefault(start, []).append(index[span.device])
+        said = _said(answer.said.get(operator.name), operator, index)
+        for start in sorted(wanted):
+            mask = np.zeros(known, dtype=bool)
+            mask[wanted[start]] = True
+            state = said.get(start) or WindowState(len(operator.fields))
+            samples = window_samples(operator, start, site, buffers, mask & site.owned)
+            if not len(samples.devices):
+                continue
+            rows = say_window(operator, samples, site, state, np.ones(len(samples.devices), dtype=bool))
+            if len(rows.device):
+                computed.append((operator, start, rows))
+    return computed
+
+
+def why_of(answer: RestateAnswer) -> Why:
+    """Why each window of `answer` is restated."""
+    gaps: dict[str, list[Span]] = {}
+    for span in answer.windows:
+        if span.why == GAP:
+            gaps.setdefault(span.device, []).append(span)
+
+    def why(device: str, start_ms: int, end_ms: int) -> str:
+        ended = any(s.from_ms < end_ms and start_ms < s.to_ms for s in gaps.get(device, ()))
+        return GAP if ended else LATE
+
+    return why
+
+
+def _said(
+    table: pa.Table | None, operator: WindowOperator, index: Mapping[str, int]
+) -> dict[int, WindowState]:
+    """What the store has of an operator's rows, by window start."""
+    if table is None or not table.num_rows:
+        return {}
+    start = table.column("window_start").to_numpy()
+    device = np.array([index[k] for k in table.column("key").to_pylist()], dtype=np.int64)
+    status = np.array([STATUS_NAMES.index(s) for s in table.column("status").to_pylist()], dtype=np.int64)
+    reason = np.array([r or "" for r in table.column("reason").to_pylist()], dtype=object)
+    revision = table.column("revision").to_numpy().astype(np.int64)
+    coverage = _floats(table, "coverage")
+    values = np.array([_floats(table, f) for f in operator.fields]).reshape(len(operator.fields), len(start))
+    states: dict[int, WindowState] = {}
+    for at in np.unique(start):
+        rows = start == at
+        state = states[int(at)] = WindowState(len(operator.fields))
+        state.remember(
+            device[rows], values[:, rows], coverage[rows], status[rows], reason[rows], revision[rows]
+        )
+    return states
+
+
+def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
+    if name not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    column = table.column(name).cast(pa.float64())
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
