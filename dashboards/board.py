@@ -23,6 +23,7 @@ from dashboards.frame import frame, link, site_label
 from dashboards.language import catalogue, choose, pick
 from dashboards.live import Hub
 from dashboards.panels import Page, Panel, Series, Text, pages
+from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
 from models.site import Site
 from store.protocol import SeriesStore
@@ -61,6 +62,7 @@ def create_app(
     *,
     simulated: bool = False,
     token: str = "",
+    probes: Probes | None = None,
 ) -> FastAPI:
     """The board as an ASGI application.
 
@@ -82,6 +84,8 @@ def create_app(
         Says so on every page.
     token : str
         Secret for changes through HTTP; empty allows none.
+    probes : Probes or None
+        Answers `/health`, `/ready` and `/metrics`; None leaves them out.
     """
     sources = Sources(store, site, clock, status, actions, token)
     hub = Hub(store, clock, status)
@@ -99,6 +103,8 @@ def create_app(
 
     app = FastAPI(title="Hearthline", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(sources))
+    if probes is not None:
+        app.router.routes.extend(probe_routes(probes))
     app.mount(board.assets, StaticFiles(directory=_ASSETS))
     _mount_pages(app)
     app.add_middleware(Doors, state={_STATE: board})

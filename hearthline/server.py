@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -17,17 +20,23 @@ from dashboards.board import create_app
 from dashboards.serve import BindError, BoardServer
 from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
-from hearthline.health import ledger_totals
 from hearthline.housekeeping import Housekeeping
+from hearthline.metrics import Figure, Metrics
 from hearthline.retrying import DeadLetterRetry
+from hearthline.server_health import HoldBack, ServerHealth, Sources
 from hearthline.threads import share_fairly
+from hearthline.timing import TimedCheckpoints, WatchedSink
 from ingest.broker import EmbeddedBroker
+from ingest.clock import wall_clock
 from ingest.endpoint import Endpoint
 from ingest.messages import ClockMode
 from ingest.service import Ingest
+from ingest.stages import StageLog
+from ingest.status import Meter
 from journal.protocol import JournalError
 from journal.sqlite import SqliteJournal
 from models.site import Site
+from store import restate
 from store.duckdb_series import DuckdbSeries
 from store.protocol import StoreError
 from streams.core.checkpoint import CheckpointError
@@ -40,6 +49,8 @@ JOURNAL_FILE: Final = "journal.sqlite3"
 SERIES_FILE: Final = "series.duckdb"
 CHECKPOINTS_FILE: Final = "checkpoints.sqlite3"
 _STOP_S: Final = 30.0
+_SAY_AFTER_S: Final = 2.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,10 @@ class ServerConfig:
         Where the board listens.
     simulated : bool
         Whether the telemetry is made up; every page says so.
+    checkpoint_s : float
+        Between two checkpoints: what a crash has computed again. [s]
+    most_behind : int
+        Records of the journal whose results may wait before ingest holds back.
     """
 
     data_dir: Path
@@ -71,6 +86,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8080
     simulated: bool = False
+    checkpoint_s: float = 30.0
+    most_behind: int = 100_000
 
 
 class Server:
@@ -82,10 +99,13 @@ class Server:
     Parameters
     ----------
     config : ServerConfig
+    say : callable
+        Told what takes long at the stop.
     """
 
-    def __init__(self, config: ServerConfig):
+    def __init__(self, config: ServerConfig, say: Callable[[str], None] = _log.warning):
         self.config = config
+        self._say = say
         self._stack = ExitStack()
         self._stop = threading.Event()
         self._failure = ""
@@ -107,12 +127,52 @@ class Server:
             self._stack.callback(checkpoints.close)
         except (JournalError, StoreError, CheckpointError) as error:
             raise UsageError(str(error)) from error
-        self.runtime = LocalRuntime(self.journal, self.store, checkpoints)
+        self._metrics = Metrics("server", self._figures)
+        self._checkpoints = TimedCheckpoints(
+            checkpoints, self._metrics.duration("hearthline_checkpoint_seconds")
+        )
+        self._sink = WatchedSink(self.store, self._metrics.duration("hearthline_store_write_seconds"))
+        self.runtime = LocalRuntime(
+            self.journal,
+            self._sink,
+            self._checkpoints,
+            answer=partial(restate.answer, self.store),
+            checkpoint_every_s=config.checkpoint_s,
+        )
         self.broker: EmbeddedBroker | None = None
         if isinstance(config.broker, int):
             self.broker = EmbeddedBroker(config.broker)
+        self.stages = StageLog()
+        self.stages.begin({stream: last for stream, (last, _) in self.journal.streams().items()})
+        self.hold = HoldBack(
+            lambda: None if self.runtime.status.state == "starting" else self._behind(), config.most_behind
+        )
+        self.health = ServerHealth(self._sources(), wall_clock)
         self.token = secrets.token_urlsafe(32)
         self._runtime_thread = threading.Thread(target=self._run_runtime, name="runtime", daemon=True)
+
+    def _sources(self) -> Sources:
+        return Sources(
+            store=self.store,
+            sink=self._sink,
+            checkpoints=self._checkpoints,
+            runtime=self.runtime,
+            stages=self.stages,
+            hold=self.hold,
+            broker=self.broker,
+            mqtt_url=self.mqtt_url if self.broker is None else "",
+            wall_clock=self.config.clock_mode is ClockMode.WALL,
+            clock=self.config.clock,
+            failure=lambda: self._failure,
+        )
+
+    def _figures(self) -> Iterable[Figure]:
+        return self.health.figures()
+
+    def _behind(self) -> int:
+        """Records of the journal whose results are not stored."""
+        done = self.runtime.offsets()
+        return sum(max(0, last - done.get(stream, -1)) for stream, last in self.stages.tails.items())
 
     def _own(self, data_dir: Path) -> None:
         """Make the data directory and take it for this process."""
@@ -138,8 +198,15 @@ class Server:
         try:
             endpoint = self._start_broker()
             self.ingest = Ingest(
-                self.journal, config.site, endpoint, config.clock, clock_mode=config.clock_mode
+                self.journal,
+                config.site,
+                endpoint,
+                config.clock,
+                clock_mode=config.clock_mode,
+                meter=Meter(self.stages, self._metrics.duration("hearthline_journal_append_seconds")),
+                no_room=self.hold,
             )
+            self.health.ingest = self.ingest
             retry = DeadLetterRetry(
                 self.store, self.journal, self.ingest, config.site, config.clock, config.clock_mode
             )
@@ -151,8 +218,10 @@ class Server:
                 retry,
                 simulated=config.simulated,
                 token=self.token,
+                probes=self,
             )
             self.board = BoardServer(app, config.host, config.port)
+            self.health.board_url = self.board.url
             self._stack.callback(self.board.stop)
         except (BindError, OSError, ValueError) as error:
             self.close()
@@ -208,41 +277,15 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """Health, ledger and counts of rows, as `hearthline status` prints them."""
-        return {
-            "simulated": self.config.simulated,
-            "components": self.components(),
-            "ledger": ledger_totals(self.store),
-            "rows": self.store.counts(),
-        }
+        return {"simulated": self.config.simulated, **self.health.status()}
 
     def components(self) -> list[Mapping[str, Any]]:
         """State and detail of each part."""
-        ingest = self.ingest.status
-        runtime = self.runtime.status
-        failed = bool(self._failure)
-        now = self.config.clock()
-        ages = {s: max(0, now - ms) // 1000 for s, ms in runtime.now_ms.items()}
-        computing = f"behind by {sum(runtime.lag.values())} records; " + (
-            f"now is {max(ages.values(), default=0)} s old"
-            if self.config.clock_mode is ClockMode.WALL
-            else "data clock"
-        )
-        return [
-            _component("broker", self.broker is None or self.broker.running, self.mqtt_url),
-            {
-                "name": "ingest",
-                "state": ingest.state,
-                "detail": ingest.detail or f"{ingest.journalled} messages, {ingest.rate_per_s:.0f}/s",
-            },
-            _component("journal", ok=True, detail=f"{len(self.journal.streams())} streams"),
-            {
-                "name": "streams",
-                "state": "failed" if failed else runtime.state,
-                "detail": self._failure or runtime.detail or computing,
-            },
-            _component("store", ok=True, detail=str(self.store.path.name)),
-            _component("board", ok=True, detail=self.board.url),
-        ]
+        return self.health.components()
+
+    def metrics(self) -> bytes:
+        """Every figure, in Prometheus' text format."""
+        return self._metrics.text()
 
     def close(self) -> None:
         """Stop cleanly: what came is journalled, computed, stored and checkpointed."""
@@ -250,26 +293,45 @@ class Server:
         self._stack.close()
 
     def drain(self) -> None:
-        """Stop taking messages, and let the streams take and store what ingest journalled last."""
+        """Stop taking messages, and let the streams take and store what ingest journalled last.
+
+        Bounded; what takes longer than two seconds is said, and what is left at the end too.
+        """
         if hasattr(self, "ingest"):
-            self.ingest.stop()
-        if self._runtime_thread.is_alive():
+            with self._saying(lambda: f"{self.ingest.status.queued:,} messages to journal"):
+                self.ingest.stop()
+        if not self._runtime_thread.is_alive():
+            self._stop.set()
+            return
+        with self._saying(lambda: f"{self._behind():,} records to compute and store"):
             self._catch_up()
-        self._stop.set()
-        if self._runtime_thread.is_alive():
+            self._stop.set()
             self._runtime_thread.join(_STOP_S)
+        if self._runtime_thread.is_alive() or self._behind():
+            self._say(f"stopped with {self._behind():,} records not stored: the next start goes on from them")
+
+    @contextmanager
+    def _saying(self, what: Callable[[], str]) -> Iterator[None]:
+        """While this takes long, say every two seconds what it waits for."""
+        done = threading.Event()
+
+        def say() -> None:
+            while not done.wait(_SAY_AFTER_S):
+                self._say(f"stopping: {what()}; at most {_STOP_S:.0f} s")
+
+        teller = threading.Thread(target=say, name="stopping", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            done.set()
+            teller.join()
 
     def _catch_up(self) -> None:
-        waited = threading.Event()
-        for _ in range(int(_STOP_S / 0.05)):
-            behind = self.journal.streams()
+        until = time.monotonic() + _STOP_S
+        while time.monotonic() < until and self._runtime_thread.is_alive():
             done = self.runtime.offsets()
-            if self._failure or self.runtime.status.state == "degraded":
+            behind = any(done.get(s, -1) < last for s, (last, _) in self.journal.streams().items())
+            if self._failure or self.runtime.status.state == "degraded" or not behind:
                 return
-            if all(done.get(stream, -1) >= last for stream, (last, _) in behind.items()):
-                return
-            waited.wait(0.05)
-
-
-def _component(name: str, ok: bool, detail: str) -> Mapping[str, Any]:
-    return {"name": name, "state": "ok" if ok else "degraded", "detail": detail}
+            time.sleep(0.05)

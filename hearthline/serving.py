@@ -37,6 +37,8 @@ def up_config(settings: Settings, mqtt_port: int) -> ServerConfig:
         broker=Endpoint.parse(settings.mqtt, settings.mqtt_user, password) if settings.mqtt else mqtt_port,
         host=settings.host,
         port=settings.port,
+        checkpoint_s=settings.checkpoint_s,
+        most_behind=settings.most_behind,
     )
 
 
@@ -61,7 +63,7 @@ def serve(config: ServerConfig, *, check: bool) -> None:
     supervisor to start anew; one that is degraded is said and waited for.
     """
     stop = stop_on_signals()
-    server = Server(config)
+    server = Server(config, say=lambda line: typer.echo(line, err=True))
     try:
         server.start()
         typer.echo(f"board    {server.board.url}")
@@ -75,16 +77,19 @@ def serve(config: ServerConfig, *, check: bool) -> None:
         server.close()
 
 
-def _troubles(server: Server) -> list[str]:
-    return [f"{c['name']} {c['state']}: {c['detail']}" for c in server.components() if c["state"] != "ok"]
+def _troubles(server: Server) -> dict[str, str]:
+    """What is said of each part that is not ok, by what stays the same while it lasts."""
+    parts = [(f"{c['name']} {c['state']}: ", c) for c in server.components() if c["state"] != "ok"]
+    return {f"{name}{c.get('reason', c['detail'])}": f"{name}{c['detail']}" for name, c in parts}
 
 
 def _check(server: Server, stop: threading.Event) -> None:
+    troubles: dict[str, str] = {}
     for _ in range(int(_CHECK_S / 0.2)):
         troubles = _troubles(server)
         if not troubles or stop.wait(0.2):
             break
-    for trouble in troubles:
+    for trouble in troubles.values():
         typer.echo(f"hearthline: {trouble}", err=True)
     if troubles:
         raise typer.Exit(1)
@@ -92,13 +97,13 @@ def _check(server: Server, stop: threading.Event) -> None:
 
 
 def _watch(server: Server, stop: threading.Event) -> None:
-    said: list[str] = []
+    said: set[str] = set()
     while not stop.wait(_SAY_EVERY_S):
-        troubles = [t for t in _troubles(server) if " starting: " not in t]
-        for trouble in (t for t in troubles if t not in said):
-            typer.echo(trouble, err=True)
+        troubles = {name: told for name, told in _troubles(server).items() if " starting: " not in name}
+        for told in (told for name, told in troubles.items() if name not in said):
+            typer.echo(told, err=True)
         if said and not troubles:
             typer.echo("all parts ok again", err=True)
-        said = troubles
-        if any(" failed: " in t for t in troubles):
+        said = set(troubles)
+        if any(" failed: " in name for name in troubles):
             raise typer.Exit(1)

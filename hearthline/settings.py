@@ -99,6 +99,12 @@ class Settings(BaseSettings):
         SASL login at the brokers (SCRAM-SHA-512); none when there is no user.
     kafka_ca_file : Path or None
         Authority of the brokers' certificates; turns TLS on.
+    checkpoint_s : float
+        Between two checkpoints of a stream. [s]
+    most_behind : int
+        Records of the journal that may wait for the streams before ingest holds back, embedded.
+    metrics_host, metrics_port
+        Where `ingest` and `worker` answer /health, /ready and /metrics; without a port nowhere.
     log_level : str
     """
 
@@ -129,6 +135,10 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = None
     kafka_password_file: Path | None = None
     kafka_ca_file: Path | None = None
+    checkpoint_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 30.0
+    most_behind: Annotated[int, Field(ge=1_000, le=100_000_000)] = 100_000
+    metrics_host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def kafka_login(self) -> dict[str, str]:

@@ -44,10 +44,17 @@ class StageLog:
     ----------
     clock : callable
         Seconds on a clock that never steps. [s]
+
+    Attributes
+    ----------
+    tails : dict of str to int
+        The last offset of each stream, as far as it was told; replaced, never changed, so that any
+        thread may read it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.tails: dict[str, int] = {}
         self._lock = threading.Lock()
         self._batches: list[_Batch] = []
         self._messages = 0
@@ -59,6 +66,7 @@ class StageLog:
         """Note a batch by the last offset that it gave each stream; `counted` follows with its messages."""
         batch = _Batch(self._clock(), self._messages, dict(tails))
         with self._lock:
+            self.tails = {**self.tails, **tails}
             self._batches.append(batch)
             if len(self._batches) > _MOST:
                 self._batches = [
@@ -68,6 +76,11 @@ class StageLog:
     def counted(self, messages: int) -> None:
         """Note how many messages the batch held."""
         self._messages += messages
+
+    def begin(self, tails: Mapping[str, int]) -> None:
+        """Note what the journal held at the start: it waits from now on, in no known messages."""
+        if tails:
+            self.appended(tails)
 
     def forget(self, stored: Mapping[str, int]) -> None:
         """Drop what is stored up to these offsets."""

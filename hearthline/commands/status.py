@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +22,9 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
         check: Annotated[bool, typer.Option("--check", help="Exit 1 unless every part is ok.")] = False,
     ) -> None:
-        """Say how a server fares: its parts, the ledger of all messages, rows by measurement.
+        """Say how a server fares: its parts, what waits at each stage, the ledger, rows by measurement.
 
+        Of a part that is not ok it says why, since when, how far behind it is and what to do.
         Where a server owns the data directory it is asked; else the files are read.
 
         Example: hearthline status --data-dir hearthline-data
@@ -73,6 +75,26 @@ def _from_files(data_dir: Path) -> dict[str, Any]:
 
 def _text(said: dict[str, Any]) -> str:
     lines = [f"{part['name']:<10} {part['state']:<10} {part['detail']}" for part in said["components"]]
+    lines += [
+        f"{'':<10} {'to do':<10} {part['advice']}" for part in said.get("degraded", ()) if part["advice"]
+    ]
+    if "lag" in said:
+        lines += ["", *_lag(said)]
     lines += ["", "ledger: " + ", ".join(f"{name} {count:,}" for name, count in said["ledger"].items())]
     lines += [f"  {measurement:<16} {count:>12,} rows" for measurement, count in sorted(said["rows"].items())]
     return "\n".join(lines)
+
+
+def _lag(said: dict[str, Any]) -> list[str]:
+    lines = []
+    for stage, wait in said["lag"].items():
+        records = f", {wait['records']:,} records" if "records" in wait else ""
+        lines.append(f"not yet {stage}: {wait['messages']:,} messages{records}, {wait['seconds']:,.1f} s")
+    for stream, now in said.get("now", {}).items():
+        age = "on the data clock" if now["age_s"] is None else f"{now['age_s']:,.1f} s ago"
+        lines.append(f"now of {stream}: {_utc(now['now'])}, {age}")
+    return lines
+
+
+def _utc(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

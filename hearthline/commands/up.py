@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int | None, typer.Option(help="Port of the board; 0 takes a free one.")] = None,
         host: Annotated[str | None, typer.Option(help="Loopback address of the board.")] = None,
         mqtt_port: Annotated[int, typer.Option(help="Port of the broker inside; 0 takes a free one.")] = 1883,
+        checkpoint_s: Annotated[
+            float | None, typer.Option(help="Seconds between checkpoints, 30 unless set.")
+        ] = None,
         config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
         check: Annotated[
             bool, typer.Option("--check", help="Start, say whether all is well, and end.")
@@ -39,6 +42,9 @@ def register(app: typer.Typer) -> None:
         from hearthline.serving import serve, up_config
         from hearthline.settings import load_settings
 
-        flags = {"site": site, "data_dir": data_dir, "mqtt": mqtt, "clock": clock, "port": port, "host": host}
+        flags = {
+            "site": site, "data_dir": data_dir, "mqtt": mqtt, "clock": clock, "port": port, "host": host,
+            "checkpoint_s": checkpoint_s,
+        }  # fmt: skip
         settings = load_settings(flags, config)
         serve(up_config(settings, mqtt_port), check=check)

@@ -1,0 +1,283 @@
+"""The embedded server's health: lag by stage, who is to blame for it, and every figure of `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hearthline.health import (
+    SLOW_APPEND_S,
+    SLOW_WAIT_S,
+    Kept,
+    Part,
+    Watch,
+    how_far,
+    journal_part,
+    ledger_totals,
+)
+from hearthline.ingest_figures import door_figures
+from hearthline.metrics import Figure, labelled
+from hearthline.timing import TimedCheckpoints, WatchedSink
+from ingest.broker import EmbeddedBroker
+from ingest.service import Ingest
+from ingest.stages import Behind, StageLog
+from ingest.status import IngestStatus
+from store.duckdb_series import DuckdbSeries
+from store.protocol import StoreError
+from streams.runtime.local import LocalRuntime
+
+__all__ = ["HoldBack", "ServerHealth", "Sources"]
+
+_RESUME: Final = 0.8
+_ASK_S: Final = 15.0
+_NONE: Final = Behind(0, 0.0)
+
+
+class HoldBack:
+    """Whether ingest has to wait for the streams: from `most` records behind until a fifth of it is done.
+
+    What was behind already, such as at a start that computes everything anew, is not held against
+    what comes: only what is added to the least that was ever behind.
+
+    Parameters
+    ----------
+    behind : callable
+        Records in the journal whose results are not stored; None while that is not known.
+    most : int
+    """
+
+    def __init__(self, behind: Callable[[], int | None], most: int) -> None:
+        self._behind = behind
+        self._least: int | None = None
+        self.most = most
+        self.held = False
+
+    def __call__(self) -> str:
+        """Why nothing may be journalled now; empty while it may."""
+        behind = self._behind()
+        if behind is None:
+            return ""
+        self._least = behind if self._least is None else min(self._least, behind)
+        added = behind - self._least
+        self.held = added >= (_RESUME * self.most if self.held else self.most)
+        return f"held back: the streams are {self.most:,} records or more behind" if self.held else ""
+
+
+@dataclass(slots=True)
+class Sources:
+    """What the server's health is read from."""
+
+    store: DuckdbSeries
+    sink: WatchedSink
+    checkpoints: TimedCheckpoints
+    runtime: LocalRuntime
+    stages: StageLog
+    hold: HoldBack
+    broker: EmbeddedBroker | None
+    mqtt_url: str
+    wall_clock: bool
+    clock: Callable[[], int]
+    failure: Callable[[], str]
+
+
+class ServerHealth:
+    """Reads the counts of every part; never holds up what it reads.
+
+    Parameters
+    ----------
+    sources : Sources
+    wall_ms : callable
+        Time now, for people. [ms UTC]
+    """
+
+    def __init__(self, sources: Sources, wall_ms: Callable[[], int]) -> None:
+        self._from = sources
+        self.watch = Watch(wall_ms)
+        self.ingest: Ingest | None = None
+        self.board_url = ""
+        self._ledger = Kept(lambda: ledger_totals(sources.store), _ASK_S)
+        self._rows = Kept(sources.store.counts, _ASK_S)
+
+    # -- lag ----------------------------------------------------------------------
+
+    def lag(self) -> dict[str, dict[str, float]]:
+        """By stage: messages and records that wait for it, and how long the oldest has waited. [s]"""
+        source = self._from
+        tails, stepped, stored = source.stages.tails, source.runtime.stepped(), source.runtime.offsets()
+        source.stages.forget(stored)
+        status = self.ingest.status if self.ingest is not None else None
+        waiting = Behind(status.queued, status.waiting_s) if status else _NONE
+        unstepped, unstored = source.stages.behind(stepped), source.stages.behind(stored)
+        records = sum(max(0, last - stepped.get(stream, -1)) for stream, last in tails.items())
+        writing = sum(max(0, offset - stored.get(stream, -1)) for stream, offset in stepped.items())
+        return {
+            "journalled": {"messages": waiting.messages, "seconds": round(waiting.seconds, 3)},
+            "stepped": {
+                "messages": unstepped.messages,
+                "records": records,
+                "seconds": round(unstepped.seconds, 3),
+            },
+            "stored": {
+                "messages": max(0, unstored.messages - unstepped.messages),
+                "records": writing,
+                "seconds": round(unstored.seconds, 3) if writing else 0.0,
+            },
+        }
+
+    def now(self) -> dict[str, dict[str, float | None]]:
+        """Each stream's now [ms UTC] and its age [s]; no age on the data clock."""
+        source = self._from
+        clock_ms = source.clock()
+        return {
+            stream: {
+                "now": ms,
+                "age_s": round(max(0, clock_ms - ms) / 1000, 3) if source.wall_clock else None,
+            }
+            for stream, ms in sorted(source.runtime.status.now_ms.items())
+        }
+
+    # -- parts --------------------------------------------------------------------
+
+    def components(self) -> list[Mapping[str, Any]]:
+        """State and detail of each part; of one that is not ok also why, since when and what to do."""
+        assert self.ingest is not None
+        status, lag = self.ingest.status, self.lag()
+        parts = [
+            self._broker(),
+            self._ingest(status),
+            journal_part(status, f"{len(self._from.stages.tails)} streams"),
+            self._streams(lag),
+            self._store(lag),
+            Part("board", "ok", self.board_url),
+        ]
+        return self.watch.see(parts)
+
+    def _broker(self) -> Part:
+        broker = self._from.broker
+        if broker is None:
+            return Part("broker", "ok", self._from.mqtt_url)
+        dropped = f", {broker.dropped:,} messages dropped for want of room" if broker.dropped else ""
+        detail = f"{broker.url}{dropped}"
+        advice = "start the server again"
+        return Part.judged("broker", [] if broker.running else [("it has ended", "", advice)], detail)
+
+    def _ingest(self, status: IngestStatus) -> Part:
+        far = how_far(status.queued, status.waiting_s)
+        advice = {
+            "broker": "see that the broker runs and lets this server in",
+            "streams": "wait, or see why the streams are slow; collectors keep what comes meanwhile",
+            "journal": "see the journal",
+        }
+        troubles = [(what, far, advice[where]) for where, what in status.troubles.items()]
+        if not troubles and status.waiting_s > SLOW_WAIT_S:
+            troubles = [("messages wait for the journal", far, advice["journal"])]
+        if not troubles and self.ingest is not None and not self.ingest.ready:
+            return Part("ingest", "starting", "the journal has not answered yet")
+        return Part.judged("ingest", troubles, f"{status.journalled} messages, {status.rate_per_s:.0f}/s")
+
+    def _streams(self, lag: Mapping[str, Mapping[str, float]]) -> Part:
+        runtime, failure = self._from.runtime.status, self._from.failure()
+        if failure:
+            return Part("streams", "failed", failure, failure, "start the server again; it goes on by itself")
+        if runtime.state == "starting":
+            return Part("streams", "starting", runtime.detail)
+        wait = lag["stepped"]
+        far = f"{wait['records']:,.0f} records, {how_far(wait['messages'], wait['seconds'])}"
+        troubles = []
+        if runtime.state != "ok":
+            troubles.append((runtime.detail, far, "it is tried again by itself; see the store and its disk"))
+        elif wait["seconds"] > SLOW_WAIT_S:
+            slow = self._slow_store()
+            reason = "waits for the store" if slow else "computing is behind the journal"
+            advice = "see the store" if slow else "wait if it shrinks; else the machine is too small"
+            troubles.append((reason, far, advice))
+        ages = [age for n in self.now().values() if (age := n["age_s"]) is not None]
+        now = f"now is {max(ages, default=0):.0f} s old" if self._from.wall_clock else "data clock"
+        return Part.judged("streams", troubles, f"behind by {wait['records']:.0f} records; {now}")
+
+    def _slow_store(self) -> bool:
+        return self._from.sink.writing_s > SLOW_APPEND_S
+
+    def _store(self, lag: Mapping[str, Mapping[str, float]]) -> Part:
+        wait = lag["stored"]
+        far = f"{wait['records']:,.0f} records, {how_far(wait['messages'], wait['seconds'])}"
+        advice = "look at the disk of the data directory: room, speed"
+        troubles = []
+        if self._from.sink.failing:
+            troubles.append((self._from.sink.failing, far, advice))
+        if self._slow_store():
+            troubles.append((f"a write takes longer than {SLOW_APPEND_S:g} s", far, advice))
+        elif wait["seconds"] > SLOW_WAIT_S:
+            troubles.append(("writing is behind", far, advice))
+        return Part.judged("store", troubles, self._from.store.path.name)
+
+    # -- all of it ----------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Health, ledger and counts of rows, as `hearthline status` prints them."""
+        components = self.components()
+        return {
+            "components": components,
+            "ledger": ledger_totals(self._from.store),
+            "rows": self._from.store.counts(),
+            "lag": self.lag(),
+            "now": self.now(),
+            "degraded": [
+                {"component": c["name"], **{k: c[k] for k in ("state", "reason", "since", "advice")}}
+                for c in components
+                if "since" in c
+            ],
+            "held_back": self._from.hold.held,
+            "started": self.watch.started_ms,
+            "ready_s": None if self.watch.ready_s is None else round(self.watch.ready_s, 3),
+        }
+
+    def figures(self) -> Iterator[Figure]:
+        """Every figure of `/metrics`; what has to be asked of the store is asked every 15 s at most."""
+        assert self.ingest is not None
+        source, lag = self._from, self.lag()
+        components = self.components()
+        yield Figure("hearthline_start_time_seconds", self.watch.started_ms / 1000)
+        if self.watch.ready_s is not None:
+            yield Figure("hearthline_ready_seconds", self.watch.ready_s)
+        yield from labelled(
+            "hearthline_component_ok", {c["name"]: float(c["state"] == "ok") for c in components}
+        )
+        yield from door_figures(self.ingest)
+        yield Figure("hearthline_held_back", float(source.hold.held))
+        for measure in ("messages", "records", "seconds"):
+            values = {s: v[measure] for s, v in lag.items() if measure in v and (s, measure) not in _DOOR}
+            yield from labelled(f"hearthline_lag_{measure}", values)
+        yield from self._queue_figures(lag)
+        yield Figure("hearthline_stepped_records_total", source.runtime.status.records)
+        yield from labelled("hearthline_stored_rows_total", source.sink.rows())
+        yield from labelled("hearthline_dead_letters_total", source.sink.dead_letters())
+        yield Figure("hearthline_store_failed_writes_total", source.sink.failed)
+        yield from labelled("hearthline_open_windows", source.sink.open_windows())
+        for stream, now in self.now().items():
+            yield Figure("hearthline_stream_now_timestamp_seconds", (now["now"] or 0) / 1000, (stream,))
+            if now["age_s"] is not None:
+                yield Figure("hearthline_stream_now_age_seconds", now["age_s"], (stream,))
+        if (age_s := source.checkpoints.age_s) is not None:
+            yield Figure("hearthline_checkpoint_age_seconds", age_s)
+        try:
+            yield from labelled("hearthline_ledger_messages", self._ledger())
+            yield from labelled("hearthline_stored_rows", self._rows())
+        except StoreError:  # the store's own state says so; the other figures are worth having
+            return
+
+    def _queue_figures(self, lag: Mapping[str, Mapping[str, float]]) -> Iterator[Figure]:
+        behind = lag["stepped"]["records"] + lag["stored"]["records"]
+        yield Figure("hearthline_queue_messages", behind, ("journal",))
+        yield Figure("hearthline_queue_limit_messages", self._from.hold.most, ("journal",))
+        if (broker := self._from.broker) is not None:
+            yield Figure("hearthline_broker_dropped_messages_total", broker.dropped)
+            yield Figure("hearthline_queue_messages", broker.queued, ("broker",))
+            yield Figure("hearthline_queue_bytes", broker.queued_bytes, ("broker",))
+            yield Figure("hearthline_queue_limit_messages", broker.most_queued, ("broker",))
+            yield Figure("hearthline_queue_limit_bytes", broker.most_queued_bytes, ("broker",))
+
+
+_DOOR: Final = frozenset({("journalled", "messages"), ("journalled", "seconds")})
+"""What `door_figures` gives already."""
