@@ -2,37 +2,31 @@
 
 It trusts nothing that the run itself computed: samples are counted from the readings,
 repeats and dead letters, messages from their names, and results are computed again by
-``hearthline replay`` from the journal as ``hearthline journal export`` writes it.
+``hearthline replay``, once from the journal as ``hearthline journal export`` writes it and
+once from what was generated, each sample once and in the order of time.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet as pq
-
-from ingest.clock import wall_clock
-from journal.export import registry_texts
-from journal.sqlite import FILE_NAME, SqliteJournal
-from models.frame import Frame
+from models.restate import RESTATEMENT
 from models.results import RESULT_HEADER
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
 from store.protocol import Select
 from store.rows import READING_TRAILER, REFUSED
+from tests.support.clean_replay import Row, replay_generated, replay_journal
 
 __all__ = ["Generated", "Verdict", "assert_whole", "judge"]
 
 Generated = Mapping[str, Sequence[tuple[int, Mapping[str, float | str]]]]
 """By device the samples that were made: (t in ms UTC, values), repeated ones as often as they were made."""
 
-Row = dict[str, Any]
 Name = tuple[Any, ...]
 
 _ABOUT: Final = frozenset(f.name for f in (*RESULT_HEADER, *READING_TRAILER))
@@ -47,7 +41,9 @@ _LEDGER: Final = (
     "duplicate",
     "repeat",
 )
-_NOT_WINDOWS: Final = frozenset({"reading", "reading_repeat", "dead_letter", "ledger", REFUSED})
+_NOT_WINDOWS: Final = frozenset({
+    "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED,
+})  # fmt: skip
 _REASONS: Final = frozenset({
     "schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large", "topic_mismatch",
     "retained",
@@ -68,6 +64,8 @@ class Verdict:
         Generated samples; messages whose names the store or a dead letter holds.
     readings, repeats, dead_letters, windows : int
         Rows of the run that were compared with the replay's.
+    undisturbed : int
+        Window rows that were compared with those of the samples as generated.
     ledger : dict of str to int
         Sums over the fleet, as the run left them.
     """
@@ -79,6 +77,7 @@ class Verdict:
     repeats: int = 0
     dead_letters: int = 0
     windows: int = 0
+    undisturbed: int = 0
     ledger: dict[str, int] = field(default_factory=dict)
 
     def fault(self, promise: str, examples: Iterable[object]) -> None:
@@ -93,7 +92,7 @@ class Verdict:
             f"{self.samples} samples generated, {self.messages} messages, unaccounted "
             f"{self.ledger.get('unaccounted')}, duplicates {self.ledger.get('duplicate')}; compared with the replay: "
             f"{self.readings} readings, {self.repeats} repeats, {self.dead_letters} dead letters, "
-            f"{self.windows} window rows"
+            f"{self.windows} window rows; with an undisturbed run {self.undisturbed}"
         )
 
 
@@ -121,9 +120,11 @@ def judge(generated: Generated, data_dir: Path, scratch: Path) -> Verdict:
     _count_samples(generated, stored, verdict)
     _count_messages(generated, stored, verdict)
     verdict.fault("the store took every row", stored.get(REFUSED, ()))
-    replayed = _replayed(data_dir, scratch)
+    replayed = replay_journal(data_dir, scratch)
     _compare_rows(stored, replayed, verdict)
-    _compare_windows(stored, replayed, verdict)
+    verdict.windows = _compare_windows(stored, replayed, "the replay's", verdict)
+    undisturbed = replay_generated(generated, scratch)
+    verdict.undisturbed = _compare_windows(stored, undisturbed, "those of an undisturbed run", verdict)
     return verdict
 
 
@@ -227,36 +228,6 @@ def _newest(rows: Iterable[Row]) -> dict[str, Row]:
     return newest
 
 
-def _replayed(data_dir: Path, scratch: Path) -> dict[str, list[Row]]:
-    """What a clean replay of the exported journal gives, by measurement."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    recording, site, out = scratch / "journal.jsonl.zst", scratch / "site", scratch / "replay"
-    _hearthline("journal", "export", "--data-dir", data_dir, "--out", recording)
-    _write_site(data_dir, site)
-    _hearthline("replay", recording, "--site", site, "--out", out)
-    return {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
-
-
-def _hearthline(*words: object) -> None:
-    program = str(Path(sys.executable).with_name("hearthline"))
-    done = subprocess.run(
-        [program, *map(str, words)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"hearthline {words} ended with {done.returncode}: {done.stderr}"
-
-
-def _write_site(data_dir: Path, site: Path) -> None:
-    """The site's files as the journal holds them."""
-    journal = SqliteJournal(data_dir / FILE_NAME, wall_clock)
-    try:
-        texts = registry_texts(Frame.decode(journal.registries()[-1].frame))
-    finally:
-        journal.close()
-    site.mkdir(exist_ok=True)
-    for name, text in texts.items():
-        (site / name).write_text(text, encoding="utf-8")
-
-
 def _plain(row: Row, *without: str) -> tuple[tuple[str, Any], ...]:
     """A row that compares: absent and null are the same."""
     return tuple(sorted((n, v) for n, v in row.items() if v is not None and n not in without))
@@ -265,7 +236,7 @@ def _plain(row: Row, *without: str) -> tuple[tuple[str, Any], ...]:
 def _differences(mine: Counter[Name], other: Counter[Name]) -> list[str]:
     return [
         *(f"only in the run's: {row}" for row in (mine - other).elements()),
-        *(f"only in the replay's: {row}" for row in (other - mine).elements()),
+        *(f"only in the other's: {row}" for row in (other - mine).elements()),
     ]
 
 
@@ -300,11 +271,14 @@ def _settled(rows: Iterable[Row]) -> dict[str, dict[int, Row]]:
     return settled
 
 
-def _compare_windows(run: Mapping[str, list[Row]], replay: Mapping[str, list[Row]], verdict: Verdict) -> None:
-    """Compare result rows, revisions apart, up to the last window that is final in both.
+def _compare_windows(
+    run: Mapping[str, list[Row]], replay: Mapping[str, list[Row]], whose: str, verdict: Verdict
+) -> int:
+    """Compare result rows, revisions apart, up to the last window that is final in both; how many there were.
 
     A key of which the run has nothing final is held to the earliest of the others' last windows.
     """
+    compared = 0
     for measurement in sorted((run.keys() | replay.keys()) - _NOT_WINDOWS):
         mine, other = _settled(run.get(measurement, ())), _settled(replay.get(measurement, ()))
         lasts = {k: min(max(rows), max(other[k])) for k, rows in mine.items() if k in other}
@@ -319,6 +293,7 @@ def _compare_windows(run: Mapping[str, list[Row]], replay: Mapping[str, list[Row
             for settled in (mine, other)
         )
         strangers = sorted(set(mine) - set(other))
-        verdict.fault(f"{measurement} has the replay's keys", strangers)
-        verdict.fault(f"{measurement} equals the replay's", _differences(a, b))
-        verdict.windows += a.total()
+        verdict.fault(f"{measurement} has the keys of {whose}", strangers)
+        verdict.fault(f"{measurement} equals {whose}", _differences(a, b))
+        compared += a.total()
+    return compared

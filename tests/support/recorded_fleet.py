@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,17 @@ class RecordedFleet:
         """How many samples the recordings hold."""
         return sum(map(len, self.generated.values()))
 
-    def collector(self, url: str, pace: float | str, **options: object) -> Path:
-        """The collector's configuration file for the broker at `url`; `options` go to every device."""
+    def collector(
+        self, url: str, pace: float | str, *, mqtt: Mapping[str, object] | None = None, **options: object
+    ) -> Path:
+        """The collector's configuration file for the broker at `url`.
+
+        `mqtt` goes to the broker's table, `options` go to every device.
+        """
         given = f'"{pace}"' if isinstance(pace, str) else repr(float(pace))
         more = "".join(f"{name} = {value}\n" for name, value in options.items())
-        tables = [f'[mqtt]\nurl = "{url}"\n[outbox]\ndir = "outbox"\n']
+        broker = "".join(f"{name} = {value}\n" for name, value in (mqtt or {}).items())
+        tables = [f'[mqtt]\nurl = "{url}"\n{broker}[outbox]\ndir = "outbox"\n']
         for device in self.generated:
             columns = "".join(f'{name} = "{name}"\n' for name in _FIELDS)
             tables.append(

@@ -6,80 +6,117 @@ import contextlib
 import json
 import random
 import shlex
+import signal
 import sqlite3
 import sys
 import time
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from unittest import mock
 
 from hearthline.server import CHECKPOINTS_FILE
 from journal.sqlite import FILE_NAME
-from tests.support import mutant, system
+from tests.support import kill_points, mutant, system
+from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.recorded_fleet import RecordedFleet
 from tests.support.system import Program, until
+from tests.support.weather import change
 
 __all__ = ["RunningSystem", "Victim"]
 
 Victim = Literal["server", "collector", "broker"]
+READY_S: Final = 40.0
+KEEPALIVE_S: Final = 5
 
 
 class RunningSystem:
     """Mosquitto without persistence, ``hearthline up`` on the data's clock, ``hearthline edge`` on recordings.
+
+    Collector and server reach the broker each through a `FaultProxy` of its own.
 
     Parameters
     ----------
     fleet : RecordedFleet
     pace : float
         Recorded seconds a second.
-    altered : str
-        What of the server is altered on purpose, by the names in `mutant`.
+    altered, collector_altered : str
+        What of the server and of the collector is altered on purpose, by the names in `mutant`.
+    broker : Mosquitto, optional
+        Another broker.
     options
         Fields of every device of the collector's configuration.
+
+    Attributes
+    ----------
+    back_s : list of float
+        How long the server took to be ready again, by kill. [s]
     """
 
-    def __init__(self, fleet: RecordedFleet, pace: float, *, altered: str = "", **options: object):
+    def __init__(
+        self,
+        fleet: RecordedFleet,
+        pace: float,
+        *,
+        altered: str = "",
+        collector_altered: str = "",
+        broker: Mosquitto | None = None,
+        **options: object,
+    ):
         self.fleet = fleet
-        self.broker = Mosquitto()
+        self.broker = broker or Mosquitto()
         self.data = fleet.home / "up" / "data"
-        self.marker = fleet.home / "a kill would hurt"
-        self._altered = altered
+        self.marker = fleet.home / mutant.MARKER
+        self._altered = {"up": altered, "edge": collector_altered}
         self._pace = pace
         self._options = options
         self.back_s: list[float] = []
 
     def __enter__(self) -> Self:
-        self.broker.start()
-        self.server = self._serve()
-        until(self._server_ready, 40, "the server is ready")
-        self.collector = self._collect()
+        self._stack = contextlib.ExitStack()
+        try:
+            self._stack.enter_context(self.broker)
+            self.edge_side = self._stack.enter_context(FaultProxy(self.broker.port))
+            self.server_side = self._stack.enter_context(FaultProxy(self.broker.port))
+            self.server = self._serve()
+            self._stack.callback(self._kill_programs)
+            until(self._server_ready, READY_S, "the server is ready")
+            self.collector = self._collect()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for program in (getattr(self, "collector", None), getattr(self, "server", None)):
+        self._stack.close()
+
+    def _kill_programs(self) -> None:
+        for program in (getattr(self, "collector", None), self.server):
             if program is not None:
                 program.kill()
-        self.broker.__exit__()
 
     def _serve(self) -> Program:
-        words = ("--data-dir", self.data, "--mqtt", self.broker.url, "--clock", "data", "--port", 0)
-        with mock.patch.object(system, "HEARTHLINE", self._program()):
-            return Program(self.fleet.home / "up", "up", "--site", self.fleet.site, *words)
+        words = ("--data-dir", self.data, "--mqtt", self.server_side.url, "--clock", "data", "--port", 0)
+        return self._start("up", "--site", self.fleet.site, *words)
 
-    def _program(self) -> str:
+    def _collect(self) -> Program:
+        keepalive = {"keepalive_s": KEEPALIVE_S}
+        config = self.fleet.collector(self.edge_side.url, self._pace, mqtt=keepalive, **self._options)
+        return self._start("edge", "--config", config, "--json")
+
+    def _start(self, command: str, *words: object) -> Program:
+        with mock.patch.object(system, "HEARTHLINE", self._program(command)):
+            return Program(self.fleet.home / command, command, *words)
+
+    def _program(self, command: str) -> str:
         """What is started for `hearthline`: itself, or a script that alters something first."""
-        if not self._altered:
+        if not self._altered[command]:
             return system.HEARTHLINE
-        script = self.fleet.home / "mutant.sh"
-        words = (sys.executable, "-P", mutant.__file__, self._altered, str(self.marker))
+        script = self.fleet.home / f"{command}.sh"
+        words = (sys.executable, "-P", mutant.__file__, self._altered[command], str(self.fleet.home))
         script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         script.chmod(0o755)
         return str(script)
-
-    def _collect(self) -> Program:
-        config = self.fleet.collector(self.broker.url, self._pace, **self._options)
-        return Program(self.fleet.home / "edge", "edge", "--config", config, "--json")
 
     def _server_ready(self) -> bool:
         """Whether the board answers, and the broker has let ingest subscribe."""
@@ -98,51 +135,115 @@ class RunningSystem:
         """The last checkpoint's offset, 0 when there is none."""
         return _number(self.data / CHECKPOINTS_FILE, "SELECT max(offset) FROM checkpoint")
 
-    def kill(self, victim: Victim, *, ready: bool = False) -> None:
-        """End a process as a power cut would, and start it at once; with `ready` wait for the server and time it."""
-        began = time.monotonic()
-        if victim == "broker":
-            self.broker.restart()
-        elif victim == "collector":
-            self.collector.kill()
-            self.collector = self._collect()
-        else:
-            self.server.kill()
-            self.server = self._serve()
-            if ready:
-                until(self._server_ready, 40, "the server is ready again", every=0.02)
-                self.back_s.append(time.monotonic() - began)
+    def await_progress(self) -> None:
+        """Wait until something more is journalled."""
+        before = self.journalled()
+        until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
 
-    def kill_at(
-        self, victim: Victim, rng: random.Random, kills: int, longest_s: float
-    ) -> list[dict[str, Any]]:
-        """Kill a process so many times, each after a random while in which something was journalled.
+    def stop_for(self, victim: Victim, seconds: float) -> None:
+        """Have a process hang for a while."""
+        process = {"server": self.server, "collector": self.collector, "broker": self.broker}[victim].process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGCONT)
+
+    def kill(
+        self, victim: Victim, *, ready: bool = False, wipe: bool = False, power_cut: bool = False
+    ) -> None:
+        """End a process as a power cut would, and start it at once.
+
+        Parameters
+        ----------
+        victim : Victim
+        ready : bool
+            Wait for the server, and time it.
+        wipe : bool
+            Delete what the broker kept on disk.
+        power_cut : bool
+            Of the server's journal leave only what was synced; it is altered with `power_cut`.
+        """
+        if victim == "broker":
+            self.broker.restart(wipe=wipe)
+            return
+        program = self.server if victim == "server" else self.collector
+        program.kill()
+        if power_cut:
+            self._cut_power()
+        self.start(victim, ready=ready)
+
+    def start(self, victim: Literal["server", "collector"], *, ready: bool = False) -> None:
+        """Start what has ended; with `ready` wait for the server and time it."""
+        began = time.monotonic()
+        if victim == "collector":
+            self.collector = self._collect()
+            return
+        self.server = self._serve()
+        if ready:
+            until(self._server_ready, READY_S, "the server is ready again", every=0.02)
+            self.back_s.append(time.monotonic() - began)
+
+    def _cut_power(self) -> None:
+        log, synced = self.data / f"{FILE_NAME}-wal", self.fleet.home / mutant.SYNCED
+        log.with_name(f"{FILE_NAME}-shm").unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+        if synced.exists():
+            log.write_bytes(synced.read_bytes())
+
+    def kill_at_point(
+        self, victim: Literal["server", "collector"], point: str, passage: int = 1
+    ) -> dict[str, Any]:
+        """Have a process end itself where it passes a point, and start it at once; how far it had come."""
+        self.await_progress()
+        kill_points.arm(self.fleet.home, victim, point, passage)
+        if point in kill_points.STARTING_POINTS:
+            self.kill(victim)
+        program = self.server if victim == "server" else self.collector
+        until(lambda: not program.running, READY_S, f"{victim} passes {point!r}", every=0.01)
+        assert program.process.returncode == -signal.SIGKILL, f"{point}: {program.err}"
+        assert not kill_points.armed(self.fleet.home, victim)
+        done = {"point": point, "journalled": self.journalled(), "checkpointed": self.checkpointed()}
+        self.start(victim, ready=True)
+        return done
+
+    def kill_at_random(self, rng: random.Random, kills: int, longest_s: float) -> list[dict[str, Any]]:
+        """Kill a random process so many times, each after a random while, in changing weather.
 
         Returns
         -------
         list of dict
-            By kill how long after the one before it, how far journal and checkpoint had come, and whether
-            the process was killed once more while it started.
+            By kill the victim, how long after the one before it, the weather of collector and server, how
+            far journal and checkpoint had come, and whether it was killed once more while it started.
         """
         done = []
         for _ in range(kills):
-            before, began = self.journalled(), time.monotonic()
+            weather = [change(rng, side) for side in (self.edge_side, self.server_side)]
+            began = time.monotonic()
             time.sleep(rng.uniform(0.2, longest_s))
-            until(lambda before=before: self.journalled() > before, 40, "something is journalled", every=0.02)
             assert self.collector.running, "expected to kill in mid-stream, the collector has ended"
-            after_s = round(time.monotonic() - began, 2)
-            done.append(
-                {"after_s": after_s, "journalled": self.journalled(), "checkpointed": self.checkpointed()}
-            )
-            if starting := rng.random() < 1 / 3:
-                self.kill(victim)
-                time.sleep(rng.uniform(0.1, 2.0))
+            victim = rng.choice(("server", "collector", "broker"))
+            done.append({
+                "victim": victim, "after_s": round(time.monotonic() - began, 2), "weather": weather,
+                "journalled": self.journalled(), "checkpointed": self.checkpointed(),
+            })  # fmt: skip
+            if starting := rng.random() < 1 / 4:
+                self.kill(victim, wipe=True)
+                time.sleep(rng.uniform(0.1, 1.5))
             done[-1]["starting"] = starting
-            self.kill(victim, ready=True)
+            for side in (self.edge_side, self.server_side):
+                change(rng, side, "clear")
+            self.kill(victim, ready=True, wipe=rng.random() < 1 / 2)
+            self.await_progress()
         return done
 
-    def drain(self, seconds: float) -> None:
-        """Let the collector play to its end, which is when the server has everything; then stop the server."""
+    def drain(self, seconds: float, pace: float | None = None) -> None:
+        """Let the collector play to its end, which is when the server has everything; then stop the server.
+
+        With `pace` it is killed once more and plays what is left at that pace.
+        """
+        if pace is not None:
+            self._pace = pace
+            self.kill("collector")
         self.collector.wait(seconds)
         self.server.stop()
 
