@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from ingest import fast, strict
 from ingest.batch import Batch, RecordClock
 from ingest.block import Block, Ints, concat
-from ingest.messages import FUTURE_MS, Accepted, ClockMode, Decoded, Message, Placed, Reason, Refusal
+from ingest.messages import (
+    FUTURE_MS,
+    Accepted,
+    ClockMode,
+    Columns,
+    Decoded,
+    Message,
+    Placed,
+    Reason,
+    Refusal,
+)
 from ingest.placing import place_events, place_refusals, place_telemetry, safe_numbers
 from ingest.routes import Router
 from models.frame import FrameKind
@@ -67,15 +77,15 @@ class Decoder:
         now_ms : mapping of str to int
             Time of each stream's last record. [ms UTC]
         """
-        topics = pa.array([m.topic for m in messages], pa.string()).dictionary_encode()
-        payloads = pa.array([m.payload for m in messages], pa.binary())
-        retained = np.fromiter((m.retained for m in messages), dtype=bool, count=len(messages))
+        columns = Columns.of(
+            [m.topic for m in messages], [m.payload for m in messages], [m.retained for m in messages]
+        )
         received = np.fromiter((m.received_ms for m in messages), dtype=np.int64, count=len(messages))
         return self.decode_columns(
-            topics,
-            payloads,
+            columns.topics,
+            columns.payloads,
             received_ms=received,
-            retained=retained,
+            retained=columns.retained,
             mode=mode,
             wall_ms=wall_ms,
             now_ms=now_ms,

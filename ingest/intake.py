@@ -32,7 +32,7 @@ class Intake:
         self._flush_s = flush_s
         self._changed = threading.Condition()
         self._waiting: deque[Delivered] = deque()
-        self._bytes = 0
+        self._messages = self._bytes = 0
         self._first = self._last = 0.0
         self._taken: tuple[int, int, float] = (
             0,
@@ -42,39 +42,42 @@ class Intake:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._messages
 
     def standing(self) -> tuple[int, int, float]:
         """Messages that wait or are in the taker's hand, their bytes, how long the oldest waits. [s]"""
         with self._changed:
             messages, size, since = self._taken
             oldest = since if messages else self._first
-            messages, size = messages + len(self._waiting), size + self._bytes
+            messages, size = messages + self._messages, size + self._bytes
         return messages, size, time.monotonic() - oldest if messages else 0.0
 
-    def put(self, message: Delivered) -> None:
-        """Add a message; blocks while the queue is full, which holds back the broker."""
+    def put(self, delivered: Delivered) -> None:
+        """Add messages; blocks while the queue is full, which holds back the broker."""
         with self._changed:
             while not self._closed and self._full():
                 self._changed.wait(1.0)
             if self._closed:  # not acknowledged: the broker gives it again
                 return
             self._last = time.monotonic()
-            if not self._waiting:
+            first = not self._waiting
+            if first:
                 self._first = self._last
-                self._changed.notify_all()
-            self._waiting.append(message)
-            self._bytes += len(message.payload)
-            if len(self._waiting) == _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES:
+            self._waiting.append(delivered)
+            self._messages += len(delivered)
+            self._bytes += delivered.size
+            if first or self._early():
                 self._changed.notify_all()
 
     def _full(self) -> bool:
-        return len(self._waiting) >= MAX_MESSAGES or self._bytes >= MAX_BYTES
+        return self._messages >= MAX_MESSAGES or self._bytes >= MAX_BYTES
+
+    def _early(self) -> bool:
+        return self._messages >= _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES
 
     def _ripe(self, now: float) -> bool:
-        early = len(self._waiting) >= _EARLY_MESSAGES or self._bytes >= _EARLY_BYTES
-        stalled = len(self._waiting) >= _STALL_MESSAGES and now - self._last >= _STALL_S
-        return early or stalled or now - self._first >= self._flush_s
+        stalled = self._messages >= _STALL_MESSAGES and now - self._last >= _STALL_S
+        return self._early() or stalled or now - self._first >= self._flush_s
 
     def take(self, timeout_s: float) -> list[Delivered]:
         """The next batch; empty when none came in `timeout_s`. The one before is done with."""
@@ -88,10 +91,14 @@ class Intake:
                 self._changed.wait(left)
             while not self._closed and not self._ripe(time.monotonic()):
                 self._changed.wait(_STALL_S)
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH_MESSAGES))]
-            size = sum(len(message.payload) for message in batch)
+            batch, messages, size = [], 0, 0
+            while self._waiting and messages < _BATCH_MESSAGES:
+                batch.append(self._waiting.popleft())
+                messages += len(batch[-1])
+                size += batch[-1].size
+            self._messages -= messages
             self._bytes -= size
-            self._taken = (len(batch), size, self._first)
+            self._taken = (messages, size, self._first)
             self._first = time.monotonic()
             self._changed.notify_all()
         return batch

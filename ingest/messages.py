@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from models.frame import Frame
 from models.wire import ACK, COMMAND, FUTURE_MS, ROOT
 
 __all__ = [
-    "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Decoded", "Message", "Placed",
-    "Reason", "Refusal",
+    "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Columns", "Decoded", "Message",
+    "Placed", "Reason", "Refusal",
 ]  # fmt: skip
 
 
@@ -51,6 +55,41 @@ class Message:
     payload: bytes
     retained: bool = False
     received_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Messages as columns: many cost little more than one.
+
+    Attributes
+    ----------
+    topics : pyarrow.DictionaryArray of string, shape (n,)
+    payloads : pyarrow.BinaryArray, shape (n,)
+    retained : ndarray of bool, shape (n,)
+    """
+
+    topics: pa.DictionaryArray
+    payloads: pa.Array
+    retained: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, topics: Sequence[str], payloads: Sequence[bytes], retained: Sequence[bool]) -> Columns:
+        """Columns of what was gathered in lists of the same length."""
+        return cls(
+            pa.array(topics, pa.string()).dictionary_encode(),
+            pa.array(payloads, pa.binary()),
+            np.array(retained, dtype=bool),
+        )
+
+    def __len__(self) -> int:
+        return len(self.topics)
+
+    def slice(self, start: int, stop: int) -> Columns:
+        """The messages [start, stop)."""
+        count = stop - start
+        return Columns(
+            self.topics.slice(start, count), self.payloads.slice(start, count), self.retained[start:stop]
+        )
 
 
 class Address(NamedTuple):

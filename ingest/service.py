@@ -8,13 +8,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from itertools import chain, compress
 from typing import Final, Protocol, runtime_checkable
 
 from ingest.decode import Decoder
 from ingest.endpoint import Endpoint
 from ingest.framing import refusal_frames
 from ingest.intake import Intake
-from ingest.messages import Accepted, Address, ClockMode, Decoded, Message, Placed, Reason
+from ingest.messages import Accepted, Address, ClockMode, Columns, Decoded, Message, Placed, Reason
 from ingest.outbound import AckOutbox
 from ingest.ranges import union
 from ingest.routes import Router
@@ -25,7 +26,7 @@ from models.frame import REFUSED_STREAM, Frame, FrameKind, Record
 from models.site import Site
 from models.wire import BIRTH, DEATH, ROOT, STATE, TELEMETRY, Command
 
-__all__ = ["Ingest", "registry_frame"]
+__all__ = ["Ingest", "columns_of", "registry_frame"]
 
 _FLUSH_S: Final = 0.1
 _HEARTBEAT_S: Final = 1.0
@@ -149,17 +150,22 @@ class Ingest:
         JournalError
             They could not be journalled; nothing of them was kept.
         """
+        columns = Columns.of(
+            [m.topic for m in messages], [m.payload for m in messages], [m.retained for m in messages]
+        )
         with self._write_lock:
-            decoded = self._decode(messages)
+            decoded = self._decode(columns)
             self._append(decoded.placed)
         self._meter.count(decoded, len(messages))
         self._outbox.add(decoded.acks)
         return decoded
 
     def _receive(self, delivered: Delivered) -> None:
-        self._meter.received += 1
-        if delivered.retained:
-            self._note_recall(delivered.topic)
+        self._meter.received += len(delivered)
+        publishes = delivered.publishes
+        if any(publishes.retained):
+            for topic in compress(publishes.topics, publishes.retained):
+                self._note_recall(topic)
         self._intake.put(delivered)
 
     def _note_recall(self, topic: str) -> None:
@@ -211,8 +217,7 @@ class Ingest:
 
     def _write(self, batch: Sequence[Delivered]) -> bool:
         """Journal `batch`, trying until it is done; False when stopped before."""
-        received_ms = self._clock()
-        messages = [Message(d.topic, d.payload, d.retained, received_ms) for d in batch]
+        messages = columns_of(batch)
         delay = _RETRY_S[0]
         while True:
             try:
@@ -226,7 +231,7 @@ class Ingest:
                 self._refused(error)
                 self._stopping.wait(delay)
                 delay = min(2 * delay, _RETRY_S[1])
-        self._meter.count(decoded, len(batch))
+        self._meter.count(decoded, len(messages))
         if self._subscriber is not None:
             self._subscriber.acknowledge(batch)
         self._outbox.add(decoded.acks)
@@ -261,17 +266,24 @@ class Ingest:
         for record in self._journal.append(items):
             now_ms[record.stream] = record.timestamp_ms
 
-    def _decode(self, messages: Sequence[Message]) -> Decoded:
+    def _decode(self, messages: Columns) -> Decoded:
         now_ms = self._known_now()
         wall_ms = self._clock()
         try:
-            return self._decoder.decode(messages, mode=self._mode, wall_ms=wall_ms, now_ms=now_ms)
+            return self._decoder.decode_columns(
+                messages.topics,
+                messages.payloads,
+                retained=messages.retained,
+                mode=self._mode,
+                wall_ms=wall_ms,
+                now_ms=now_ms,
+            )
         except Exception:  # noqa: BLE001  one message that breaks the decoder must not hold up the others
             if len(messages) == 1:
-                _log.exception("ingest: cannot decode a message of topic %.200r", messages[0].topic)
-                return _poison(messages[0], wall_ms)
+                _log.exception("ingest: cannot decode a message of topic %.200r", messages.topics[0].as_py())
+                return _poison(messages, wall_ms)
         half = len(messages) // 2
-        return _join(self._decode(messages[:half]), self._decode(messages[half:]))
+        return _join(self._decode(messages.slice(0, half)), self._decode(messages.slice(half, len(messages))))
 
     def _append(self, placed: Sequence[Placed]) -> None:
         now_ms = self._known_now()
@@ -302,12 +314,23 @@ class Ingest:
             self._refused(error)
 
 
-def _poison(message: Message, wall_ms: int) -> Decoded:
-    """A dead letter for what our own decoder cannot stand."""
+def columns_of(batch: Sequence[Delivered]) -> Columns:
+    """The messages of `batch`, one after the other."""
+    parts = [delivered.publishes for delivered in batch]
+    return Columns.of(
+        list(chain.from_iterable(p.topics for p in parts)),
+        list(chain.from_iterable(p.payloads for p in parts)),
+        list(chain.from_iterable(p.retained for p in parts)),
+    )
+
+
+def _poison(message: Columns, wall_ms: int) -> Decoded:
+    """A dead letter for the one message that our own decoder cannot stand."""
     row: dict[str, object] = {
-        "topic": message.topic, "device": "", "boot": None, "seq": None, "reason": Reason.SCHEMA.value,
+        "topic": message.topics[0].as_py(), "device": "", "boot": None, "seq": None,
+        "reason": Reason.SCHEMA.value,
         "detail": "expected a message that can be decoded, got one that this version fails on",
-        "payload": message.payload[: 480 * 1024], "retained": message.retained,
+        "payload": message.payloads[0].as_py()[: 480 * 1024], "retained": bool(message.retained[0]),
     }  # fmt: skip
     placed = [Placed(REFUSED_STREAM, frame, wall_ms) for frame in refusal_frames([row])]
     return Decoded(placed, Accepted(0, 0, 0), Counter({Reason.SCHEMA: 1}))

@@ -6,12 +6,14 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.client import BulkClient
 from ingest.endpoint import Endpoint
+from ingest.packets import Publishes
 
 __all__ = ["Delivered", "Subscriber"]
 
@@ -20,15 +22,30 @@ _OUTGOING: Final = 1000
 _log = logging.getLogger(__name__)
 
 
-class Delivered(NamedTuple):
-    """A message as the broker delivered it, with what is needed to acknowledge it."""
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Messages as the broker delivered them on one connection, with what is needed to acknowledge them.
+
+    Attributes
+    ----------
+    epoch : int
+        Of the connection.
+    publishes : Publishes
+    size : int
+        Of the payloads. [bytes]
+    """
 
     epoch: int
-    mid: int
-    qos: int
-    topic: str
-    payload: bytes
-    retained: bool
+    publishes: Publishes
+    size: int
+
+    @classmethod
+    def of(cls, epoch: int, publishes: Publishes) -> Delivered:
+        """`publishes` of the connection `epoch`."""
+        return cls(epoch, publishes, sum(map(len, publishes.payloads)))
+
+    def __len__(self) -> int:
+        return len(self.publishes)
 
 
 class Subscriber:
@@ -46,8 +63,8 @@ class Subscriber:
         Fixed, because the broker keeps the session under it.
     filters : sequence of str
         Topic filters, at QoS 1.
-    on_message : callable
-        Takes each message, on the connection's own thread; blocking it holds back the broker.
+    on_messages : callable
+        Takes what came at once, on the connection's own thread; blocking it holds back the broker.
     """
 
     def __init__(
@@ -55,11 +72,11 @@ class Subscriber:
         endpoint: Endpoint,
         client_id: str,
         filters: Sequence[str],
-        on_message: Callable[[Delivered], None],
+        on_messages: Callable[[Delivered], None],
     ) -> None:
         self._endpoint = endpoint
         self._filters = [(topic, 1) for topic in filters]
-        self._deliver = on_message
+        self._deliver = on_messages
         self._lock = threading.Lock()
         self._epoch = 0
         self._connected = False
@@ -67,10 +84,8 @@ class Subscriber:
         self._detail = "not connected yet"
         self._client = self._make(client_id)
 
-    def _make(self, client_id: str) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=False, manual_ack=True
-        )
+    def _make(self, client_id: str) -> BulkClient:
+        client = BulkClient(client_id, self._on_publishes)
         # No limit of its own: with one, paho walks all that is out at each PUBACK. Ours is _OUTGOING.
         client.max_inflight_messages_set(0)
         client.reconnect_delay_set(1, 10)
@@ -83,7 +98,6 @@ class Subscriber:
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.on_publish = self._on_publish
         return client
 
@@ -114,9 +128,9 @@ class Subscriber:
         but does not check that a packet belongs to the connection.
         """
         with self._lock:
-            for message in messages:
-                if message.epoch == self._epoch and message.qos:
-                    self._client.ack(message.mid, message.qos)
+            for delivered in messages:
+                if delivered.epoch == self._epoch:
+                    self._client.ack_all(delivered.publishes.mids)
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Publish at QoS 1, not retained; False while too many wait for the broker or it is away."""
@@ -170,10 +184,5 @@ class Subscriber:
         else:  # keep the reason that the broker gave
             self._next_epoch(connected=False, detail=self._detail)
 
-    def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:  # an exception here would end paho's thread
-            topic = "\N{REPLACEMENT CHARACTER}"
-        payload = bytes(message.payload)
-        self._deliver(Delivered(self._epoch, message.mid, message.qos, topic, payload, message.retain))
+    def _on_publishes(self, publishes: Publishes) -> None:
+        self._deliver(Delivered.of(self._epoch, publishes))

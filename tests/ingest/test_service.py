@@ -266,8 +266,8 @@ def test_a_restarted_broker_gets_no_acknowledgement_of_another_connection(mosqui
     device.send(*(telemetry("sub-1", n) for n in range(11, 16)))
     until(lambda: ingest.status.received == 10)
     acknowledged = []
-    ack = ingest._subscriber._client.ack
-    ingest._subscriber._client.ack = lambda mid, qos: acknowledged.append(mid) or ack(mid, qos)
+    ack = ingest._subscriber._client.ack_all
+    ingest._subscriber._client.ack_all = lambda mids: acknowledged.extend(mids) or ack(mids)
     gate.open.set()
     until(lambda: sorted(seqs(gate)) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15])
     until(lambda: len(acknowledged) >= 5)
@@ -314,14 +314,14 @@ def test_a_message_that_breaks_the_decoder_ends_as_a_dead_letter(
 ):
     ingest = ingests(journal, mosquitto.port)
     up(ingest)
-    decode = ingest._decoder.decode
+    decode = ingest._decoder.decode_columns
 
-    def brittle(messages, **options):
-        if any(b"poison" in m.payload for m in messages):
+    def brittle(topics, payloads, **options):
+        if any(b"poison" in payload for payload in payloads.to_pylist()):
             raise RuntimeError("a fault of ours")
-        return decode(messages, **options)
+        return decode(topics, payloads, **options)
 
-    monkeypatch.setattr(ingest._decoder, "decode", brittle)
+    monkeypatch.setattr(ingest._decoder, "decode_columns", brittle)
     device = devices(mosquitto.port)
     device.send(telemetry("sub-1", 1), telemetry("sub-1", 2, poison=1), telemetry("sub-1", 3))
     until(lambda: sorted(seqs(journal)) == [1, 3])

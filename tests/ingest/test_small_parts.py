@@ -14,12 +14,17 @@ from ingest.endpoint import Endpoint
 from ingest.intake import Intake
 from ingest.messages import Address
 from ingest.outbound import AckOutbox
+from ingest.packets import Publishes
 from ingest.ranges import merge, union
 from ingest.subscriber import Delivered
 
 
 def message(n=0, payload=b"x"):
-    return Delivered(1, n, 1, "t", payload, False)
+    return Delivered.of(1, Publishes(["t"], [payload], [n], [False]))
+
+
+def mids(batch):
+    return [mid for delivered in batch for mid in delivered.publishes.mids]
 
 
 def test_a_simulated_clock_runs_at_its_speed():
@@ -78,7 +83,7 @@ def test_a_batch_waits_for_others_but_not_longer():
     began = time.monotonic()
     intake.put(message(1))
     intake.put(message(2))
-    assert [m.mid for m in intake.take(1)] == [1, 2]
+    assert mids(intake.take(1)) == [1, 2]
     assert 0.09 <= time.monotonic() - began < 0.2
     assert intake.take(0.01) == []
 
@@ -102,7 +107,7 @@ def test_a_full_queue_holds_back_and_a_closed_one_lets_go():
     assert blocked.is_alive()
     assert len(intake.take(0)) == 4
     blocked.join(1)
-    assert [m.mid for m in intake.take(1)] == [9]
+    assert mids(intake.take(1)) == [9]
     intake.close()
     intake.put(message(10))
     assert len(intake) == 0
