@@ -123,7 +123,7 @@ def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
     now = wall_clock()
     if told.exists() and journal.exists():
         start_ms = int(json.loads(told.read_text(encoding="utf-8"))["start_ms"])
-        kept = SqliteJournal(journal, wall_clock)
+        kept = SqliteJournal(journal, wall_clock, mends=False)
         newest = max((ms for _, ms in kept.streams().values()), default=start_ms)
         kept.close()
         return start_ms, SimulatedClock(max(newest, start_ms), demo.speed)

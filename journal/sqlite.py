@@ -1,62 +1,47 @@
-"""The journal of an embedded server: one SQLite file, fsynced at each append."""
+"""The journal of an embedded server: one SQLite file, fsynced at each append, every row with a checksum."""
 
 from __future__ import annotations
 
 import heapq
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-
+from journal.checking import read_streams, verified
+from journal.losses import Loss, note_losses, read_losses, told
+from journal.mending import is_registry
 from journal.protocol import Append, JournalError
-from models.frame import FrameKind, Record
+from journal.sound_file import SoundFile
+from journal.sqlite_format import (
+    LOWEST_MS,
+    OFFSET_MASK,
+    StreamRow,
+    db_transaction,
+    record_crc,
+    registry_crc,
+)
+from models.frame import Record
 
 __all__ = ["FILE_NAME", "SqliteJournal"]
 
 FILE_NAME: Final = "journal.sqlite3"
 """The journal's file in a data directory."""
-_FORMAT: Final = 1
-_BUSY_S: Final = 5.0
-_READ_BYTES: Final = 8 * 1024 * 1024
-"""A read ends with the record that passes this, so that many streams of large frames fit into memory."""
 _SCAN_CHUNK: Final = 64  # frames are up to 512 KiB: a scan of many streams must stay small
-_SCHEMA: Final = """
-CREATE TABLE stream (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-    last_offset INTEGER NOT NULL, last_ms INTEGER NOT NULL
-);
-CREATE TABLE record (
-    stream INTEGER NOT NULL REFERENCES stream (id), offset INTEGER NOT NULL,
-    timestamp_ms INTEGER NOT NULL, frame BLOB NOT NULL
-);
-CREATE UNIQUE INDEX record_place ON record (stream, offset);
-CREATE TABLE registry (
-    stream INTEGER NOT NULL REFERENCES stream (id), offset INTEGER NOT NULL,
-    timestamp_ms INTEGER NOT NULL, frame BLOB NOT NULL, PRIMARY KEY (stream, offset)
-);
-"""
 
 
-def _is_registry(frame: bytes) -> bool:
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(frame)) as reader:
-            metadata = reader.schema.metadata or {}
-    except (pa.ArrowException, OSError):
-        return False
-    return bool(metadata.get(b"kind") == FrameKind.REGISTRY.encode())
-
-
-class SqliteJournal:
+class SqliteJournal(SoundFile):
     """Ordered, durable sequences of frames in one file (WAL, synchronous FULL).
 
     One process writes; others may read the same file meanwhile. Threads of
     the process share one instance: writes go through one connection under a
     lock, reads through another, so that a reader never waits for a commit.
+
+    A damaged file is never believed: where a row, a place or a page is not
+    as it was written, the file is built anew from what can be proved, the
+    damaged one is kept beside it, and `condition` says what is lost.
 
     Parameters
     ----------
@@ -64,6 +49,8 @@ class SqliteJournal:
         The file; made when absent, but not its directory.
     clock : callable
         Gives the time of records that come without one. [ms UTC]
+    mends : bool
+        Whether this process owns the file and may build it anew; without, damage is a JournalError.
 
     Raises
     ------
@@ -71,62 +58,17 @@ class SqliteJournal:
         The file cannot be opened, is no journal, or was written by a newer program.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
-        self._path = path
-        self._clock = clock
-        self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
+    def __init__(self, path: Path, clock: Callable[[], int], *, mends: bool = True) -> None:
         self._changed = threading.Condition()
         self._closed = False
-        with self._refusing("open"):
-            self._writer = self._connect()
-            try:
-                self._prepare()
-                self._reader = self._connect()
-            except BaseException:
-                self._writer.close()
-                raise
-        self._tails = self._read_tails()
+        self._fault = ""
+        self._tails: dict[str, tuple[int, int]] = {}
+        self._ids: dict[str, int] = {}
+        super().__init__(path, clock, mends=mends)
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
-        )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        return connection
-
-    def _prepare(self) -> None:
-        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > _FORMAT:
-            msg = (
-                f"journal {self._path}: expected format {_FORMAT} or older, got {version}: "
-                "it was written by a newer hearthline"
-            )
-            raise JournalError(msg)
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        self._writer.execute("PRAGMA journal_size_limit = 67108864")
-        self._writer.execute("PRAGMA wal_autocheckpoint = 4000")
-        if version == 0:
-            tables = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables:
-                msg = f"journal {self._path}: expected a journal, got another program's SQLite file"
-                raise JournalError(msg)
-            self._writer.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_FORMAT};COMMIT;")
-
-    @contextmanager
-    def _refusing(self, what: str) -> Iterator[None]:
-        """Turn SQLite's errors into one that says where and what."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            msg = f"journal {self._path}: cannot {what}: {error}"
-            raise JournalError(msg) from error
-
-    def _read_tails(self) -> dict[str, tuple[int, int]]:
-        with self._read_lock, self._refusing("read"):
-            rows = self._reader.execute("SELECT name, last_offset, last_ms FROM stream").fetchall()
-        return {name: (offset, ms) for name, offset, ms in rows}
+    def _opened_with(self, rows: Mapping[str, StreamRow]) -> None:
+        self._ids = {name: row.id for name, row in rows.items()}
+        self._tails = {name: (row.last_offset, row.last_ms) for name, row in rows.items()}
 
     def append(self, items: Sequence[Append]) -> list[Record]:
         """Keep all of `items` in one transaction, or none; on disk when this returns."""
@@ -134,72 +76,77 @@ class SqliteJournal:
             return []
         now_ms = self._clock()
         with self._write_lock:
-            with self._refusing("append"):
-                self._writer.execute("BEGIN IMMEDIATE")
-                try:
-                    records, tails = self._insert(items, now_ms)
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-                    raise
+            try:
+                with self._refusing("append"):
+                    records, tails = self._sound(lambda: self._append(items, now_ms), self._write_lock)
+            except JournalError as error:
+                self._fault = str(error)
+                raise
+            self._fault = ""
             with self._changed:
                 self._tails = self._tails | tails
                 self._changed.notify_all()
         return records
 
+    def _append(
+        self, items: Sequence[Append], now_ms: int
+    ) -> tuple[list[Record], dict[str, tuple[int, int]]]:
+        with db_transaction(self._writer):
+            return self._insert(items, now_ms)
+
     def _insert(
         self, items: Sequence[Append], now_ms: int
     ) -> tuple[list[Record], dict[str, tuple[int, int]]]:
-        tails: dict[str, tuple[int, int, int]] = {}
+        rows: dict[str, StreamRow] = {}
         records = []
         for item in items:
-            row, offset, last_ms = tails.get(item.stream) or self._tail(item.stream)
+            row = rows.get(item.stream) or self._row(item.stream)
             given_ms = now_ms if item.timestamp_ms is None else item.timestamp_ms
-            record = Record(item.stream, offset + 1, max(given_ms, last_ms), item.frame)
-            values = (row, record.offset, record.timestamp_ms, record.frame)
-            self._writer.execute("INSERT INTO record VALUES (?, ?, ?, ?)", values)
-            if _is_registry(item.frame):
-                self._writer.execute("INSERT INTO registry VALUES (?, ?, ?, ?)", values)
-            tails[item.stream] = (row, record.offset, record.timestamp_ms)
+            record = Record(item.stream, row.last_offset + 1, max(given_ms, row.last_ms), item.frame)
+            place = (record.stream, record.offset, record.timestamp_ms, record.frame)
+            key = row.key(record.offset)
+            told = (record.stream, record.timestamp_ms)
+            self._writer.execute(
+                "INSERT INTO record VALUES (?, ?, ?, ?, ?)", (key, *told, record_crc(*place), record.frame)
+            )
+            if is_registry(item.frame):
+                values = (key, *told, registry_crc(*place), record.frame)
+                self._writer.execute("INSERT INTO registry VALUES (?, ?, ?, ?, ?)", values)
+            rows[item.stream] = StreamRow(
+                row.id, row.name, row.first_offset, record.offset, record.timestamp_ms
+            )
             records.append(record)
-        self._writer.executemany(
-            "UPDATE stream SET last_offset = ?, last_ms = ? WHERE id = ?",
-            [(offset, ms, row) for row, offset, ms in tails.values()],
-        )
-        return records, {name: (offset, ms) for name, (_, offset, ms) in tails.items()}
+        self._put_rows(rows.values())
+        return records, {name: (row.last_offset, row.last_ms) for name, row in rows.items()}
 
-    def _tail(self, stream: str) -> tuple[int, int, int]:
-        found = self._writer.execute(
-            "SELECT id, last_offset, last_ms FROM stream WHERE name = ?", (stream,)
-        ).fetchone()
-        if found:
-            return int(found[0]), int(found[1]), int(found[2])
-        lowest = -(2**63)
-        made = self._writer.execute(
-            "INSERT INTO stream (name, last_offset, last_ms) VALUES (?, -1, ?)", (stream, lowest)
-        )
-        assert made.lastrowid is not None
-        return made.lastrowid, -1, lowest
+    def _row(self, stream: str) -> StreamRow:
+        """Where a stream stands, made where there is none; of the running transaction."""
+        number = self._ids.setdefault(stream, 1 + max(self._ids.values(), default=0))
+        found = self._writer.execute("SELECT * FROM stream WHERE id = ?", (number,)).fetchone()
+        return StreamRow.read(found) if found else StreamRow(number, stream, 0, -1, LOWEST_MS)
+
+    def _put_rows(self, rows: Iterable[StreamRow]) -> None:
+        values = [row.values for row in rows]
+        self._writer.executemany("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def read(self, stream: str, after: int, limit: int = 1000) -> list[Record]:
-        """Up to `limit` records of `stream` with an offset above `after`, in order; fewer of large ones."""
-        records: list[Record] = []
-        room = _READ_BYTES
-        with self._read_lock, self._refusing("read"):
-            rows = self._reader.execute(
-                "SELECT offset, timestamp_ms, frame FROM record"
-                " WHERE stream = (SELECT id FROM stream WHERE name = ?) AND offset > ?"
-                " ORDER BY offset LIMIT ?",
-                (stream, after, limit),
-            )
-            for offset, ms, frame in rows:
-                records.append(Record(stream, offset, ms, frame))
-                room -= len(frame)
-                if room <= 0:
-                    break
-            rows.close()
-        return records
+        """Up to `limit` records of `stream` with an offset above `after`, in order.
+
+        Offsets are passed over only where `losses` has them, or at the start of a pruned stream.
+        """
+
+        def work() -> list[Record]:
+            db = self._reader
+            db.execute("BEGIN")
+            try:
+                row = read_streams(db).get(stream)
+                return [] if row is None else self._take(db, row, after, limit)
+            finally:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+        with self._refusing("read"):
+            return self._sound(work, self._read_lock)
 
     def _one(self, stream: str, up_to: int) -> Iterator[tuple[int, str, int, Record]]:
         after = -1
@@ -212,27 +159,30 @@ class SqliteJournal:
 
     def scan(self) -> Iterator[Record]:
         """Every record that was there at the call, ordered by (timestamp, stream, offset)."""
-        tails = self._read_tails()
+        tails = self.streams()
         merged = heapq.merge(*(self._one(stream, offset) for stream, (offset, _) in sorted(tails.items())))
         return (record for _, _, _, record in merged)
 
+    def scrub(self) -> int:
+        """Read everything once, so that damage is found while its neighbours are whole; how many records."""
+        return sum(1 for _ in self.scan())
+
     def streams(self) -> dict[str, tuple[int, int]]:
         """Each stream's last offset and its timestamp in ms UTC."""
-        return dict(self._read_tails())
-
-    @property
-    def tails(self) -> dict[str, tuple[int, int]]:
-        """The same as `streams` gave last or an append made of it, without a look at the file."""
-        return self._tails
+        with self._refusing("read"):
+            rows = self._sound(lambda: read_streams(self._reader), self._read_lock)
+        return {name: (row.last_offset, row.last_ms) for name, row in rows.items() if row.last_offset >= 0}
 
     def registries(self) -> list[Record]:
         """Every registry record ever appended, pruned ones too, oldest first."""
-        with self._read_lock, self._refusing("read"):
-            rows = self._reader.execute(
-                "SELECT name, offset, timestamp_ms, frame FROM registry"
-                " JOIN stream ON stream.id = registry.stream ORDER BY timestamp_ms, name, offset"
-            ).fetchall()
-        return [Record(*row) for row in rows]
+
+        def work() -> list[Record]:
+            rows = self._reader.execute("SELECT * FROM registry").fetchall()
+            return [verified(row, registry_crc) for row in rows]
+
+        with self._refusing("read"):
+            records = self._sound(work, self._read_lock)
+        return sorted(records, key=lambda r: (r.timestamp_ms, r.stream, r.offset))
 
     def count(self) -> int:
         """How many records are kept."""
@@ -264,18 +214,85 @@ class SqliteJournal:
         Offsets go on where they were, so that only the start of a stream is missing afterwards.
         """
         with self._write_lock, self._refusing("prune"):
-            done = self._writer.execute(
-                "DELETE FROM record WHERE timestamp_ms < ? AND EXISTS"
-                " (SELECT 1 FROM stream WHERE id = record.stream AND record.offset < last_offset)",
-                (before_ms,),
-            )
-            return done.rowcount
+            return self._sound(lambda: self._prune(before_ms), self._write_lock)
+
+    def _prune(self, before_ms: int) -> int:
+        gone = 0
+        with db_transaction(self._writer):
+            for row in read_streams(self._writer).values():
+                first = self._first_from(row, before_ms)
+                done = self._writer.execute(
+                    "DELETE FROM record WHERE id BETWEEN ? AND ?", (row.key(0), row.key(first) - 1)
+                )
+                gone += done.rowcount
+                if first > row.first_offset:
+                    self._put_rows([replace(row, first_offset=first)])
+        return gone
+
+    def _first_from(self, row: StreamRow, before_ms: int) -> int:
+        """The first offset of `row` that is kept: times never go back within a stream."""
+        low, high = row.first_offset, row.last_offset
+        while low < high:
+            middle = (low + high) // 2
+            found = self._writer.execute(
+                "SELECT id, timestamp_ms FROM record WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
+                (row.key(middle), row.key(high)),
+            ).fetchone()
+            if found is None or found[1] >= before_ms:
+                high = middle
+            else:
+                low = (found[0] & OFFSET_MASK) + 1
+        return max(row.first_offset, min(low, row.last_offset))
+
+    @property
+    def losses(self) -> list[Loss]:
+        """What is known to be lost, and torn ends that were cut, oldest first."""
+        with self._read_lock, self._refusing("read"):
+            return read_losses(self._reader)
+
+    def cover(self, seen: Mapping[str, int], who: str) -> list[Loss]:
+        """Go on after the offsets that `who` has seen, and note those that this file does not have.
+
+        An offset that a reader has passed is never given to another record: the reader would take
+        it for one that it knows. After a loss at a stream's end, or with an older copy of the file,
+        it would be.
+        """
+        reason = f"{who} had seen them, and the journal ends before"
+        with self._write_lock, self._refusing("append"):
+            rows = {name: self._row(name) for name in seen}
+            behind = {name: row for name, row in rows.items() if row.last_offset < seen[name]}
+            noted = [
+                Loss(self._clock(), name, row.last_offset + 1, seen[name], 0, reason)
+                for name, row in behind.items()
+            ]
+            if noted:
+                with db_transaction(self._writer):
+                    self._put_rows(replace(row, last_offset=seen[name]) for name, row in behind.items())
+                    note_losses(self._writer, noted)
+                self._losses = read_losses(self._writer)
+                self._tails = self._tails | {n: (seen[n], row.last_ms) for n, row in behind.items()}
+        return noted
+
+    def accept_losses(self) -> int:
+        """Take note that a person knows what is lost; how many notes that were."""
+        with self._write_lock, self._refusing("append"), db_transaction(self._writer):
+            losses = read_losses(self._writer)
+            self._writer.execute("DELETE FROM loss")
+            note_losses(self._writer, [replace(loss, accepted=True) for loss in losses])
+        return sum(not loss.accepted for loss in losses)
+
+    @property
+    def condition(self) -> tuple[bool, str]:
+        """Whether all is well, and what is to be said of it: losses until a person has accepted them."""
+        if self._fault:
+            return False, self._fault
+        sound, said = told(self.losses)
+        streams = f"{len(self._tails)} streams"
+        return sound, f"{streams}; {said}" if said else streams
 
     def close(self) -> None:
         """Wake waiters and release the file."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+        self._release()

@@ -71,7 +71,7 @@ def _export(data_dir: Path, out: Path) -> int:
     if not path.is_file():
         msg = f"--data-dir: expected a directory with {FILE_NAME}, got {data_dir}"
         raise UsageError(msg)
-    journal = SqliteJournal(path, wall_clock)
+    journal = SqliteJournal(path, wall_clock, mends=False)
     try:
         records = _watched(journal.scan(), journal.count())
         return write_recording(export_lines(records, places_of(journal)), out)

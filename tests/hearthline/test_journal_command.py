@@ -58,6 +58,7 @@ def test_a_journal_of_a_newer_program_is_exit_1(data_dir, tmp_path):
 
     with sqlite3.connect(data_dir / FILE_NAME) as c:
         c.execute("PRAGMA user_version = 99")
+        c.execute("UPDATE about SET format = 99")
     done = run("--data-dir", data_dir, "--out", tmp_path / "o.jsonl")
     assert done.returncode == 1
     assert "newer hearthline" in done.stderr

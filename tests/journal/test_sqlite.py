@@ -90,7 +90,7 @@ def test_a_newer_file_and_a_foreign_one_are_refused(tmp_path, clock):
     with sqlite3.connect(foreign) as c:
         c.execute("CREATE TABLE x (y)")
     text.write_bytes(b"hello" * 1000)
-    with pytest.raises(JournalError, match=r"newer: expected format 1 or older, got 9: .* newer hearthline"):
+    with pytest.raises(JournalError, match=r"newer: expected format 2 or older, got 9: .* newer hearthline"):
         SqliteJournal(newer, clock)
     with pytest.raises(JournalError, match="foreign: expected a journal, got another program's"):
         SqliteJournal(foreign, clock)
