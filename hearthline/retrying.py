@@ -10,7 +10,7 @@ from ingest.decode import Decoder
 from ingest.messages import ClockMode, Message
 from ingest.service import Ingest
 from journal.protocol import Append, Journal, JournalError
-from models.frame import Frame, FrameKind
+from models.frame import LETTER_ALLOWED, LETTER_RETRIED, SEQ_REUSED, Frame, FrameKind
 from models.site import Site
 from store.protocol import Select, SeriesStore
 
@@ -77,16 +77,29 @@ class DeadLetterRetry:
             **{name: row[name] for name in _KEPT},
             "payload": row["payload"],
         }  # fmt: skip
-        action = Frame.events(
-            [{"device": row["device"] or "", "kind": "dead_letter_retried", "payload": json.dumps(letter)}],
-            FrameKind.ACTION,
-        )
         try:
+            if row["reason"] == SEQ_REUSED:
+                # First, and once more if the program ends before the last of the three: that does no harm.
+                about = {"boot": row["boot"], "seq": row["seq"], "oldest_t": _oldest_ms(row["payload"])}
+                for placed in tried.placed:
+                    self._act(placed.stream, row["device"], LETTER_ALLOWED, about)
             self._ingest.submit([message])
-            now_ms = self._stream_times().get(row["stream"], self._clock())
-            self._journal.append([Append(row["stream"], action.encode(), now_ms)])
+            self._act(row["stream"], row["device"] or "", LETTER_RETRIED, letter)
         except JournalError as error:
             raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
 
+    def _act(self, stream: str, device: str, kind: str, about: dict[str, object]) -> None:
+        """Append what a person does, so that every replay does it at the same place."""
+        action = Frame.events(
+            [{"device": device, "kind": kind, "payload": json.dumps(about)}], FrameKind.ACTION
+        )
+        now_ms = self._stream_times().get(stream, self._clock())
+        self._journal.append([Append(stream, action.encode(), now_ms)])
+
     def _stream_times(self) -> dict[str, int]:
         return {stream: ms for stream, (_, ms) in self._journal.streams().items()}
+
+
+def _oldest_ms(payload: str) -> int:
+    """Time of the oldest sample of a telemetry payload. [ms UTC]"""
+    return min(int(sample["t"]) for sample in json.loads(payload)["samples"])

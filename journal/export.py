@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from journal.protocol import Journal, JournalError
-from models.frame import Frame, FrameKind, Record
+from models.frame import DELIVERIES, Frame, FrameKind, Record
 from models.site_files import parse_site
 from models.wire import FUTURE_MS, TELEMETRY, Topic
 
@@ -73,8 +73,9 @@ def export_lines(records: Iterable[Record], places: Places) -> Iterator[Line]:
 
     Heartbeats are kept where they moved a stream's now before something else
     came, and at the end: so a replay sees each message at the same now.
-    Registry versions (the site is given to a replay) and restatements (a
-    replay makes its own) are left out.
+    Registry versions (the site is given to a replay), restatements (a replay
+    makes its own) and what streams told each other of devices that moved (in a
+    replay none moves) are left out.
     """
     now: dict[str, int] = {}
     beats: dict[str, int] = {}
@@ -111,7 +112,10 @@ def _lines(frame: Frame, record: Record, places: Places) -> Iterator[Line]:
         for row in frame.batch.to_pylist():
             yield Line(row["topic"], row["payload"], ms, row["retained"])
     elif frame.kind is FrameKind.ACTION:
-        action = {"action": frame.batch.to_pylist(), "stream": record.stream}
+        rows = [row for row in frame.batch.to_pylist() if row["kind"] != DELIVERIES]
+        if not rows:
+            return
+        action = {"action": rows, "stream": record.stream}
         yield Line("", orjson.dumps(action), ms)
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 from models.measurements import Kind, of_class
 
 __all__ = [
-    "EVENT_SCHEMA", "HEADER_FIELDS", "MAX_FRAME_BYTES", "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA",
-    "REFUSED_STREAM",
+    "DELIVERIES", "EVENT_SCHEMA", "HEADER_FIELDS", "LETTER_ALLOWED", "LETTER_RETRIED", "MAX_FRAME_BYTES",
+    "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM",
     "Frame", "FrameError", "FrameKind", "Record", "telemetry_schema",
 ]  # fmt: skip
 
@@ -24,6 +24,14 @@ MAX_FRAME_SAMPLES: Final = 10_000
 MAX_FRAME_BYTES: Final = 512 * 1024
 REFUSED_STREAM: Final = "_refused"
 """Stream of the refusals that belong to no known device."""
+SEQ_REUSED: Final = "seq_reused"
+"""Reason for which a stream refuses a message: its number is known, and its samples are newer."""
+DELIVERIES: Final = "deliveries"
+"""Kind of an action: what a stream knew of the messages of a device that belongs to another one now."""
+LETTER_ALLOWED: Final = "dead_letter_allowed"
+"""Kind of an action: the message that comes next may be taken in although its number was used."""
+LETTER_RETRIED: Final = "dead_letter_retried"
+"""Kind of an action: a dead letter was given in again."""
 _VERSION: Final = b"1"
 
 

@@ -83,6 +83,8 @@ class Outputs:
         reading of the same device and t exists, so the store must.
     repeats : list of pyarrow.Table
         Readings that lost to another of the same device and t, same columns.
+    forwards : list of (str, bytes)
+        Streams and encoded frames to append to them, at least once: what they must know of this one.
     """
 
     stream: str
@@ -90,6 +92,7 @@ class Outputs:
     rows: dict[str, list[pa.Table]] = field(default_factory=dict)
     readings: list[pa.Table] = field(default_factory=list)
     repeats: list[pa.Table] = field(default_factory=list)
+    forwards: list[tuple[str, bytes]] = field(default_factory=list)
 
     def add(self, measurement: str, table: pa.Table) -> None:
         """Add result rows of one measurement."""
@@ -103,8 +106,9 @@ class Outputs:
             self.rows.setdefault(measurement, []).extend(tables)
         self.readings.extend(later.readings)
         self.repeats.extend(later.repeats)
+        self.forwards.extend(later.forwards)
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to store."""
-        return not (self.rows or self.readings or self.repeats)
+        """Whether there is nothing to store or to forward."""
+        return not (self.rows or self.readings or self.repeats or self.forwards)

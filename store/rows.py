@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.events import EVENT_NAMES
 from models.results import RESULT_HEADER, RESULT_TRAILER, Status, result_schema
 
 __all__ = [
@@ -39,7 +40,6 @@ REFUSED: Final = "store_refused"
 REFUSED_SCHEMA: Final = result_schema([pa.field("measurement", pa.string()), pa.field("row", pa.string())])
 """Rows that the store itself could not take: `row` is the row as JSON, `reason` says why."""
 
-_NAMES: Final = {"weighbridge": ("ticket", "step"), "lab": ("lot", "end"), "office": ("ref",)}
 _MESSAGE: Final = ("boot", "seq", "pos")
 
 
@@ -138,7 +138,7 @@ def boolean(table: pa.Table, name: str) -> np.ndarray:
 
 def identity_columns(device_class: str) -> tuple[str, ...]:
     """Columns that two readings of `device_class` share when they may be the same one."""
-    return ("key", *_NAMES[device_class]) if device_class in _NAMES else KEY
+    return ("key", *EVENT_NAMES[device_class]) if device_class in EVENT_NAMES else KEY
 
 
 def identity(table: pa.Table, device_class: str) -> list[tuple[object, ...]]:
@@ -149,11 +149,11 @@ def identity(table: pa.Table, device_class: str) -> list[tuple[object, ...]]:
     that fifty imported with one date stay fifty.
     """
     keys = table["key"].to_pylist()
-    if device_class not in _NAMES:
+    if device_class not in EVENT_NAMES:
         return list(zip(keys, table["window_start"].to_pylist(), strict=True))
     names = [
         table[c].to_pylist() if c in table.column_names else [None] * table.num_rows
-        for c in _NAMES[device_class]
+        for c in EVENT_NAMES[device_class]
     ]
     messages = zip(*(table[c].to_pylist() for c in _MESSAGE), strict=True)
     return [

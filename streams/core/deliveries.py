@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
+from models.wire import FUTURE_MS
 from streams.core.intervals import IntervalSet
 
-__all__ = ["Arrival", "BootDeliveries", "Deliveries", "LedgerCounts"]
+__all__ = ["RETAKEN_BOOT", "Arrival", "BootDeliveries", "Deliveries", "LedgerCounts"]
+
+RETAKEN_BOOT: Final = 0
+"""Boot of messages that a person took in although their number was used; no device can send it."""
+_MOST_REUSED: Final = 1000
+"""Reused numbers remembered for each boot; a message beyond them that comes twice has two dead letters."""
+_MOST_THINNED: Final = 10_000
+"""Separate ranges of thinned numbers believed of each boot; what is said beyond them stays unaccounted."""
+_REFUSED, _ALLOWED, _TAKEN = range(3)
 
 
 class Arrival(Enum):
@@ -18,11 +27,26 @@ class Arrival(Enum):
     NEW = "new"
     DUPLICATE = "duplicate"
     REUSED = "reused"
+    RETAKEN = "retaken"
+    """A reused number's message that a person takes in: stored under a name of `RETAKEN_BOOT`."""
 
 
 @dataclass(slots=True)
 class BootDeliveries:
-    """Numbers of one boot of one device."""
+    """Numbers of one boot of one device.
+
+    Attributes
+    ----------
+    stored, dead, waiting, thinned : IntervalSet
+    next_seq : int
+        The largest that a collector said.
+    state_at : int
+        When the newest report was made. [ms UTC]
+    newest_t : int
+        Newest sample of the stored messages. [ms UTC]
+    reused : dict of (int, int) to int
+        By number and oldest sample time the messages that came under a used number, and what became of them.
+    """
 
     stored: IntervalSet = field(default_factory=IntervalSet)
     dead: IntervalSet = field(default_factory=IntervalSet)
@@ -31,6 +55,27 @@ class BootDeliveries:
     next_seq: int = 1
     state_at: int = -(2**63)
     newest_t: int = -(2**63)
+    reused: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def mark(self, name: tuple[int, int], fate: int) -> None:
+        """Note what became of a message under a used number; the oldest note goes when there are too many."""
+        self.reused[name] = fate
+        if len(self.reused) > _MOST_REUSED:
+            del self.reused[next(iter(self.reused))]
+
+    def unite(self, other: BootDeliveries) -> int:
+        """Take in what is known of the same boot elsewhere; how many messages both had."""
+        both = len(self.stored) + len(other.stored) + len(self.dead) + len(other.dead)
+        self.stored, self.dead = self.stored.union(other.stored), self.dead.union(other.dead)
+        both -= len(self.stored) + len(self.dead)
+        self.thinned = self.thinned.union(other.thinned)
+        if other.state_at > self.state_at:
+            self.state_at, self.waiting = other.state_at, other.waiting
+        self.next_seq = max(self.next_seq, other.next_seq)
+        self.newest_t = max(self.newest_t, other.newest_t)
+        for name, fate in other.reused.items():
+            self.mark(name, max(fate, self.reused.get(name, fate)))
+        return both
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +97,23 @@ class LedgerCounts:
 
 
 class Deliveries:
-    """Delivery sets of one device, over all its boots."""
+    """Delivery sets of one device, over all its boots.
 
-    __slots__ = ("boots", "duplicate", "repeat")
+    Attributes
+    ----------
+    boots : dict of int to BootDeliveries
+    duplicate, repeat : int
+    taken_over : dict of str to int
+        By stream the record at which it gave its sets for this device away to here.
+    """
+
+    __slots__ = ("boots", "duplicate", "repeat", "taken_over")
 
     def __init__(self) -> None:
         self.boots: dict[int, BootDeliveries] = {}
         self.duplicate = 0
         self.repeat = 0
+        self.taken_over: dict[str, int] = {}
 
     def boot(self, boot: int) -> BootDeliveries:
         """Deliveries of one boot, made at first sight."""
@@ -73,16 +127,37 @@ class Deliveries:
 
         A known number whose samples are all newer than any of its boot is no
         duplicate: a device without an outbox restarted and used the number again.
+        It is refused, once, and taken in when it comes again after `allow`.
         """
         deliveries = self.boot(boot)
-        if seq in deliveries.stored:
-            if oldest_t > deliveries.newest_t:
-                return Arrival.REUSED
-            self.duplicate += 1
-            return Arrival.DUPLICATE
+        if seq not in deliveries.stored:
+            deliveries.stored.add(seq, seq)
+            deliveries.newest_t = max(deliveries.newest_t, newest_t)
+            return Arrival.NEW
+        name = (seq, oldest_t)
+        fate = deliveries.reused.get(name)
+        if fate == _ALLOWED:
+            deliveries.mark(name, _TAKEN)
+            return Arrival.RETAKEN
+        if fate is None and oldest_t > deliveries.newest_t:
+            deliveries.mark(name, _REFUSED)
+            deliveries.dead.add(seq, seq)
+            return Arrival.REUSED
+        self.duplicate += 1
+        return Arrival.DUPLICATE
+
+    def allow(self, boot: int, seq: int, oldest_t: int) -> None:
+        """Let the message that was refused for its used number be taken in when it comes again, once."""
+        deliveries = self.boot(boot)
+        if deliveries.reused.get((seq, oldest_t)) != _TAKEN:
+            deliveries.mark((seq, oldest_t), _ALLOWED)
+
+    def retake(self) -> int:
+        """Count one more message of `RETAKEN_BOOT`; its number there."""
+        deliveries = self.boot(RETAKEN_BOOT)
+        seq = deliveries.stored.highest + 1
         deliveries.stored.add(seq, seq)
-        deliveries.newest_t = max(deliveries.newest_t, newest_t)
-        return Arrival.NEW
+        return seq
 
     def arrive_run(self, boot: int, first: int, last: int, newest_t: int) -> bool:
         """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
@@ -93,12 +168,21 @@ class Deliveries:
         deliveries.newest_t = max(deliveries.newest_t, newest_t)
         return True
 
-    def report(self, boot: int, at: int, next_seq: int, waiting: Any, thinned: Any) -> None:
-        """Take in what a collector says of its outbox; older reports than the last add nothing."""
+    def report(
+        self, boot: int, at: int, next_seq: int, waiting: Any, thinned: Any, now_ms: int | None = None
+    ) -> None:
+        """Take in what a collector says of its outbox; older reports than the last add nothing.
+
+        A report from more than ten minutes ahead of `now_ms` counts as from then,
+        so that a clock that was wrong once does not silence the ones that follow.
+        """
         deliveries = self.boot(boot)
         deliveries.next_seq = max(deliveries.next_seq, next_seq)
         for first, last in thinned:
-            deliveries.thinned.add(first, last)
+            if deliveries.thinned.parts < _MOST_THINNED or first in deliveries.thinned:
+                deliveries.thinned.add(first, last)
+        if now_ms is not None:
+            at = min(at, now_ms + FUTURE_MS)
         if at >= deliveries.state_at:
             deliveries.state_at = at
             deliveries.waiting = IntervalSet((a, b) for a, b in waiting)
@@ -141,26 +225,51 @@ class Deliveries:
         unaccounted = sent - stored - dead - thinned - waiting
         return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, self.duplicate, self.repeat)
 
+    def take_over(self, other: Deliveries, stream: str, offset: int) -> bool:
+        """Take in the sets that `stream` gave away at its record `offset`; False if they were taken before.
+
+        A message that both streams had is a duplicate.
+        """
+        if self.taken_over.get(stream, -1) >= offset:
+            return False
+        for boot, deliveries in other.boots.items():
+            if boot == RETAKEN_BOOT:  # numbers that each stream gave by itself
+                for _ in range(len(deliveries.stored)):
+                    self.retake()
+            else:
+                self.duplicate += self.boot(boot).unite(deliveries)
+        self.duplicate += other.duplicate
+        self.repeat += other.repeat
+        self.taken_over[stream] = offset
+        return True
+
     def to_json(self) -> str:
         """State as JSON text; `from_json` reads it."""
         boots = {
             str(boot): [
                 list(d.stored), list(d.dead), list(d.waiting), list(d.thinned),
-                d.next_seq, d.state_at, d.newest_t,
+                d.next_seq, d.state_at, d.newest_t, [[*name, fate] for name, fate in d.reused.items()],
             ]
             for boot, d in self.boots.items()
         }  # fmt: skip
-        return json.dumps({"boots": boots, "duplicate": self.duplicate, "repeat": self.repeat})
+        state = {
+            "boots": boots, "duplicate": self.duplicate, "repeat": self.repeat, "taken_over": self.taken_over,
+        }  # fmt: skip
+        return json.dumps(state)
 
     @classmethod
     def from_json(cls, text: str) -> Deliveries:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, and what it wrote before there were reused numbers in it."""
         data = json.loads(text)
         self = cls()
         self.duplicate, self.repeat = data["duplicate"], data["repeat"]
-        for boot, (stored, dead, waiting, thinned, next_seq, state_at, newest_t) in data["boots"].items():
+        self.taken_over = data.get("taken_over", {})
+        for boot, (stored, dead, waiting, thinned, next_seq, state_at, newest_t, *more) in data[
+            "boots"
+        ].items():
             self.boots[int(boot)] = BootDeliveries(
                 IntervalSet(stored), IntervalSet(dead), IntervalSet(waiting), IntervalSet(thinned),
                 next_seq, state_at, newest_t,
+                {(seq, t): fate for seq, t, fate in (more[0] if more else ())},
             )  # fmt: skip
         return self

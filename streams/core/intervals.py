@@ -70,6 +70,11 @@ class IntervalSet:
         """The largest number, 0 when empty."""
         return self._last[-1] if self._last else 0
 
+    @property
+    def parts(self) -> int:
+        """How many intervals it is made of."""
+        return len(self._first)
+
     def below(self, bound: int) -> IntervalSet:
         """The numbers under `bound`."""
         return IntervalSet((a, min(b, bound - 1)) for a, b in self if a < bound)

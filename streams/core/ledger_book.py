@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from streams.core.deliveries import Deliveries, LedgerCounts
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-__all__ = ["LedgerBook", "day_bounds_ms"]
+from streams.core.deliveries import Deliveries, LedgerCounts
+from streams.core.event_names import EventNames, names_of
+
+__all__ = ["NOTHING_GIVEN", "LedgerBook", "day_bounds_ms"]
+
+NOTHING_GIVEN: Final = json.dumps({"deliveries": Deliveries().to_json(), "names": ""})
+"""What a stream tells of a device of which it had nothing."""
 
 
 def day_bounds_ms(at_ms: int, timezone: str) -> tuple[int, int]:
@@ -23,12 +32,23 @@ def day_bounds_ms(at_ms: int, timezone: str) -> tuple[int, int]:
 
 
 class LedgerBook:
-    """Ledger of one stream, by device index."""
+    """Ledger of one stream, by device index.
+
+    Attributes
+    ----------
+    deliveries : dict of int to Deliveries
+    touched : set of int
+        Devices whose counts may have changed since they were said.
+    awaited : set of int
+        Devices of which another stream has still to tell what it knew.
+    """
 
     def __init__(self) -> None:
         self.deliveries: dict[int, Deliveries] = {}
         self.touched: set[int] = set()
+        self.awaited: set[int] = set()
         self._said: dict[int, tuple[int, LedgerCounts]] = {}
+        self._names: dict[int, EventNames] = {}
 
     def of(self, device: int) -> Deliveries:
         """Deliveries of a device, about to change."""
@@ -37,6 +57,48 @@ class LedgerBook:
         if found is None:
             found = self.deliveries[device] = Deliveries()
         return found
+
+    def meet_events(self, batch: pa.RecordBatch, device_class: str, device: NDArray[np.int64]) -> None:
+        """Count the events of a frame whose names were met before, as `repeat` of their devices.
+
+        Parameters
+        ----------
+        batch : pyarrow.RecordBatch
+            Telemetry of an event class.
+        device_class : str
+        device : ndarray, shape (n,)
+            Index of each sample's device.
+        """
+        names: dict[int, list[int]] = {}
+        for at, name in zip(device.tolist(), names_of(batch, device_class), strict=True):
+            if name is not None:
+                names.setdefault(at, []).append(name)
+        for at, met in names.items():
+            repeats = self._names.setdefault(at, EventNames()).meet(met)
+            if repeats:
+                self.of(at).repeat += repeats
+
+    def give_away(self, device: int) -> str | None:
+        """Forget a device that belongs to another stream now; what was known of it, for `take_over`."""
+        self.touched.discard(device)
+        self.awaited.discard(device)
+        self._said.pop(device, None)
+        deliveries, names = self.deliveries.pop(device, None), self._names.pop(device, None)
+        if deliveries is None:
+            return None
+        return json.dumps(
+            {"deliveries": deliveries.to_json(), "names": names.to_text() if names is not None else ""}
+        )
+
+    def take_over(self, device: int, text: str, stream: str, offset: int) -> None:
+        """Take in what `stream` gave away of a device at its record `offset`, once."""
+        self.awaited.discard(device)
+        given = json.loads(text)
+        deliveries = self.of(device)
+        if deliveries.take_over(Deliveries.from_json(given["deliveries"]), stream, offset):
+            names = EventNames.from_text(given["names"])
+            deliveries.repeat += names.unite(self._names.get(device, EventNames()))
+            self._names[device] = names
 
     def changed(self, day_ms: int) -> tuple[list[int], list[LedgerCounts]]:
         """Devices whose counts differ from what was said last for the day, with the counts."""
@@ -61,10 +123,12 @@ class LedgerBook:
             "version": 1,
             "deliveries": {str(d): x.to_json() for d, x in self.deliveries.items()},
             "touched": sorted(self.touched),
+            "awaited": sorted(self.awaited),
             "said": {
                 str(d): [day, [getattr(c, name) for name in LedgerCounts.__slots__]]
                 for d, (day, c) in self._said.items()
             },
+            "names": {str(d): names.to_text() for d, names in self._names.items()},
         }
         return json.dumps(state).encode()
 
@@ -75,5 +139,7 @@ class LedgerBook:
         self = cls()
         self.deliveries = {int(d): Deliveries.from_json(text) for d, text in state["deliveries"].items()}
         self.touched = set(state["touched"])
+        self.awaited = set(state.get("awaited", ()))
         self._said = {int(d): (day, LedgerCounts(*counts)) for d, (day, counts) in state["said"].items()}
+        self._names = {int(d): EventNames.from_text(text) for d, text in state.get("names", {}).items()}
         return self

@@ -10,16 +10,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.frame import Frame, FrameError, FrameKind, Record
+from models.frame import (
+    DELIVERIES,
+    LETTER_ALLOWED,
+    LETTER_RETRIED,
+    SEQ_REUSED,
+    Frame,
+    FrameError,
+    FrameKind,
+    Record,
+)
 from models.measurements import EVENT_CLASSES
 from models.restate import RESTATEMENT, RestateAnswer, RestateRequest
 from models.results import Outputs
+from models.site import Site
 from models.wire import BIRTH, STATE, TELEMETRY, Birth, State, Topic
 from streams.core.accepted import Accepted
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.checkpoint import Checkpoint
-from streams.core.deliveries import Arrival
+from streams.core.deliveries import RETAKEN_BOOT, Arrival
 from streams.core.intake import (
+    Messages,
     flags_of,
     judge_messages,
     judge_repeats,
@@ -27,7 +38,7 @@ from streams.core.intake import (
     sample_json,
     split_messages,
 )
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
 from streams.core.operator import LedgerOperator, Operator, SampleOperator, WindowOperator, discovered
 from streams.core.restating import LATE, Why, computed_again, why_of
 from streams.core.rows import Rows
@@ -190,19 +201,50 @@ class Pipeline:
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:
-            for row in frame.batch.to_pylist():
-                if row["kind"] == "dead_letter_retried":
-                    outputs.add("dead_letter", dead_letter_rows(self.stream, [json.loads(row["payload"])]))
+            self._take_actions(frame, outputs)
+
+    def _take_actions(self, frame: Frame, outputs: Outputs) -> None:
+        book = self._state.book
+        for row in frame.batch.to_pylist():
+            about = json.loads(row["payload"])
+            if row["kind"] == LETTER_RETRIED:
+                outputs.add("dead_letter", dead_letter_rows(self.stream, [about]))
+            elif row["kind"] == LETTER_ALLOWED:
+                deliveries = book.of(self._state.intern(row["device"]))
+                deliveries.allow(about["boot"], about["seq"], about["oldest_t"])
+            elif row["kind"] == DELIVERIES:
+                book.take_over(
+                    self._state.intern(row["device"]), about["given"], about["stream"], about["offset"]
+                )
+        self._state.settle_site()
 
     def _register(self, texts: dict[str, str], record: Record, outputs: Outputs) -> None:
         """Take a version of the registry; devices that leave have their last rows by the one before."""
-        before = self._state.site
+        before, registered = self._state.site, self._state.registry
         leaving = self._state.register(texts)
         if leaving.any():
             last = self._state.engine.settle(record.timestamp_ms, leaving, before, self._state.buffers)
             self._add_windows(outputs, last, before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
             self._add_ledger(outputs, *self._state.book.all(), final=True, site=before)
+        self._part_with(registered, record, outputs)
+        for name, device in self._state.registry.devices.items():
+            then = registered.devices.get(name)
+            if then is not None and then.stream != self.stream and device.stream == self.stream:
+                self._state.book.awaited.add(self._state.intern(name))
+        self._state.settle_site()
+
+    def _part_with(self, registered: Site, record: Record, outputs: Outputs) -> None:
+        """Give what is known of the messages of devices that moved to the streams that they moved to."""
+        for name, device in self._state.registry.devices.items():
+            if device.stream == self.stream:
+                continue
+            then = registered.devices.get(name)
+            given = self._state.book.give_away(self._state.index.get(name, -1))
+            if given is not None or (then is not None and then.stream == self.stream):
+                about = {"given": given or NOTHING_GIVEN, "stream": self.stream, "offset": record.offset}
+                row = {"device": name, "kind": DELIVERIES, "payload": json.dumps(about)}
+                outputs.forwards.append((device.stream, Frame.events([row], FrameKind.ACTION).encode()))
 
     def _take_telemetry(self, frame: Frame, record: Record, outputs: Outputs) -> None:
         batch, device_class = frame.batch, frame.device_class
@@ -213,13 +255,31 @@ class Pipeline:
         verdicts = judge_messages(messages, self._state.book.of)
         if verdicts.count(Arrival.NEW) < len(verdicts):
             self._refuse_reused(batch, messages, verdicts, record, outputs)
-            fresh = np.array([v is Arrival.NEW for v in verdicts])
+            batch = self._rename_retaken(batch, messages, verdicts)
+            fresh = np.array([v in {Arrival.NEW, Arrival.RETAKEN} for v in verdicts])
             keep = np.repeat(fresh, messages.count)
             batch = batch.filter(pa.array(keep))
             device = device[keep]
             if batch.num_rows == 0:
                 return
         self._add_samples(batch, device_class, device, record, outputs)
+
+    def _rename_retaken(
+        self, batch: pa.RecordBatch, messages: Messages, verdicts: list[Arrival]
+    ) -> pa.RecordBatch:
+        """Give messages that a person took in, although their number was used, a name of their own."""
+        retaken = [m for m, v in enumerate(verdicts) if v is Arrival.RETAKEN]
+        if not retaken:
+            return batch
+        names = {n: np.array(batch.column(n).to_numpy(zero_copy_only=False)) for n in ("boot", "seq")}
+        for m in retaken:
+            rows = slice(int(messages.first[m]), int(messages.first[m] + messages.count[m]))
+            names["boot"][rows] = RETAKEN_BOOT
+            names["seq"][rows] = self._state.book.of(int(messages.device[m])).retake()
+        for name, values in names.items():
+            at = batch.schema.get_field_index(name)
+            batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.int64()))
+        return batch
 
     def _add_samples(
         self, batch: pa.RecordBatch, device_class: str, device: IntArray, record: Record, outputs: Outputs
@@ -246,6 +306,10 @@ class Pipeline:
                 }
             )
             self._buffer(buffer, rows, stands, late, known)
+        else:
+            self._state.book.meet_events(batch, device_class, device)
+        if self._state.book.awaited:  # what the stream before has stored of them is not known here yet
+            late = late | np.isin(device, list(self._state.book.awaited))
         quality = np.full(n, None, dtype=object)
         for position, text in flags.items():
             quality[position] = text
@@ -308,14 +372,12 @@ class Pipeline:
         letters = []
         for m in reused:
             device = self._state.site.ids[int(messages.device[m])]
-            seq = int(messages.seq[m])
-            self._state.book.of(int(messages.device[m])).boot(int(messages.boot[m])).dead.add(seq, seq)
             letters.append({
                 "topic": self._topic_of(device),
                 "device": device,
                 "boot": int(messages.boot[m]),
                 "seq": int(messages.seq[m]),
-                "reason": "seq_reused",
+                "reason": SEQ_REUSED,
                 "detail": "expected a new number or boot, got a known number with newer samples",
                 "payload": sample_json(batch, int(messages.first[m]), int(messages.count[m])).encode(),
                 "retained": False,
@@ -328,7 +390,7 @@ class Pipeline:
             if row["kind"] == STATE:
                 state = State.model_validate_json(row["payload"])
                 self._state.book.of(self._state.intern(device)).report(
-                    state.boot, state.at, state.next_seq, state.waiting, state.thinned
+                    state.boot, state.at, state.next_seq, state.waiting, state.thinned, self.now_ms
                 )
                 self._state.engine.wait_for(self._state.intern(device), state.waiting_from)
             elif row["kind"] == BIRTH:

@@ -13,6 +13,8 @@ from models.site import Device, Site
 __all__ = ["Meters", "StreamSite"]
 
 FloatArray = NDArray[np.float64]
+BORN_MOST_S = 3600.0
+"""The longest interval for which a birth alone keeps windows open; the registry may name a longer one. [s]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +138,6 @@ def _lateness_ms(site: Site, device: Device | None, born_interval_s: float | Non
         return 1000 * site.lateness_s
     lateness_ms = site.lateness_of_ms(device)
     if device.interval_s is None and born_interval_s is not None:
-        lateness_ms = max(lateness_ms, int(1500 * born_interval_s))
+        # The whole stream's samples stay in memory for the longest lateness: none may claim a week of it.
+        lateness_ms = max(lateness_ms, int(1500 * min(born_interval_s, BORN_MOST_S)))
     return lateness_ms

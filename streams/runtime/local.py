@@ -93,6 +93,7 @@ class LocalRuntime:
         self._checkpoints = checkpoints
         self._answer = answer
         self._answered: dict[str, str] = {}
+        self._forwards: list[tuple[str, bytes]] = []
         self._begun_at: dict[str, int] = {}
         self._provisional_every_ms = provisional_every_ms
         self._checkpoint_every_s = checkpoint_every_s
@@ -136,6 +137,16 @@ class LocalRuntime:
             self._journal.append([Append(stream, frame, pipeline.now_ms) for frame in frames])
             self._answered[stream] = request.name
 
+    def _forward(self) -> None:
+        """Append what streams have to tell each other; no checkpoint passes what is not appended."""
+        if not self._forwards:
+            return
+        known = self._journal.streams()
+        items = [Append(s, frame, known[s][1] if s in known else None) for s, frame in self._forwards]
+        self._journal.append(items)
+        self._forwards.clear()
+        self._kill_point("forwarded")
+
     def _kept(self) -> dict[str, Checkpoint]:
         try:
             return self._checkpoints.load()
@@ -177,7 +188,7 @@ class LocalRuntime:
         try:
             self.report()
             self.save()
-        except (CheckpointError, SinkError) as error:
+        except (CheckpointError, JournalError, SinkError) as error:
             _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
 
     def pass_once(self, stop: threading.Event) -> int:
@@ -202,6 +213,8 @@ class LocalRuntime:
         self._write([outputs for outputs in said if not outputs.empty], stop)
         self._done.update({outputs.stream: outputs.offset for outputs in said})
         self._kill_point("stored")
+        self._forwards.extend(forward for outputs in said for forward in outputs.forwards)
+        self._forward()
         self._restate(stop)
         self.status.lag = behind
         self.status.records += stepped
@@ -230,6 +243,7 @@ class LocalRuntime:
         moved = [p for s, p in self._pipelines.items() if self._saved.get(s, -1) != p.offset]
         if not moved:
             return
+        self._forward()
         self._checkpoints.save([p.checkpoint() for p in moved])
         self._saved.update({p.stream: p.offset for p in moved})
         self._kill_point("checkpointed")
