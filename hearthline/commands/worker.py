@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +36,13 @@ def register(app: typer.Typer) -> None:
         group: Annotated[
             str, typer.Option(help="Consumer group; state is kept under its name.")
         ] = "hearthline",
-        checkpoint_s: Annotated[float, typer.Option(min=0.1, help="Seconds between checkpoints.")] = 30.0,
+        checkpoint_s: Annotated[
+            float | None, typer.Option(help="Seconds between checkpoints, 30 unless set.")
+        ] = None,
         health_file: Annotated[Path | None, typer.Option(help="Touched while all is well.")] = None,
+        metrics_port: Annotated[
+            int | None, typer.Option(help="Port for /health, /ready and /metrics; 0 takes a free one.")
+        ] = None,
         create_topics: Annotated[
             bool, typer.Option("--create-topics", help="Make the topics that are missing, then end.")
         ] = False,
@@ -58,13 +65,16 @@ def register(app: typer.Typer) -> None:
         from hearthline.settings import load_settings
         from streams.runtime.faust_settings import WorkerSettings
 
-        flags = {"kafka": kafka, "influx_url": influx, "clock": clock}
+        flags = {
+            "kafka": kafka, "influx_url": influx, "clock": clock, "checkpoint_s": checkpoint_s,
+            "metrics_port": metrics_port,
+        }  # fmt: skip
         settings = load_settings(flags, config)
         worker_settings = WorkerSettings(
             settings.kafka,
             group=group,
             partitions=partitions,
-            checkpoint_s=checkpoint_s,
+            checkpoint_s=settings.checkpoint_s,
             health_file=health_file,
             login=settings.kafka_login(),
         )
@@ -117,17 +127,27 @@ def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> N
 
 def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> int:
     from hearthline.cli import UsageError
+    from hearthline.probing import answering
+    from hearthline.refusals import Refusals
+    from hearthline.worker_health import WorkerHealth
+    from ingest.clock import wall_clock
     from store.protocol import StoreError, StoreUnavailableError
+    from store.restate import answer
     from streams.core.pipeline import Pipeline
     from streams.runtime.faust_app import run_worker
     from streams.runtime.faust_partition import Pipelines
     from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
 
+    refusals = Refusals()
+    health = WorkerHealth(wall_clock, wall_clock=settings.clock == "wall", refusals=refusals)
     try:
-        store = _open(settings, duckdb)
+        store = _open(settings, duckdb, refusals)
     except StoreError as error:
         raise UsageError(str(error)) from error
+    refusals.store = store
+    probes = ExitStack()
     try:
+        probes.enter_context(answering(health, settings.metrics_host, settings.metrics_port))
         while True:
             try:
                 check_topics(worker)
@@ -136,25 +156,36 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
                 typer.echo(f"degraded: {error}; trying again in {_RETRY_S:g} s", err=True)
                 time.sleep(_RETRY_S)
         return run_worker(
-            worker, Pipelines(Pipeline, Pipeline.restore), store, unavailable=(StoreUnavailableError,)
+            worker,
+            Pipelines(Pipeline, Pipeline.restore, partial(answer, store)),
+            health.sink(store),
+            unavailable=(StoreUnavailableError,),
+            watch=health.watch,
         )
     except TopicError as error:
         raise UsageError(str(error)) from error
     finally:
+        probes.close()
         store.close()
 
 
-def _open(settings: Settings, duckdb: Path | None) -> SeriesStore:
+def _open(
+    settings: Settings, duckdb: Path | None, refused: Callable[[Refusal], None] | None = None
+) -> SeriesStore:
     if duckdb is None:
-        return open_influx(settings)
+        return open_influx(settings, refused)
     from store.duckdb_series import DuckdbSeries
 
     return DuckdbSeries(duckdb)
 
 
-def open_influx(settings: Settings) -> SeriesStore:
-    """The InfluxDB that `settings` name; UsageError when they name none, or no token."""
+def open_influx(settings: Settings, refused: Callable[[Refusal], None] | None = None) -> SeriesStore:
+    """The InfluxDB that `settings` name; UsageError when they name none, or no token.
+
+    `refused` is given rows that it refuses for good; without it they are only logged.
+    """
     from hearthline.cli import UsageError
+    from hearthline.refusals import Refusals
     from store.influx_series import InfluxSeries
 
     if settings.influx_url is None:
@@ -169,11 +200,5 @@ def open_influx(settings: Settings) -> SeriesStore:
         settings.influx_org,
         settings.influx_bucket,
         settings.influx_token.get_secret_value(),
-        refused=_refused,
-    )
-
-
-def _refused(refusal: Refusal) -> None:
-    logging.getLogger("hearthline.store").error(
-        "%d rows of %s refused: %s", refusal.rows.num_rows, refusal.measurement, refusal.reason
+        refused=refused or Refusals(),
     )

@@ -16,13 +16,14 @@ from typing import Any, Final, cast
 import faust
 from faust.types import TP
 
-from models.results import Outputs
+from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
 from streams.runtime.checkpoint_slots import CheckpointSlots
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import PartitionRun, Pipelines, Sink
 from streams.runtime.faust_process import EXIT_RESTART, WorkerApp, leave, log_config
 from streams.runtime.faust_settings import CHECKPOINT_TABLE, WorkerSettings
+from streams.runtime.faust_standing import WorkerStanding, standing_of
 from streams.runtime.faust_watch import StallWatch
 
 __all__ = ["EXIT_RESTART", "FrameWorker", "run_worker"]
@@ -65,6 +66,8 @@ class FrameWorker:
     ):
         self.settings = settings
         self.degraded = ""
+        self.stepped = 0
+        self.checkpoint_took: Callable[[float], None] = lambda _s: None
         self._sink = sink
         self._unavailable = unavailable
         self._pipelines = pipelines
@@ -100,6 +103,7 @@ class FrameWorker:
         self._table = app.Table(
             CHECKPOINT_TABLE, key_type=bytes, value_type=bytes, partitions=self.settings.partitions
         )
+        self._frames = frames
         app.agent(frames, concurrency=1, name="frames")(self._consume)
         app.timer(_TICK_S)(self._tick)
         app.timer(1.0)(self._watch)
@@ -148,6 +152,7 @@ class FrameWorker:
             run = self._load(message.partition, message.generation_id)
         run.step(message.key, message.offset, round(message.timestamp * 1000), message.value)
         run.pending.append(event)
+        self.stepped += 1
         self._recount()
         self._moves += 1
 
@@ -169,6 +174,8 @@ class FrameWorker:
                 await self._safely(run, self._checkpoint)
             elif now - run.flushed_at >= self.settings.flush_s:
                 await self._safely(run, self._flush)
+            if self._pipelines.answer is not None and now >= run.retry_at and run.requests():
+                await self._safely(run, self._restate)
 
     async def _safely(self, run: PartitionRun, act: Callable[[PartitionRun], Any]) -> None:
         try:
@@ -209,7 +216,7 @@ class FrameWorker:
 
     async def _write(self, run: PartitionRun, outputs: list[Outputs]) -> None:
         """Give the sink what was computed; holds back, and with it the source, while it is away."""
-        records = run.unsaved
+        records, stored = run.unsaved, run.offset
         backoff_s = _FIRST_BACKOFF_S
         while outputs:
             self._may_write(run)
@@ -229,8 +236,38 @@ class FrameWorker:
             log.warning("the store answers again")
             self.degraded = ""
         run.unsaved -= records
+        run.stored = max(run.stored, stored)
         self._recount()
         run.flushed_at = self._lease.now()
+
+    async def _restate(self, run: PartitionRun) -> None:
+        """Answer what streams ask of the store, as frames of their topic; tried again at the next tick."""
+        answer = self._pipelines.answer
+        assert answer is not None
+        for request, now_ms in run.requests():
+            self._may_write(run)
+            self._writing = True
+            try:
+                parts = await asyncio.get_running_loop().run_in_executor(
+                    self._writer, lambda r=request: [part.encode() for part in answer(r)]
+                )
+            except SinkError as error:
+                log.warning("a restatement waits for the store: %s", error)
+                run.retry_at = self._lease.now() + _LAST_BACKOFF_S
+                return
+            finally:
+                self._writing = False
+            self._may_write(run)
+            key = request.stream.encode()
+            sent = [
+                await self._frames.send(key=key, value=p, partition=run.partition, timestamp=now_ms / 1000)
+                for p in parts
+            ]
+            _, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
+            if waiting:
+                log.warning("Kafka did not confirm a restatement in time; trying again")
+                return
+            run.answered[request.stream] = request.name
 
     async def _hold_back(self, run: PartitionRun, seconds: float) -> None:
         until = self._lease.now() + seconds
@@ -242,6 +279,7 @@ class FrameWorker:
     async def _checkpoint(self, run: PartitionRun) -> None:
         """Sink, then parts, then marker, then acknowledgement: each durable before the next."""
         # Taken together, without a pause: one record boundary.
+        began = self._lease.now()
         outputs, plan, covered = run.take_outputs(), run.plan(), len(run.pending)
         await self._write(run, outputs)
         await self._confirm(run, plan.parts)
@@ -251,6 +289,7 @@ class FrameWorker:
             event.ack()
         del run.pending[:covered]
         run.checkpointed_at = self._lease.now()
+        self.checkpoint_took(run.checkpointed_at - began)
         for key in swept:
             self._table.send_changelog(run.partition, key, None)
             self._table.data.pop(key, None)
@@ -297,16 +336,32 @@ class FrameWorker:
             self._leave(f"nothing moved for {stalled_s:.0f} s ({doing})")
 
     def _lagging(self) -> bool:
+        return any(self._lags().values())
+
+    def _lags(self) -> dict[int, int]:
+        """Records that Kafka has and this worker has not taken in, by partition."""
         consumer = self.app.consumer
-        for tp in consumer.assignment():
+        lags: dict[int, int] = {}
+        for tp in list(consumer.assignment()):
             if tp.topic != self.settings.topic:
                 continue
             end = consumer.highwater(tp)
             run = self._runs.get(tp.partition)
             done = run.offset + 1 if run else self._log_starts.get(tp.partition, 0)
-            if end and end > done:
-                return True
-        return False
+            lags[tp.partition] = max(0, (end or 0) - done)
+        return lags
+
+    def standing(self) -> WorkerStanding:
+        """How far it is; any thread may ask."""
+        lags = self._lags() if self.app.started else {}
+        return standing_of(
+            list(self._runs.values()),
+            assigned=len(lags),
+            stepped=self.stepped,
+            unstepped=sum(lags.values()),
+            now_s=self._lease.now(),
+            degraded=self.degraded,
+        )
 
 
 def run_worker(
@@ -316,12 +371,14 @@ def run_worker(
     *,
     unavailable: tuple[type[Exception], ...] = (),
     loglevel: str = "WARNING",
+    watch: Callable[[FrameWorker], None] = lambda _worker: None,
 ) -> int:
-    """Run a worker until it is told to stop; gives its exit status."""
+    """Run a worker, which `watch` is given first, until it is told to stop; gives its exit status."""
     logging.config.dictConfig(log_config(loglevel))
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = FrameWorker(settings, pipelines, sink, unavailable=unavailable)
+    watch(worker)
     # Not by Faust's command line, which turns the web server on again, on every interface.
     program = faust.Worker(
         worker.app,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from models.frame import REFUSED_STREAM, FrameError, Record
+from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from streams.core.checkpoint import Checkpoint
 from streams.core.tables import dead_letter_rows
 from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
 
-__all__ = ["OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
+__all__ = ["Answer", "OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
 
 _SHOWN_BYTES: Final = 4096
 
@@ -21,8 +22,22 @@ class OffsetGapError(RuntimeError):
     """A record was lost on the way from Kafka to the pipeline."""
 
 
+Answer = Callable[[RestateRequest], Iterable[RestateAnswer]]
+"""Gives what the store has for a stream's request to restate."""
+
+
 class PipelineLike(Protocol):
     """What is needed of a `streams.core.pipeline.Pipeline`."""
+
+    @property
+    def request(self) -> RestateRequest | None:
+        """What it waits for of the store."""
+        ...
+
+    @property
+    def now_ms(self) -> int | None:
+        """The stream's now. [ms UTC]"""
+        ...
 
     def step(self, record: Record) -> Outputs:
         """Take in one record."""
@@ -43,10 +58,11 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pipelines:
-    """How pipelines come into being."""
+    """How pipelines come into being, and who answers what they ask of the store."""
 
     new: Callable[[str], PipelineLike]
     restore: Callable[[Checkpoint], PipelineLike]
+    answer: Answer | None = None
 
 
 def poison(record: Record, partition: int, detail: str) -> Outputs:
@@ -79,6 +95,14 @@ class PartitionRun:
         Records whose results the sink does not hold yet.
     poisoned : int
         Records since the start that were no frames.
+    stepped_ms : int
+        Time of the last record stepped, 0 before the first. [ms UTC]
+    stored : int
+        Last record whose results the sink holds.
+    answered : dict of str to str
+        By stream the last request to restate whose answer was sent.
+    retry_at : float
+        Before then the store is not asked again for what it refused. [s]
     """
 
     partition: int
@@ -89,8 +113,12 @@ class PartitionRun:
     pending: list[Any] = field(default_factory=list)
     unsaved: int = 0
     poisoned: int = 0
+    stepped_ms: int = 0
     checkpointed_at: float = 0.0
     flushed_at: float = 0.0
+    stored: int = -1
+    answered: dict[str, str] = field(default_factory=dict)
+    retry_at: float = 0.0
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
 
@@ -111,6 +139,7 @@ class PartitionRun:
         slots = CheckpointSlots.load(partition, entries)
         slots.own(generation)
         run = cls(partition, generation, slots, max(slots.offset, log_start - 1), pipelines)
+        run.stored = run.offset
         for stream, checkpoint in slots.take().items():
             run._running[stream] = run.pipelines.restore(checkpoint)
         return run
@@ -133,6 +162,7 @@ class PartitionRun:
             self.poisoned += 1
             outputs = poison(record, self.partition, str(error))
         self.offset = offset
+        self.stepped_ms = timestamp_ms
         self.unsaved += 1
         held = self._outputs.get(record.stream)
         if held is None:
@@ -140,11 +170,26 @@ class PartitionRun:
         else:
             held.merge(outputs)
 
+    def now_ms(self) -> dict[str, int]:
+        """Each stream's now, as far as it has one. [ms UTC]"""
+        nows = {stream: getattr(pipeline, "now_ms", None) for stream, pipeline in list(self._running.items())}
+        return {stream: ms for stream, ms in nows.items() if ms is not None}
+
     def take_outputs(self) -> list[Outputs]:
         """What was computed since the last call."""
         taken = [outputs for outputs in self._outputs.values() if not outputs.empty]
         self._outputs = {}
         return taken
+
+    def requests(self) -> list[tuple[RestateRequest, int]]:
+        """Requests to restate that can be answered: the sink holds their records; with the stream's now."""
+        return [
+            (request, pipeline.now_ms or 0)
+            for stream, pipeline in self._running.items()
+            if (request := pipeline.request) is not None
+            and request.offset <= self.stored
+            and self.answered.get(stream) != request.name
+        ]
 
     def plan(self) -> Plan:
         """Plan a checkpoint of all streams at this record boundary."""

@@ -26,6 +26,9 @@ _WINDOW_MS = 10_000
 class ChainPipeline:
     """Sums a window's numbers and chains a digest over all records of the stream."""
 
+    request = None
+    now_ms = None
+
     def __init__(self, stream: str):
         self.stream = stream
         self.offset = -1

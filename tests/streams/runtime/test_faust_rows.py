@@ -44,8 +44,8 @@ def _renamed(frame: Frame, stream: str) -> Frame:
     )
 
 
-def _records(stream: str, seed: int) -> list[tuple[int, bytes]]:
-    """An hour of a unit with some frames twice, a poisoned one, and enough time for all to be final."""
+def _records(stream: str, seed: int, *, late_ms: int = 0) -> list[tuple[int, bytes]]:
+    """An hour of a unit with some frames twice or late, a poisoned one, and time for all to be final."""
     texts = dict(SITE_TEXTS)
     texts["devices.csv"] = "\n".join(
         line if line.startswith("device,") or not line else f"{stream}-{line}".replace(",u1,", f",{stream},")
@@ -58,14 +58,16 @@ def _records(stream: str, seed: int) -> list[tuple[int, bytes]]:
         group = messages[at : at + 6]
         for frame in telemetry_frames(group):
             data = _renamed(frame, stream).encode()
-            records += [(group[-1].newest_t + 2000, data)] * (2 if at % 30 == 0 else 1)
+            held_ms = late_ms if at % 42 == 0 else 0
+            records += [(group[-1].newest_t + held_ms + 2000, data)] * (2 if at % 30 == 0 else 1)
+    records.sort(key=lambda r: r[0])
     records.insert(len(records) // 2, (records[len(records) // 2][0], b"no frame at all"))
     settled = [T0 + _HOUR_MS + step * 60_000 for step in range(1, 40)]
     return records + [(at, Frame.heartbeat().encode()) for at in settled]
 
 
-def _interleaved() -> list[tuple[str, int, bytes]]:
-    feeds = {stream: _records(stream, seed) for seed, stream in enumerate(_STREAMS)}
+def _interleaved(late_ms: int) -> list[tuple[str, int, bytes]]:
+    feeds = {stream: _records(stream, seed, late_ms=late_ms) for seed, stream in enumerate(_STREAMS)}
     merged = [(at, stream, n, data) for stream, feed in feeds.items() for n, (at, data) in enumerate(feed)]
     return [(stream, at, data) for at, stream, _, data in sorted(merged, key=lambda x: (x[0], x[1], x[2]))]
 
@@ -92,9 +94,9 @@ def _worker(kafka: MockKafka, log: Path, *options: str) -> subprocess.Popen[byte
         )
 
 
-def _run(kafka: MockKafka, log: Path, *options: str) -> None:
+def _run(kafka: MockKafka, log: Path, *options: str, late_ms: int = 0) -> None:
     """A worker over the whole recording, killed in the middle of it."""
-    records = _interleaved()
+    records = _interleaved(late_ms)
     half = len(records) // 2
     worker = _worker(kafka, log, *options)
     try:
@@ -110,7 +112,11 @@ def _run(kafka: MockKafka, log: Path, *options: str) -> None:
                 worker.wait()
                 worker = _worker(kafka, log, *options)
         kafka.flush()
-        _wait(caught_up(kafka), worker, log)
+        ends = None
+        while ends != kafka.ends(TOPIC):  # what is stepped last may ask, and be answered, once more
+            ends = kafka.ends(TOPIC)
+            _wait(caught_up(kafka), worker, log)
+            time.sleep(2.0)
         worker.terminate()
         assert worker.wait(30) == 0, log.read_text()
     finally:
@@ -145,7 +151,7 @@ def _rows(store, measurement: str) -> list[dict[str, object]]:
 
 
 def test_rows_in_duckdb_equal_those_of_stepping(kafka, tmp_path):
-    _run(kafka, tmp_path / "log", "--duckdb", str(tmp_path / "worker.duckdb"))
+    _run(kafka, tmp_path / "log", "--duckdb", str(tmp_path / "worker.duckdb"), late_ms=_HOUR_MS)
     direct = DuckdbSeries(tmp_path / "direct.duckdb")
     _step_all(kafka, direct)
     through = DuckdbSeries(tmp_path / "worker.duckdb", read_only=True)
@@ -155,6 +161,9 @@ def test_rows_in_duckdb_equal_those_of_stepping(kafka, tmp_path):
         assert {"reading", "device_heat", "ledger", "dead_letter"} <= set(counts)
         assert counts["dead_letter"] == len(_STREAMS)
         assert counts["device_heat"] >= 3 * 4 * 4
+        assert counts["restatement"] > 10
+        kinds = {Frame.decode(r[3]).kind for r in kafka.read(TOPIC) if r[3][:2] != b"no"}
+        assert FrameKind.RESTATE in kinds
         for measurement in counts:
             assert _rows(through, measurement) == _rows(direct, measurement), measurement
     finally:
