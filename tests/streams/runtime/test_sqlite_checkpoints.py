@@ -32,7 +32,8 @@ def test_a_newer_file_is_refused(tmp_path):
     SqliteCheckpoints(tmp_path / "c.sqlite3").close()
     with sqlite3.connect(tmp_path / "c.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(CheckpointError, match="99"):
+        db.execute(f"PRAGMA application_id = {0x48434B00 | 99}")
+    with pytest.raises(CheckpointError, match="expected version 2 or older, got 99: .* newer hearthline"):
         SqliteCheckpoints(tmp_path / "c.sqlite3")
 
 
@@ -46,9 +47,6 @@ def test_a_damaged_file_is_put_aside(tmp_path):
         data[at : at + 256] = bytes(reversed(range(256)))
     path.write_bytes(bytes(data))
     damaged = SqliteCheckpoints(path)
-    with pytest.raises(CheckpointError, match="expected a checkpoint file"):
-        damaged.load()
-    damaged.clear()
     assert damaged.load() == {}
     damaged.save([Checkpoint("a", 1, {"meta": b"1"})])
     assert path.with_name("c.sqlite3.damaged").exists()
