@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +17,14 @@ import typer
 if TYPE_CHECKING:
     from hearthline.settings import Settings
     from ingest.service import Ingest
-    from ingest.status import IngestStatus
+    from ingest.status import IngestStatus, Meter
     from journal.kafka import KafkaJournal
 
 __all__ = ["register"]
 
 _SAY_EVERY_S = 10.0
 _CHECK_S = 10.0
+_KAFKA_S = 30.0
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +44,9 @@ def register(app: typer.Typer) -> None:
         client_id: Annotated[str | None, typer.Option(help="Name of the broker's session; fixed.")] = None,
         config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
         health_file: Annotated[Path | None, typer.Option(help="Touched while all is well.")] = None,
+        metrics_port: Annotated[
+            int | None, typer.Option(help="Port for /health, /ready and /metrics; 0 takes a free one.")
+        ] = None,
         check: Annotated[bool, typer.Option("--check", help="Try broker and Kafka once, then end.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Status lines as JSON.")] = False,
     ) -> None:
@@ -55,26 +59,41 @@ def register(app: typer.Typer) -> None:
         Example: hearthline ingest --site site --mqtt mqtt://127.0.0.1:1883 --kafka 127.0.0.1:9092
         """
         from hearthline.cli import UsageError
+        from hearthline.ingest_health import IngestHealth
+        from hearthline.probing import answering
         from hearthline.settings import load_settings
+        from ingest.clock import wall_clock
 
-        flags = {"site": site, "mqtt": mqtt, "kafka": kafka, "clock": clock}
+        flags = {
+            "site": site, "mqtt": mqtt, "kafka": kafka, "clock": clock, "metrics_port": metrics_port
+        }  # fmt: skip
         settings = load_settings(flags, config)
         if settings.site is None:
             raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
         if settings.mqtt is None:
             raise UsageError("mqtt: expected a broker in --mqtt or HEARTHLINE_MQTT, got none")
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
-        service, journal = _build(settings, group, client_id)
+        if check:  # its own answer says what is wrong, in one line
+            logging.getLogger("hearthline.kafka").setLevel(logging.CRITICAL)
+            logging.getLogger("ingest").setLevel(logging.CRITICAL)
+        health = IngestHealth(wall_clock)
+        service, journal = _build(
+            settings, group, client_id, health.meter, patience_s=_CHECK_S / 2 if check else _KAFKA_S
+        )
+        health.ingest = service
         try:
             if check:
-                _check(service, as_json=as_json)
+                _check(service, settings.kafka, as_json=as_json)
             else:
-                _serve(service, health_file, as_json=as_json)
+                with answering(health, settings.metrics_host, settings.metrics_port):
+                    _serve(service, health_file, as_json=as_json)
         finally:
             journal.close()
 
 
-def _build(settings: Settings, group: str | None, client_id: str | None) -> tuple[Ingest, KafkaJournal]:
+def _build(
+    settings: Settings, group: str | None, client_id: str | None, meter: Meter, patience_s: float
+) -> tuple[Ingest, KafkaJournal]:
     from hearthline.site_dir import open_site
     from ingest.clock import wall_clock
     from ingest.endpoint import Endpoint
@@ -85,7 +104,7 @@ def _build(settings: Settings, group: str | None, client_id: str | None) -> tupl
     assert settings.site is not None
     assert settings.mqtt is not None
     password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
-    journal = KafkaJournal(settings.kafka, config=settings.kafka_login())
+    journal = KafkaJournal(settings.kafka, timeout_s=patience_s, config=settings.kafka_login())
     service = Ingest(
         journal,
         open_site(settings.site),
@@ -96,6 +115,7 @@ def _build(settings: Settings, group: str | None, client_id: str | None) -> tupl
         client_id=client_id
         or (f"hearthline-ingest-{socket.gethostname()}" if group else "hearthline-ingest"),
         share_group=group,
+        meter=meter,
     )
     return service, journal
 
@@ -109,7 +129,7 @@ def _say(status: IngestStatus, *, as_json: bool) -> None:
     typer.echo(f"{status.state}: {counts}{f': {status.detail}' if status.detail else ''}")
 
 
-def _check(service: Ingest, *, as_json: bool) -> None:
+def _check(service: Ingest, kafka: str, *, as_json: bool) -> None:
     """Exit 1 unless broker and journal answer soon."""
     service.start()
     try:
@@ -119,6 +139,11 @@ def _check(service: Ingest, *, as_json: bool) -> None:
         ready, status = service.ready, service.status
     finally:
         service.stop()
+    if not ready and not status.troubles.get("journal"):
+        silent = f"journal {kafka}: expected Kafka to answer within {_CHECK_S:g} s, got no answer"
+        detail = "; ".join(filter(None, (status.detail, silent)))
+        troubles = {**status.troubles, "journal": silent}
+        status = replace(status, state="degraded", detail=detail, troubles=troubles)
     _say(status, as_json=as_json)
     if status.state != "ok" or not ready:
         raise typer.Exit(1)

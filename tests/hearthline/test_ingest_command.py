@@ -1,15 +1,19 @@
 """`hearthline ingest`, run as a program between a real Mosquitto and a Kafka in memory."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from prometheus_client.parser import text_string_to_metric_families
 
+from hearthline.metrics import METRICS
 from models.frame import Frame, FrameKind
 from tests.support.mock_kafka import MockKafka
 from tests.support.mosquitto import Mosquitto, free_port
@@ -100,3 +104,74 @@ def test_wrong_usage_is_one_line_and_exit_2(arguments, message, tmp_path):
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
+
+
+def test_health_readiness_and_metrics_on_a_port_of_its_own(site_dir, kafka, mosquitto):
+    port = free_port()
+    with subprocess.Popen(
+        [*COMMAND, *flags(site_dir, mosquitto.url, kafka.bootstrap), "--metrics-port", str(port)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        for line in program.stdout:
+            if line.startswith("ok"):
+                break
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as probe:
+            assert probe.get("/health").text == "ok\n"
+            deadline = time.monotonic() + 20
+            while not (ready := probe.get("/ready").json())["ready"] and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert {p["name"]: p["state"] for p in ready["components"]} == dict.fromkeys(
+                ("broker", "ingest", "journal"), "ok"
+            )
+            served = {f.name: f for f in text_string_to_metric_families(probe.get("/metrics").text)}
+            assert served["hearthline_journal_append_seconds"].samples
+            for path in ("/health", "/ready", "/metrics"):
+                assert probe.get(path, headers={"host": "evil.example"}).status_code == 421
+                assert probe.get(path, headers={"origin": "http://evil.example"}).status_code == 403
+                assert "default-src 'none'" in probe.get(path).headers["content-security-policy"]
+            assert probe.get("/api/status").status_code == 404
+            mosquitto.stop()
+            deadline = time.monotonic() + 20
+            while (answer := probe.get("/ready")).status_code == 200 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert answer.status_code == 503
+            broker = answer.json()["components"][0]
+            assert (broker["name"], broker["state"]) == ("broker", "degraded")
+            assert broker["since"] / 1000 == pytest.approx(time.time(), abs=30)
+            assert (
+                probe.get("/health").status_code == 200
+            )  # it goes on by itself: nobody has to start it again
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(40) == 0
+    names = {n for n, m in METRICS.items() if "ingest" in m.where}
+    assert {_family(n) for n in names} == {n for n in served if n.startswith("hearthline")}
+
+
+def _family(name):
+    return name.removesuffix("_total")
+
+
+def test_check_without_kafka_is_one_line(site_dir, mosquitto):
+    nowhere = f"127.0.0.1:{free_port()}"
+    good = ["--site", str(site_dir), "--mqtt", mosquitto.url, "--clock", "data", "--kafka", nowhere]
+    done = subprocess.run(
+        [*COMMAND, *good, "--check"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    assert done.stdout.startswith("degraded")
+    assert f"journal {nowhere}" in done.stdout
+
+
+def test_a_metrics_port_in_use_or_open_to_others_is_refused(site_dir, mosquitto):
+    taken = ["--site", str(site_dir), "--mqtt", mosquitto.url, "--metrics-port", str(mosquitto.port)]
+    done = subprocess.run([*COMMAND, *taken], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "metrics_port: expected a free port" in done.stderr
+    open_to_all = {**os.environ, "HEARTHLINE_METRICS_HOST": "0.0.0.0"}
+    done = subprocess.run(
+        [*COMMAND, *taken], capture_output=True, text=True, timeout=60, check=False, env=open_to_all
+    )
+    assert done.returncode == 2
+    assert "metrics_host: expected a loopback address" in done.stderr
