@@ -1,0 +1,127 @@
+"""Health of a worker process: partitions, lag, store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hearthline.health import SLOW_APPEND_S, SLOW_WAIT_S, Part, Watch
+from hearthline.metrics import Figure, Metrics, labelled
+from hearthline.refusals import Refusals
+from hearthline.timing import WatchedSink
+from store.protocol import SeriesStore
+from streams.runtime.faust_app import FrameWorker
+from streams.runtime.faust_standing import WorkerStanding
+
+__all__ = ["WorkerHealth"]
+
+
+class WorkerHealth:
+    """What the process says of itself.
+
+    Parameters
+    ----------
+    wall_ms : callable
+        Time now. [ms UTC]
+    wall_clock : bool
+        Whether record times are those of the wall, so that a stream's now has an age.
+    refusals : Refusals
+    """
+
+    def __init__(self, wall_ms: Callable[[], int], *, wall_clock: bool, refusals: Refusals) -> None:
+        self._wall_ms = wall_ms
+        self._wall_clock = wall_clock
+        self._refusals = refusals
+        self._watch = Watch(wall_ms)
+        self._metrics = Metrics("worker", self._figures)
+        self._sink: WatchedSink | None = None
+        self._worker: FrameWorker | None = None
+
+    def sink(self, store: SeriesStore) -> WatchedSink:
+        """`store`, watched."""
+        self._sink = WatchedSink(store, self._metrics.duration("hearthline_store_write_seconds"))
+        return self._sink
+
+    def watch(self, worker: FrameWorker) -> None:
+        """Take `worker` for the one that is reported on."""
+        worker.checkpoint_took = self._metrics.duration("hearthline_checkpoint_seconds")
+        self._worker = worker
+
+    def components(self) -> list[Mapping[str, Any]]:
+        """State and detail of each part."""
+        return self._watch.see(self._parts(self._standing()))
+
+    def metrics(self) -> bytes:
+        """Every figure, in Prometheus' text format."""
+        return self._metrics.text()
+
+    def _standing(self) -> WorkerStanding | None:
+        return self._worker.standing() if self._worker is not None else None
+
+    def _age_s(self, ms: int) -> float:
+        return max(0, self._wall_ms() - ms) / 1000
+
+    def _lag_s(self, standing: WorkerStanding) -> float | None:
+        """How old the last record stepped is while others wait; unknown on the data clock. [s]"""
+        if not self._wall_clock:
+            return None
+        return self._age_s(standing.stepped_ms) if standing.unstepped and standing.stepped_ms else 0.0
+
+    def _parts(self, standing: WorkerStanding | None) -> list[Part]:
+        if standing is None:
+            return [Part("streams", "starting", "waits for Kafka"), self._store(None)]
+        if not standing.assigned:
+            return [Part("streams", "starting", "waits for its partitions"), self._store(standing)]
+        lag_s = self._lag_s(standing)
+        far = f"{standing.unstepped:,} records behind" + (f", {lag_s:,.0f} s" if lag_s is not None else "")
+        troubles = []
+        if lag_s is not None and lag_s > SLOW_WAIT_S:
+            troubles.append(
+                ("computing is behind Kafka", far, "wait if it shrinks; else start another worker")
+            )
+        detail = f"{standing.assigned} partitions, {far}"
+        return [Part.judged("streams", troubles, detail), self._store(standing)]
+
+    def _store(self, standing: WorkerStanding | None) -> Part:
+        advice = "see the store; Kafka keeps what waits"
+        far = f"{standing.unstored:,} records wait for it" if standing else ""
+        troubles = []
+        if standing and standing.degraded:
+            troubles.append((standing.degraded, far, advice))
+        if self._sink is not None and self._sink.writing_s > SLOW_APPEND_S:
+            troubles.append((f"a write takes longer than {SLOW_APPEND_S:g} s", far, advice))
+        if refused := self._refusals.trouble:
+            total = sum(self._refusals.rows().values())
+            told = "the rows and why are in store_refused: hearthline query store_refused"
+            troubles.append((refused, f"{total:,} rows since the start", told))
+        return Part.judged("store", troubles, far or "open")
+
+    def _figures(self) -> Iterator[Figure]:
+        standing = self._standing()
+        parts = self._watch.see(self._parts(standing))
+        yield Figure("hearthline_start_time_seconds", self._watch.started_ms / 1000)
+        if self._watch.ready_s is not None:
+            yield Figure("hearthline_ready_seconds", self._watch.ready_s)
+        yield from labelled("hearthline_component_ok", {p["name"]: float(p["state"] == "ok") for p in parts})
+        yield from labelled("hearthline_store_refused_rows_total", self._refusals.rows())
+        if self._sink is not None:
+            yield from labelled("hearthline_stored_rows_total", self._sink.rows())
+            yield from labelled("hearthline_dead_letters_total", self._sink.dead_letters())
+            yield from labelled("hearthline_open_windows", self._sink.open_windows())
+            yield Figure("hearthline_store_failed_writes_total", self._sink.failed)
+        if standing is not None:
+            yield from self._progress(standing)
+
+    def _progress(self, standing: WorkerStanding) -> Iterator[Figure]:
+        yield Figure("hearthline_stepped_records_total", standing.stepped)
+        waiting = {"stepped": standing.unstepped, "stored": standing.unstored}
+        yield from labelled("hearthline_lag_records", waiting)
+        if (lag_s := self._lag_s(standing)) is not None:
+            yield Figure("hearthline_lag_seconds", lag_s, ("stepped",))
+        yield Figure("hearthline_lag_seconds", standing.unstored_s, ("stored",))
+        if standing.checkpoint_age_s is not None:
+            yield Figure("hearthline_checkpoint_age_seconds", standing.checkpoint_age_s)
+        for stream, now_ms in standing.now_ms.items():
+            yield Figure("hearthline_stream_now_timestamp_seconds", now_ms / 1000, (stream,))
+            if self._wall_clock:
+                yield Figure("hearthline_stream_now_age_seconds", self._age_s(now_ms), (stream,))
