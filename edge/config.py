@@ -222,6 +222,23 @@ def _locate(loc: tuple[int | str, ...], raw: Any) -> tuple[str, str]:
     return "", ".".join(str(part) for part in loc)
 
 
+def _driver_faults(raw: Any, where: str) -> list[str]:
+    """A line for each device whose driver there is not: what else is wrong may only follow from that."""
+    from edge.drivers import available  # noqa: PLC0415  drivers read this module's tables
+
+    known = available()
+    devices = raw.get("device")
+    faults = []
+    for number, device in enumerate(devices if isinstance(devices, list) else (), 1):
+        if isinstance(device, dict) and device.get("driver") not in known:
+            got = repr(device["driver"]) if "driver" in device else "none"
+            faults.append(
+                f"{where}: [[device]] number {number} ({device.get('id', '')}): "
+                f"driver: expected one of {', '.join(known)}, got {got:.120}"
+            )
+    return faults
+
+
 def load(path: Path) -> EdgeConfig:
     """Read and check a configuration file.
 
@@ -243,7 +260,8 @@ def load(path: Path) -> EdgeConfig:
     try:
         config = EdgeConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(explain(error, str(path), raw)) from error
+        lines = [*_driver_faults(raw, str(path)), explain(error, str(path), raw)]
+        raise ConfigError("\n".join(lines)) from error
     base = path.resolve().parent
     files = {
         name: base / value

@@ -33,6 +33,7 @@ HANDSHAKE_S: Final = 15.0
 MAX_PENDING: Final = 200  # messages handed to paho that the broker has not confirmed
 TICK_S: Final = 0.5
 BETWEEN_S: Final = 0.05
+MAX_CALLS: Final = 10_000  # messages given out live that the thread has not come to; they wait in the outbox
 
 
 class Peer(Protocol):
@@ -280,8 +281,12 @@ class Network:
         self._thread.start()
 
     def call(self, link: Link, function: Callable[[], None]) -> None:
-        """Run something in the network thread and let `link` work after it."""
-        self._calls.append((link, function))
+        """Run something in the network thread and let `link` work after it.
+
+        Passed over while too many wait: what they would send is in the outbox, and `link` finds it there.
+        """
+        if len(self._calls) < MAX_CALLS:
+            self._calls.append((link, function))
         self.wake()
 
     def wake(self) -> None:
@@ -342,8 +347,8 @@ class Network:
                 "keeps trying, samples wait in the outbox"
             )
         elif self._degraded is not False and self.connected == len(self._links):
-            if self._degraded:
-                self._say(f"recovered: broker {self.settings.url}: {self.connected} devices connected")
+            word = "recovered" if self._degraded else "connected"
+            self._say(f"{word}: broker {self.settings.url}: {self.connected} devices connected")
             self._degraded = False
 
     def _part(self) -> None:

@@ -77,6 +77,8 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(result))
         elif check:
             _show(result)
+        else:
+            typer.echo(_summary(result))
         if not result["ok"]:
             raise typer.Exit(1)
 
@@ -130,3 +132,12 @@ def _show(result: dict[str, Any]) -> None:
             print(f"{name}: {device['error']}", file=sys.stderr)  # noqa: T201
         else:
             typer.echo(f"{name}: {device['readings']} readings, the first: {json.dumps(device['first'])}")
+
+
+def _summary(result: dict[str, Any]) -> str:
+    """How a run ended, in one line."""
+    devices = result["devices"].values()
+    sent = sum(device["next_seq"] - 1 for device in devices)
+    waiting = sum(last - first + 1 for device in devices for first, last in device["waiting"])
+    rest = f"{waiting:,} wait in the outbox" if waiting else "all of them safe at the server"
+    return f"ended: {len(result['devices'])} devices, {sent:,} messages, {rest}"

@@ -110,7 +110,7 @@ def test_introduces_itself_sends_and_forgets_on_ack(server, broker, tmp_path):
         assert (last.next_seq, last.waiting, last.waiting_from, last.thinned) == (31, [], None, [])
         assert server.deaths[name] == [{"boot": birth["boot"]}]
         assert driver.closed
-    assert running.said == []
+    assert running.said == [f"connected: broker mqtt://127.0.0.1:{broker.port}: 2 devices connected"]
 
 
 def test_nothing_leaves_the_outbox_without_ack(broker, tmp_path):
@@ -160,7 +160,8 @@ def test_broker_restarts_lose_nothing(server, broker, tmp_path):
     for name, driver in zip(("a", "b"), drivers, strict=True):
         assert values(server, name) == [float(n) for n in range(1, driver.n + 1)]
         assert running.fleet.final[name]["waiting"] == []
-    assert len(running.said) == 6, running.said
+    assert len(running.said) == 7, running.said
+    assert running.said[0].startswith("connected")
 
 
 def test_an_unreachable_broker_is_said_once_and_reading_goes_on(tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edge.config import ConfigError, load
+from edge.drivers import available
 from edge.run import make_drivers
 
 GOOD = """
@@ -98,3 +99,15 @@ def test_the_password_comes_from_the_environment_or_a_file(tmp_path, monkeypatch
     assert config.mqtt.password() == "of the file"
     monkeypatch.setenv("HEARTHLINE_MQTT_PASSWORD", "of the environment")
     assert config.mqtt.password() == "of the environment"
+
+
+def test_an_unknown_driver_is_told_which_there_are_whatever_else_is_wrong(tmp_path):
+    path = tmp_path / "c.toml"
+    device = '[[device]]\nid = "m1"\nregion = "r1"\nunit = "u1"\nclass = "meter"\ninterval_s = 10\n'
+    path.write_text(f'{device}driver = "modbuss"\n[device.modbus]\nport = 502\n')
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    lines = str(error.value).splitlines()
+    known = ", ".join(available())
+    assert lines[0] == f"{path}: [[device]] number 1 (m1): driver: expected one of {known}, got 'modbuss'"
+    assert "modbus: expected a known field or table" in lines[1]
