@@ -1,8 +1,9 @@
 """Counters of heat, volume and the like: what they counted, through resets, rollovers, exchanges and gaps.
 
 Arrays hold many devices at once, sorted by (group, t); a group is a device, or
-a device in a window. Every step is judged by its two readings alone, so both
-windows that share a step see the same one, and what they count adds up.
+a device in a window. A step is judged by its two readings and the one before
+them, so both windows that share a step see the same one, and what they count
+adds up.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.grouped import overlaps, sum_by_group
+from models.grouped import Overlaps, overlaps, sum_by_group
 
-__all__ = ["RATE_MARGIN", "Step", "Steps", "counter_steps", "isolated_spikes", "window_increase"]
+__all__ = [
+    "EVENTS", "RATE_MARGIN", "Counted", "Step", "Steps", "counter_events", "counter_steps", "window_increase",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+KindArray = NDArray[np.int8]
 
 RATE_MARGIN: Final = 1.2
 """A step beyond this multiple of what the largest rate allows is a spike."""
@@ -43,12 +47,18 @@ class Step(IntEnum):
     """Passed its full scale and went on from zero; the increase is known."""
     RESET = 3
     """Fell to about zero; what was counted in between is not known."""
-    EXCHANGE = 4
-    """Another meter: its operating hours started anew."""
-    CORRUPT = 5
+    CORRUPT = 4
     """Fell to some other value, or a reading is negative."""
-    SPIKE = 6
+    SPIKE = 5
     """Grew faster than the device can."""
+    EXCHANGE = 6
+    """Another meter: its operating hours started anew, or all its counters fell to about zero."""
+    RESUMED = 7
+    """Goes on from the reading before one that was out of line; the increase since then is known."""
+
+
+EVENTS: Final = (Step.ROLLOVER, Step.RESET, Step.CORRUPT, Step.SPIKE, Step.EXCHANGE)
+"""Steps that people want to know of, as `counter_events` counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,54 @@ class Steps:
     """
 
     increase: FloatArray
-    kind: NDArray[np.int8]
+    kind: KindArray
+
+    @property
+    def lost(self) -> BoolArray:
+        """Whether what was counted during the step is not known, shape (n,)."""
+        return _is_lost(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What each group's counter counted within its window.
+
+    Attributes
+    ----------
+    increase : ndarray, shape (n_groups,)
+        Zero or more, of the steps whose increase is known; NaN where there is none. [u]
+    covered : ndarray, shape (n_groups,)
+        Share of the window in steps whose increase is known, no longer than the gap limit.
+    lost : ndarray, shape (n_groups,)
+        Share of the window in steps whose increase is not known.
+    why : ndarray of int8, shape (n_groups,)
+        The gravest `Step` among the lost ones; 0 where there is none.
+    """
+
+    increase: FloatArray
+    covered: FloatArray
+    lost: FloatArray
+    why: KindArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Readings:
+    group: IntArray
+    t_ms: IntArray
+    value: FloatArray
+    full_scale: FloatArray
+    max_rate_per_h: FloatArray
+    operating_h: FloatArray | None
+    companion: FloatArray | None
+
+    def per_reading(self, of_group: FloatArray, at: IntArray) -> FloatArray:
+        return np.broadcast_to(of_group, at.shape) if of_group.ndim == 0 else of_group[self.group[at]]
+
+    def most(self, earlier: IntArray, later: IntArray) -> FloatArray:
+        """The most that can have been counted between two readings; NaN where not known."""
+        span_h = (self.t_ms[later] - self.t_ms[earlier]) / _MS_PER_H
+        rate = self.per_reading(self.max_rate_per_h, later)
+        return np.asarray(RATE_MARGIN * rate * np.maximum(span_h, _SHORTEST_H))
 
 
 def counter_steps(
@@ -76,6 +133,7 @@ def counter_steps(
     *,
     max_rate_per_h: ArrayLike = np.nan,
     operating_h: FloatArray | None = None,
+    companion: FloatArray | None = None,
 ) -> Steps:
     """Classify the step from each reading to the next and give its increase.
 
@@ -95,6 +153,9 @@ def counter_steps(
         resolution of the counter; NaN where unknown: then nothing is a spike. [u/h]
     operating_h : ndarray, shape (n,), optional
         Operating hours of the meter at each reading; NaN where absent. [h]
+    companion : ndarray, shape (n,), optional
+        Another counter of the same meter (volume beside energy) at each
+        reading; NaN where absent.
 
     Returns
     -------
@@ -105,9 +166,15 @@ def counter_steps(
     A counter that fell has rolled over if that spans at most a tenth of its
     full scale (and is not too fast). Else it was exchanged if its operating
     hours fell too; reset if it is about zero (5 % of the reading before, or
-    what could be counted since); else corrupt. It was also exchanged, though
-    it did not fall, if the operating hours fell to no more than the time
-    elapsed. Limits are our own choice.
+    what could be counted since), and exchanged if its companion fell to about
+    zero as well; else corrupt. It was also exchanged, though it did not fall,
+    if the operating hours fell to no more than the time elapsed.
+
+    One reading that is out of line (a zero, a garbled register, an old value
+    sent again) is left out once the next one is there: where that goes on
+    plausibly from the reading before, the increase since then belongs to the
+    step that leads back. So the total is right, and each step still follows
+    from three readings. Limits are our own choice.
 
     Examples
     --------
@@ -117,14 +184,29 @@ def counter_steps(
     [nan, 1.5, 1.0, 2.5]
     >>> [Step(k).name for k in steps.kind]
     ['FIRST', 'COUNTED', 'ROLLOVER', 'COUNTED']
+    >>> zero = counter_steps(np.zeros(4, int), t, np.array([98.0, 0.0, 99.5, 100.0]))
+    >>> zero.increase.tolist(), Step(zero.kind[2]).name
+    ([nan, 0.0, 1.5, 0.5], 'RESUMED')
     """
-    n = len(value)
-    increase = np.full(n, np.nan)
-    kind = np.full(n, Step.FIRST, dtype=np.int8)
-    at = np.flatnonzero(group[1:] == group[:-1]) + 1 if n else np.empty(0, dtype=np.int64)
-    span_ms = (t_ms[at] - t_ms[at - 1]).astype(np.float64)
-    hours = None if operating_h is None else np.asarray(operating_h, dtype=np.float64)
-    increase[at], kind[at] = _judge(group, value, at, span_ms, full_scale, max_rate_per_h, hours)
+    readings = _Readings(
+        group,
+        t_ms,
+        value,
+        np.asarray(full_scale, dtype=np.float64),
+        np.asarray(max_rate_per_h, dtype=np.float64),
+        operating_h,
+        companion,
+    )
+    increase = np.full(len(value), np.nan)
+    kind = np.full(len(value), Step.FIRST, dtype=np.int8)
+    if len(value) > 1:
+        same = group[1:] == group[:-1]
+        increase[1:] = np.where(same, value[1:] - value[:-1], np.nan)
+        kind[1:][same] = Step.COUNTED
+        odd = _odd(readings, increase[1:]) + 1
+        if len(odd):
+            increase[odd], kind[odd] = _judge(readings, odd - 1, odd)
+            _resume(readings, odd[_is_lost(kind[odd])], increase, kind)
     return Steps(increase, kind)
 
 
@@ -139,13 +221,15 @@ def window_increase(
     *,
     max_rate_per_h: ArrayLike = np.nan,
     operating_h: FloatArray | None = None,
-) -> tuple[FloatArray, BoolArray]:
+    companion: FloatArray | None = None,
+    gap_limit_ms: ArrayLike = np.inf,
+) -> Counted:
     """How much each counter grew within its window, interpolated linearly at the edges.
 
     A step that reaches over an edge is shared between the windows in proportion
     to time, however long it is, so that consecutive windows add up to the
-    counter. Each window needs its own readings and the nearest one outside on
-    either side; more of them change nothing, to the bit.
+    counter. Each window needs its own readings, the two nearest before it and
+    the nearest after it; more of them change nothing, to the bit.
 
     Parameters
     ----------
@@ -158,102 +242,174 @@ def window_increase(
     start_ms, end_ms : array_like of int, scalar or shape (n_groups,)
         Windows, [start, end). [ms UTC]
     n_groups : int
-    full_scale, max_rate_per_h, operating_h
+    full_scale, max_rate_per_h, operating_h, companion
         As in `counter_steps`.
+    gap_limit_ms : array_like, scalar or shape (n_groups,)
+        Longer steps count and cover nothing; of NaN (unknown) none covers. [ms]
 
     Returns
     -------
-    increase : ndarray, shape (n_groups,)
-        Zero or more; NaN where not known. [u]
-    known : ndarray of bool, shape (n_groups,)
-        False where the window shares no time with two consecutive readings.
+    Counted
         Where the first reading of all lies inside, the increase counts from it;
         where the last one does, up to it.
 
     Examples
     --------
     >>> t = np.array([0, 60, 120]) * 1000
-    >>> window_increase(np.zeros(3, int), t, np.array([10.0, 16.0, 20.0]), 30_000, 90_000, 1)
-    (array([5.]), array([ True]))
+    >>> counted = window_increase(np.zeros(3, int), t, np.array([10.0, 16.0, 20.0]), 30_000, 90_000, 1)
+    >>> counted.increase, counted.covered, counted.lost
+    (array([5.]), array([1.]), array([0.]))
     """
-    keep = np.isfinite(value)
-    if not keep.all():
-        group, t_ms, value = group[keep], t_ms[keep], value[keep]
-        operating_h = None if operating_h is None else operating_h[keep]
+    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
+    steps = counter_steps(
+        group,
+        t_ms,
+        value,
+        full_scale,
+        max_rate_per_h=max_rate_per_h,
+        operating_h=operating_h,
+        companion=companion,
+    )
     part = overlaps(group, t_ms, start_ms, end_ms, n_groups)
-    step, _ = _judge(group, value, part.later, part.span_ms, full_scale, max_rate_per_h, operating_h)
+    width_ms = part.high_ms - part.low_ms
+    length_ms = np.asarray(end_ms, dtype=np.float64) - np.asarray(start_ms, dtype=np.float64)
+    lost_ms, why = np.zeros(n_groups), np.zeros(n_groups, dtype=np.int8)
+    lost = steps.lost[part.later]
+    if lost.any():
+        lost_ms, _ = sum_by_group(np.where(lost, width_ms, 0.0), part.group, n_groups)
+        np.maximum.at(why, part.group[lost], steps.kind[part.later[lost]])
+        part, width_ms = part.take(~lost), width_ms[~lost]
     # A step wholly inside counts as it is: the quotient is then exactly 1.
-    share = (part.high_ms - part.low_ms) / part.span_ms
-    total, known = sum_by_group(step * share, part.group, n_groups)
-    return np.where(known, total, np.nan), known
+    total, known = sum_by_group(steps.increase[part.later] * (width_ms / part.span_ms), part.group, n_groups)
+    return Counted(
+        increase=np.where(known, total, np.nan),
+        covered=_covered_ms(part, width_ms, gap_limit_ms, n_groups) / length_ms,
+        lost=lost_ms / length_ms,
+        why=why,
+    )
 
 
-def isolated_spikes(group: IntArray, value: FloatArray) -> BoolArray:
-    """Readings that break the order of the two around them, which agree with each other.
+def counter_events(
+    group: IntArray,
+    t_ms: IntArray,
+    value: FloatArray,
+    start_ms: int,
+    end_ms: int,
+    n_groups: int,
+    full_scale: ArrayLike = np.nan,
+    *,
+    max_rate_per_h: ArrayLike = np.nan,
+    operating_h: FloatArray | None = None,
+    companion: FloatArray | None = None,
+) -> IntArray:
+    """How many of each kind of event happened within a window, by the reading that shows it.
 
-    A register that was garbled once, up or down: without it the counter grows
-    steadily. Such a reading can be told from a reset only once the next one is
-    there, so `window_increase`, which sees steps, does not look for it.
+    A reading that was out of line is one spike, whichever way it went: told by
+    the reading after it.
 
     Parameters
     ----------
-    group : ndarray of int64, shape (n,)
-        Group of each reading, ascending.
-    value : ndarray, shape (n,)
-        Readings; finite.
+    group, t_ms, value, n_groups, full_scale, max_rate_per_h, operating_h, companion
+        As in `window_increase`, with the same neighbours.
+    start_ms, end_ms : int
+        The window, [start, end). [ms UTC]
 
     Returns
     -------
-    ndarray of bool, shape (n,)
+    ndarray of int64, shape (len(EVENTS), n_groups)
 
     Examples
     --------
-    >>> isolated_spikes(np.zeros(5, int), np.array([7.0, 8.0, 0.0, 9.0, 10.0]))
-    array([False, False,  True, False, False])
+    >>> t = np.arange(4) * 3_600_000
+    >>> found = counter_events(np.zeros(4, int), t, np.array([98.0, 0.0, 99.5, 2.0]), 0, t[3] + 1, 1)
+    >>> dict(zip([e.name for e in EVENTS], found[:, 0].tolist()))
+    {'ROLLOVER': 0, 'RESET': 1, 'CORRUPT': 0, 'SPIKE': 1, 'EXCHANGE': 0}
     """
-    spikes = np.zeros(len(value), dtype=np.bool_)
-    before, here, after = value[:-2], value[1:-1], value[2:]
-    out = (before <= after) & ((here < before) | (here > after))
-    spikes[1:-1] = out & (group[:-2] == group[2:])
-    # Of two in a row neither can be trusted to judge the other: both stand.
-    paired = spikes[1:] & spikes[:-1]
-    spikes[1:] &= ~paired
-    spikes[:-1] &= ~paired
-    return spikes
+    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
+    steps = counter_steps(
+        group,
+        t_ms,
+        value,
+        full_scale,
+        max_rate_per_h=max_rate_per_h,
+        operating_h=operating_h,
+        companion=companion,
+    )
+    kind = steps.kind.copy()
+    left_out = np.flatnonzero(steps.kind == Step.RESUMED) - 1
+    kind[left_out] = Step.SPIKE
+    inside = (t_ms >= start_ms) & (t_ms < end_ms)
+    return np.array([np.bincount(group[inside & (kind == event)], minlength=n_groups) for event in EVENTS])
 
 
-def _judge(
+def _present(
     group: IntArray,
+    t_ms: IntArray,
     value: FloatArray,
-    later: IntArray,
-    span_ms: FloatArray,
-    full_scale: ArrayLike,
-    max_rate_per_h: ArrayLike,
     operating_h: FloatArray | None,
-) -> tuple[FloatArray, NDArray[np.int8]]:
-    """Increase and kind of the steps that end at the readings `later`."""
-    before, after = value[later - 1], value[later]
-    span_h = span_ms / _MS_PER_H
-    most = RATE_MARGIN * _per_step(max_rate_per_h, group, later) * np.maximum(span_h, _SHORTEST_H)
+    companion: FloatArray | None,
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray | None, FloatArray | None]:
+    """The rows that hold the counter."""
+    keep = np.isfinite(value)
+    if keep.all():
+        return group, t_ms, value, operating_h, companion
+    hours, other = (None if x is None else x[keep] for x in (operating_h, companion))
+    return group[keep], t_ms[keep], value[keep], hours, other
+
+
+def _covered_ms(part: Overlaps, width_ms: FloatArray, gap_limit_ms: ArrayLike, n_groups: int) -> FloatArray:
+    limit = np.broadcast_to(np.asarray(gap_limit_ms, dtype=np.float64), (n_groups,))
+    short = part.span_ms <= limit[part.group]
+    if short.all():
+        return sum_by_group(width_ms, part.group, n_groups)[0]
+    return sum_by_group(width_ms[short], part.group[short], n_groups)[0]
+
+
+def _is_lost(kind: KindArray) -> BoolArray:
+    return (kind >= Step.RESET) & (kind <= Step.EXCHANGE)
+
+
+def _odd(readings: _Readings, difference: FloatArray) -> IntArray:
+    """Steps that need a closer look: nearly always none. `difference` is NaN between groups."""
+    span_h = (readings.t_ms[1:] - readings.t_ms[:-1]) / _MS_PER_H
+    rate = readings.max_rate_per_h
+    most = (
+        RATE_MARGIN * (rate if rate.ndim == 0 else rate[readings.group[1:]]) * np.maximum(span_h, _SHORTEST_H)
+    )
+    odd = (difference < 0.0) | (difference > most) | (readings.value[:-1] < 0.0)
+    if readings.operating_h is not None:
+        odd |= readings.operating_h[1:] < readings.operating_h[:-1]
+    return np.flatnonzero(odd & ~np.isnan(difference))
+
+
+def _judge(readings: _Readings, earlier: IntArray, later: IntArray) -> tuple[FloatArray, KindArray]:
+    """Increase and kind of the steps between pairs of readings of one group, by these two alone."""
+    before, after = readings.value[earlier], readings.value[later]
+    span_h = (readings.t_ms[later] - readings.t_ms[earlier]) / _MS_PER_H
+    most = readings.most(earlier, later)
     most = np.where(np.isnan(most), np.inf, most)
-    full = _per_step(full_scale, group, later)
+    full = readings.per_reading(readings.full_scale, later)
 
     difference = after - before
     fell = difference < 0.0
     wrapped = full - before + after
     hours_fell = np.zeros(len(later), dtype=np.bool_)
     anew = hours_fell
-    if operating_h is not None:
-        hours_fell = operating_h[later] < operating_h[later - 1]
-        anew = hours_fell & (operating_h[later] <= span_h + 1.0)
+    if readings.operating_h is not None:
+        hours, hours_before = readings.operating_h[later], readings.operating_h[earlier]
+        hours_fell = hours < hours_before
+        anew = hours_fell & (hours <= span_h + 1.0)
 
     jumped = difference > most
     rolled = fell & (before <= full) & (wrapped <= _NEAR_FULL * full) & (wrapped <= most) & ~hours_fell
-    about_zero = (after <= _ABOUT_ZERO * before) | (np.isfinite(most) & (after <= most))
+    about_zero = fell & ((after <= _ABOUT_ZERO * before) | (np.isfinite(most) & (after <= most)))
     kind = np.full(len(later), Step.COUNTED, dtype=np.int8)
     kind[jumped] = Step.SPIKE
     kind[fell] = Step.CORRUPT
-    kind[fell & about_zero] = Step.RESET
+    kind[about_zero] = Step.RESET
+    if readings.companion is not None:
+        other, other_before = readings.companion[later], readings.companion[earlier]
+        kind[about_zero & (other < other_before) & (other <= _ABOUT_ZERO * other_before)] = Step.EXCHANGE
     kind[(hours_fell & (fell | jumped)) | anew] = Step.EXCHANGE
     kind[rolled] = Step.ROLLOVER
     kind[(before < 0.0) | (after < 0.0)] = Step.CORRUPT
@@ -261,6 +417,16 @@ def _judge(
     return np.where(kind == Step.ROLLOVER, wrapped, increase), kind
 
 
-def _per_step(per_group: ArrayLike, group: IntArray, later: IntArray) -> FloatArray:
-    values = np.asarray(per_group, dtype=np.float64)
-    return np.broadcast_to(values, later.shape) if values.ndim == 0 else values[group[later]]
+def _resume(readings: _Readings, lost: IntArray, increase: FloatArray, kind: KindArray) -> None:
+    """Where a reading after a lost step goes on from the one before that step, count from there, in place."""
+    lost = lost[lost + 1 < len(readings.value)]
+    lost = lost[readings.group[lost + 1] == readings.group[lost]]
+    before, after = lost - 1, lost + 1
+    value = readings.value
+    fell = value[lost] < value[before]
+    came_back = (kind[lost] == Step.SPIKE) & (value[after] < value[lost])
+    since, how = _judge(readings, before, after)
+    most = readings.most(lost, after)
+    resumed = (fell | came_back) & (how == Step.COUNTED) & ~(since > most)
+    increase[after[resumed]] = since[resumed]
+    kind[after[resumed]] = Step.RESUMED

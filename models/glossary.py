@@ -81,10 +81,11 @@ def markdown() -> str:
         "",
         "## Measurements",
         "",
-        "Every quantity that a device may report. A value outside its range is kept, with a quality flag.",
+        "Every quantity that a device may report. A value outside its range is kept, with a quality flag,",
+        "and counts as absent. Nothing is integrated across a change that is faster than a minute allows.",
         "",
-        "| name | English | 中文 | unit | kind | range | reported by |",
-        "|---|---|---|---|---|---|---|",
+        "| name | English | 中文 | unit | kind | range | at most a minute | reported by |",
+        "|---|---|---|---|---|---|---|---|",
         *(_row(measurement) for measurement in MEASUREMENTS),
     ]
     return "\n".join(lines) + "\n"
@@ -94,5 +95,6 @@ def _row(m: Measurement) -> str:
     low = "" if m.low is None else f"{m.low:,.12g}"
     high = "" if m.high is None else f"{m.high:,.12g}"
     bounds = f"{low} … {high}".strip() if low or high else ""
+    rate = "" if m.most_per_min is None else f"{m.most_per_min:g}"
     classes = ", ".join(c for c in DEVICE_CLASSES if m.name in CLASSES[c])
-    return f"| `{m.name}` | {m.en} | {m.zh} | {m.unit} | {_KINDS[m.kind]} | {bounds} | {classes} |"
+    return f"| `{m.name}` | {m.en} | {m.zh} | {m.unit} | {_KINDS[m.kind]} | {bounds} | {rate} | {classes} |"

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.measurements import known
 from models.water import density_kg_m3, enthalpy_kj_kg, heat_capacity_kj_kg_k
 
 __all__ = [
@@ -15,12 +16,17 @@ __all__ = [
     "excess_volume_m3",
     "heat_coefficient_mj_m3_k",
     "heat_power_kw",
+    "most_flow_m3_h",
+    "most_heat_gj_h",
     "on_supply_side",
 ]
 
 GJ_PER_KWH: Final = 0.0036
 KW_S_PER_GJ: Final = 1e6
 """Divide an integral of kW over seconds by this to have GJ."""
+
+_MAX_FLOW_QP: Final = 2.0  # EN 1434 takes meters to q_s, at most 2 q_p
+_MAX_GJ_PER_M3: Final = 0.65  # a cubic metre from 160 to 0 °C
 
 # Below this difference the coefficient is taken from the heat capacity: the
 # quotient of two differences would be rounding noise.
@@ -101,6 +107,51 @@ def heat_power_kw(
     density = density_kg_m3(np.where(on_supply_side(mounting), supply, back))
     power = flow * density * (enthalpy_kj_kg(supply) - enthalpy_kj_kg(back)) / 3600.0
     return np.where(flow >= 0.0, power, np.nan)
+
+
+def most_flow_m3_h(qp_m3_h: ArrayLike) -> NDArray[np.float64]:
+    """Largest flow that a meter passes: twice its nominal flow (EN 1434-1, q_s).
+
+    Parameters
+    ----------
+    qp_m3_h : array_like, shape (n,)
+        Nominal flow; NaN where unknown. [m³/h]
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Where the nominal flow is unknown, the largest that any meter may report. [m³/h]
+
+    Examples
+    --------
+    >>> most_flow_m3_h([1.5, np.nan])
+    array([3.e+00, 5.e+04])
+    """
+    qp = np.asarray(qp_m3_h, dtype=np.float64)
+    return np.where(np.isnan(qp), float(known["flow_m3_h"].high or np.nan), _MAX_FLOW_QP * qp)
+
+
+def most_heat_gj_h(qp_m3_h: ArrayLike) -> NDArray[np.float64]:
+    """Largest heat that a meter can count in an hour: its largest flow, from 160 to 0 °C.
+
+    Parameters
+    ----------
+    qp_m3_h : array_like, shape (n,)
+        Nominal flow; NaN where unknown. [m³/h]
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Where the nominal flow is unknown, the largest that any meter may report. [GJ/h]
+
+    Examples
+    --------
+    >>> most_heat_gj_h([1.5, np.nan])
+    array([1.95e+00, 1.08e+04])
+    """
+    qp = np.asarray(qp_m3_h, dtype=np.float64)
+    any_meter = GJ_PER_KWH * float(known["heat_kw"].high or np.nan)
+    return np.where(np.isnan(qp), any_meter, _MAX_GJ_PER_M3 * _MAX_FLOW_QP * qp)
 
 
 def heat_coefficient_mj_m3_k(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.grouped import overlaps, sum_by_group
+from models.quality import too_fast
 
 __all__ = ["integrate"]
 
@@ -21,6 +24,8 @@ def integrate(
     end_ms: ArrayLike,
     n_groups: int,
     gap_limit_ms: ArrayLike,
+    *,
+    steady: Sequence[tuple[FloatArray, float]] = (),
 ) -> tuple[FloatArray, FloatArray]:
     """Integrate each group's value over its window.
 
@@ -42,6 +47,9 @@ def integrate(
     n_groups : int
     gap_limit_ms : array_like, scalar or shape (n_groups,)
         Samples further apart are not joined; NaN (unknown) joins none. [ms]
+    steady : sequence of (ndarray of shape (n,), float), optional
+        Quantities that the value rests on, with the most that each can change
+        in a minute: samples between which one changes faster are not joined.
 
     Returns
     -------
@@ -59,9 +67,12 @@ def integrate(
     keep = ~np.isnan(value)
     if not keep.all():
         group, t_ms, value = group[keep], t_ms[keep], value[keep]
+        steady = [(quantity[keep], most) for quantity, most in steady]
     part = overlaps(group, t_ms, start_ms, end_ms, n_groups)
     limit = np.broadcast_to(np.asarray(gap_limit_ms, dtype=np.float64), (n_groups,))
     joined = part.span_ms <= limit[part.group]
+    for quantity, most_per_min in steady:
+        joined &= ~too_fast(quantity[part.later - 1], quantity[part.later], part.span_ms, most_per_min)
     if not joined.all():
         part = part.take(joined)
 

@@ -54,6 +54,9 @@ class Measurement:
         Gauge, counter (grows, may reset or roll over) or text.
     low, high : float or None
         Physical range; a value outside it is stored with a quality flag.
+    most_per_min : float or None
+        The most that it can change in a minute, and in less; nothing is
+        integrated across a faster step. None where it may jump. [unit/min]
     """
 
     name: str
@@ -64,8 +67,12 @@ class Measurement:
     kind: Kind = Kind.GAUGE
     low: float | None = None
     high: float | None = None
+    most_per_min: float | None = None
 
 
+# Water in a pipe with flow, by the response of a sensor in its pocket; air follows more slowly.
+_WATER = 10.0
+_AIR = 5.0
 _HEAT = ("plant", "substation", "meter")
 _NODE = ("plant", "substation")
 _SUB = ("substation",)
@@ -74,8 +81,8 @@ _T = Kind.TEXT
 
 # ruff: noqa: E501  one row a measurement, however long
 MEASUREMENTS: Final[tuple[Measurement, ...]] = (
-    Measurement("supply_c", "°C", "supply temperature", "供水温度", _HEAT, low=-10, high=180),
-    Measurement("return_c", "°C", "return temperature", "回水温度", _HEAT, low=-10, high=180),
+    Measurement("supply_c", "°C", "supply temperature", "供水温度", _HEAT, low=-10, high=180, most_per_min=_WATER),
+    Measurement("return_c", "°C", "return temperature", "回水温度", _HEAT, low=-10, high=180, most_per_min=_WATER),
     Measurement("flow_m3_h", "m³/h", "flow", "流量", _HEAT, low=0, high=50_000),
     Measurement("heat_kw", "kW", "heat output", "热功率", _HEAT, low=-10_000, high=3_000_000),
     Measurement("energy_gj", "GJ", "heat counter", "累计热量", _HEAT, _C, low=0),
@@ -83,13 +90,13 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     Measurement("supply_kpa", "kPa", "supply pressure", "供水压力", _NODE, low=-100, high=4_000),
     Measurement("return_kpa", "kPa", "return pressure", "回水压力", _NODE, low=-100, high=4_000),
     Measurement("makeup_m3", "m³", "make-up water counter", "累计补水量", ("plant",), _C, low=0),
-    Measurement("makeup_c", "°C", "make-up water temperature", "补水温度", ("plant",), low=-5, high=110),
+    Measurement("makeup_c", "°C", "make-up water temperature", "补水温度", ("plant",), low=-5, high=110, most_per_min=_WATER),
     Measurement("tank_m3", "m³", "expansion tank content", "水箱存水量", ("plant",), low=0, high=1e6),
-    Measurement("outdoor_c", "°C", "outdoor temperature", "室外温度", ("plant", "substation", "weather"), low=-60, high=55),
+    Measurement("outdoor_c", "°C", "outdoor temperature", "室外温度", ("plant", "substation", "weather"), low=-60, high=55, most_per_min=_AIR),
     Measurement("fuel_kg", "kg", "fuel counter", "累计耗煤量", ("plant",), _C, low=0),
     Measurement("valve_pct", "%", "valve opening", "阀门开度", _SUB, low=0, high=100),
-    Measurement("secondary_supply_c", "°C", "secondary supply temperature", "二次网供水温度", _SUB, low=-10, high=120),
-    Measurement("secondary_return_c", "°C", "secondary return temperature", "二次网回水温度", _SUB, low=-10, high=120),
+    Measurement("secondary_supply_c", "°C", "secondary supply temperature", "二次网供水温度", _SUB, low=-10, high=120, most_per_min=_WATER),
+    Measurement("secondary_return_c", "°C", "secondary return temperature", "二次网回水温度", _SUB, low=-10, high=120, most_per_min=_WATER),
     Measurement("secondary_flow_m3_h", "m³/h", "secondary flow", "二次网流量", _SUB, low=0, high=50_000),
     Measurement("secondary_supply_kpa", "kPa", "secondary supply pressure", "二次网供水压力", _SUB, low=-100, high=4_000),
     Measurement("secondary_return_kpa", "kPa", "secondary return pressure", "二次网回水压力", _SUB, low=-100, high=4_000),
@@ -97,7 +104,7 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     Measurement("secondary_setpoint_c", "°C", "secondary supply set point", "二次网供温设定", _SUB, low=0, high=120),
     Measurement("pump_hz", "Hz", "circulation pump frequency", "循环泵频率", _SUB, low=0, high=100),
     Measurement("operating_h", "h", "operating hours", "运行小时", ("meter",), _C, low=0),
-    Measurement("indoor_c", "°C", "indoor temperature", "室内温度", ("meter",), low=-30, high=60),
+    Measurement("indoor_c", "°C", "indoor temperature", "室内温度", ("meter",), low=-30, high=60, most_per_min=_AIR),
     Measurement("lat_deg", "°", "latitude", "纬度", ("truck",), low=-90, high=90),
     Measurement("lon_deg", "°", "longitude", "经度", ("truck",), low=-180, high=180),
     Measurement("speed_m_s", "m/s", "speed", "车速", ("truck",), low=0, high=60),

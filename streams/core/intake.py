@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.frame import HEADER_FIELDS
 from models.measurements import Kind, known, of_class
+from models.quality import mask, outside
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import Arrival, Deliveries
 from streams.core.rows import Rows
@@ -120,7 +121,7 @@ def flags_of(rows: Rows, columns: tuple[str, ...], extra: pa.Array | None) -> tu
     Returns
     -------
     clean : Rows
-        `rows` with implausible values absent, so that they never enter a sum.
+        `rows` with implausible values masked (`models.quality`), so that they never enter a sum.
     flags : dict of int to str
         Quality flags by position, where there are any.
     """
@@ -128,15 +129,11 @@ def flags_of(rows: Rows, columns: tuple[str, ...], extra: pa.Array | None) -> tu
     values = rows.values
     for at, name in enumerate(columns):
         m = known[name]
-        bad = np.zeros(rows.n, dtype=bool)
-        if m.low is not None:
-            bad |= values[at] < m.low
-        if m.high is not None:
-            bad |= values[at] > m.high
+        bad = outside(values[at], m.low, m.high)
         if bad.any():
             if values is rows.values:
                 values = values.copy()
-            values[at, bad] = np.nan
+            mask(values[at], bad)
             for position in np.flatnonzero(bad):
                 flags.setdefault(int(position), []).append(f"implausible:{name}")
     if extra is not None and extra.null_count < len(extra):

@@ -118,25 +118,41 @@ def group_starts(device: IntArray) -> IntArray:
 
 
 def edge_indices(rows: Rows, *, last: bool) -> IntArray:
-    """Positions of the samples that are the last (or first) of their device in some measurement.
+    """Positions of the samples that are the last two (or the first) of their device in some measurement.
 
-    `rows` are sorted by (device, t). Usually that is one sample a device; more
-    where the outermost one lacks a measurement that a sample further in has.
+    `rows` are sorted by (device, t). Usually that is two samples a device, or
+    one; more where these lack a measurement that a sample further in has. Two,
+    because a counter's step back to the line is judged with the reading before it.
     """
     if rows.n == 0:
         return np.empty(0, dtype=np.int64)
     starts = group_starts(rows.device)
-    ends = np.append(starts[1:], rows.n) - 1
-    outer = ends if last else starts
     valid = ~np.isnan(rows.values)
+    if last:
+        return _last_two(rows.device, valid, starts)
     has = np.logical_or.reduceat(valid, starts, axis=1)
-    lacking = has & ~valid[:, outer]
+    lacking = has & ~valid[:, starts]
     if not lacking.any():
-        return outer
-    found = [outer]
+        return starts
+    found = [starts]
     for column in np.flatnonzero(lacking.any(axis=1)):
         positions = np.flatnonzero(valid[column])
-        device = rows.device[positions]
-        inner = group_starts(device)
-        found.append(positions[np.append(inner[1:], len(positions)) - 1] if last else positions[inner])
+        found.append(positions[group_starts(rows.device[positions])])
     return np.unique(np.concatenate(found))
+
+
+def _last_two(device: IntArray, valid: NDArray[np.bool_], starts: IntArray) -> IntArray:
+    """Positions of the last two samples of each device, and of the last two that hold each measurement."""
+    outer = _ends(starts, len(device))
+    found = [outer]
+    for column in np.flatnonzero(~valid[:, outer].all(axis=1) & valid.any(axis=1)):
+        positions = np.flatnonzero(valid[column])
+        found.append(positions[_ends(group_starts(device[positions]), len(positions))])
+    return outer if len(found) == 1 else np.unique(np.concatenate(found))
+
+
+def _ends(starts: IntArray, n: int) -> IntArray:
+    """The last two positions, or the only one, of each of the runs that begin at `starts`, ascending."""
+    last = np.append(starts[1:], n) - 1
+    both = np.stack([np.maximum(last - 1, starts), last], axis=1).ravel()
+    return np.unique(both)

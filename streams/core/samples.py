@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.counter import window_increase
+from models.counter import Counted, counter_events, window_increase
 from models.integrate import integrate
+from models.measurements import known
+from models.quality import is_masked, stale_ms, too_fast
 from streams.core.rows import Rows, concat, edge_indices
 
-__all__ = ["ClassSamples", "Samples", "window_rows"]
+__all__ = ["COMPANION", "ClassSamples", "Samples", "window_rows"]
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+COMPANION = {"energy_gj": "volume_m3", "volume_m3": "energy_gj"}
+"""Counters of one meter, which an exchange sets back together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,9 @@ class ClassSamples:
 class Samples:
     """Samples of one window of every device of a stream, for vectorised operators.
 
-    Sorted by (device, t) within each class, repeats removed, with the nearest
-    samples on each side of the window that hold each measurement.
+    Sorted by (device, t) within each class, repeats removed, with the two
+    nearest samples before the window and the nearest after it that hold each
+    measurement. Values outside their physical range are absent.
 
     Parameters
     ----------
@@ -60,6 +66,8 @@ class Samples:
         new[1:] = device[1:] != device[:-1]
         self.devices: IntArray = device[new]
         self.group: IntArray = np.cumsum(new) - 1
+        self._taken: dict[str, FloatArray] = {}
+        self._restless: dict[str, bool] = {}
 
     @property
     def device(self) -> IntArray:
@@ -67,16 +75,27 @@ class Samples:
         return self.devices[self.group]
 
     def __getitem__(self, measurement: str) -> FloatArray:
-        """Values of one measurement, shape (n,); NaN where it was not taken."""
+        """Values of one measurement, shape (n,), not to be written to; NaN where it was not taken."""
+        if measurement in self._taken:
+            return self._taken[measurement]
         parts = [
             c.rows.values[c.columns.index(measurement)]
             if measurement in c.columns
             else np.full(c.rows.n, np.nan)
             for c in self._classes
         ]
-        return np.concatenate([np.empty(0), *parts])
+        values = np.concatenate([np.empty(0), *parts])
+        values.flags.writeable = False
+        self._taken[measurement] = values
+        return values
 
-    def integrate(self, value: FloatArray, *, gap_limit_ms: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def has(self, measurement: str) -> bool:
+        """Whether a class among the samples may report a measurement."""
+        return any(measurement in c.columns for c in self._classes)
+
+    def integrate(
+        self, value: FloatArray, *, gap_limit_ms: ArrayLike, rests_on: Sequence[str] = ()
+    ) -> tuple[FloatArray, FloatArray]:
         """Integrate `value` over the window by device, by trapezoid.
 
         Parameters
@@ -85,6 +104,9 @@ class Samples:
             A value a sample; NaN where it is not known.
         gap_limit_ms : array_like, shape (devices,)
             Samples further apart than this are not joined. [ms]
+        rests_on : sequence of str
+            Measurements that the value is made of: samples between which one
+            changed faster than it can are not joined.
 
         Returns
         -------
@@ -101,15 +123,68 @@ class Samples:
             self.end_ms,
             len(self.devices),
             np.asarray(gap_limit_ms, float),
+            steady=[(self[m], float(known[m].most_per_min or np.inf)) for m in rests_on if self.moves(m)],
         )
 
-    def counter_increase(
-        self, measurement: str, *, full_scale: FloatArray, max_rate_per_h: ArrayLike = np.nan
-    ) -> FloatArray:
-        """By how much a counter grew over the window by device, shape (devices,); NaN where not known.
+    def moves(self, measurement: str) -> bool:
+        """Whether any device's values lie so far apart that a step between two may be too fast."""
+        if measurement not in self._restless:
+            most = known[measurement].most_per_min
+            self._restless[measurement] = most is not None and self._widest(measurement) > most
+        return self._restless[measurement]
 
-        Resets, rollovers, exchanges (by the operating hours) and spikes add what
-        `models.counter` says of them, never a negative.
+    def _widest(self, measurement: str) -> float:
+        value = self[measurement]
+        if not len(value):
+            return 0.0
+        first = np.flatnonzero(np.concatenate(([True], self.group[1:] != self.group[:-1])))
+        spread = np.fmax.reduceat(value, first) - np.fmin.reduceat(value, first)
+        return float(np.fmax.reduce(spread, initial=0.0))
+
+    def fast_steps(self, measurement: str) -> IntArray:
+        """How many steps of a measurement were faster than it can change, shape (devices,).
+
+        Of those that end at a sample of the window, between samples that hold the measurement.
+        """
+        if not self.moves(measurement):
+            return np.zeros(len(self.devices), dtype=np.int64)
+        at = np.flatnonzero(~np.isnan(self[measurement]))
+        value, group, t = self[measurement][at], self.group[at], self.t[at]
+        fast = too_fast(
+            value[:-1], value[1:], np.diff(t).astype(np.float64), known[measurement].most_per_min or np.inf
+        )
+        fast &= (group[1:] == group[:-1]) & (t[1:] >= self.start_ms) & (t[1:] < self.end_ms)
+        return np.bincount(group[1:][fast], minlength=len(self.devices))
+
+    def masked(self, measurement: str) -> BoolArray:
+        """Which samples hold a value that counts as absent, being outside its range, shape (n,)."""
+        return is_masked(self[measurement])
+
+    def count(self, which: BoolArray) -> IntArray:
+        """How many of the window's own samples are among `which`, shape (devices,)."""
+        inside = which & (self.t >= self.start_ms) & (self.t < self.end_ms)
+        return np.bincount(self.group[inside], minlength=len(self.devices))
+
+    def stale_s(self, interval_ms: FloatArray) -> FloatArray:
+        """How long each device's newest sample was older than three intervals, shape (devices,). [s]
+
+        Time that has yet to pass counts as without samples, until they come.
+        """
+        devices = len(self.devices)
+        return stale_ms(self.group, self.t, self.start_ms, self.end_ms, devices, interval_ms) / 1000
+
+    def counter(
+        self,
+        measurement: str,
+        *,
+        full_scale: ArrayLike = np.nan,
+        max_rate_per_h: ArrayLike = np.nan,
+        gap_limit_ms: ArrayLike = np.inf,
+    ) -> Counted:
+        """By how much a counter grew over the window, by device.
+
+        Resets, rollovers, exchanges and spikes add what `models.counter` says of
+        them, never a negative.
 
         Parameters
         ----------
@@ -118,8 +193,10 @@ class Samples:
             Where the counter begins again at zero; NaN unknown. [unit of the counter]
         max_rate_per_h : array_like, shape (devices,)
             Faster growth is a spike; NaN unknown. [unit of the counter / h]
+        gap_limit_ms : array_like, shape (devices,)
+            Longer steps count, but do not cover. [ms]
         """
-        increase, known = window_increase(
+        return window_increase(
             self.group,
             self.t,
             self[measurement],
@@ -128,14 +205,37 @@ class Samples:
             len(self.devices),
             full_scale,
             max_rate_per_h=max_rate_per_h,
-            operating_h=self["operating_h"],
+            operating_h=self._of("operating_h"),
+            companion=self._of(COMPANION.get(measurement)),
+            gap_limit_ms=gap_limit_ms,
         )
-        return np.where(known, increase, np.nan)
 
-    def coverage(self, present: BoolArray, *, gap_limit_ms: ArrayLike) -> FloatArray:
+    def counter_events(
+        self, measurement: str, *, full_scale: ArrayLike = np.nan, max_rate_per_h: ArrayLike = np.nan
+    ) -> IntArray:
+        """How many `models.counter.EVENTS` of each kind a counter had, shape (kinds, devices)."""
+        return counter_events(
+            self.group,
+            self.t,
+            self[measurement],
+            self.start_ms,
+            self.end_ms,
+            len(self.devices),
+            full_scale,
+            max_rate_per_h=max_rate_per_h,
+            operating_h=self._of("operating_h"),
+            companion=self._of(COMPANION.get(measurement)),
+        )
+
+    def _of(self, measurement: str | None) -> FloatArray | None:
+        return self[measurement] if measurement is not None and self.has(measurement) else None
+
+    def coverage(
+        self, present: BoolArray, *, gap_limit_ms: ArrayLike, rests_on: Sequence[str] = ()
+    ) -> FloatArray:
         """Share of the window between samples that are `present`, within the gap limit, shape (devices,)."""
         value = np.where(present, 1.0, np.nan)
-        return self.integrate(value, gap_limit_ms=gap_limit_ms)[1]
+        return self.integrate(value, gap_limit_ms=gap_limit_ms, rests_on=rests_on)[1]
 
 
 def window_rows(before: Rows, inside: Rows, after: Rows, columns: int, wanted: BoolArray) -> Rows:
@@ -145,7 +245,7 @@ def window_rows(before: Rows, inside: Rows, after: Rows, columns: int, wanted: B
     ----------
     before, after : Rows
         Candidates outside the window, sorted by (device, t); of `before` the
-        last and of `after` the first that hold each measurement are kept.
+        last two and of `after` the first that hold each measurement are kept.
     inside : Rows
         The window's own samples, sorted by (device, t), repeats removed.
     columns : int

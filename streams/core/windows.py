@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,15 @@ class WindowEngine:
     operators : sequence of WindowOperator
     provisional : bool
         Whether rows are given while windows fill; only settled ones if not.
+
+    Attributes
+    ----------
+    states : dict
+        What was said last about each window at hand, by measurement and start (ms UTC).
+    keep_ms : int
+        How long after they were settled rows stay at hand, for those who read them. [ms]
+    forgotten_ms : int
+        Rows of windows that ended by then are not at hand. [ms UTC]
     """
 
     def __init__(self, operators: Sequence[WindowOperator], *, provisional: bool):
@@ -97,7 +106,10 @@ class WindowEngine:
         self.floor_ms = int(np.iinfo(np.int64).min)
         self.latenesses_ms: list[int] = []
         self.waiting_from_ms: dict[int, int] = {}
+        self.forgotten_ms = int(np.iinfo(np.int64).min)
+        self.keep_ms = 0
         self._released_from_ms: int | None = None
+        self._shared: tuple[tuple[int, int, tuple[str, ...]], BoolArray, Samples] | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
 
     def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
@@ -136,8 +148,24 @@ class WindowEngine:
         self.dirty_from_ms = from_ms if self.dirty_from_ms is None else min(self.dirty_from_ms, from_ms)
         self.begin_ms = first_ms if self.begin_ms is None else min(self.begin_ms, first_ms)
 
-    def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
-        """Compute every window that ended, lateness included, since the last call, in order of end."""
+    def close(
+        self,
+        now_ms: int,
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+        ended: Callable[[list[Computed], int], None] = lambda _computed, _settled_ms: None,
+    ) -> list[Computed]:
+        """Compute every window that ended, lateness included, since the last call, in order of end.
+
+        Parameters
+        ----------
+        now_ms : int
+        site : StreamSite
+        buffers : mapping
+        ended : callable
+            Called with the rows of the windows of each end, and until when nothing
+            changes any more but by a restatement (ms UTC), before older rows go.
+        """
         kept_from = self.kept_from_ms(now_ms, site)
         if self.begin_ms is None:
             self.closed_at_ms, self.floor_ms = now_ms, kept_from
@@ -165,9 +193,17 @@ class WindowEngine:
                     (start + every_ms, at, start) for start in range(max(begin, since), until, every_ms)
                 )
         computed: list[Computed] = []
-        for end, at, start in sorted(due):
-            computed += self._compute(self.operators[at], start, now_ms, site, buffers)
-            self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
+        ordered = sorted(due)
+        of_end: list[Computed] = []
+        for place, (end, at, start) in enumerate(ordered):
+            of_end += self._compute(self.operators[at], start, now_ms, site, buffers)
+            # Only when every operator has had its window of this end.
+            if place + 1 == len(ordered) or ordered[place + 1][0] > end:
+                ended(of_end, min(kept_from, end))
+                computed += of_end
+                of_end = []
+                self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
+        self._shared = None
         if kept_from > self.floor_ms:
             self._drop(kept_from, buffers)
         self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
@@ -186,6 +222,7 @@ class WindowEngine:
             begin = max(self.begin_ms // every_ms, -(-self.floor_ms // every_ms)) * every_ms
             for start in range(begin, now_ms, every_ms):
                 computed += self._compute(operator, start, now_ms, site, buffers, leaving)
+        self._shared = None
         return computed
 
     def refresh(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> list[Computed]:
@@ -195,11 +232,15 @@ class WindowEngine:
         computed: list[Computed] = []
         kept_from = self.kept_from_ms(now_ms, site)
         newest = max((b.starts[-1] for b in buffers.values() if b.starts), default=now_ms)
-        for operator in self.operators:
+        due: list[tuple[int, int, int]] = []
+        for at, operator in enumerate(self.operators):
             every_ms = 1000 * operator.every_s
             first = max(-(-kept_from // every_ms), self.dirty_from_ms // every_ms) * every_ms
-            for start in range(first, min(now_ms, newest) + 1, every_ms):
-                computed += self._compute(operator, start, now_ms, site, buffers)
+            starts = range(first, min(now_ms, newest) + 1, every_ms)
+            due += [(start + every_ms, at, start) for start in starts]
+        for _, at, start in sorted(due):
+            computed += self._compute(self.operators[at], start, now_ms, site, buffers)
+        self._shared = None
         self.dirty_from_ms = None
         return computed
 
@@ -222,8 +263,9 @@ class WindowEngine:
             buffer.drop_before(before_ms)
         for operator in self.operators:
             for name, start in [k for k in self.states if k[0] == operator.name]:
-                if start + 1000 * operator.every_s <= before_ms:
+                if start + 1000 * operator.every_s <= before_ms - self.keep_ms:
                     del self.states[name, start]
+        self.forgotten_ms = max(self.forgotten_ms, before_ms - self.keep_ms)
 
     def _compute(
         self,
@@ -236,7 +278,7 @@ class WindowEngine:
     ) -> list[Computed]:
         end = start + 1000 * operator.every_s
         wanted = site.owned if leaving is None else site.owned & leaving
-        samples = window_samples(operator, start, site, buffers, wanted)
+        samples = self._samples(operator, start, site, buffers, wanted)
         if not len(samples.devices):
             return []
         state = self.states.get((operator.name, start))
@@ -249,6 +291,20 @@ class WindowEngine:
         if not self.provisional:
             said = said.settled(PROVISIONAL)
         return [(operator, start, said)] if len(said.device) else []
+
+    def _samples(
+        self,
+        operator: WindowOperator,
+        start: int,
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+        wanted: BoolArray,
+    ) -> Samples:
+        """Samples of a window; those just given where the operator before reads the same ones."""
+        key = (start, operator.every_s, operator.reads)
+        if self._shared is None or self._shared[0] != key or self._shared[1] is not wanted:
+            self._shared = (key, wanted, window_samples(operator, start, site, buffers, wanted))
+        return self._shared[2]
 
     def _held(self, devices: IntArray, end_ms: int, now_ms: int, site: StreamSite) -> BoolArray:
         """Whether each device still has samples to send of a window that ends at `end_ms`."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.counter import Step, counter_steps, isolated_spikes, window_increase
+from models.counter import Step, counter_steps, window_increase
 
 H = 3_600_000
 FULL = 1000.0
@@ -44,19 +44,27 @@ def histories(draw):
 def expected_increase(t, value, start, end, full):
     """Plain loop over one device, without rates and hours."""
     total, shared = 0.0, False
-    for a, b, va, vb in zip(t[:-1], t[1:], value[:-1], value[1:], strict=True):
+    for i in range(1, len(t)):
+        a, b, va, vb = t[i - 1], t[i], value[i - 1], value[i]
         low, high = max(a, start), min(b, end)
         if low >= high:
             continue
-        shared = True
-        if vb >= va:
-            grown = vb - va
-        elif va <= full and full - va + vb <= 0.1 * full:
-            grown = full - va + vb
-        else:
-            grown = 0.0
-        total += grown * (high - low) / (b - a)
+        before = value[i - 2] if i > 1 else math.inf
+        fell = i > 1 and va < before and plain_increase(before, va, full) is None
+        grown = vb - before if fell and vb >= before else plain_increase(va, vb, full)
+        if grown is not None:
+            shared = True
+            total += grown * (high - low) / (b - a)
     return total if shared else math.nan
+
+
+def plain_increase(before, after, full):
+    """What two readings alone say; None where nothing."""
+    if after >= before:
+        return after - before
+    if before <= full and full - before + after <= 0.1 * full:
+        return full - before + after
+    return None
 
 
 def stacked(devices):
@@ -71,6 +79,7 @@ def test_every_step_is_named_and_its_truth_recovered(history):
     steps = counter_steps(zeros, t, value, FULL, max_rate_per_h=RATE, operating_h=hours)
     assert steps.kind.tolist() == kinds.tolist()
     known = np.isin(kinds, [Step.COUNTED, Step.ROLLOVER])
+    assert (steps.lost == ~np.isin(kinds, [Step.FIRST, Step.COUNTED, Step.ROLLOVER])).all()
     np.testing.assert_allclose(steps.increase[known], true[known], atol=1e-9)
     assert (steps.increase[1:][~known[1:]] == 0.0).all()
     assert np.isnan(steps.increase[0])
@@ -83,15 +92,21 @@ def test_windows_add_up_to_what_was_counted(devices, width_h, shift):
     steps = counter_steps(group, t, value, FULL, max_rate_per_h=RATE, operating_h=hours)
     expected = [np.nansum(steps.increase[group == i]) for i in range(n)]
     edges = np.arange(-6 * H + shift - width_h * H, t.max() + width_h * H + 1, width_h * H)
-    total = np.zeros(n)
+    total, lost_ms = np.zeros(n), np.zeros(n)
     for start, end in itertools.pairwise(edges):
-        grown, known = window_increase(
+        counted = window_increase(
             group, t, value, start, end, n, FULL, max_rate_per_h=RATE, operating_h=hours
         )
-        assert (np.isnan(grown) == ~known).all()
-        assert (grown[known] >= 0.0).all()
-        total += np.where(known, grown, 0.0)
+        known = ~np.isnan(counted.increase)
+        assert (counted.increase[known] >= 0.0).all()
+        assert (known == (counted.covered > 0.0)).all()
+        assert (counted.covered + counted.lost <= 1.0 + 1e-12).all()
+        total += np.where(known, counted.increase, 0.0)
+        lost_ms += counted.lost * (end - start)
     np.testing.assert_allclose(total, expected, rtol=1e-12, atol=1e-9)
+    steps_ms = np.diff(t, prepend=t[:1])
+    expected_ms = [steps_ms[steps.lost & (group == i)].sum() for i in range(n)]
+    np.testing.assert_allclose(lost_ms, expected_ms, rtol=1e-9, atol=1e-3)
 
 
 @given(st.lists(histories(), min_size=1, max_size=5), st.integers(-8, 20), st.integers(1, 9), st.booleans())
@@ -99,7 +114,7 @@ def test_equals_a_plain_loop_over_each_device(devices, start_h, width_h, has_ful
     group, t, value, _ = stacked(devices)
     start, end = start_h * H, (start_h + width_h) * H
     full = FULL if has_full_scale else math.nan
-    grown, _ = window_increase(group, t, value, start, end, len(devices), np.full(len(devices), full))
+    grown = window_increase(group, t, value, start, end, len(devices), np.full(len(devices), full)).increase
     expected = [expected_increase(d[0], d[1], start, end, full) for d in devices]
     np.testing.assert_allclose(grown, expected, rtol=1e-12, atol=1e-9)
 
@@ -107,24 +122,28 @@ def test_equals_a_plain_loop_over_each_device(devices, start_h, width_h, has_ful
 @settings(max_examples=50)
 @given(st.integers(0, 2**32), st.integers(2, 6))
 def test_neighbours_decide_and_nothing_else_does_to_the_bit(seed, n):
-    """Only a window's own readings and one on each side matter; other devices never do."""
+    """Only a window's own readings, two before and one after matter; other devices never do."""
     rng = np.random.default_rng(seed)
     devices = []
     for size in rng.integers(0, 300, n):
         t = np.cumsum(rng.integers(1, 60_000, size))
-        devices.append((t, np.cumsum(rng.random(size)) * 1e3))
+        value = np.cumsum(rng.random(size)) * 1e3
+        value[rng.random(size) < 0.1] *= rng.choice([0.0, 0.5, 3.0])
+        devices.append((t, value))
     start, end = 2_000_000, 5_000_000
     group = np.concatenate([np.full(len(t), i) for i, (t, _) in enumerate(devices)])
     t = np.concatenate([t for t, _ in devices])
     value = np.concatenate([v for _, v in devices])
-    together, known = window_increase(group, t, value, start, end, n)
+    together = window_increase(group, t, value, start, end, n, max_rate_per_h=1e3)
     for i, (own_t, own_value) in enumerate(devices):
-        first = max(np.searchsorted(own_t, start) - 1, 0)
+        first = max(np.searchsorted(own_t, start) - 2, 0)
         last = np.searchsorted(own_t, end, side="left") + 1
         near_t, near_value = own_t[first:last], own_value[first:last]
-        alone, alone_known = window_increase(np.zeros(len(near_t), int), near_t, near_value, start, end, 1)
-        assert alone_known[0] == known[i]
-        assert alone.tobytes() == together[i : i + 1].tobytes()
+        alone = window_increase(
+            np.zeros(len(near_t), int), near_t, near_value, start, end, 1, max_rate_per_h=1e3
+        )
+        for name in ("increase", "covered", "lost", "why"):
+            assert getattr(alone, name).tobytes() == getattr(together, name)[i : i + 1].tobytes(), name
 
 
 def test_known_only_between_readings():
@@ -133,20 +152,19 @@ def test_known_only_between_readings():
     zeros = np.zeros(2, dtype=np.int64)
     cases = {(0, 10): None, (0, 12): 4.0, (12, 13): 2.0, (10, 20): 20.0, (18, 30): 4.0, (20, 30): None}
     for (start, end), expected in cases.items():
-        grown, known = window_increase(zeros, t, value, start * H, end * H, 1)
-        assert known[0] == (expected is not None), (start, end)
+        grown = window_increase(zeros, t, value, start * H, end * H, 1).increase
         np.testing.assert_allclose(grown[0], math.nan if expected is None else expected)
     for n in (0, 1):
-        grown, known = window_increase(zeros[:n], t[:n], value[:n], 0, 30 * H, 2)
-        assert np.isnan(grown).all()
-        assert not known.any()
+        none = window_increase(zeros[:n], t[:n], value[:n], 0, 30 * H, 2)
+        assert np.isnan(none.increase).all()
+        assert not none.covered.any()
 
 
 def test_absent_readings_are_bridged_not_counted_as_zero():
     t = np.arange(5) * H
     value = np.array([np.nan, 100.0, np.nan, 104.0, np.nan])
-    grown, _ = window_increase(np.zeros(5, int), t, value, 2 * H, 4 * H, 1, operating_h=np.arange(5.0))
-    assert grown.tolist() == [2.0]
+    counted = window_increase(np.zeros(5, int), t, value, 2 * H, 4 * H, 1, operating_h=np.arange(5.0))
+    assert counted.increase.tolist() == [2.0]
 
 
 def test_windows_of_their_own_for_each_group():
@@ -154,8 +172,21 @@ def test_windows_of_their_own_for_each_group():
     t = np.array([0, 10, 20, 0, 10, 20]) * H
     value = np.array([0.0, 10.0, 30.0] * 2)
     group = np.repeat([0, 1], 3)
-    grown, _ = window_increase(group, t, value, np.array([5, 10]) * H, np.array([10, 15]) * H, 2)
-    assert grown.tolist() == [5.0, 10.0]
+    counted = window_increase(group, t, value, np.array([5, 10]) * H, np.array([10, 15]) * H, 2)
+    assert counted.increase.tolist() == [5.0, 10.0]
+
+
+def test_only_steps_within_the_gap_limit_cover_and_a_lost_one_does_not():
+    t = np.array([0, 1, 2, 6, 7, 8]) * H
+    value = np.array([500.0, 501.0, 502.0, 506.0, 0.1, 0.3])
+    counted = window_increase(np.zeros(6, int), t, value, 0, 10 * H, 1, gap_limit_ms=3 * H)
+    assert counted.increase[0] == pytest.approx(6.2)
+    assert counted.covered[0] == pytest.approx(0.3)
+    assert counted.lost[0] == pytest.approx(0.1)
+    assert Step(counted.why[0]) is Step.RESET
+    alone = window_increase(np.zeros(6, int), t, value, int(6.2 * H), int(6.8 * H), 1)
+    assert np.isnan(alone.increase[0]), "a window inside a reset knows nothing, and never zero"
+    assert (alone.covered[0], alone.lost[0]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -175,14 +206,17 @@ def test_windows_of_their_own_for_each_group():
         (500.0, 512.0, {"max_rate_per_h": 10.0}, Step.COUNTED, 12.0),
         (500.0, 512.1, {"max_rate_per_h": 10.0}, Step.SPIKE, 0.0),
         (500.0, 512.1, {"max_rate_per_h": np.nan}, Step.COUNTED, pytest.approx(12.1)),
+        (500.0, 2.0, {"companion": [9000.0, 1.0]}, Step.EXCHANGE, 0.0),
+        (500.0, 2.0, {"companion": [9000.0, 9001.0]}, Step.RESET, 0.0),
+        (500.0, 2.0, {"companion": [9000.0, np.nan]}, Step.RESET, 0.0),
+        (999.0, 2.0, {"full_scale": 1000.0, "companion": [9000.0, 1.0]}, Step.ROLLOVER, 3.0),
         (-1.0, 3.0, {}, Step.CORRUPT, 0.0),
         (3.0, -1.0, {"full_scale": 4.0}, Step.CORRUPT, 0.0),
         (0.0, 0.0, {"full_scale": 1000.0}, Step.COUNTED, 0.0),
     ],
 )
 def test_a_step_by_itself(before, after, options, kind, increase):
-    if "operating_h" in options:
-        options = options | {"operating_h": np.array(options["operating_h"])}
+    options = {k: np.array(v) if isinstance(v, list) else v for k, v in options.items()}
     steps = counter_steps(np.zeros(2, int), np.array([0, H]), np.array([before, after]), **options)
     assert Step(steps.kind[1]) is kind
     assert steps.increase[1] == increase
@@ -192,13 +226,3 @@ def test_a_register_that_is_refreshed_once_an_hour_is_no_spike():
     t = np.arange(3) * 10_000
     steps = counter_steps(np.zeros(3, int), t, np.array([500.0, 500.0, 509.0]), max_rate_per_h=10.0)
     assert steps.kind.tolist() == [Step.FIRST, Step.COUNTED, Step.COUNTED]
-
-
-def test_isolated_spikes_stay_within_their_device():
-    value = np.array([1.0, 2.0, 900.0, 3.0, 4.0, 0.0, 5.0, 6.0])
-    assert np.flatnonzero(isolated_spikes(np.zeros(8, int), value)).tolist() == [2, 5]
-    group = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    assert not isolated_spikes(group, value).any()
-    reset = np.array([500.0, 501.0, 0.0, 1.0, 2.0])
-    assert not isolated_spikes(np.zeros(5, int), reset).any()
-    assert isolated_spikes(np.zeros(1, int), np.ones(1)).tolist() == [False]

@@ -65,7 +65,7 @@ def history(
         samples: list[tuple[int, dict[str, float]]] = []
         while t < end:
             flow = float(rng.uniform(0.5, 15))
-            supply, back = float(rng.uniform(80, 95)), float(rng.uniform(40, 55))
+            supply, back = float(rng.uniform(86, 94)), float(rng.uniform(42, 50))
             energy += flow * 0.15 * interval / 3_600_000
             volume += flow * interval / 3_600_000
             values = {"flow_m3_h": flow, "supply_c": supply, "return_c": back}
