@@ -1,0 +1,126 @@
+"""`hearthline worker`: its health on a port of its own, and what becomes of rows that InfluxDB refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hearthline.metrics import METRICS
+from hearthline.refusals import Refusals
+from hearthline.worker_health import WorkerHealth
+from ingest.clock import wall_clock
+from models.frame import Frame
+from store.influx_series import InfluxSeries
+from store.rows import REFUSED
+from tests.support.influx_stub import TOKEN, InfluxStub
+from tests.support.mock_kafka import MockKafka
+from tests.support.mosquitto import free_port
+from tests.support.series import heat, heats, output
+from tests.support.system import until
+
+COMMAND = [str(Path(sys.executable).with_name("hearthline")), "worker"]
+
+
+@pytest.fixture
+def stub():
+    made = InfluxStub()
+    yield made
+    made.close()
+
+
+def connect(stub, refusals):
+    store = InfluxSeries(stub.url, "o", "b", TOKEN, refused=refusals, timeout_s=2.0, patience_s=2.0)
+    refusals.store = store
+    return store
+
+
+@pytest.mark.timeout(120)
+def test_health_readiness_and_metrics_on_a_port_of_its_own(tmp_path):
+    kafka = MockKafka()
+    kafka.make_topics("frames", "hearthline-checkpoints-changelog")
+    port = free_port()
+    words = [
+        "--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "4",
+        "--metrics-port", port, "--checkpoint-s", "1",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=log, stderr=log
+    ) as worker, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as probe:  # fmt: skip
+        try:
+            until(lambda: answers(probe, "/health"), 40, "it answers")
+            until(lambda: answers(probe, "/ready"), 40, "it owns its partitions")
+            for n in range(5):
+                kafka.append("frames", "u1", Frame.heartbeat().encode(), wall_clock(), n % 4)
+            kafka.flush()
+
+            def served():
+                text = probe.get("/metrics").text
+                return {f.name: f for f in text_string_to_metric_families(text)}
+
+            def value(name, **labels):
+                samples = [s for f in served().values() for s in f.samples if s.name == name]
+                return next((s.value for s in samples if s.labels == labels), None)
+
+            until(lambda: value("hearthline_stepped_records_total") == 5, 20, "five records are stepped")
+            until(
+                lambda: value("hearthline_lag_records", stage="stored") == 0, 20, "their results are stored"
+            )
+            until(lambda: (value("hearthline_checkpoint_seconds_count") or 0) > 0, 20, "a checkpoint")
+            assert value("hearthline_lag_records", stage="stepped") == 0
+            assert value("hearthline_component_ok", component="store") == 1
+            expected = {n.removesuffix("_total") for n, m in METRICS.items() if "worker" in m.where}
+            assert {n for n in served() if n.startswith("hearthline_")} == expected
+            for path in ("/health", "/ready", "/metrics"):
+                assert probe.get(path, headers={"host": "evil.example"}).status_code == 421
+                assert probe.get(path, headers={"origin": "http://evil.example"}).status_code == 403
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(40) == 0
+        finally:
+            print((tmp_path / "log").read_text())
+            worker.kill()
+            kafka.close()
+
+
+def answers(probe, path):
+    try:
+        return probe.get(path).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_rows_that_influx_refuses_are_kept_counted_and_shown(stub):
+    refusals = Refusals()
+    store = connect(stub, refusals)
+    stub.poison = "heat_gj=2"
+    rows = heats(heat("m1", 0, 1.0), heat("m1", 900_000, 2.0), heat("m1", 1_800_000, 3.0))
+    for _ in range(2):  # as after a crash: the same rows again
+        store.write([output(1, rows={"device_heat": [rows]})])
+    kept = [(name[0], fields) for name, fields in stub.contents().items()]
+    assert sorted(f["heat_gj"] for measurement, f in kept if measurement == "device_heat") == [1.0, 3.0]
+    [refused] = [f for measurement, f in kept if measurement == REFUSED]
+    assert json.loads(refused["row"])["heat_gj"] == 2.0
+    assert (refused["measurement"], "poison" in refused["reason"]) == ("device_heat", True)
+    health = WorkerHealth(wall_clock, wall_clock=True, refusals=refusals)
+    part = next(p for p in health.components() if p["name"] == "store")
+    assert part["state"] == "degraded"
+    assert "rows of device_heat were refused" in part["reason"]
+    assert "store_refused" in part["advice"]
+    assert b'hearthline_store_refused_rows_total{measurement="device_heat"} 2.0' in health.metrics()
+    store.close()
+
+
+def test_a_row_that_is_refused_as_a_refusal_too_is_counted_and_does_not_go_round(stub):
+    refusals = Refusals()
+    store = connect(stub, refusals)
+    stub.poison = "poison"
+    store.write([output(1, rows={"device_heat": [heats(heat("poison", 0, 1.0), heat("m1", 0, 1.0))]})])
+    assert refusals.rows() == {"device_heat": 1, REFUSED: 1}
+    assert {name[0] for name in stub.contents()} == {"device_heat"}
+    store.close()
