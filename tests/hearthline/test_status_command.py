@@ -1,0 +1,74 @@
+"""`hearthline status`: of a running server, of one that is not well, and of a directory that nobody owns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hearthline.commands.status import _text
+from hearthline.health import Part, Watch
+from hearthline.server import Server, ServerConfig
+from hearthline.site_dir import read_site
+from ingest.clock import wall_clock
+from tests.acceptance.test_starting import SITE
+from tests.support.system import run, until, write_site
+
+
+@pytest.fixture
+def home(tmp_path):
+    site = read_site(write_site(tmp_path / "site", SITE))
+    server = Server(ServerConfig(tmp_path / "data", site, wall_clock, broker=0, port=0))
+    server.start()
+    try:
+        until(lambda: {p["state"] for p in server.components()} == {"ok"}, 20, "every part ok")
+        yield tmp_path / "data", server
+    finally:
+        server.close()
+
+
+def test_of_a_running_server_and_then_of_what_it_left(home):
+    data, server = home
+    said = json.loads(run("status", "--data-dir", data, "--json").stdout)
+    assert {p["name"]: p["state"] for p in said["components"]} == dict.fromkeys(
+        ("broker", "ingest", "journal", "streams", "store", "board"), "ok"
+    )
+    assert set(said["lag"]) == {"journalled", "stepped", "stored"}
+    assert all({"messages", "seconds"} <= set(wait) for wait in said["lag"].values())
+    assert said["now"]["u1"]["age_s"] < 30
+    assert (said["degraded"], said["held_back"]) == ([], False)
+    assert said["ledger"]["unaccounted"] == 0
+    assert 0 < said["ready_s"] < 30
+    told = run("status", "--data-dir", data, "--check").stdout
+    assert "not yet stored: 0 messages" in told
+    assert "now of u1: 20" in told
+    server.close()
+    stopped = json.loads(run("status", "--data-dir", data, "--json").stdout)
+    assert [(p["name"], p["state"]) for p in stopped["components"]] == [("server", "stopped")]
+    assert stopped["ledger"]["unaccounted"] == 0
+    assert "server     stopped" in run("status", "--data-dir", data).stdout
+    assert run("status", "--data-dir", data, "--check", code=1)
+
+
+def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
+    now = [1_767_225_600_000]
+    watch = Watch(lambda: now[0])
+    trouble = [("an append takes longer than 5 s", "1,200 messages, 34 s behind", "look at the disk")]
+    [first] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    now[0] += 60_000
+    [later] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    assert first == later == {
+        "name": "journal", "state": "degraded", "since": 1_767_225_600_000,
+        "reason": "an append takes longer than 5 s", "advice": "look at the disk",
+        "detail": "an append takes longer than 5 s; 1,200 messages, 34 s behind; since 2026-01-01 00:00:00 UTC",
+    }  # fmt: skip
+    assert watch.ready_s is None
+    text = _text({"components": [later], "degraded": [later], "ledger": {"sent": 1}, "rows": {}})
+    assert "34 s behind; since 2026-01-01 00:00:00 UTC" in text
+    assert "to do      look at the disk" in text
+    [well] = watch.see([Part.judged("journal", [], "2 streams")])
+    assert well == {"name": "journal", "state": "ok", "detail": "2 streams"}
+    assert watch.ready_s is not None
+    now[0] += 60_000
+    [again] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    assert again["since"] == 1_767_225_720_000
