@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from models.frame import Frame, FrameError, FrameKind
 
-__all__ = ["RESTATEMENT", "RestateAnswer", "RestateRequest", "ResultKind", "Span"]
+__all__ = ["RESTATEMENT", "NetworkSpan", "RestateAnswer", "RestateRequest", "ResultKind", "RowSource", "Span"]
 
 RESTATEMENT: Final = "restatement"
 """Measurement of the list for people: what was restated, from what, to what, why and when."""
@@ -71,6 +71,47 @@ class ResultKind:
 
 
 @dataclass(frozen=True, slots=True)
+class RowSource:
+    """Rows that rows of networks rest on, or these themselves.
+
+    Attributes
+    ----------
+    measurement : str
+    subject : str
+        `network` or `device`: what their keys are.
+    learnt : bool
+        Whether they are a learner's, which a window uses for long after them.
+    """
+
+    measurement: str
+    subject: str
+    learnt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpan:
+    """A time in which rows changed that a network's rows rest on.
+
+    Attributes
+    ----------
+    network : str
+    devices : tuple of str
+        Of the network.
+    from_ms, to_ms : int
+        The steps that changed, [from, to). [ms UTC]
+    rows_from_ms, rows_to_ms : int
+        What is needed to compute the windows again, [from, to). [ms UTC]
+    """
+
+    network: str
+    devices: tuple[str, ...]
+    from_ms: int
+    to_ms: int
+    rows_from_ms: int
+    rows_to_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RestateRequest:
     """What a stream asks of the store.
 
@@ -84,8 +125,13 @@ class RestateRequest:
     before_ms : int
         Windows from here on are still open and not the request's business. [ms UTC]
     spans : tuple of Span
+        Devices whose samples changed; or else, once these are answered:
     results : tuple of ResultKind
         Results whose rows are to be said again where they change.
+    networks : tuple of NetworkSpan
+        Networks whose rows rest on rows that changed.
+    sources : tuple of RowSource
+        What their rows rest on.
     """
 
     name: str
@@ -94,6 +140,8 @@ class RestateRequest:
     before_ms: int
     spans: tuple[Span, ...]
     results: tuple[ResultKind, ...]
+    networks: tuple[NetworkSpan, ...] = ()
+    sources: tuple[RowSource, ...] = ()
 
     def to_json(self) -> str:
         """State as JSON text; `from_json` reads it."""
@@ -105,7 +153,9 @@ class RestateRequest:
         data = json.loads(text)
         spans = tuple(Span(**{**s, "has": tuple(s["has"])}) for s in data.pop("spans"))
         results = tuple(ResultKind(**{**r, "reads": tuple(r["reads"])}) for r in data.pop("results"))
-        return cls(**data, spans=spans, results=results)
+        networks = tuple(NetworkSpan(**{**n, "devices": tuple(n["devices"])}) for n in data.pop("networks"))
+        sources = tuple(RowSource(**s) for s in data.pop("sources"))
+        return cls(**data, spans=spans, results=results, networks=networks, sources=sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +175,9 @@ class RestateAnswer:
         either side that hold each measurement; columns as in a telemetry frame.
     said : mapping of str to pyarrow.Table
         By measurement: the rows as the store has them.
+    part : int
+        Place of this frame among those of the answer, from 0. The parts that
+        tell of networks are used together.
     """
 
     request: str
@@ -132,10 +185,14 @@ class RestateAnswer:
     windows: tuple[Span, ...] = ()
     samples: Mapping[str, pa.RecordBatch] = field(default_factory=dict)
     said: Mapping[str, pa.Table] = field(default_factory=dict)
+    part: int = 0
 
     def encode(self) -> bytes:
         """As an encoded frame; `decode` reads it."""
-        header = {"request": self.request, "last": self.last, "windows": [asdict(w) for w in self.windows]}
+        header = {
+            "request": self.request, "last": self.last, "part": self.part,
+            "windows": [asdict(w) for w in self.windows],
+        }  # fmt: skip
         parts: list[tuple[str, bytes]] = [(_HEADER, json.dumps(header).encode())]
         parts += [(f"samples/{name}", _packed([batch])) for name, batch in self.samples.items()]
         parts += [(f"said/{name}", _packed(table.to_batches())) for name, table in self.said.items()]
@@ -171,7 +228,9 @@ class RestateAnswer:
                     said[name] = table
                 else:
                     raise ValueError(f"part {part!r}")
-            return cls(str(header["request"]), bool(header["last"]), windows, samples, said)
+            return cls(
+                str(header["request"]), bool(header["last"]), windows, samples, said, int(header["part"])
+            )
         except (KeyError, ValueError, TypeError, pa.ArrowException) as error:
             msg = f"expected a frame that answers a restatement: {error}"
             raise FrameError(msg) from error

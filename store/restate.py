@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.frame import telemetry_schema
-from models.restate import RestateAnswer, RestateRequest, ResultKind, Span
+from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, RowSource, Span
 from models.results import READING, READING_REPEAT
 from store.protocol import Select, SeriesStore
 
@@ -24,12 +24,18 @@ _MOST_SAMPLES: Final = 4_000
 """Of one frame, which has to stay under 512 KiB."""
 _MOST_WINDOWS: Final = 960
 """Buckets of all devices of one frame, and so the work that a stream does at once."""
+_MOST_ROWS: Final = 3_000
+"""Of one frame that tells of networks."""
+_LEARNT_MS: Final = 40 * 86_400_000
+"""How old what was learnt may be and still be used."""
 _LONGEST_MS: Final = 24 * _BUCKET_MS
 """Of one piece of a device's time."""
 _NEAR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 _WIDER_MS: Final = (_DAY_MS, 30 * _DAY_MS, None)
 """How far to look for a neighbour that is not near, one after the other; None is as far as the store goes."""
+_BEFORE: Final = 2
+"""How many samples before a window, of each measurement, it is computed with."""
 _FIRST_LOOK: Final = 64
 """Samples to look through for a neighbour at first."""
 IntArray = NDArray[np.int64]
@@ -47,6 +53,9 @@ def answer(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswe
     store.protocol.StoreError
         The store cannot be read; the same call may succeed later.
     """
+    if request.networks:
+        yield from _of_networks(store, request)
+        return
     packs = [p for c in sorted({s.device_class for s in request.spans}) for p in _of_class(store, request, c)]
     if not packs:
         yield RestateAnswer(request.name, last=True)
@@ -57,8 +66,39 @@ def answer(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswe
             if pack.device_class in kind.reads and (table := _said(store, kind, pack.windows)) is not None
         }
         yield RestateAnswer(
-            request.name, at == len(packs) - 1, pack.windows, {pack.device_class: pack.samples}, said
+            request.name, at == len(packs) - 1, pack.windows, {pack.device_class: pack.samples}, said, at
         )
+
+
+def _of_networks(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswer]:
+    """Rows that the networks of `request` rest on, and their own, a frame's worth at a time."""
+    found = [
+        (source.measurement, rows.slice(at, _MOST_ROWS))
+        for span in request.networks
+        for source in request.sources
+        if (rows := _rows(store, source, span)) is not None
+        for at in range(0, rows.num_rows, _MOST_ROWS)
+    ]
+    parts: list[dict[str, pa.Table]] = [{}]
+    held = 0
+    for name, table in found:
+        if held + table.num_rows > _MOST_ROWS and parts[-1]:
+            parts.append({})
+            held = 0
+        held += table.num_rows
+        before = parts[-1].get(name)
+        parts[-1][name] = table if before is None else pa.concat_tables([before, table])
+    for at, said in enumerate(parts):
+        yield RestateAnswer(request.name, at == len(parts) - 1, said=said, part=at)
+
+
+def _rows(store: SeriesStore, source: RowSource, span: NetworkSpan) -> pa.Table | None:
+    keys = span.devices if source.subject == "device" else (span.network,)
+    from_ms = span.rows_from_ms - (_LEARNT_MS if source.learnt else 0)
+    rows = store.select(
+        Select(source.measurement, keys=keys, from_ms=from_ms, to_ms=span.rows_to_ms, withdrawn=True)
+    )
+    return rows.drop_columns(["unit", "region", "stream", "model"]) if rows.num_rows else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +178,13 @@ class _History:
         held = self._held(span)
         low, high = span.from_ms, span.to_ms
         if held:
-            before = self._neighbours(span, span.from_ms, held, earlier=True)
-            after = self._neighbours(span, span.to_ms, held, earlier=False)
-            low = min([low, *(t // _BUCKET_MS * _BUCKET_MS for t in before.values())])
-            ends = [t // _BUCKET_MS * _BUCKET_MS + _BUCKET_MS for t in after.values()]
-            # What nothing follows yet stays the nearest sample of every window after it.
-            high = max([high, *ends, *([self._before_ms] if len(after) < len(held) else [])])
+            before = self._neighbours(span, span.from_ms, held, _BEFORE, earlier=True)
+            after = self._neighbours(span, span.to_ms, held, _BEFORE, earlier=False)
+            low = min([low, *(max(t) // _BUCKET_MS * _BUCKET_MS for t in before.values())])
+            ends = [max(t) // _BUCKET_MS * _BUCKET_MS + _BUCKET_MS for t in after.values()]
+            # What too little follows yet stays among the nearest samples of every window after it.
+            lacking = any(len(after.get(name, ())) < _BEFORE for name in held)
+            high = max([high, *ends, *([self._before_ms] if lacking else [])])
         return replace(span, from_ms=low, to_ms=min(high, self._before_ms))
 
     def _held(self, span: Span) -> tuple[str, ...]:
@@ -158,8 +199,9 @@ class _History:
     def samples(self, piece: Span) -> pa.Table:
         """Samples in `piece`, with the nearest on either side that hold each measurement that it ever had."""
         times: set[int] = set()
-        times |= set(self._neighbours(piece, piece.from_ms, piece.has, earlier=True).values())
-        times |= set(self._neighbours(piece, piece.to_ms, piece.has, earlier=False).values())
+        before = self._neighbours(piece, piece.from_ms, piece.has, _BEFORE, earlier=True)
+        after = self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
+        times.update(t for found in (before, after) for each in found.values() for t in each)
         rows = self._read(piece.device, piece.from_ms, piece.to_ms)
         parts = [rows, *(self._read(piece.device, t, t + 1) for t in sorted(times))]
         return pa.concat_tables(parts, promote_options="default")
@@ -184,16 +226,15 @@ class _History:
         return pa.table(columns).cast(schema)
 
     def _neighbours(
-        self, span: Span, edge_ms: int, wanted: Iterable[str], *, earlier: bool
-    ) -> dict[str, int]:
-        """Time of the nearest sample before `edge_ms` (or from it on) that holds each of `wanted`."""
-        found: dict[str, int] = {}
+        self, span: Span, edge_ms: int, wanted: Iterable[str], count: int, *, earlier: bool
+    ) -> dict[str, list[int]]:
+        """Times of the nearest samples before `edge_ms`, or from it on, that hold each of `wanted`."""
+        found: dict[str, list[int]] = {}
         lacking = list(wanted)
         near = self._near.get(span.device)
         if self._from_ms <= edge_ms <= self._to_ms:
             look = _between(near, self._from_ms, edge_ms) if earlier else _between(near, edge_ms, self._to_ms)
-            _nearest(look, lacking, found, earlier=earlier)
-            lacking = [c for c in lacking if c not in found]
+            lacking = _nearest(look, lacking, found, count, earlier=earlier)
         for reach_ms in _WIDER_MS:
             limit = _FIRST_LOOK
             while lacking:
@@ -208,26 +249,29 @@ class _History:
                         from_ms=from_ms, to_ms=to_ms, newest_first=earlier, limit=limit,
                     )
                 )  # fmt: skip
-                _nearest(look, lacking, found, earlier=earlier)
-                lacking = [c for c in lacking if c not in found]
+                lacking = _nearest(look, lacking, found, count, earlier=earlier)
                 if look.num_rows < limit:
                     break
                 limit *= 16
         return found
 
 
+def _nearest(
+    rows: pa.Table | None, wanted: Sequence[str], found: dict[str, list[int]], count: int, *, earlier: bool
+) -> list[str]:
+    """Note the nearest times that hold each of `wanted`; which of them have fewer than `count`."""
+    if rows is not None and rows.num_rows:
+        for name in wanted:
+            if name in rows.column_names:
+                times = pc.filter(rows["window_start"], pc.is_valid(rows[name])).to_numpy()
+                nearest = np.sort(times)[-count:] if earlier else np.sort(times)[:count]
+                if len(nearest):
+                    found[name] = [int(t) for t in nearest]
+    return [name for name in wanted if len(found.get(name, ())) < count]
+
+
 _STORED: Final = {"device": "key", "t": "window_start"}
 """Names in the store of what telemetry calls otherwise."""
-
-
-def _nearest(rows: pa.Table | None, wanted: Sequence[str], found: dict[str, int], *, earlier: bool) -> None:
-    if rows is None or not rows.num_rows:
-        return
-    for name in wanted:
-        if name in rows.column_names:
-            times = pc.filter(rows["window_start"], pc.is_valid(rows[name]))
-            if len(times):
-                found[name] = int((pc.max if earlier else pc.min)(times).as_py())
 
 
 def _by_key(table: pa.Table) -> dict[str, pa.Table]:

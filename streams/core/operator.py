@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,15 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from streams.core.deliveries import LedgerCounts
+    from streams.core.network_rows import NetworkRows, Settled
     from streams.core.samples import Samples
     from streams.core.stream_site import StreamSite
 
-__all__ = ["LedgerOperator", "Operator", "SampleOperator", "WindowOperator", "discovered", "ledger_operator",
-           "sample_operator", "window_operator"]  # fmt: skip
+__all__ = [
+    "Learner", "LedgerOperator", "NetworkOperator", "Operator", "SampleOperator", "WindowOperator",
+    "discovered", "in_order_of_reading", "learner", "ledger_operator", "network_operator", "sample_operator",
+    "window_operator",
+]  # fmt: skip
 
 _NOT_FIELDS = frozenset({"coverage", "reason"})
 
@@ -70,7 +75,75 @@ class LedgerOperator:
     function: Callable[[Sequence[LedgerCounts]], dict[str, list[int]]]
 
 
-Operator = WindowOperator | SampleOperator | LedgerOperator
+@dataclass(frozen=True, slots=True)
+class NetworkOperator:
+    """Rows of a network's window, and of some time before it → a row, or one a device.
+
+    Its windows are the network's own, `window_s` long.
+
+    Attributes
+    ----------
+    name : str
+        Name of the operator and of the measurement that it writes.
+    reads : tuple of str
+        Measurements of window operators, of network operators, and of learners
+        (of which it sees rows that ended a day or more before the window).
+    history_s : int
+        How long before a window's start the rows that it reads may lie, a multiple of 900. [s]
+    subject : str
+        What a row is about: `network`, or `device` for one row each of the network's devices.
+    writes : type
+        Dataclass of arrays, one element a subject: the float fields, `coverage` and
+        `reason` as of a window operator.
+    function : callable
+        ``function(rows) -> writes``; pure.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    history_s: int
+    subject: str
+    writes: type[Any]
+    function: Callable[[NetworkRows], Any]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the float fields that it writes."""
+        return tuple(f.name for f in fields(self.writes) if f.name not in _NOT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """Settled rows, a quarter of an hour after the other → state that grows, and rows that tell of it.
+
+    It is never taken back: what is restated later is not learnt again.
+
+    Attributes
+    ----------
+    name : str
+        Name of the operator and of the measurement that it writes.
+    version : int
+        Of the state's form; one of another version begins anew.
+    reads : tuple of str
+        Measurements of window and network operators.
+    fields : tuple of str
+        Float fields that it writes, for those who read them.
+    subject : str
+        What a row is about: `network` or `device`.
+    function : callable
+        ``function(state, settled) -> (state, rows or None)``; pure. `state` is what
+        JSON holds, None at the beginning; `rows` a result table.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    fields: tuple[str, ...]
+    subject: str
+    function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]
+
+
+Operator = WindowOperator | SampleOperator | LedgerOperator | NetworkOperator | Learner
 
 
 def window_operator(
@@ -92,6 +165,45 @@ def sample_operator(function: Callable[..., pa.Table]) -> SampleOperator:
     return SampleOperator(function.__name__, function)
 
 
+def network_operator(
+    *, reads: Sequence[str], writes: type[Any], history_s: int = 0, subject: str = "network"
+) -> Callable[[Callable[[NetworkRows], Any]], NetworkOperator]:
+    """Declare the decorated function a network operator of its own name."""
+    if history_s < 0 or history_s % 900:
+        msg = f"expected history_s to be a multiple of 900, got {history_s}"
+        raise ValueError(msg)
+    if subject not in {"network", "device"}:
+        msg = f"expected a subject of network or device, got {subject!r}"
+        raise ValueError(msg)
+
+    def declare(function: Callable[[NetworkRows], Any]) -> NetworkOperator:
+        return NetworkOperator(function.__name__, tuple(reads), history_s, subject, writes, function)
+
+    return declare
+
+
+def learner(
+    *, reads: Sequence[str], version: int, fields: Sequence[str] = (), subject: str = "device"
+) -> Callable[[Callable[[Any, Settled], tuple[Any, pa.Table | None]]], Learner]:
+    """Declare the decorated function a learner of its own name."""
+
+    def declare(function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]) -> Learner:
+        return Learner(function.__name__, version, tuple(reads), tuple(fields), subject, function)
+
+    return declare
+
+
+def in_order_of_reading(operators: Sequence[NetworkOperator]) -> tuple[NetworkOperator, ...]:
+    """`operators`, each after those whose rows it reads; ValueError where they read each other in a ring."""
+    by_name = {o.name: o for o in operators}
+    graph = {o.name: [r for r in o.reads if r in by_name] for o in operators}
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        msg = f"expected network operators that do not read each other in a ring, got {error.args[1]}"
+        raise ValueError(msg) from error
+
+
 def ledger_operator(
     *, fields: Sequence[str]
 ) -> Callable[[Callable[[Sequence[LedgerCounts]], dict[str, list[int]]]], LedgerOperator]:
@@ -111,6 +223,6 @@ def discovered() -> tuple[Operator, ...]:
     for module_info in sorted(iter_modules(room.__path__), key=lambda m: m.name):
         module = import_module(f"{room.__name__}.{module_info.name}")
         for value in vars(module).values():
-            if isinstance(value, WindowOperator | SampleOperator | LedgerOperator):
+            if isinstance(value, Operator):
                 found[value.name] = value
     return tuple(found[name] for name in sorted(found))

@@ -39,12 +39,28 @@ from streams.core.intake import (
     split_messages,
 )
 from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
-from streams.core.operator import LedgerOperator, Operator, SampleOperator, WindowOperator, discovered
-from streams.core.restating import LATE, Why, computed_again, why_of
+from streams.core.operator import (
+    Learner,
+    LedgerOperator,
+    NetworkOperator,
+    Operator,
+    SampleOperator,
+    WindowOperator,
+    discovered,
+)
+from streams.core.restating import LATE, SOURCE, Why, computed_again, networks_again, why_of
+from streams.core.row_engine import NetworkComputed
 from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
-from streams.core.tables import dead_letter_rows, ledger_rows, lost_readings, restated_rows, window_table
+from streams.core.tables import (
+    dead_letter_rows,
+    ledger_rows,
+    lost_readings,
+    network_table,
+    restated_rows,
+    window_table,
+)
 from streams.core.windows import Computed
 
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
@@ -83,10 +99,14 @@ class Pipeline:
         self.stream = stream
         self.operators = tuple(discovered() if operators is None else operators)
         self._every_ms = provisional_every_ms
+        self._moving_to_ms = 0
         self._samplers = [o for o in self.operators if isinstance(o, SampleOperator)]
         self._ledgers = [o for o in self.operators if isinstance(o, LedgerOperator)]
         windows = [o for o in self.operators if isinstance(o, WindowOperator)]
-        self._state = StreamState(stream, windows, provisional=provisional_every_ms is not None)
+        networks = [o for o in self.operators if isinstance(o, NetworkOperator)]
+        learners = [o for o in self.operators if isinstance(o, Learner)]
+        provisional = provisional_every_ms is not None
+        self._state = StreamState(stream, windows, networks, learners, provisional=provisional)
 
     @property
     def offset(self) -> int:
@@ -115,13 +135,14 @@ class Pipeline:
             )
         outputs = Outputs(self.stream, record.offset)
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
+        self._moving_to_ms = now_ms
         self._turn_day(now_ms, outputs)
         try:
             self._take(Frame.decode(record.frame), record, outputs)
         except FrameError as error:
             self._refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
-        self._add_windows(outputs, self._state.engine.close(now_ms, self._state.site, self._state.buffers))
+        self._close(now_ms, outputs)
         self._state.forget_segments()
         if self._every_ms is not None and (
             self._state.refreshed_ms is None or now_ms - self._state.refreshed_ms >= self._every_ms
@@ -149,21 +170,47 @@ class Pipeline:
         """
         state = self._state
         return state.restatements.ask(
-            self.stream, self.offset, state.kept_from_ms(), state.engine.operators, state.site, state.buffers
+            self.stream,
+            self.offset,
+            state.kept_from_ms(),
+            state.engine.operators,
+            state.rows,
+            state.site,
+            state.buffers,
         )
 
     def _take_restatement(self, frame: Frame, record: Record, outputs: Outputs) -> None:
         answer = RestateAnswer.decode(frame)
-        if not self._state.restatements.answered(answer):
-            return  # of a request that was answered before
-        self._add_windows(
-            outputs,
-            computed_again(answer, self._state.engine.operators, self._state.index, self._state.site),
-            why=why_of(answer),
+        state, now_ms = self._state, self.now_ms or 0
+        request = state.restatements.request
+        if request is not None and request.networks:
+            parts = state.restatements.gathered(answer)
+            if parts is not None:
+                forgotten_ms = state.engine.forgotten_ms
+                again = networks_again(
+                    parts, request, state.rows, state.index, now_ms, state.site, forgotten_ms
+                )
+                self._add_networks(outputs, again)
+        if not state.restatements.answered(answer):
+            return  # of a request that was answered before, or asked again
+        computed = computed_again(
+            answer, state.engine.operators, state.index, state.site, state.engine.states
         )
+        self._add_windows(outputs, computed, why=why_of(answer))
+        for operator, start_ms, rows in computed:
+            self._ask_for_networks(operator, start_ms, rows.device)
         if answer.last and self._every_ms is not None:
-            self._state.offset = record.offset
+            state.offset = record.offset
             self.ask()
+
+    def _ask_for_networks(self, operator: WindowOperator, start_ms: int, devices: IntArray) -> None:
+        """Note what rests on rows that changed but are not at hand any more."""
+        rows, engine = self._state.rows, self._state.engine
+        if not rows.networks:
+            return
+        for name, step_ms in rows.changed(operator, start_ms, devices, self._state.site)[operator.name]:
+            if rows.reach(name, step_ms, step_ms + 1, self._state.site)[0] < engine.forgotten_ms:
+                self._state.restatements.network(name, step_ms)
 
     def settled_ms(self) -> int | None:
         """When all windows that hold samples will be final, if nothing more comes. [ms UTC]"""
@@ -438,10 +485,58 @@ class Pipeline:
     ) -> None:
         site = self._state.site if site is None else site
         for operator, start_ms, rows in computed:
-            outputs.add(operator.name, window_table(operator, start_ms, rows, site, self.stream))
+            table = window_table(operator, start_ms, rows, site, self.stream)
+            outputs.add(operator.name, table)
             if rows.restated.any():
-                table = restated_rows(operator, start_ms, rows, site, self.stream, self.now_ms or 0, why)
-                outputs.add(RESTATEMENT, table)
+                outputs.add(RESTATEMENT, restated_rows(operator, table, rows, self.now_ms or 0, why))
+
+        if not self._state.rows.idle and computed:
+            self._add_networks(outputs, self._follow(computed, site))
+
+    def _follow(self, computed: list[Computed], site: StreamSite) -> list[NetworkComputed]:
+        """What rests on rows that changed, where its sources are at hand."""
+        state = self._state
+        changed: dict[str, set[tuple[str, int]]] = {}
+        for operator, start_ms, rows in computed:
+            for name, steps in state.rows.changed(operator, start_ms, rows.device, site).items():
+                changed.setdefault(name, set()).update(steps)
+        now_ms, forgotten_ms = self._moving_to_ms, state.engine.forgotten_ms
+        return state.rows.follow(
+            changed,
+            now_ms,
+            site,
+            state.engine.states,
+            lambda _start, _end, reads_from: reads_from >= forgotten_ms,
+        )
+
+    def _add_networks(self, outputs: Outputs, computed: list[NetworkComputed]) -> None:
+        for each in computed:
+            table = network_table(each, self._state.site, self.stream)
+            outputs.add(each.operator.name, table)
+            if each.rows.restated.any():
+                now_ms = self.now_ms or 0
+                listed = restated_rows(each.operator, table, each.rows, now_ms, lambda *_: SOURCE)
+                outputs.add(RESTATEMENT, listed)
+
+    def _close(self, now_ms: int, outputs: Outputs) -> None:
+        """Settle what ended, with what rests on it, in order of end."""
+        state = self._state
+
+        def ended(computed: list[Computed], settled_ms: int) -> None:
+            self._add_windows(outputs, computed)
+            self._learn(settled_ms, outputs)
+
+        state.engine.close(now_ms, state.site, state.buffers, ended)
+        if state.engine.begin_ms is not None:
+            self._learn(state.kept_from_ms(), outputs)
+
+    def _learn(self, settled_ms: int, outputs: Outputs) -> None:
+        rows, engine = self._state.rows, self._state.engine
+        if rows.idle or engine.begin_ms is None:
+            return
+        for name, table in rows.settle(settled_ms, engine.begin_ms, self._state.site, engine.states):
+            outputs.add(name, table)
+        rows.drop_before(settled_ms, self._state.site)
 
     def _add_ledger(
         self,

@@ -9,22 +9,34 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.restate import RestateAnswer, RestateRequest, ResultKind, Span
+from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, Span
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.intake import flags_of, numeric_rows
 from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
+from streams.core.row_engine import NetworkComputed, RowEngine, States
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowState
 from streams.core.windows import Computed, say_window, window_samples
 
-__all__ = ["GAP", "LATE", "Restatements", "Why", "computed_again", "why_of"]
+__all__ = [
+    "GAP",
+    "LATE",
+    "SOURCE",
+    "Restatements",
+    "Why",
+    "computed_again",
+    "networks_again",
+    "said_rows",
+    "why_of",
+]
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-LATE, GAP = "late", "gap"
-"""Why rows are restated: samples came later than the lateness; a gap ended that was longer than it."""
+LATE, GAP, SOURCE = "late", "gap", "source"
+"""Why rows are restated: samples came later than the lateness; a gap ended that was
+longer than it; a row that they rest on was restated."""
 Why = Callable[[str, int, int], str]
 """Why a device's window, [start, end) in ms UTC, was computed again."""
 _MOST_BUCKETS = 500
@@ -45,11 +57,13 @@ class Restatements:
     def __init__(self) -> None:
         self.request: RestateRequest | None = None
         self._pending: dict[str, dict[int, IntervalSet]] = {LATE: {}, GAP: {}}
+        self._networks: dict[str, IntervalSet] = {}
+        self._parts: dict[int, RestateAnswer] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether there is something to ask for."""
-        return any(self._pending.values())
+        return any(self._pending.values()) or bool(self._networks)
 
     def late(self, device: IntArray, t_ms: IntArray) -> None:
         """Note samples that came after their windows were settled."""
@@ -63,37 +77,50 @@ class Restatements:
             last = (to_ms - 1) // BUCKET_MS
             self._pending[GAP].setdefault(device, IntervalSet()).add(from_ms // BUCKET_MS, last)
 
+    def network(self, network: str, step_ms: int) -> None:
+        """Note that rows changed that a network's rows rest on, whose sources are not at hand any more."""
+        self._networks.setdefault(network, IntervalSet()).add(step_ms // BUCKET_MS, step_ms // BUCKET_MS)
+
     def ask(
         self,
         stream: str,
         offset: int,
         before_ms: int,
         operators: Sequence[WindowOperator],
+        rows: RowEngine,
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
     ) -> RestateRequest | None:
-        """Put what waits, the oldest first, into a request, unless one is under way."""
+        """Put what waits, the oldest first, into a request, unless one is under way.
+
+        Networks follow when no device waits any more: what their rows rest on is true by then.
+        """
         if self.request is not None:
             return None
+        self._parts = {}
         read = frozenset(name for o in operators for name in o.reads)
         for devices in self._pending.values():
             for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
                 del devices[d]
         chosen = self._take()
         if not chosen:
-            return None
+            spans = self._take_networks(before_ms, rows, site)
+            if spans:
+                name = f"{stream}:{offset}"
+                self.request = RestateRequest(name, stream, offset, before_ms, (), (), spans, rows.sources())
+            return self.request
         has = {
             name: _columns_had(buffers[name], len(site.ids))
             for name in {str(site.classes[d]) for d, *_ in chosen}
         }
-        spans = []
+        asked = []
         for d, first, last, why in chosen:
             name = str(site.classes[d])
             had = has[name][:, d]
             columns = tuple(c for c, there in zip(buffers[name].columns, had, strict=True) if there)
-            spans.append(Span(site.ids[d], name, first * BUCKET_MS, (last + 1) * BUCKET_MS, columns, why))
+            asked.append(Span(site.ids[d], name, first * BUCKET_MS, (last + 1) * BUCKET_MS, columns, why))
         results = tuple(ResultKind(o.name, 1000 * o.every_s, o.reads) for o in operators)
-        self.request = RestateRequest(f"{stream}:{offset}", stream, offset, before_ms, tuple(spans), results)
+        self.request = RestateRequest(f"{stream}:{offset}", stream, offset, before_ms, tuple(asked), results)
         return self.request
 
     def _take(self) -> list[tuple[int, int, int, str]]:
@@ -121,6 +148,43 @@ class Restatements:
         self._pending = left
         return taken
 
+    def _take_networks(self, before_ms: int, rows: RowEngine, site: StreamSite) -> tuple[NetworkSpan, ...]:
+        """The oldest steps of a network that wait, with what is needed to compute its windows again."""
+        for name in [n for n in self._networks if n not in site.site.networks]:
+            del self._networks[name]
+        if not self._networks:
+            return ()
+        name = min(self._networks, key=lambda n: next(iter(self._networks[n]))[0])
+        first, last = next(iter(self._networks[name]))
+        until = min(last, first + _LONGEST_BUCKETS - 1)
+        left = self._networks.pop(name).minus(IntervalSet([(first, until)]))
+        if len(left):
+            self._networks[name] = left
+        devices = tuple(site.ids[d] for d in np.flatnonzero(site.owned & (site.networks == name)).tolist())
+        from_ms, to_ms = first * BUCKET_MS, (until + 1) * BUCKET_MS
+        low, high = rows.reach(name, from_ms, to_ms, site)
+        return (NetworkSpan(name, devices, from_ms, to_ms, low, min(high, max(before_ms, to_ms))),)
+
+    def gathered(self, answer: RestateAnswer) -> list[RestateAnswer] | None:
+        """All parts of an answer about networks once its last is here; None before.
+
+        Where a part is missing, since it was stepped before a crash, what was asked is asked again.
+        """
+        if self.request is None or answer.request != self.request.name:
+            return None
+        self._parts[answer.part] = answer
+        if not answer.last:
+            return None
+        parts = [self._parts[at] for at in sorted(self._parts)]
+        self._parts = {}
+        if len(parts) != answer.part + 1:
+            for span in self.request.networks:
+                for step_ms in range(span.from_ms, span.to_ms, BUCKET_MS):
+                    self.network(span.network, step_ms)
+            self.request = None
+            return None
+        return parts
+
     def answered(self, answer: RestateAnswer) -> bool:
         """Whether `answer` is to the request under way; its last part ends the request."""
         if self.request is None or answer.request != self.request.name:
@@ -135,7 +199,9 @@ class Restatements:
             why: {str(d): list(b) for d, b in devices.items()} for why, devices in self._pending.items()
         }
         request = None if self.request is None else self.request.to_json()
-        return json.dumps({"version": 1, "pending": pending, "request": request}).encode()
+        networks = {name: list(steps) for name, steps in self._networks.items()}
+        state = {"version": 1, "pending": pending, "request": request, "networks": networks}
+        return json.dumps(state).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Restatements:
@@ -148,6 +214,7 @@ class Restatements:
             why: {int(d): IntervalSet(b) for d, b in devices.items()}
             for why, devices in state["pending"].items()
         }
+        self._networks = {name: IntervalSet(steps) for name, steps in state["networks"].items()}
         self.request = None if state["request"] is None else RestateRequest.from_json(state["request"])
         return self
 
@@ -166,6 +233,7 @@ def computed_again(
     operators: Sequence[WindowOperator],
     index: Mapping[str, int],
     site: StreamSite,
+    at_hand: States,
 ) -> list[Computed]:
     """Compute the windows of an answer and give the rows that differ from what was said.
 
@@ -176,6 +244,8 @@ def computed_again(
     index : mapping of str to int
         Device index by id, of every device in `answer`.
     site : StreamSite
+    at_hand : mapping
+        Rows that are at hand still, brought up to date here; of others the answer says what was said.
     """
     known = len(site.ids)
     buffers: dict[str, ClassBuffer] = {}
@@ -192,11 +262,13 @@ def computed_again(
             if span.device_class in operator.reads:
                 for start in range(span.from_ms // every_ms * every_ms, span.to_ms, every_ms):
                     wanted.setdefault(start, []).append(index[span.device])
-        said = _said(answer.said.get(operator.name), operator, index)
+        said = said_rows(answer.said.get(operator.name), operator.fields, index)
         for start in sorted(wanted):
             mask = np.zeros(known, dtype=bool)
             mask[wanted[start]] = True
-            state = said.get(start) or WindowState(len(operator.fields))
+            state = at_hand.get((operator.name, start), said.get(start))
+            if state is None:
+                state = WindowState(len(operator.fields))
             samples = window_samples(operator, start, site, buffers, mask & site.owned)
             if not len(samples.devices):
                 continue
@@ -204,6 +276,40 @@ def computed_again(
             if len(rows.device):
                 computed.append((operator, start, rows))
     return computed
+
+
+def networks_again(
+    parts: Sequence[RestateAnswer],
+    request: RestateRequest,
+    rows: RowEngine,
+    index: Mapping[str, int],
+    now_ms: int,
+    site: StreamSite,
+    forgotten_ms: int,
+) -> list[NetworkComputed]:
+    """Compute the windows of networks again whose sources the parts of an answer hold.
+
+    Those whose sources are at hand, after `forgotten_ms`, were computed when these changed.
+    """
+    said = {
+        source.measurement: [p.said[source.measurement] for p in parts if source.measurement in p.said]
+        for source in request.sources
+    }
+    tables = {name: pa.concat_tables(t, promote_options="default") for name, t in said.items() if t}
+    changed = {
+        source.measurement: {
+            (span.network, step)
+            for span in request.networks
+            for step in range(span.from_ms, span.to_ms, BUCKET_MS)
+        }
+        for source in request.sources
+    }
+    until_ms = max(span.rows_to_ms for span in request.networks)
+
+    def wanted(_start_ms: int, end_ms: int, reads_from_ms: int) -> bool:
+        return reads_from_ms < forgotten_ms and end_ms <= until_ms
+
+    return rows.again(changed, tables, index, now_ms, site, said_rows, wanted)
 
 
 def why_of(answer: RestateAnswer) -> Why:
@@ -220,23 +326,24 @@ def why_of(answer: RestateAnswer) -> Why:
     return why
 
 
-def _said(
-    table: pa.Table | None, operator: WindowOperator, index: Mapping[str, int]
+def said_rows(
+    table: pa.Table | None, fields: Sequence[str], index: Mapping[str, int]
 ) -> dict[int, WindowState]:
-    """What the store has of an operator's rows, by window start."""
+    """What the store has of an operator's rows, by window start; `index` has the subject of each key."""
     if table is None or not table.num_rows:
         return {}
+    table = table.filter(pa.array([k in index for k in table.column("key").to_pylist()], pa.bool_()))
     start = table.column("window_start").to_numpy()
     device = np.array([index[k] for k in table.column("key").to_pylist()], dtype=np.int64)
     status = np.array([STATUS_NAMES.index(s) for s in table.column("status").to_pylist()], dtype=np.int64)
     reason = np.array([r or "" for r in table.column("reason").to_pylist()], dtype=object)
     revision = table.column("revision").to_numpy().astype(np.int64)
     coverage = _floats(table, "coverage")
-    values = np.array([_floats(table, f) for f in operator.fields]).reshape(len(operator.fields), len(start))
+    values = np.array([_floats(table, f) for f in fields]).reshape(len(fields), len(start))
     states: dict[int, WindowState] = {}
     for at in np.unique(start):
         rows = start == at
-        state = states[int(at)] = WindowState(len(operator.fields))
+        state = states[int(at)] = WindowState(len(fields))
         state.remember(
             device[rows], values[:, rows], coverage[rows], status[rows], reason[rows], revision[rows]
         )

@@ -66,6 +66,8 @@ class StreamSite:
         Whether the registry has the device, in this stream: one that was removed or moved has no rows here.
     classes : ndarray of object (str)
         Device class by the registry, empty where it does not have the device.
+    networks : ndarray of object (str)
+        Network by the registry, empty where there is none.
     lateness_ms : ndarray of int64
         How long after its end a device's window stays open. [ms]
     """
@@ -92,6 +94,7 @@ class StreamSite:
         interval_s = [
             (d.interval_s if d else None) or born_interval_s.get(i) for i, d in zip(ids, devices, strict=True)
         ]
+        self.networks = np.array([(d.network or "") if d else "" for d in devices], dtype=object)
         networks = [site.networks.get(d.network or "") if d else None for d in devices]
         self.meters = Meters(
             on_supply=np.array([d is not None and _on_supply(d) for d in devices], dtype=bool),

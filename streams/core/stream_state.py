@@ -16,8 +16,9 @@ from models.site_files import parse_site
 from streams.core.buffer import ClassBuffer
 from streams.core.checkpoint import Checkpoint, CheckpointError
 from streams.core.ledger_book import LedgerBook
-from streams.core.operator import WindowOperator
+from streams.core.operator import Learner, NetworkOperator, WindowOperator
 from streams.core.restating import Restatements
+from streams.core.row_engine import RowEngine
 from streams.core.rows import Rows, concat
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import WindowState
@@ -37,6 +38,8 @@ class StreamState:
     ----------
     stream : str
     operators : sequence of WindowOperator
+    networks : sequence of NetworkOperator
+    learners : sequence of Learner
     provisional : bool
         Whether windows give rows while they fill.
 
@@ -56,13 +59,22 @@ class StreamState:
     restatements : Restatements
         What changed in windows that are no longer open.
     engine : WindowEngine
+    rows : RowEngine
     refreshed_ms : int or None
         When provisional rows were given last. [ms UTC]
     day_ms, day_end_ms : int or None, int
         The local day of now. [ms UTC]
     """
 
-    def __init__(self, stream: str, operators: Sequence[WindowOperator], *, provisional: bool):
+    def __init__(
+        self,
+        stream: str,
+        operators: Sequence[WindowOperator],
+        networks: Sequence[NetworkOperator] = (),
+        learners: Sequence[Learner] = (),
+        *,
+        provisional: bool,
+    ):
         self.stream = stream
         self.offset = -1
         self.now_ms: int | None = None
@@ -72,6 +84,7 @@ class StreamState:
         self.book = LedgerBook()
         self.restatements = Restatements()
         self.engine = WindowEngine(operators, provisional=provisional)
+        self.rows = RowEngine(stream, operators, networks, learners, provisional=provisional)
         self.refreshed_ms: int | None = None
         self.day_ms: int | None = None
         self.day_end_ms = 0
@@ -122,6 +135,7 @@ class StreamState:
     def _rebuild_site(self) -> None:
         self._reborn = False
         self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s, self.stream)
+        self.engine.keep_ms = self.rows.keep_ms(self.site)
 
     # -- open samples -----------------------------------------------------------------
 
@@ -177,6 +191,7 @@ class StreamState:
             "closed_at_ms": engine.closed_at_ms,
             "dirty_from_ms": engine.dirty_from_ms,
             "floor_ms": engine.floor_ms,
+            "forgotten_ms": engine.forgotten_ms,
             "latenesses_ms": engine.latenesses_ms,
             "waiting_from_ms": {str(d): ms for d, ms in engine.waiting_from_ms.items()},
             "segments": list(self._segments),
@@ -187,9 +202,11 @@ class StreamState:
             "registry": json.dumps(dict(self.registry.texts)).encode(),
             "ledger": self.book.to_bytes(),
             "restatements": self.restatements.to_bytes(),
+            "rows": self.rows.to_bytes(),
         }
         parts.update({f"carry/{name}": b.carry.to_bytes() for name, b in self.buffers.items()})
         parts.update({f"window/{n}/{start}": state.to_bytes() for (n, start), state in engine.states.items()})
+        parts.update({f"row/{n}/{start}": state.to_bytes() for (n, start), state in self.rows.states.items()})
         parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
         return Checkpoint(self.stream, self.offset, parts)
 
@@ -216,6 +233,7 @@ class StreamState:
         engine = self.engine
         engine.begin_ms, engine.closed_at_ms = meta["begin_ms"], meta["closed_at_ms"]
         engine.dirty_from_ms = meta["dirty_from_ms"]
+        engine.forgotten_ms = meta.get("forgotten_ms", meta["floor_ms"])
         engine.floor_ms, engine.latenesses_ms = meta["floor_ms"], meta["latenesses_ms"]
         engine.waiting_from_ms = {int(d): ms for d, ms in meta.get("waiting_from_ms", {}).items()}
         texts = json.loads(parts["registry"])
@@ -225,10 +243,14 @@ class StreamState:
         self.book = LedgerBook.from_bytes(parts["ledger"])
         if meta["version"] > 1:
             self.restatements = Restatements.from_bytes(parts["restatements"])
+            self.rows.load(parts["rows"])
         for name in parts:
             if name.startswith("window/"):
                 _, operator, start = name.split("/")
                 engine.states[operator, int(start)] = WindowState.from_bytes(parts[name])
+            elif name.startswith("row/"):
+                _, operator, start = name.split("/")
+                self.rows.states[operator, int(start)] = WindowState.from_bytes(parts[name])
         self._load_samples(meta["classes"], meta["segments"], parts)
 
     def _load_samples(

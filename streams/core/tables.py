@@ -11,12 +11,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.results import Status, result_schema
-from streams.core.operator import WindowOperator
+from streams.core.operator import NetworkOperator, WindowOperator
+from streams.core.row_engine import NetworkComputed
 from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowRows
 
-__all__ = ["dead_letter_rows", "ledger_rows", "lost_readings", "restated_rows", "window_table"]
+__all__ = [
+    "dead_letter_rows",
+    "ledger_rows",
+    "lost_readings",
+    "network_table",
+    "restated_rows",
+    "window_table",
+]
 
 _MOST = 2**63 - 1
 _STATUS = np.array(STATUS_NAMES, dtype=object)
@@ -59,13 +67,34 @@ def window_table(
     operator: WindowOperator, start_ms: int, rows: WindowRows, site: StreamSite, stream: str
 ) -> pa.Table:
     """Rows of one window as a result table; NaN becomes absent."""
-    schema = result_schema([pa.field(f, pa.float64()) for f in operator.fields])
-    columns = _header(rows.device, site, stream, start_ms, 1000 * operator.every_s)
+    header = _header(rows.device, site, stream, start_ms, 1000 * operator.every_s)
+    return _result_table(operator.fields, header, rows)
+
+
+def network_table(computed: NetworkComputed, site: StreamSite, stream: str) -> pa.Table:
+    """Rows of one window of a network as a result table; NaN becomes absent."""
+    return _result_table(computed.operator.fields, _network_header(computed, site, stream), computed.rows)
+
+
+def _network_header(computed: NetworkComputed, site: StreamSite, stream: str) -> dict[str, pa.Array]:
+    if computed.operator.subject == "device":
+        return _header(computed.rows.device, site, stream, computed.start_ms, computed.window_ms)
+    network, n = computed.network, len(computed.rows.device)
+    return {
+        "key": pa.array([network.id] * n, pa.string()),
+        "unit": pa.array([network.unit] * n, pa.string()),
+        "region": pa.array([site.site.units[network.unit].region] * n, pa.string()),
+        "stream": pa.array([stream] * n, pa.string()),
+        "window_start": pa.array(np.full(n, computed.start_ms, np.int64)),
+        "window_ms": pa.array(np.full(n, computed.window_ms, np.int64)),
+    }
+
+
+def _result_table(fields: Sequence[str], header: Mapping[str, pa.Array], rows: WindowRows) -> pa.Table:
+    schema = result_schema([pa.field(f, pa.float64()) for f in fields])
+    columns = dict(header)
     columns.update(
-        {
-            f: pa.array(v, pa.float64(), from_pandas=True)
-            for f, v in zip(operator.fields, rows.values, strict=True)
-        }
+        {f: pa.array(v, pa.float64(), from_pandas=True) for f, v in zip(fields, rows.values, strict=True)}
     )
     columns["coverage"] = pa.array(rows.coverage, pa.float64(), from_pandas=True)
     columns["status"] = pa.array(_STATUS[rows.status], pa.string())
@@ -76,51 +105,62 @@ def window_table(
 
 
 def restated_rows(
-    operator: WindowOperator,
-    start_ms: int,
+    operator: WindowOperator | NetworkOperator,
+    table: pa.Table,
     rows: WindowRows,
-    site: StreamSite,
-    stream: str,
     now_ms: int,
     why: Callable[[str, int, int], str],
 ) -> pa.Table:
     """For people: of each row that takes back a settled one, what it was, what it is, why and since when.
 
     The key is measurement, key and revision, so that each restatement stays listed.
+
+    Parameters
+    ----------
+    operator
+        What computed the rows.
+    table : pyarrow.Table
+        The rows as they are written.
+    rows : WindowRows
+        The same, with what was said before.
+    now_ms : int
+        The stream's now. [ms UTC]
+    why : callable
     """
     again = rows.take(rows.restated)
-    end_ms = start_ms + 1000 * operator.every_s
-    columns = _header(again.device, site, stream, start_ms, end_ms - start_ms)
+    columns = dict(zip(table.column_names, table.filter(pa.array(rows.restated)).columns, strict=True))
+    keys, starts = columns["key"].to_pylist(), columns["window_start"].to_pylist()
+    ends = [start + ms for start, ms in zip(starts, columns["window_ms"].to_pylist(), strict=True)]
     names = (*operator.fields, "coverage")
     became = np.append(again.values, again.coverage[None], axis=0)
     listed = []
-    for at, device in enumerate(again.device.tolist()):
-        changed = ~(
-            (again.was[:, at] == became[:, at]) | (np.isnan(again.was[:, at]) & np.isnan(became[:, at]))
-        )
+    for at in range(len(keys)):
+        before, after = again.was[:, at], became[:, at]
+        changed = ~((before == after) | (np.isnan(before) & np.isnan(after)))
         old: dict[str, float | str | None] = {
-            n: _number(v) for n, v, c in zip(names, again.was[:, at], changed, strict=True) if c
+            n: _number(v) for n, v, c in zip(names, before, changed, strict=True) if c
         }
         new: dict[str, float | str | None] = {
-            n: _number(v) for n, v, c in zip(names, became[:, at], changed, strict=True) if c
+            n: _number(v) for n, v, c in zip(names, after, changed, strict=True) if c
         }
         if again.was_status[at] != again.status[at]:
             old["status"], new["status"] = STATUS_NAMES[again.was_status[at]], STATUS_NAMES[again.status[at]]
-        listed.append((site.ids[device], old, new, why(site.ids[device], start_ms, end_ms)))
-    columns["key"] = pa.array(
-        [f"{operator.name}:{d}:{r}" for (d, *_), r in zip(listed, again.revision.tolist(), strict=True)]
-    )
+        listed.append((json.dumps(old), json.dumps(new), why(keys[at], starts[at], ends[at])))
+    n = len(keys)
     columns |= {
-        "measurement": pa.array([operator.name] * len(listed)),
-        "subject": pa.array([d for d, *_ in listed]),
-        "was": pa.array([json.dumps(old) for _, old, _, _ in listed]),
-        "became": pa.array([json.dumps(new) for _, _, new, _ in listed]),
-        "restated_ms": pa.array([now_ms] * len(listed), pa.int64()),
-        "coverage": pa.nulls(len(listed), pa.float64()),
-        "status": pa.array([str(Status.FINAL)] * len(listed)),
-        "reason": pa.array([w for *_, w in listed]),
-        "revision": pa.array(again.revision.astype(np.int32)),
-        "model": pa.nulls(len(listed), pa.string()),
+        "key": pa.array(
+            [f"{operator.name}:{k}:{r}" for k, r in zip(keys, again.revision.tolist(), strict=True)],
+            pa.string(),
+        ),
+        "measurement": pa.array([operator.name] * n, pa.string()),
+        "subject": pa.array(keys, pa.string()),
+        "was": pa.array([old for old, _, _ in listed], pa.string()),
+        "became": pa.array([new for _, new, _ in listed], pa.string()),
+        "restated_ms": pa.array([now_ms] * n, pa.int64()),
+        "coverage": pa.nulls(n, pa.float64()),
+        "status": pa.array([str(Status.FINAL)] * n, pa.string()),
+        "reason": pa.array([w for *_, w in listed], pa.string()),
+        "model": pa.nulls(n, pa.string()),
     }
     return pa.table(columns).select(_RESTATEMENT.names).cast(_RESTATEMENT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,21 @@ class WindowState:
         said = WindowRows(device, values, coverage, status, said_reason, revision, was, before)
         return said.take(~same)
 
+    def __len__(self) -> int:
+        return len(self._status)
+
+    def values_of(self, field: str, fields: Sequence[str], subjects: IntArray) -> FloatArray:
+        """What is said of one of the operator's `fields`, or the coverage, shape (subjects,); NaN absent."""
+        column = self._coverage if field == "coverage" else self._values[fields.index(field)]
+        return np.where(
+            subjects < len(column), np.append(column, np.nan)[np.minimum(subjects, len(column))], np.nan
+        )
+
+    def status_of(self, subjects: IntArray) -> IntArray:
+        """Status of each subject's row, shape (subjects,); `NONE` where there is no row."""
+        status = np.append(self._status, NONE)
+        return np.asarray(status[np.minimum(subjects, len(self._status))], dtype=np.int64)
+
     def remember(
         self,
         device: IntArray,
@@ -163,6 +179,13 @@ class WindowState:
         self._status[device] = status
         self._reason[device] = reason
         self._revision[device] = revision
+
+    def take_over(self, other: WindowState, subjects: IntArray) -> None:
+        """Remember what `other` says of `subjects`."""
+        self.remember(
+            subjects, other._values[:, subjects], other._coverage[subjects], other._status[subjects],
+            other._reason[subjects], other._revision[subjects],
+        )  # fmt: skip
 
     def to_bytes(self) -> bytes:
         """Arrow IPC stream bytes; `from_bytes` reads them."""

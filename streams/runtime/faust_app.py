@@ -16,11 +16,12 @@ from typing import Any, Final, cast
 import faust
 from faust.types import TP
 
+from models.restate import RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
 from streams.runtime.checkpoint_slots import CheckpointSlots
 from streams.runtime.faust_lease import Lease
-from streams.runtime.faust_partition import PartitionRun, Pipelines, Sink
+from streams.runtime.faust_partition import Answer, PartitionRun, Pipelines, Sink
 from streams.runtime.faust_process import EXIT_RESTART, WorkerApp, leave, log_config
 from streams.runtime.faust_settings import CHECKPOINT_TABLE, WorkerSettings
 from streams.runtime.faust_standing import WorkerStanding, standing_of
@@ -249,7 +250,7 @@ class FrameWorker:
             self._writing = True
             try:
                 parts = await asyncio.get_running_loop().run_in_executor(
-                    self._writer, lambda r=request: [part.encode() for part in answer(r)]
+                    self._writer, _encoded, answer, request
                 )
             except SinkError as error:
                 log.warning("a restatement waits for the store: %s", error)
@@ -259,12 +260,13 @@ class FrameWorker:
                 self._writing = False
             self._may_write(run)
             key = request.stream.encode()
-            sent = [
+            sent: list[Any] = [
                 await self._frames.send(key=key, value=p, partition=run.partition, timestamp=now_ms / 1000)
                 for p in parts
             ]
-            _, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
-            if waiting:
+            # A send error inside Faust's buffer leaves its future unresolved for ever.
+            done, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
+            if waiting or any(future.exception() for future in done):
                 log.warning("Kafka did not confirm a restatement in time; trying again")
                 return
             run.answered[request.stream] = request.name
@@ -362,6 +364,10 @@ class FrameWorker:
             now_s=self._lease.now(),
             degraded=self.degraded,
         )
+
+
+def _encoded(answer: Answer, request: RestateRequest) -> list[bytes]:
+    return [part.encode() for part in answer(request)]
 
 
 def run_worker(

@@ -1,0 +1,216 @@
+"""What operators over rows are given: a network's window, or one step of time that is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.site import Network, Site
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import FINAL, NONE, PROVISIONAL, UNKNOWN, WindowState
+
+__all__ = ["STEP_MS", "NetworkRows", "Settled", "Source"]
+
+STEP_MS = 900_000
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+_NO_TIME = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows of one measurement, as far as they are at hand.
+
+    Attributes
+    ----------
+    fields : tuple of str
+    subject : str
+        `network` or `device`.
+    states : mapping of int to WindowState
+        Rows by subject index, by the start of their windows. [ms UTC]
+    lengths_ms : ndarray of int64 or None
+        Length of the windows by subject index where it is not 15 minutes. [ms]
+    learnt : bool
+        Whether they are a learner's, of which the newest that is old enough counts.
+    """
+
+    fields: tuple[str, ...]
+    subject: str
+    states: Mapping[int, WindowState]
+    lengths_ms: IntArray | None = None
+    learnt: bool = False
+
+
+class NetworkRows:
+    """Rows of one network around one window, by steps of 15 minutes.
+
+    Parameters
+    ----------
+    network : Network
+    at : int
+        Index of the network among the subjects.
+    start_ms, end_ms : int
+        The window, [start, end). [ms UTC]
+    history_ms : int
+        How long before `start_ms` rows begin. [ms]
+    devices : ndarray of int64, shape (devices,)
+        Index of each of the network's devices that has been heard of, ascending.
+    site : StreamSite
+    sources : mapping of str to Source
+
+    Attributes
+    ----------
+    steps_ms : ndarray of int64, shape (steps,)
+        Starts of the steps, those of the history first. [ms UTC]
+    window : slice
+        The steps that lie in the window.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        at: int,
+        start_ms: int,
+        end_ms: int,
+        history_ms: int,
+        devices: IntArray,
+        site: StreamSite,
+        sources: Mapping[str, Source],
+    ):
+        self.network = network
+        self.start_ms, self.end_ms = start_ms, end_ms
+        self.devices = devices
+        self.site = site
+        self.steps_ms: IntArray = np.arange(start_ms - history_ms, end_ms, STEP_MS, dtype=np.int64)
+        self.window = slice(history_ms // STEP_MS, len(self.steps_ms))
+        self._at = at
+        self._sources = sources
+
+    @property
+    def registry(self) -> Site:
+        """The registry: pipes, devices and all else that is registered."""
+        return self.site.site
+
+    @property
+    def classes(self) -> NDArray[np.object_]:
+        """Class of each device, shape (devices,)."""
+        return self.site.classes[self.devices]
+
+    def __call__(self, measurement: str, field: str) -> FloatArray:
+        """Values of a field by step, shape (steps, devices), or (steps,) of a row about the network itself.
+
+        NaN where there is no row, or its value is absent. Of windows longer than a
+        step the value stands at their first. `coverage` is a field too.
+        """
+        source = self._sources[measurement]
+        subjects = self.devices if source.subject == "device" else np.array([self._at])
+        out = np.full((len(self.steps_ms), len(subjects)), np.nan)
+        for step, start in enumerate(self.steps_ms.tolist()):
+            state = source.states.get(start)
+            if state is not None:
+                out[step] = state.values_of(field, source.fields, subjects)
+        return out if source.subject == "device" else out[:, 0]
+
+    def status(self, measurement: str) -> IntArray:
+        """Status by step, of shapes as of the values; see `streams.core.window_state.STATUS_NAMES`."""
+        source = self._sources[measurement]
+        subjects = self.devices if source.subject == "device" else np.array([self._at])
+        out = np.full((len(self.steps_ms), len(subjects)), NONE, dtype=np.int64)
+        for step, start in enumerate(self.steps_ms.tolist()):
+            state = source.states.get(start)
+            if state is not None:
+                out[step] = state.status_of(subjects)
+        return out if source.subject == "device" else out[:, 0]
+
+    def learnt(self, measurement: str, field: str, *, newest_ms: int | None = None) -> FloatArray:
+        """A field of the newest learnt row that had ended a day before the window, by subject.
+
+        Shape (devices,), or () of a row about the network itself; NaN where there is none.
+        """
+        source = self._sources[measurement]
+        subjects = self.devices if source.subject == "device" else np.array([self._at])
+        out = np.full(len(subjects), np.nan)
+        bound = self.start_ms if newest_ms is None else newest_ms
+        for start in sorted(s for s in source.states if s <= bound):
+            state = source.states[start]
+            there = state.status_of(subjects) != NONE
+            out = np.where(there, state.values_of(field, source.fields, subjects), out)
+        return out if source.subject == "device" else out[0]
+
+    @property
+    def open(self) -> bool:
+        """Whether a row in the window is provisional."""
+        return any(
+            bool((self.status(name)[self.window] == PROVISIONAL).any())
+            for name, source in self._sources.items()
+            if not source.learnt
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One step of 15 minutes whose rows are settled, for learners.
+
+    Attributes
+    ----------
+    start_ms, end_ms : int
+        [ms UTC]
+    site : StreamSite
+    stream : str
+    networks : sequence of str
+        Networks by subject index.
+    """
+
+    start_ms: int
+    end_ms: int
+    site: StreamSite
+    stream: str
+    networks: Sequence[str]
+    _sources: Mapping[str, Source]
+
+    def subjects(self, measurement: str) -> IntArray:
+        """Index of each device or network that has a settled row whose window ends with this step."""
+        found = [
+            self._ended(source, start, state)
+            for source in [self._sources[measurement]]
+            for start, state in source.states.items()
+            if start < self.end_ms
+        ]
+        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+    def __call__(self, measurement: str, field: str) -> FloatArray:
+        """Values of a field, one a subject of `subjects`; NaN where absent."""
+        source = self._sources[measurement]
+        subjects = self.subjects(measurement)
+        out = np.full(len(subjects), np.nan)
+        for start, state in source.states.items():
+            if start < self.end_ms:
+                mine = np.isin(subjects, self._ended(source, start, state))
+                out[mine] = state.values_of(field, source.fields, subjects[mine])
+        return out
+
+    def final(self, measurement: str) -> NDArray[np.bool_]:
+        """Whether each row is final, not unknown, shape as of `subjects`."""
+        source = self._sources[measurement]
+        subjects = self.subjects(measurement)
+        out = np.zeros(len(subjects), dtype=bool)
+        for start, state in source.states.items():
+            if start < self.end_ms:
+                mine = np.isin(subjects, self._ended(source, start, state))
+                out[mine] = state.status_of(subjects[mine]) == FINAL
+        return out
+
+    def _ended(self, source: Source, start_ms: int, state: WindowState) -> IntArray:
+        """Subjects whose window began at `start_ms` and ends with this step."""
+        subjects = np.arange(len(state))
+        length = (
+            STEP_MS
+            if source.lengths_ms is None
+            else np.append(source.lengths_ms, _NO_TIME)[np.minimum(subjects, len(source.lengths_ms))]
+        )
+        status = state.status_of(subjects)
+        settled = (status == FINAL) | (status == UNKNOWN)
+        return np.asarray(subjects[settled & (start_ms + length == self.end_ms)], dtype=np.int64)

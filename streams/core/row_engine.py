@@ -1,0 +1,398 @@
+"""Rows that rest on rows: networks when what they read changes, learners when it is settled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.restate import RowSource
+from models.site import Network
+from streams.core.network_rows import STEP_MS, NetworkRows, Settled, Source
+from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
+
+__all__ = ["MODEL_AGE_MS", "NetworkComputed", "RowEngine", "States"]
+
+MODEL_AGE_MS = 86_400_000
+"""How old what was learnt must be before a window may use it: longer than any window stays open."""
+IntArray = NDArray[np.int64]
+States = Mapping[tuple[str, int], WindowState]
+"""Rows by measurement and window start (ms UTC)."""
+Changed = dict[str, set[tuple[str, int]]]
+"""By measurement the networks and starts of steps (ms UTC) in which a row of it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkComputed:
+    """Rows of one network's window that differ from what was said.
+
+    Attributes
+    ----------
+    operator : NetworkOperator
+    network : Network
+    start_ms, window_ms : int
+    rows : WindowRows
+        By device index, or about the network itself, index 0 of `rows.device` being its subject.
+    """
+
+    operator: NetworkOperator
+    network: Network
+    start_ms: int
+    window_ms: int
+    rows: WindowRows
+
+
+class RowEngine:
+    """Network operators and learners of one stream.
+
+    Parameters
+    ----------
+    stream : str
+    windows : sequence of WindowOperator
+        Whose rows may be read.
+    networks : sequence of NetworkOperator
+    learners : sequence of Learner
+    provisional : bool
+        Whether rows are given while windows fill.
+
+    Attributes
+    ----------
+    states : dict
+        What was said last about each window at hand, by subject index.
+    settled_to_ms : int or None
+        Learners know all that ended until then. [ms UTC]
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        windows: Sequence[WindowOperator],
+        networks: Sequence[NetworkOperator],
+        learners: Sequence[Learner],
+        *,
+        provisional: bool,
+    ):
+        self.stream = stream
+        self.networks = in_order_of_reading(networks)
+        self.learners = tuple(learners)
+        self.provisional = provisional
+        self.states: dict[tuple[str, int], WindowState] = {}
+        self.settled_to_ms: int | None = None
+        self._windows = {o.name: o for o in windows}
+        self._learnt: dict[str, object] = {}
+        self._subjects: dict[str, int] = {}
+        self._check()
+
+    def _check(self) -> None:
+        rows = {*self._windows, *(o.name for o in self.networks)}
+        learnt = {x.name for x in self.learners}
+        reading = [(o.name, o.reads, rows | learnt) for o in self.networks]
+        reading += [(x.name, x.reads, rows) for x in self.learners]
+        for operator, reads, allowed in reading:
+            for name in reads:
+                if name not in allowed:
+                    expected = ", ".join(sorted(allowed))
+                    msg = f"{operator}: expected to read one of {expected}, got {name!r}"
+                    raise ValueError(msg)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing reads rows."""
+        return not (self.networks or self.learners)
+
+    def keep_ms(self, site: StreamSite) -> int:
+        """How long after their end rows may still be read. [ms]"""
+        if self.idle:
+            return 0
+        longest = max((1000 * n.window_s for n in site.site.networks.values() if n.window_s), default=STEP_MS)
+        return longest + max((1000 * o.history_s for o in self.networks), default=0)
+
+    # -- networks ---------------------------------------------------------------------
+
+    def changed(
+        self, operator: WindowOperator, start_ms: int, devices: IntArray, site: StreamSite
+    ) -> Changed:
+        """Which steps of which networks a window operator's new rows of `devices` concern."""
+        names = {n for n in site.networks[devices].tolist() if n}
+        steps = range(start_ms, start_ms + 1000 * operator.every_s, STEP_MS)
+        return {operator.name: {(name, step) for name in names for step in steps}}
+
+    def follow(
+        self,
+        changed: Changed,
+        now_ms: int,
+        site: StreamSite,
+        windows: States,
+        wanted: Callable[[int, int, int], bool],
+    ) -> list[NetworkComputed]:
+        """Compute the windows that rest on `changed` steps, those that others read first.
+
+        Parameters
+        ----------
+        changed : dict
+        now_ms : int
+        site : StreamSite
+        windows : mapping
+            Rows of window operators.
+        wanted : callable
+            Given a window's start, its end and from when it reads rows [ms UTC], whether to compute it.
+        """
+        computed: list[NetworkComputed] = []
+        changed = dict(changed)
+        for operator in self.networks:
+            todo: set[tuple[int, str]] = set()
+            for name, step in set().union(*(changed.get(m, set()) for m in operator.reads)):
+                todo.update((start, name) for start in self._windows_over(operator, name, step, now_ms, site))
+            for start, name in sorted(todo):
+                network = site.site.networks[name]
+                end = start + 1000 * int(network.window_s or 0)
+                if not wanted(start, end, start - 1000 * operator.history_s):
+                    continue
+                said = self._compute(operator, network, start, now_ms, site, windows)
+                if said is not None:
+                    computed.append(said)
+                    changed.setdefault(operator.name, set()).add((name, start))
+        return computed
+
+    def _windows_over(
+        self, operator: NetworkOperator, name: str, step_ms: int, now_ms: int, site: StreamSite
+    ) -> Iterable[int]:
+        """Starts of the windows, begun by now, that read a step of a network."""
+        network = site.site.networks.get(name)
+        if network is None or not network.window_s:
+            return ()
+        window_ms = 1000 * network.window_s
+        first = step_ms // window_ms * window_ms
+        last = min(step_ms + 1000 * operator.history_s, now_ms) // window_ms * window_ms
+        return range(first, last + 1, window_ms)
+
+    def _compute(
+        self,
+        operator: NetworkOperator,
+        network: Network,
+        start: int,
+        now_ms: int,
+        site: StreamSite,
+        windows: States,
+    ) -> NetworkComputed | None:
+        window_ms = 1000 * int(network.window_s or 0)
+        devices = np.flatnonzero(site.owned & (site.networks == network.id))
+        at = self._subject(network.id)
+        sources = {name: self._source(name, windows, site) for name in operator.reads}
+        rows = NetworkRows(
+            network, at, start, start + window_ms, 1000 * operator.history_s, devices, site, sources
+        )
+        if not any(bool(rows.status(n)[rows.window].any()) for n in operator.reads if not sources[n].learnt):
+            return None
+        result = operator.function(rows)
+        subjects = devices if operator.subject == "device" else np.array([at])
+        state = self.states.get((operator.name, start))
+        if state is None:
+            state = self.states[operator.name, start] = WindowState(len(operator.fields))
+        over = start + window_ms + int(site.lateness_ms[devices].max(initial=0)) <= now_ms
+        closed = np.full(len(subjects), over and not rows.open)
+        said = state.say(
+            subjects,
+            np.array(
+                [np.broadcast_to(getattr(result, f), len(subjects)) for f in operator.fields], dtype=float
+            ),
+            np.array(np.broadcast_to(result.coverage, len(subjects)), dtype=np.float64),
+            np.array(np.broadcast_to(np.asarray(result.reason, dtype=object), len(subjects)), dtype=object),
+            closed,
+        )
+        if not self.provisional:
+            said = said.settled(PROVISIONAL)
+        return NetworkComputed(operator, network, start, window_ms, said) if len(said.device) else None
+
+    def _subject(self, network: str) -> int:
+        return self._subjects.setdefault(network, len(self._subjects))
+
+    def _source(self, name: str, windows: States, site: StreamSite) -> Source:
+        operator = self._windows.get(name)
+        if operator is not None:
+            lengths = (
+                None
+                if operator.every_s * 1000 == STEP_MS
+                else np.full(len(site.ids), 1000 * operator.every_s)
+            )
+            return Source(operator.fields, "device", _of(windows, name), lengths)
+        for learner in self.learners:
+            if learner.name == name:
+                return Source(learner.fields, learner.subject, _of(self.states, name), learnt=True)
+        reader = next(o for o in self.networks if o.name == name)
+        if reader.subject == "device":
+            window_s = {n.id: n.window_s for n in site.site.networks.values()}
+            lengths = np.array([1000 * (window_s.get(n) or 0) for n in site.networks], dtype=np.int64)
+        else:
+            lengths = np.array(
+                [1000 * int(getattr(site.site.networks.get(n), "window_s", 0) or 0) for n in self._subjects],
+                dtype=np.int64,
+            )
+        return Source(reader.fields, reader.subject, _of(self.states, name), lengths)
+
+    # -- restatement --------------------------------------------------------------------
+
+    def sources(self) -> tuple[RowSource, ...]:
+        """Every measurement that rows of networks rest on, and their own."""
+        read = {name for o in self.networks for name in o.reads}
+        windows = [RowSource(name, "device", learnt=False) for name in self._windows if name in read]
+        learnt = [RowSource(x.name, x.subject, learnt=True) for x in self.learners if x.name in read]
+        return (*windows, *(RowSource(o.name, o.subject, learnt=False) for o in self.networks), *learnt)
+
+    def reach(self, network: str, from_ms: int, to_ms: int, site: StreamSite) -> tuple[int, int]:
+        """From when to when rows are needed to compute again what rests on steps in [from, to). [ms UTC]"""
+        window_ms = 1000 * int(site.site.networks[network].window_s or 0) or STEP_MS
+        history_ms = max((1000 * o.history_s for o in self.networks), default=0)
+        # An operator that reads another's rows of before reaches further: once for each in the line.
+        line = max(1, len(self.networks))
+        low = (from_ms // window_ms * window_ms) - line * history_ms
+        high = (to_ms - 1 + line * history_ms) // window_ms * window_ms + window_ms
+        return low, high
+
+    def again(
+        self,
+        changed: Changed,
+        said: Mapping[str, pa.Table],
+        index: Mapping[str, int],
+        now_ms: int,
+        site: StreamSite,
+        read: Callable[[pa.Table, Sequence[str], Mapping[str, int]], dict[int, WindowState]],
+        wanted: Callable[[int, int, int], bool],
+    ) -> list[NetworkComputed]:
+        """Compute the windows over `changed` steps from rows `said`, which `read` makes states of.
+
+        Parameters and result otherwise as of `follow`; `index` has each device's.
+        """
+        scratch = RowEngine(
+            self.stream,
+            tuple(self._windows.values()),
+            self.networks,
+            self.learners,
+            provisional=self.provisional,
+        )
+        scratch._subjects = self._subjects
+        for name in site.site.networks:
+            self._subject(name)
+        windows: dict[tuple[str, int], WindowState] = {}
+        for name, table in said.items():
+            if name in self._windows:
+                states = read(table, self._windows[name].fields, index)
+                windows.update({(name, start): state for start, state in states.items()})
+                continue
+            learner = next((x for x in self.learners if x.name == name), None)
+            if learner is not None:
+                scratch._note(learner, table, site)
+                continue
+            operator = next(o for o in self.networks if o.name == name)
+            subjects = index if operator.subject == "device" else self._subjects
+            states = read(table, operator.fields, subjects)
+            scratch.states.update({(name, start): state for start, state in states.items()})
+        own = {o.name for o in self.networks}
+        scratch.states.update({key: state for key, state in self.states.items() if key[0] in own})
+        return scratch.follow(changed, now_ms, site, windows, wanted)
+
+    # -- learners -----------------------------------------------------------------------
+
+    def settle(
+        self, until_ms: int, begin_ms: int, site: StreamSite, windows: States
+    ) -> list[tuple[str, pa.Table]]:
+        """Let learners take in what ended by `until_ms` and was not taken in yet, a step after the other.
+
+        Parameters
+        ----------
+        until_ms : int
+            Nothing that ended by then can change any more but by a restatement. [ms UTC]
+        begin_ms : int
+            Where the first step begins, when there was none. [ms UTC]
+        """
+        told: list[tuple[str, pa.Table]] = []
+        if not self.learners:
+            return told
+        if self.settled_to_ms is None:
+            self.settled_to_ms = begin_ms // STEP_MS * STEP_MS
+        for start in range(self.settled_to_ms, until_ms - STEP_MS + 1, STEP_MS):
+            for learner in self.learners:
+                sources = {name: self._source(name, windows, site) for name in learner.reads}
+                settled = Settled(start, start + STEP_MS, site, self.stream, tuple(self._subjects), sources)
+                state, rows = learner.function(self._learnt.get(learner.name), settled)
+                self._learnt[learner.name] = state
+                if rows is not None and rows.num_rows:
+                    told.append((learner.name, rows))
+                    self._note(learner, rows, site)
+            self.settled_to_ms = start + STEP_MS
+        return told
+
+    def _note(self, learner: Learner, rows: pa.Table, site: StreamSite) -> None:
+        """Keep what was learnt for those who read it, by the time from which they may."""
+        if not learner.fields or not any(learner.name in o.reads for o in self.networks):
+            return
+        index = {d: at for at, d in enumerate(site.ids)}
+        keys = rows["key"].to_pylist()
+        kind = learner.subject
+        usable = np.asarray(rows["window_start"].to_numpy() + rows["window_ms"].to_numpy() + MODEL_AGE_MS)
+        subjects = np.array([index.get(k, -1) if kind == "device" else self._subject(k) for k in keys])
+        values = np.array([rows[f].cast(pa.float64()).to_numpy() for f in learner.fields])
+        for at in np.unique(usable):
+            mine = (usable == at) & (subjects >= 0)
+            n = int(mine.sum())
+            state = self.states.setdefault((learner.name, int(at)), WindowState(len(learner.fields)))
+            state.remember(
+                subjects[mine],
+                values[:, mine],
+                np.ones(n),
+                np.full(n, FINAL),
+                np.full(n, "", object),
+                np.zeros(n, np.int64),
+            )
+
+    # -- keeping ------------------------------------------------------------------------
+
+    def drop_before(self, before_ms: int, site: StreamSite) -> None:
+        """Forget rows that nothing may read any more; of what was learnt the newest stays."""
+        keep_from = before_ms - self.keep_ms(site)
+        learnt = {x.name for x in self.learners}
+        for name, start in [k for k in self.states if k[1] < keep_from and k[0] not in learnt]:
+            del self.states[name, start]
+        for name in learnt:
+            old = sorted(start for n, start in self.states if n == name and start <= keep_from)
+            for earlier, start in pairwise(old):
+                _carry_over(self.states.pop((name, earlier)), self.states[name, start])
+
+    def to_bytes(self) -> bytes:
+        """State but for `states`, as JSON; `load` reads it."""
+        return json.dumps({
+            "version": 1,
+            "settled_to_ms": self.settled_to_ms,
+            "subjects": list(self._subjects),
+            "learnt": {x.name: [x.version, self._learnt.get(x.name)] for x in self.learners},
+        }).encode()  # fmt: skip
+
+    def load(self, data: bytes) -> None:
+        """Read what `to_bytes` wrote; a learner of another version begins anew."""
+        kept = json.loads(data)
+        if kept["version"] != 1:
+            raise ValueError(f"rows of version {kept['version']}")
+        self.settled_to_ms = kept["settled_to_ms"]
+        self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
+        for learner in self.learners:
+            version, state = kept["learnt"].get(learner.name, (None, None))
+            if version == learner.version:
+                self._learnt[learner.name] = state
+
+
+def _of(states: States, name: str) -> dict[int, WindowState]:
+    return {start: state for (n, start), state in states.items() if n == name}
+
+
+def _carry_over(older: WindowState, newer: WindowState) -> None:
+    """Let what was said in `older` stand in `newer` where that says nothing."""
+    subjects = np.arange(len(older))
+    mine = (older.status_of(subjects) != NONE) & (newer.status_of(subjects) == NONE)
+    newer.take_over(older, subjects[mine])
