@@ -3,80 +3,38 @@
 One file serves every device of a collector process, so that samples due at the same
 instant cost one transaction. Each device has its own outbox in it, with its own boot and
 sequence: a number is given once, survives restarts and is never given again.
+
+Each row bears a checksum. A damaged file is built anew: what can be proved of it waits
+again, under a new boot, because the numbers that were given last may be among what is lost.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any
 
-from edge import ranges as intervals
-from edge.ranges import Ranges
-from models.wire import MAX_PAYLOAD_BYTES
+from edge.outbox_device import OVERHEAD_BYTES, Outbox
+from edge.outbox_format import FORMAT, DamageError, OutboxError, faults, prepare, transaction
+from edge.outbox_message import Message, Standing, TooLargeError
+from edge.outbox_salvage import salvage
+from models.sqlite_wal import read_wal
 
-__all__ = ["Message", "Outbox", "OutboxError", "OutboxFile", "Standing", "TooLargeError"]
+try:
+    import fcntl
+except ImportError:  # Windows: there SQLite's own lock has to do
+    fcntl = None  # type: ignore[assignment]
 
-MAX_SAMPLES: Final = 1000
-MAX_RANGES: Final = 1000
-OVERHEAD_BYTES: Final = 100  # what a row costs on disk beside its payload
-_ENVELOPE_BYTES: Final = 96  # room for the longest boot and seq around the samples
-_SEQ_BITS: Final = 40  # a row's key is the device's number and the sequence number side by side
-_TEXT_CHARS: Final = 1024
+__all__ = ["OVERHEAD_BYTES", "Message", "Outbox", "OutboxError", "OutboxFile", "Standing", "TooLargeError"]
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY, device TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, next_seq INTEGER NOT NULL,
-    position TEXT, thinned TEXT NOT NULL DEFAULT '[]', thinned_acked TEXT NOT NULL DEFAULT '[]');
-CREATE TABLE IF NOT EXISTS message (
-    id INTEGER PRIMARY KEY, outbox INTEGER NOT NULL, t_ms INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS message_age ON message (outbox, t_ms);
-"""
-_SIZE = "SELECT count(*), coalesce(sum(length(payload) + ?), 0) FROM message WHERE id BETWEEN ? AND ?"
-
-
-class OutboxError(RuntimeError):
-    """The outbox cannot be used; says which file, what was expected and what came."""
-
-
-class TooLargeError(ValueError):
-    """One sample alone passes the size of a message."""
-
-
-class Message(NamedTuple):
-    """One telemetry message as it goes on the wire, `t_ms` being its oldest sample."""
-
-    seq: int
-    t_ms: int
-    payload: bytes
-
-
-class Standing(NamedTuple):
-    """What a `state` message reports of an outbox."""
-
-    boot: int
-    next_seq: int
-    waiting: Ranges
-    waiting_from: int | None
-    thinned: Ranges
-
-
-def encode_sample(t_ms: int, values: Mapping[str, float | str]) -> bytes:
-    """Write one sample as JSON; ValueError names the measurement that the wire cannot carry."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            msg = f"{name}: expected a finite number or text, got {value!r}"
-            raise ValueError(msg)  # noqa: TRY004  one kind of error for whatever the wire refuses
-        if isinstance(value, str) and len(value) > _TEXT_CHARS:
-            msg = f"{name}: expected at most {_TEXT_CHARS} characters, got {len(value)}"
-            raise ValueError(msg)
-    sample = {"t": t_ms, **values}
-    return json.dumps(sample, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+_HELD = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_PLACE = (*_HELD, "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PERM")
 
 
 class OutboxFile:
@@ -97,8 +55,8 @@ class OutboxFile:
     Raises
     ------
     OutboxError
-        If the file cannot be opened or another process holds it. A corrupt file is no error: it
-        is moved aside and a new boot begins.
+        If the file cannot be opened, another process holds it, or a newer program wrote it. A
+        damaged file is no error: it is moved aside, and what can be saved of it waits again.
     """
 
     def __init__(self, path: Path, *, boot_ms: int, max_bytes: int, say: Callable[[str], None] = print):
@@ -111,28 +69,76 @@ class OutboxFile:
         self._boot_ms = max(1, boot_ms, 1 + max(self._asides(), default=0))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = self._open()
-        except sqlite3.OperationalError as error:
-            raise OutboxError(_explain(path, error)) from error
-        except sqlite3.DatabaseError as error:
-            self._move_aside(error)
-            self._db = self._open()
+            self._owner = self._own()
         except OSError as error:
             raise OutboxError(f"{path}: expected a writable directory, got: {error}") from error
+        try:
+            self._db = self._open_sound()
+        except BaseException:
+            self._owner.close()
+            raise
+
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _own(self) -> IO[bytes]:
+        """Take the file for this process: a second one would give the same numbers to other samples."""
+        owner = self._beside(".lock").open("ab")
+        try:
+            if fcntl is not None:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner.close()
+            raise OutboxError(_held(self.path)) from error
+        return owner
+
+    def _open_sound(self) -> sqlite3.Connection:
+        try:
+            self._finish()
+            try:
+                torn = self._look_at_log()
+                db = self._open()
+                if torn:
+                    # Begin a new log: what is torn may never be taken for a part of what follows it.
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._say(f"{self.path}: a torn end of {torn} bytes was cut: it was never sent")
+                return db  # noqa: TRY300  the handlers below end in another way
+            except DamageError as error:
+                self._mend(error)
+            except sqlite3.Error as error:
+                if (getattr(error, "sqlite_errorname", None) or "").startswith(_PLACE):
+                    raise
+                self._mend(error)
+            return self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise OutboxError(_explain(self.path, error)) from error
+
+    def _look_at_log(self) -> int:
+        """How many bytes SQLite is going to drop; DamageError if they are whole transactions."""
+        try:
+            wal = read_wal(memoryview(self._beside("-wal").read_bytes()))
+        except FileNotFoundError:
+            return 0
+        if wal.damaged:
+            raise DamageError(f"its log holds {wal.dropped_bytes} bytes that do not follow from the rest")
+        return wal.dropped_bytes
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
         try:
-            # A second process on this file would give the same numbers to other samples.
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.execute("PRAGMA cache_size=-1024")
             db.execute("PRAGMA journal_size_limit=4194304")
-            fault = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if fault != "ok":
-                raise sqlite3.DatabaseError(fault)
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            prepare(db)
+            with transaction(db):  # a flipped bit in its head lets SQLite read and never write
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+            if fault := next(faults(db), ""):
+                raise DamageError(fault)
+        except OutboxError as error:
+            db.close()
+            raise type(error)(f"{self.path}: {error}") from error
         except BaseException:
             db.close()
             raise
@@ -143,17 +149,45 @@ class OutboxFile:
             if found := re.search(r"\.corrupt-(\d+)$", other.name):
                 yield int(found[1])
 
-    def _move_aside(self, error: sqlite3.DatabaseError) -> None:
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{self._boot_ms}")
-        self.path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.replace(aside.with_name(aside.name + suffix))
+    def _mend(self, error: Exception) -> None:
+        """Build the file anew from what can be proved; stopped at any point, the next start goes on."""
+        log = self._beside("-wal")
+        saved = salvage(self.path.read_bytes(), log.read_bytes() if log.exists() else b"")
+        self._boot_ms = max(self._boot_ms, saved.boot + 1)
+        new = self._beside(".mending")
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            self._beside(f".mending{suffix}").unlink(missing_ok=True)
+        building = OutboxFile(new, boot_ms=self._boot_ms, max_bytes=self.max_bytes, say=self._say)
+        try:
+            with building.group():
+                for device in sorted({device for device, _ in saved.messages} | saved.positions.keys()):
+                    building.outbox(device).put([], position=saved.positions.get(device))
+                for (device, _), samples in saved.messages.items():
+                    building.outbox(device).put(samples)
+        finally:
+            building.close()
+        self._beside(".mending.lock").unlink(missing_ok=True)
+        aside = self._beside(f".corrupt-{self._boot_ms}")
+        for suffix in ("", "-wal"):
+            if self._beside(suffix).exists():
+                _keep(self._beside(suffix), aside.with_name(aside.name + suffix))
+        new.replace(self._beside(".mended"))
+        _sync(self.path.parent)
+        self._finish()
         self._say(
-            f"OUTBOX LOST: {self.path}: expected a sound SQLite file, got: {error}. "
-            f"It is kept as {aside.name}; what waited in it is not sent; boot {self._boot_ms} begins"
+            f"OUTBOX DAMAGED: {self.path}: expected a sound outbox, got: {error}. "
+            f"It is kept as {aside.name}; {len(saved.messages)} messages of it are sent again as boot "
+            f"{self._boot_ms}, at least {saved.damaged} could not be read: the server's ledger shows what "
+            "it never received"
         )
+
+    def _finish(self) -> None:
+        """Put a file that was built anew in its place; the log beside it belongs to the damaged one."""
+        if self._beside(".mended").exists():
+            for suffix in ("-wal", "-shm"):
+                self._beside(suffix).unlink(missing_ok=True)
+            self._beside(".mended").replace(self.path)
+            _sync(self.path.parent)
 
     def outbox(self, device: str) -> Outbox:
         """Return the outbox of one device, begun if there is none."""
@@ -204,221 +238,29 @@ class OutboxFile:
         """Close the file."""
         with self.lock:
             self._db.close()
+            self._owner.close()
 
 
-class Outbox:
-    """The messages of one device that wait for the server's `ack`."""
-
-    def __init__(self, file: OutboxFile, device: str, boot_ms: int):
-        self._file = file
-        self.device = device
-        self.boot = boot_ms
-        self.next_seq = 1
-        self.count = 0
-        self.bytes = 0
-        self.position: str | None = None
-        self._thinned: Ranges = []
-        self._thinned_acked: Ranges = []
-        with file.group() as db:
-            db.execute(
-                "INSERT INTO outbox (device, boot, next_seq) VALUES (?, ?, 1) ON CONFLICT DO NOTHING",
-                (device, boot_ms),
-            )
-            self._id: int = db.execute("SELECT id FROM outbox WHERE device = ?", (device,)).fetchone()[0]
-            self.load()
-
-    def load(self) -> None:
-        """Read what the file holds; after a failed write memory follows the disk."""
-        with self._file.lock:
-            db = self._file._db  # noqa: SLF001  the two classes are one thing
-            row = db.execute(
-                "SELECT boot, next_seq, position, thinned, thinned_acked FROM outbox WHERE device = ?",
-                (self.device,),
-            ).fetchone()
-            if row is None:
-                return  # the insertion itself was rolled back
-            self.boot, self.next_seq, self.position = row[:3]
-            self._thinned, self._thinned_acked = ([(a, b) for a, b in json.loads(text)] for text in row[3:])
-            self.count, self.bytes = db.execute(
-                _SIZE,
-                (OVERHEAD_BYTES, *self._keys(0, self.next_seq)),
-            ).fetchone()
-
-    def _keys(self, first: int, last: int) -> tuple[int, int]:
-        base = self._id << _SEQ_BITS
-        return base | max(0, first), base | min(last, (1 << _SEQ_BITS) - 1)
-
-    def put(
-        self, samples: Sequence[tuple[int, Mapping[str, float | str]]], *, position: str | None = None
-    ) -> list[Message]:
-        """Number samples and keep them: on disk when this returns, or when the group that it is in ends.
-
-        Parameters
-        ----------
-        samples : sequence of (t_ms, values)
-            In the order in which they are sent; split into several messages if they are many or large.
-        position : str, optional
-            Where the driver stands after them, kept in the same transaction.
-
-        Raises
-        ------
-        TooLargeError
-            If one sample alone passes the size of a message.
-        ValueError
-            If a value is none that the wire carries. Nothing is kept then.
-        """
-        encoded = [(t_ms, encode_sample(t_ms, values)) for t_ms, values in samples]
-        messages: list[Message] = []
-        with self._file.group() as db:
-            for part in _split(encoded, self.device):
-                seq = self.next_seq + len(messages)
-                head = f'{{"boot":{self.boot},"seq":{seq},"samples":['.encode()
-                payload = head + b",".join(text for _, text in part) + b"]}"
-                messages.append(Message(seq, min(t_ms for t_ms, _ in part), payload))
-            db.executemany(
-                "INSERT INTO message (id, outbox, t_ms, payload) VALUES (?, ?, ?, ?)",
-                [(self._id << _SEQ_BITS | m.seq, self._id, m.t_ms, m.payload) for m in messages],
-            )
-            self.next_seq += len(messages)
-            self.count += len(messages)
-            self.bytes += sum(len(m.payload) + OVERHEAD_BYTES for m in messages)
-            self.position = self.position if position is None else position
-            db.execute(
-                "UPDATE outbox SET next_seq = ?, position = ? WHERE id = ?",
-                (self.next_seq, self.position, self._id),
-            )
-            self._file.make_room()
-        return messages
-
-    def after(self, seq: int, most: int) -> list[Message]:
-        """Up to `most` waiting messages with a number above `seq`, in order."""
-        with self._file.lock:
-            rows = self._file._db.execute(  # noqa: SLF001
-                "SELECT id, t_ms, payload FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                (*self._keys(seq + 1, self.next_seq), most),
-            ).fetchall()
-        return [Message(key & ((1 << _SEQ_BITS) - 1), t_ms, payload) for key, t_ms, payload in rows]
-
-    def get(self, seq: int) -> Message | None:
-        """Return one waiting message, None if it is acknowledged or thinned."""
-        found = self.after(seq - 1, 1)
-        return found[0] if found and found[0].seq == seq else None
-
-    def ack(self, boot: int, ranges: Sequence[tuple[int, int]]) -> int:
-        """Forget what the server has made safe; returns how many messages that were.
-
-        Ranges may cover anything: numbers of another boot, long gone or not yet given are passed over.
-        """
-        if boot != self.boot:
-            return 0
-        gone = 0
-        with self._file.group() as db:
-            known = intervals.intersect(
-                intervals.union(ranges), [(1, self.next_seq - 1)] if self.next_seq > 1 else []
-            )
-            for first, last in known:
-                keys = self._keys(first, last)
-                count, size = db.execute(
-                    _SIZE,
-                    (OVERHEAD_BYTES, *keys),
-                ).fetchone()
-                if count:
-                    db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", keys)
-                    gone += count
-                    self.bytes -= size
-            self.count -= gone
-            heard = intervals.intersect(self._thinned, known)
-            if heard:
-                self._thinned = intervals.subtract(self._thinned, heard)
-                # The newest are still reported while there is room: a server may look only at the last state.
-                self._thinned_acked = intervals.union(self._thinned_acked, heard)[-MAX_RANGES:]
-                self._write_thinned(db)
-        return gone
-
-    def thin(self) -> int:
-        """Drop every second message of the older half; the numbers are remembered, never given again."""
-        with self._file.group() as db:
-            older = [
-                key
-                for (key,) in db.execute(
-                    "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                    (*self._keys(0, self.next_seq), self.count // 2),
-                )
-            ]
-            victims = [(key,) for key in older[::2]]
-            size = sum(
-                db.execute(
-                    "SELECT length(payload) + ? FROM message WHERE id = ?", (OVERHEAD_BYTES, *key)
-                ).fetchone()[0]
-                for key in victims
-            )
-            db.executemany("DELETE FROM message WHERE id = ?", victims)
-            self.count -= len(victims)
-            self.bytes -= size
-            mask = (1 << _SEQ_BITS) - 1
-            self._thinned = intervals.union(
-                self._thinned, intervals.of_numbers(key & mask for (key,) in victims)
-            )
-            self._write_thinned(db)
-        return len(victims)
-
-    def _write_thinned(self, db: sqlite3.Connection) -> None:
-        db.execute(
-            "UPDATE outbox SET thinned = ?, thinned_acked = ? WHERE id = ?",
-            (json.dumps(self._thinned), json.dumps(self._thinned_acked), self._id),
-        )
-
-    @property
-    def thinned(self) -> Ranges:
-        """Numbers that were thinned, as far as they are remembered."""
-        return intervals.union(self._thinned, self._thinned_acked)
-
-    def waiting(self) -> Ranges:
-        """Numbers of the messages that wait, exactly."""
-        with self._file.lock:
-            rows = self._file._db.execute(  # noqa: SLF001
-                "SELECT min(id), max(id) FROM (SELECT id, id - row_number() OVER (ORDER BY id) AS run"
-                " FROM message WHERE id BETWEEN ? AND ?) GROUP BY run ORDER BY 1",
-                self._keys(0, self.next_seq),
-            ).fetchall()
-        mask = (1 << _SEQ_BITS) - 1
-        return [(first & mask, last & mask) for first, last in rows]
-
-    def standing(self) -> Standing:
-        """What `state` reports: at most 1,000 ranges each.
-
-        Thinned numbers that do not fit are reported as waiting, which may over-cover, until the server
-        has acknowledged those before them: so none is ever unaccounted.
-        """
-        with self._file.lock:
-            oldest = self._file._db.execute(  # noqa: SLF001
-                "SELECT min(t_ms) FROM message WHERE outbox = ?", (self._id,)
-            ).fetchone()[0]
-            told, untold = self._thinned[:MAX_RANGES], self._thinned[MAX_RANGES:]
-            room = MAX_RANGES - len(told)
-            thinned = intervals.union(told, self._thinned_acked[-room:] if room else [])
-            waiting = intervals.limit(intervals.union(self.waiting(), untold), MAX_RANGES)
-            return Standing(self.boot, self.next_seq, waiting, oldest, thinned)
+def _keep(old: Path, aside: Path) -> None:
+    try:
+        os.link(old, aside)
+    except OSError:  # a file system without links
+        shutil.copy2(old, aside)
 
 
-def _split(encoded: Sequence[tuple[int, bytes]], device: str) -> Iterator[list[tuple[int, bytes]]]:
-    part: list[tuple[int, bytes]] = []
-    size = _ENVELOPE_BYTES
-    for t_ms, text in encoded:
-        if len(text) + _ENVELOPE_BYTES > MAX_PAYLOAD_BYTES:
-            msg = f"{device}: expected a sample below {MAX_PAYLOAD_BYTES} bytes, got {len(text)} at t {t_ms}"
-            raise TooLargeError(msg)
-        if part and (size + len(text) + 1 > MAX_PAYLOAD_BYTES or len(part) == MAX_SAMPLES):
-            yield part
-            part, size = [], _ENVELOPE_BYTES
-        part.append((t_ms, text))
-        size += len(text) + 1
-    if part:
-        yield part
+def _sync(directory: Path) -> None:
+    with suppress(OSError):  # a system that cannot open directories
+        place = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
 
 
-def _explain(path: Path, error: sqlite3.OperationalError) -> str:
-    code: Any = getattr(error, "sqlite_errorname", "")
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"{path}: expected an outbox of this collector alone, got one that another process holds"
-    return f"{path}: expected a writable outbox file, got: {error}"
+def _held(path: Path) -> str:
+    return f"{path}: expected an outbox of this collector alone, got one that another process holds"
+
+
+def _explain(path: Path, error: Exception) -> str:
+    code: Any = getattr(error, "sqlite_errorname", None) or ""
+    return _held(path) if code.startswith(_HELD) else f"{path}: expected a writable outbox file, got: {error}"

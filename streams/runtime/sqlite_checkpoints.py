@@ -94,6 +94,8 @@ class SqliteCheckpoints:
             self._db.execute("PRAGMA journal_mode = WAL")
             if version < _VERSION:
                 self._make(version)
+            with self._transaction():  # a flipped bit in its head lets SQLite read and never write
+                self._db.execute(f"PRAGMA user_version = {_VERSION}")
             fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if fault != "ok":
                 raise sqlite3.DatabaseError(fault)

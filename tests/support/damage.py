@@ -18,8 +18,8 @@ _LATER_MS = 9_000_000_000_000
 
 
 def pieces(path: Path) -> list[Path]:
-    """A SQLite file and what lies beside it, without what SQLite only keeps in memory."""
-    return sorted(p for p in path.parent.glob(f"{path.name}*") if p.suffix != ".shm" and "-shm" not in p.name)
+    """A SQLite file and its log, without what is only of use to running processes."""
+    return [p for p in (path, path.with_name(f"{path.name}-wal")) if p.exists() and p.stat().st_size]
 
 
 def copied(source: Path, into: Path) -> Path:

@@ -1,0 +1,242 @@
+"""The outbox of one device, among others in one file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from edge import ranges as intervals
+from edge.outbox_format import SIZE, OutboxError, device_crc
+from edge.outbox_message import (
+    MAX_RANGES,
+    SEQ_BITS,
+    SEQ_MASK,
+    Message,
+    Standing,
+    crc_of,
+    encode_sample,
+    message_crc,
+    split,
+)
+from edge.ranges import Ranges
+
+if TYPE_CHECKING:
+    from edge.outbox import OutboxFile
+
+__all__ = ["OVERHEAD_BYTES", "Outbox"]
+
+OVERHEAD_BYTES: Final = 100
+"""What a row costs on disk beside its payload. [bytes]"""
+
+
+class Outbox:
+    """The messages of one device that wait for the server's `ack`."""
+
+    def __init__(self, file: OutboxFile, device: str, boot_ms: int):
+        self._file = file
+        self.device = device
+        self.boot = boot_ms
+        self.next_seq = 1
+        self.count = 0
+        self.bytes = 0
+        self.position: str | None = None
+        self._thinned: Ranges = []
+        self._thinned_acked: Ranges = []
+        with file.group() as db:
+            found = db.execute("SELECT id FROM outbox WHERE device = ?", (device,)).fetchone()
+            if found is None:
+                found = db.execute("SELECT coalesce(max(id), 0) + 1 FROM outbox").fetchone()
+                crc = device_crc(found[0], device, boot_ms, 1, None)
+                values = (found[0], device, boot_ms, crc, crc_of("[]", "[]"))
+                db.execute("INSERT INTO outbox VALUES (?, ?, ?, 1, NULL, ?, '[]', '[]', ?)", values)
+            self._id: int = found[0]
+            self.load()
+
+    def load(self) -> None:
+        """Read what the file holds; after a failed write memory follows the disk."""
+        with self._file.lock:
+            db = self._file._db  # noqa: SLF001  the two classes are one thing
+            row = db.execute(
+                "SELECT boot, next_seq, position, thinned, thinned_acked FROM outbox WHERE device = ?",
+                (self.device,),
+            ).fetchone()
+            if row is None:
+                return  # the insertion itself was rolled back
+            self.boot, self.next_seq, self.position = row[:3]
+            self._thinned, self._thinned_acked = ([(a, b) for a, b in json.loads(text)] for text in row[3:])
+            self.count, self.bytes = db.execute(
+                SIZE,
+                (OVERHEAD_BYTES, *self._keys(0, self.next_seq)),
+            ).fetchone()
+
+    def _keys(self, first: int, last: int) -> tuple[int, int]:
+        base = self._id << SEQ_BITS
+        return base | max(0, first), base | min(last, SEQ_MASK)
+
+    def put(
+        self, samples: Sequence[tuple[int, Mapping[str, float | str]]], *, position: str | None = None
+    ) -> list[Message]:
+        """Number samples and keep them: on disk when this returns, or when the group that it is in ends.
+
+        Parameters
+        ----------
+        samples : sequence of (t_ms, values)
+            In the order in which they are sent; split into several messages if they are many or large.
+        position : str, optional
+            Where the driver stands after them, kept in the same transaction.
+
+        Raises
+        ------
+        TooLargeError
+            If one sample alone passes the size of a message.
+        ValueError
+            If a value is none that the wire carries. Nothing is kept then.
+        """
+        encoded = [(t_ms, encode_sample(t_ms, values)) for t_ms, values in samples]
+        messages: list[Message] = []
+        with self._file.group() as db:
+            for part in split(encoded, self.device):
+                seq = self.next_seq + len(messages)
+                head = f'{{"boot":{self.boot},"seq":{seq},"samples":['.encode()
+                payload = head + b",".join(text for _, text in part) + b"]}"
+                messages.append(Message(seq, min(t_ms for t_ms, _ in part), payload))
+            db.executemany(
+                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (self._id << SEQ_BITS | m.seq, self._id, self.device, m.t_ms, self._crc(*m), m.payload)
+                    for m in messages
+                ],
+            )
+            self.next_seq += len(messages)
+            self.count += len(messages)
+            self.bytes += sum(len(m.payload) + OVERHEAD_BYTES for m in messages)
+            self.position = self.position if position is None else position
+            db.execute(
+                "UPDATE outbox SET next_seq = ?, position = ?, crc = ? WHERE id = ?",
+                (self.next_seq, self.position, self._row_crc(), self._id),
+            )
+            self._file.make_room()
+        return messages
+
+    def after(self, seq: int, most: int) -> list[Message]:
+        """Up to `most` waiting messages with a number above `seq`, in order."""
+        with self._file.lock:
+            rows = self._file._db.execute(  # noqa: SLF001
+                "SELECT id & ?, t_ms, payload, crc FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+                (SEQ_MASK, *self._keys(seq + 1, self.next_seq), most),
+            ).fetchall()
+        for number, t_ms, payload, crc in rows:
+            if not isinstance(payload, bytes) or self._crc(number, t_ms, payload) != crc:
+                where = f"{self._file.path}: message {number} of {self.device}"
+                raise OutboxError(
+                    f"{where}: expected its checksum, got another; a new start saves the others"
+                )
+        return [Message(*row[:3]) for row in rows]
+
+    def get(self, seq: int) -> Message | None:
+        """Return one waiting message, None if it is acknowledged or thinned."""
+        found = self.after(seq - 1, 1)
+        return found[0] if found and found[0].seq == seq else None
+
+    def ack(self, boot: int, ranges: Sequence[tuple[int, int]]) -> int:
+        """Forget what the server has made safe; returns how many messages that were.
+
+        Ranges may cover anything: numbers of another boot, long gone or not yet given are passed over.
+        """
+        if boot != self.boot:
+            return 0
+        gone = 0
+        with self._file.group() as db:
+            known = intervals.intersect(
+                intervals.union(ranges), [(1, self.next_seq - 1)] if self.next_seq > 1 else []
+            )
+            for first, last in known:
+                keys = self._keys(first, last)
+                count, size = db.execute(
+                    SIZE,
+                    (OVERHEAD_BYTES, *keys),
+                ).fetchone()
+                if count:
+                    db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", keys)
+                    gone += count
+                    self.bytes -= size
+            self.count -= gone
+            heard = intervals.intersect(self._thinned, known)
+            if heard:
+                self._thinned = intervals.subtract(self._thinned, heard)
+                # The newest are still reported while there is room: a server may look only at the last state.
+                self._thinned_acked = intervals.union(self._thinned_acked, heard)[-MAX_RANGES:]
+                self._write_thinned(db)
+        return gone
+
+    def thin(self) -> int:
+        """Drop every second message of the older half; the numbers are remembered, never given again."""
+        with self._file.group() as db:
+            older = [
+                key
+                for (key,) in db.execute(
+                    "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+                    (*self._keys(0, self.next_seq), self.count // 2),
+                )
+            ]
+            victims = [(key,) for key in older[::2]]
+            size = sum(
+                db.execute(
+                    "SELECT length(payload) + ? FROM message WHERE id = ?", (OVERHEAD_BYTES, *key)
+                ).fetchone()[0]
+                for key in victims
+            )
+            db.executemany("DELETE FROM message WHERE id = ?", victims)
+            self.count -= len(victims)
+            self.bytes -= size
+            self._thinned = intervals.union(
+                self._thinned, intervals.of_numbers(key & SEQ_MASK for (key,) in victims)
+            )
+            self._write_thinned(db)
+        return len(victims)
+
+    def _write_thinned(self, db: sqlite3.Connection) -> None:
+        told = (json.dumps(self._thinned), json.dumps(self._thinned_acked))
+        db.execute(
+            "UPDATE outbox SET thinned = ?, thinned_acked = ?, thinned_crc = ? WHERE id = ?",
+            (*told, crc_of(*told), self._id),
+        )
+
+    def _crc(self, seq: int, t_ms: int, payload: bytes) -> int:
+        return message_crc(self.device, seq, t_ms, payload)
+
+    def _row_crc(self) -> int:
+        return device_crc(self._id, self.device, self.boot, self.next_seq, self.position)
+
+    @property
+    def thinned(self) -> Ranges:
+        """Numbers that were thinned, as far as they are remembered."""
+        return intervals.union(self._thinned, self._thinned_acked)
+
+    def waiting(self) -> Ranges:
+        """Numbers of the messages that wait, exactly."""
+        with self._file.lock:
+            rows = self._file._db.execute(  # noqa: SLF001
+                "SELECT min(id), max(id) FROM (SELECT id, id - row_number() OVER (ORDER BY id) AS run"
+                " FROM message WHERE id BETWEEN ? AND ?) GROUP BY run ORDER BY 1",
+                self._keys(0, self.next_seq),
+            ).fetchall()
+        return [(first & SEQ_MASK, last & SEQ_MASK) for first, last in rows]
+
+    def standing(self) -> Standing:
+        """What `state` reports: at most 1,000 ranges each.
+
+        Thinned numbers that do not fit are reported as waiting, which may over-cover, until the server
+        has acknowledged those before them: so none is ever unaccounted.
+        """
+        with self._file.lock:
+            oldest = self._file._db.execute(  # noqa: SLF001
+                "SELECT min(t_ms) FROM message WHERE outbox = ?", (self._id,)
+            ).fetchone()[0]
+            told, untold = self._thinned[:MAX_RANGES], self._thinned[MAX_RANGES:]
+            room = MAX_RANGES - len(told)
+            thinned = intervals.union(told, self._thinned_acked[-room:] if room else [])
+            waiting = intervals.limit(intervals.union(self.waiting(), untold), MAX_RANGES)
+            return Standing(self.boot, self.next_seq, waiting, oldest, thinned)

@@ -1,0 +1,136 @@
+"""The outbox's file: its tables, and a file of an older format brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from edge.outbox_message import SEQ_MASK, crc_of, message_crc
+
+__all__ = ["FORMAT", "SIZE", "DamageError", "OutboxError", "device_crc", "faults", "prepare", "transaction"]
+
+FORMAT: Final = 2
+"""Of the file. 1 had no checksums, and did not say its number."""
+SIZE: Final = "SELECT count(*), coalesce(sum(length(payload) + ?), 0) FROM message WHERE id BETWEEN ? AND ?"
+_MARK: Final = 0x484F4200  # "HOB": of the application id, whose last byte says the format again
+_SCHEMA: Final = f"""
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY, device TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, next_seq INTEGER NOT NULL,
+    position TEXT, crc INTEGER NOT NULL, thinned TEXT NOT NULL, thinned_acked TEXT NOT NULL,
+    thinned_crc INTEGER NOT NULL
+);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY, outbox INTEGER NOT NULL, device TEXT NOT NULL, t_ms INTEGER NOT NULL,
+    crc INTEGER NOT NULL, payload BLOB NOT NULL
+);
+CREATE INDEX message_age ON message (outbox, t_ms);
+PRAGMA user_version = {FORMAT};
+PRAGMA application_id = {_MARK | FORMAT}
+"""
+
+
+class OutboxError(RuntimeError):
+    """The outbox cannot be used; says which file, what was expected and what came."""
+
+
+class DamageError(OutboxError):
+    """The file does not say what was written to it."""
+
+
+def device_crc(number: int, device: str, boot: int, next_seq: int, position: str | None) -> int:
+    """Checksum of where a device's outbox stands."""
+    return crc_of(number, device, boot, next_seq, repr(position))
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of a block in one transaction, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make the tables of a new file, bring an older one up to date.
+
+    Raises
+    ------
+    DamageError
+        The file's head contradicts itself.
+    OutboxError
+        It was written by a newer program.
+    """
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    mark = db.execute("PRAGMA application_id").fetchone()[0]
+    if mark & ~0xFF == _MARK and mark & 0xFF != version:
+        raise DamageError(f"its head says format {version} and {mark & 0xFF}")
+    if version > FORMAT:
+        raise OutboxError(
+            f"expected format {FORMAT} or older, got {version}: it was written by a newer hearthline; "
+            "install that version again, or move the file away: what waits in it is not sent then"
+        )
+    if version == FORMAT:
+        return
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables - {"outbox", "message"}:
+        raise DamageError(f"expected the tables of an outbox, got {', '.join(sorted(tables))}")
+    with transaction(db):
+        if tables:
+            _from_1(db)
+        else:
+            _make(db)
+
+
+def _make(db: sqlite3.Connection) -> None:
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+
+
+def _from_1(db: sqlite3.Connection) -> None:
+    """Write everything again with its checksum; stopped, the file is as it was."""
+    for name, count, function in (
+        ("device_crc", 5, device_crc),
+        ("crc_of", 2, crc_of),
+        ("message_crc", 4, message_crc),
+    ):
+        db.create_function(name, count, function, deterministic=True)
+    db.execute("ALTER TABLE outbox RENAME TO outbox_1")
+    db.execute("ALTER TABLE message RENAME TO message_1")
+    db.execute("DROP INDEX message_age")
+    _make(db)
+    db.execute(
+        "INSERT INTO outbox SELECT id, device, boot, next_seq, position,"
+        " device_crc(id, device, boot, next_seq, position), thinned, thinned_acked,"
+        " crc_of(thinned, thinned_acked) FROM outbox_1"
+    )
+    db.execute(
+        f"INSERT INTO message SELECT m.id, m.outbox, o.device, m.t_ms,"  # noqa: S608
+        f" message_crc(o.device, m.id & {SEQ_MASK}, m.t_ms, m.payload), m.payload"
+        " FROM message_1 AS m JOIN outbox_1 AS o ON o.id = m.outbox ORDER BY m.id"
+    )
+    db.execute("DROP TABLE message_1")
+    db.execute("DROP TABLE outbox_1")
+
+
+def faults(db: sqlite3.Connection) -> Iterator[str]:
+    """Whatever in a file is not as it was written."""
+    for (said,) in db.execute("PRAGMA integrity_check(1)"):
+        if said != "ok":
+            yield " ".join(str(said).split())
+    for number, device, boot, next_seq, position, crc, *thinned, thinned_crc in db.execute(
+        "SELECT * FROM outbox"
+    ):
+        if device_crc(number, device, boot, next_seq, position) != crc or crc_of(*thinned) != thinned_crc:
+            yield f"the outbox of {device!r:.80} has a wrong checksum"
+    for key, device, t_ms, crc, payload in db.execute(
+        "SELECT id, device, t_ms, crc, payload FROM message ORDER BY id"
+    ):
+        if not isinstance(payload, bytes) or message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
+            yield f"message {key & SEQ_MASK} of {device!r:.80} has a wrong checksum"

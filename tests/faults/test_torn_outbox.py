@@ -1,0 +1,187 @@
+"""A collector's outbox with any bit flipped or its end cut: no wrong sample, no number given twice, all of it said."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edge.outbox import OutboxError, OutboxFile
+from tests.support.damage import copied, flip, pieces
+
+SEED = 20_260_103
+IN_GATE = 100
+BOOT, LATER = 1000, 2000
+DEVICES = ("sub-1", "bridge-1")
+
+
+def values(k: int) -> dict:
+    """What was measured at `k`; once so much that it spans pages."""
+    return {"supply_c": k / 3} | ({f"note_{n}": "x" * 1000 for n in range(6)} if k == 7 else {})
+
+
+def open_file(path, said, **kw):
+    return OutboxFile(path, **{"boot_ms": LATER, "max_bytes": 10**9, "say": said.append, **kw})
+
+
+def fill(path: Path) -> tuple[OutboxFile, dict]:
+    """An outbox of two devices, with long messages and acknowledged ones; what waits in it."""
+    file = open_file(path, [], boot_ms=BOOT)
+    for k in range(1, 13):
+        with file.group():
+            for device in DEVICES:
+                file.outbox(device).put([(k, values(k))], position=f"line {k}")
+        if k == 5:
+            file.outbox("sub-1").ack(BOOT, [(1, 3)])
+    return file, {d: waiting(file, d) for d in DEVICES}
+
+
+def waiting(file: OutboxFile, device: str) -> dict:
+    """Samples that wait, by their time, which names them here."""
+    found = {}
+    for message in file.outbox(device).after(0, 1000):
+        told = json.loads(message.payload)
+        assert (told["boot"], told["seq"]) == (file.outbox(device).boot, message.seq)
+        for sample in told["samples"]:
+            found[sample.pop("t")] = sample
+    return found
+
+
+@pytest.fixture(scope="module", params=["closed", "killed"])
+def kept(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / "outbox.sqlite"
+    file, truth = fill(path)
+    if request.param == "killed":
+        path = copied(path, path.parent / "copy")
+    file.close()
+    return path, truth
+
+
+def judge(path: Path, truth: dict, where: str) -> str:
+    said: list[str] = []
+    file = open_file(path, said)
+    verdict = "whole"
+    for device in DEVICES:
+        outbox = file.outbox(device)
+        found = waiting(file, device)
+        acknowledged = {1, 2, 3} if device == "sub-1" else set()
+        for t, sample in found.items():
+            assert sample == values(t), f"{where}: {device} {t}: {sample}"
+            assert t in truth[device] or (t in acknowledged and said), f"{where}: {device} {t} came back"
+        missing = truth[device].keys() - found.keys()
+        assert not missing or said, f"{where}: {device} {sorted(missing)} are lost in silence"
+        # Nothing that a server may know is named again: a new boot, or numbers that follow on.
+        (message,) = outbox.put([(99, {"supply_c": 1.0})])
+        if outbox.boot == BOOT and not any("torn end" in line for line in said):
+            assert message.seq == 13, f"{where}: {device} {message.seq}: {said}"
+        assert outbox.boot in (BOOT, LATER), where
+        if missing:
+            verdict = "torn" if outbox.boot == BOOT else "saved"
+        assert outbox.standing().waiting_from == min([99, *found]), f"{where}: {device}"
+    file.close()
+    if said and verdict == "whole":
+        verdict = "all saved"
+    return verdict
+
+
+def flips(kept, tmp_path, count):
+    path, truth = kept
+    verdicts: Counter = Counter()
+    rng = random.Random(SEED)
+    for piece in pieces(path):
+        total = piece.stat().st_size * 8
+        some = (
+            range(total)
+            if count is None
+            else {*rng.sample(range(min(total, 800)), count // 2), *rng.sample(range(total), count)}
+        )
+        for bit in sorted(some):
+            damaged = copied(path, tmp_path / "x")
+            flip(damaged.with_name(piece.name), bit)
+            verdicts[judge(damaged, truth, f"seed {SEED}, bit {bit} of {piece.name}")] += 1
+    return verdicts
+
+
+def test_any_flipped_bit(kept, tmp_path):
+    verdicts = flips(kept, tmp_path, IN_GATE)
+    assert verdicts["whole"] > 0
+    assert verdicts["saved"] + verdicts["all saved"] > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_every_flipped_bit(kept, tmp_path):
+    print(flips(kept, tmp_path, None))
+
+
+def test_the_last_message_cut_at_any_byte(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    file, _ = fill(path)
+    log = path.with_name("outbox.sqlite-wal")
+    begins = log.stat().st_size
+    file.outbox("sub-1").put([(13, values(13))])
+    truth = {d: waiting(file, d) for d in DEVICES}
+    source = copied(path, tmp_path / "copy")
+    length = source.with_name(log.name).stat().st_size
+    file.close()
+    rng = random.Random(SEED)
+    for at in sorted({begins + 1, length - 1, *rng.sample(range(begins + 1, length), 30)}):
+        cut = copied(source, tmp_path / "x")
+        with cut.with_name(log.name).open("r+b") as torn:
+            torn.truncate(at)
+        assert judge(cut, truth, f"seed {SEED}, cut at {at} of {length}") == "torn"
+
+
+def test_its_end_cut_anywhere(kept, tmp_path):
+    path, truth = kept
+    rng = random.Random(SEED)
+    piece = pieces(path)[-1]
+    length = piece.stat().st_size
+    for at in [*rng.sample(range(1, length), 25), length - 1]:
+        cut = copied(path, tmp_path / "x")
+        with cut.with_name(piece.name).open("r+b") as torn:
+            torn.truncate(at)
+        if at <= 4120:
+            continue  # nothing of it is left that could say what it was
+        judge_cut(cut, truth, f"seed {SEED}, {piece.name} cut at {at} of {length}")
+
+
+def judge_cut(path, truth, where):
+    """A file cut behind whole transactions is an outbox of a moment before: only wrong samples would be wrong."""
+    said: list[str] = []
+    file = open_file(path, said)
+    for device in DEVICES:
+        for t, sample in waiting(file, device).items():
+            assert sample == values(t), where
+    file.close()
+
+
+def test_a_stop_in_the_middle_of_mending(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path)
+    file.close()
+    flip(path, path.read_bytes().index(b'"seq":9,') * 8)
+    mended = copied(path, tmp_path / "a")
+    said: list[str] = []
+    open_file(mended, said).close()
+    assert "OUTBOX DAMAGED" in said[0]
+    stopped = copied(path, tmp_path / "b")
+    stopped.with_name("outbox.sqlite.mended").write_bytes(mended.read_bytes())
+    stopped.with_name("outbox.sqlite-wal").write_bytes(b"the log of the damaged file" * 1000)
+    judge_cut(stopped, truth, "finished by the next start")
+    begun = copied(path, tmp_path / "c")
+    begun.with_name("outbox.sqlite.mending").write_bytes(mended.read_bytes()[:5000])
+    assert judge(begun, truth, "begun again") == "saved"
+
+
+def test_damage_while_it_runs_ends_it_and_the_next_start_saves_the_rest(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path)
+    file._db.execute("UPDATE message SET payload = replace(payload, '3.0', '4.0') WHERE t_ms = 9")
+    with pytest.raises(OutboxError, match="message 9 of sub-1: expected its checksum, got another"):
+        file.outbox("sub-1").after(0, 100)
+    file.close()
+    assert judge(path, truth, "next start") == "saved"
