@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -9,11 +10,12 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from ingest.packets import MalformedError, PacketCutter, Publishes, pubacks
+from ingest.packets import MalformedError, PacketCutter, Publishes, pubacks, publish
 
 __all__ = ["BulkClient"]
 
 _READ_BYTES: Final = 256 * 1024
+_PUBLISH: Final = 0x30
 _PUBACK: Final = 0x40
 
 
@@ -23,7 +25,9 @@ class BulkClient(mqtt.Client):
     paho reads a packet in three or more system calls and takes half a dozen
     locks on the way. Here one call reads whatever is there; PUBLISH packets of
     QoS 0 and 1 go to `on_publishes` as columns, every other packet to paho.
-    Callbacks for single messages (`on_message`) are not called.
+    Callbacks for single messages (`on_message`) are not called. What is sent
+    by `publish_all` is kept until the broker confirms it, and sent again
+    after a reconnect.
 
     Parameters
     ----------
@@ -40,6 +44,8 @@ class BulkClient(mqtt.Client):
         self._cutter = PacketCutter()
         self._cut_from: Any = None
         self._given = b""
+        self._open_lock = threading.Lock()
+        self._open: dict[int, tuple[str, bytes]] = {}
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002  as many as there are
         """Take what the socket has: paho's network loop calls it when there is something."""
@@ -58,16 +64,23 @@ class BulkClient(mqtt.Client):
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         with self._msgtime_mutex:
             self._last_bytes_received = time.monotonic()
+        rc = self._handle(sock, data)
+        return self._loop_rc_handle(rc) if rc > 0 else MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _handle(self, sock: Any, data: bytes) -> MQTTErrorCode:
+        """Hand on the packets that `data` completes, until something closes the connection."""
         try:
-            parts = self._cutter.feed(data)
+            parts, confirmed = self._cutter.feed(data)
         except MalformedError:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        if confirmed:
+            with self._open_lock:
+                for mid in confirmed:
+                    self._open.pop(mid, None)
         for part in parts:
             rc = self._take(part)
-            if rc > 0:
-                return self._loop_rc_handle(rc)
-            if self._sock is not sock:
-                break
+            if rc > 0 or self._sock is not sock:
+                return rc
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _take(self, part: Publishes | bytes) -> MQTTErrorCode:
@@ -87,3 +100,32 @@ class BulkClient(mqtt.Client):
         packets = pubacks(mids)
         if packets:
             self._packet_queue(_PUBACK, packets, 0, 1)
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages of `publish_all` the broker has not confirmed."""
+        return len(self._open)
+
+    def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Publish (topic, payload) at QoS 1, not retained, in one write."""
+        packets = bytearray()
+        with self._open_lock:
+            for topic, payload in messages:
+                mid = self._mid_generate()
+                while mid in self._open:
+                    mid = self._mid_generate()
+                self._open[mid] = (topic, payload)
+                packets += publish(topic, payload, mid, again=False)
+        self._send(packets)
+
+    def publish_again(self) -> None:
+        """Send what was not confirmed on the connection before: paho forgets queued packets with it."""
+        with self._open_lock:
+            packets = bytearray().join(
+                publish(topic, payload, mid, again=True) for mid, (topic, payload) in self._open.items()
+            )
+        self._send(packets)
+
+    def _send(self, packets: bytearray) -> None:
+        if packets and self._sock is not None:
+            self._packet_queue(_PUBLISH, packets, 0, 1)

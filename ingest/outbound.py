@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import orjson
@@ -16,6 +16,7 @@ __all__ = ["MOST_RANGES", "AckOutbox"]
 
 _AT_ONCE: Final = 200
 _EVERY_S: Final = 1.0
+_BUSY_PER_S: Final = 3000
 _RANGES: Final = 5000
 _SENDERS: Final = 500_000
 MOST_RANGES: Final = 1_000_000
@@ -24,17 +25,18 @@ MOST_RANGES: Final = 1_000_000
 class AckOutbox:
     """Numbers that are safe and of which their senders have not been told yet.
 
-    While few senders wait they are told at once; else each at most once a
-    second, so that a fleet that sends ten messages a second and device does
-    not cost ten acknowledgements.
+    While few senders wait, or little else is to be done, they are told at
+    once. Else each is told at most once a second, and a large fleet less
+    often, some 3,000 senders a second: so that neither a device that sends ten
+    messages a second nor the number of devices makes a message dearer.
 
     Parameters
     ----------
     publish : callable
-        Takes topic and payload; False when it cannot be sent now.
+        Takes (topic, payload) of several; how many of them, from the first, can be sent now.
     """
 
-    def __init__(self, publish: Callable[[str, bytes], bool]) -> None:
+    def __init__(self, publish: Callable[[Sequence[tuple[str, bytes]]], int]) -> None:
         self._publish = publish
         self._lock = threading.Lock()
         self._waiting: Acks = {}
@@ -56,25 +58,29 @@ class AckOutbox:
             self._ranges += _count(acks)
 
     def flush(self, *, everything: bool = False) -> int:
-        """Tell whose turn it is; how many messages went out."""
+        """Tell whose turn it is, or all; how many messages went out."""
         now = time.monotonic()
         with self._lock:
             at_once = everything or len(self._waiting) <= _AT_ONCE
-            due = [a for a in self._waiting if at_once or now - self._told.get(a, now - _EVERY_S) >= _EVERY_S]
+            every_s = max(_EVERY_S, len(self._waiting) / _BUSY_PER_S)
+            due = [a for a in self._waiting if at_once or now - self._told.get(a, now - every_s) >= every_s]
             taken = [(address, self._waiting.pop(address)) for address in due]
             self._ranges = 0 if not self._waiting else max(0, self._ranges - _count(dict(taken)))
-            if len(self._told) > _SENDERS:
-                self._told.clear()
-            self._told.update(dict.fromkeys(due, now))
-        sent = 0
+        messages, of = [], []
         for place, (address, boots) in enumerate(taken):
             for boot, ranges in boots.items():
                 for start in range(0, len(ranges), _RANGES):
                     payload = orjson.dumps({"boot": boot, "ranges": ranges[start : start + _RANGES]})
-                    if not self._publish(address.ack_topic, payload):
-                        self.add(dict(taken[place:]))
-                        return sent
-                    sent += 1
+                    messages.append((address.ack_topic, payload))
+                    of.append(place)
+        sent = self._publish(messages) if messages else 0
+        told = len(taken) if sent == len(messages) else of[sent]
+        with self._lock:
+            if len(self._told) > _SENDERS:
+                self._told.clear()
+            self._told.update(dict.fromkeys(due[:told], now))
+        if told < len(taken):
+            self.add(dict(taken[told:]))
         return sent
 
 

@@ -8,12 +8,13 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["MalformedError", "PacketCutter", "Publishes", "pubacks"]
+__all__ = ["MalformedError", "PacketCutter", "Publishes", "pubacks", "publish"]
 
 _PUBLISH: Final = 0x30
 _QOS_2: Final = 0x04  # bit of QoS 2, and of 3, which is none
 _QOS_1: Final = 0x02
 _RETAIN: Final = 0x01
+_DUP: Final = 0x08
 _MAX_LENGTH_BYTES: Final = 4
 _PUBACK: Final = 0x4002
 
@@ -52,8 +53,15 @@ class PacketCutter:
         self._rest = bytearray()
         self._need = 2  # bytes until another packet may be whole
 
-    def feed(self, data: bytes) -> list[Publishes | bytes]:
-        """The packets that are whole now: PUBLISH as columns, others as they are, in order.
+    def feed(self, data: bytes) -> tuple[list[Publishes | bytes], list[int]]:
+        """The packets that are whole now.
+
+        Returns
+        -------
+        parts : list
+            PUBLISH as columns, others as they are, in order.
+        confirmed : list of int
+            Packet identifiers of PUBACKs, which may stand among the others: their order says nothing.
 
         Raises
         ------
@@ -63,15 +71,16 @@ class PacketCutter:
         if self._rest:
             self._rest += data  # a large packet comes in many pieces: they are joined once
             if len(self._rest) < self._need:
-                return []
+                return [], []
             data = bytes(self._rest)
         parts: list[Publishes | bytes] = []
-        at = self._cut(data, parts)
+        confirmed: list[int] = []
+        at = self._cut(data, parts, confirmed)
         self._rest = bytearray(data[at:])
-        return parts
+        return parts, confirmed
 
-    def _cut(self, data: bytes, parts: list[Publishes | bytes]) -> int:
-        """Append the whole packets of `data` to `parts`; where the first one that is not whole begins."""
+    def _cut(self, data: bytes, parts: list[Publishes | bytes], confirmed: list[int]) -> int:
+        """Sort the whole packets of `data` into the lists; where the first one that is not whole begins."""
         run = Publishes()
         at, end = 0, len(data)
         self._need = 2
@@ -88,6 +97,8 @@ class PacketCutter:
                 break
             if first & 0xF0 == _PUBLISH and not first & _QOS_2:
                 _take(run, data, first, body, stop)
+            elif first == _PUBACK >> 8 and size == 2:
+                confirmed.append(data[body] << 8 | data[body + 1])
             else:
                 if run.topics:
                     parts.append(run)
@@ -128,6 +139,18 @@ def _take(run: Publishes, data: bytes, first: int, body: int, stop: int) -> None
     run.payloads.append(data[payload:stop])
     run.mids.append(data[after] << 8 | data[after + 1] if first & _QOS_1 else 0)
     run.retained.append(bool(first & _RETAIN))
+
+
+def publish(topic: str, payload: bytes, mid: int, *, again: bool) -> bytes:
+    """A PUBLISH packet at QoS 1, not retained; `again` marks one that was sent before."""
+    name = topic.encode()
+    body = len(name).to_bytes(2) + name + mid.to_bytes(2) + payload
+    size, length = len(body), bytearray()
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes((_PUBLISH | _QOS_1 | (_DUP if again else 0),)) + length + body
 
 
 def pubacks(mids: Sequence[int]) -> bytes:

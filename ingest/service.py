@@ -32,6 +32,7 @@ _FLUSH_S: Final = 0.1
 _HEARTBEAT_S: Final = 1.0
 _RETRY_S: Final = (0.2, 5.0)
 _RECALLS: Final = 500_000
+_BUSY_MESSAGES: Final = 2_500  # in one batch: then acknowledgements are gathered for longer
 _log = logging.getLogger(__name__)
 
 
@@ -107,7 +108,7 @@ class Ingest:
         prefix = f"$share/{share_group}/{ROOT}" if share_group else ROOT
         filters = [f"{prefix}/+/+/+/{kind}" for kind in (TELEMETRY, BIRTH, STATE, DEATH)]
         self._subscriber = Subscriber(endpoint, client_id, filters, self._receive) if endpoint else None
-        self._outbox = AckOutbox(self._subscriber.publish if self._subscriber else lambda _t, _p: True)
+        self._outbox = AckOutbox(self._subscriber.publish if self._subscriber else len)
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
 
     def start(self) -> None:
@@ -180,9 +181,9 @@ class Ingest:
         while self._recalls and self._subscriber is not None:
             now_ms = self._clock()
             command = Command(id=f"recall-{now_ms}", at=now_ms, do="resend")
-            if not self._subscriber.publish(
-                self._recalls[0].command_topic, command.model_dump_json().encode()
-            ):
+            if not self._subscriber.publish([
+                (self._recalls[0].command_topic, command.model_dump_json().encode())
+            ]):  # fmt: skip
                 return
             self._recalls.popleft()
 
@@ -203,7 +204,7 @@ class Ingest:
             return
         if not self._stopping.is_set():
             self._beat()
-        self._outbox.flush()
+        self._outbox.flush(everything=sum(map(len, batch)) < _BUSY_MESSAGES)
         self._recall()
 
     def _held_back(self) -> bool:

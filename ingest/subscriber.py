@@ -17,7 +17,7 @@ from ingest.packets import Publishes
 
 __all__ = ["Delivered", "Subscriber"]
 
-_KEEPALIVE_S: Final = 60
+_KEEPALIVE_S: Final = 12
 _OUTGOING: Final = 1000
 _log = logging.getLogger(__name__)
 
@@ -80,14 +80,11 @@ class Subscriber:
         self._lock = threading.Lock()
         self._epoch = 0
         self._connected = False
-        self._outgoing = 0
         self._detail = "not connected yet"
         self._client = self._make(client_id)
 
     def _make(self, client_id: str) -> BulkClient:
         client = BulkClient(client_id, self._on_publishes)
-        # No limit of its own: with one, paho walks all that is out at each PUBACK. Ours is _OUTGOING.
-        client.max_inflight_messages_set(0)
         client.reconnect_delay_set(1, 10)
         if self._endpoint.username is not None:
             client.username_pw_set(self._endpoint.username, self._endpoint.password)
@@ -98,7 +95,6 @@ class Subscriber:
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_publish = self._on_publish
         return client
 
     def start(self) -> None:
@@ -132,18 +128,17 @@ class Subscriber:
                 if delivered.epoch == self._epoch:
                     self._client.ack_all(delivered.publishes.mids)
 
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """Publish at QoS 1, not retained; False while too many wait for the broker or it is away."""
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> int:
+        """Publish (topic, payload) at QoS 1, not retained; how many of them, from the first.
+
+        Fewer than all while many wait for the broker's word, none while it is away.
+        """
         with self._lock:
-            if not self._connected or self._outgoing >= _OUTGOING:
-                return False
-            self._outgoing += 1
-        rc = self._client.publish(topic, payload, qos=1).rc
-        if rc in (mqtt.MQTT_ERR_SUCCESS, mqtt.MQTT_ERR_NO_CONN):  # the latter is sent after the reconnect
-            return True
-        with self._lock:
-            self._outgoing -= 1
-        return False
+            room = _OUTGOING - self._client.unconfirmed if self._connected else 0
+            taken = messages[: max(0, room)]
+            if taken:
+                self._client.publish_all(taken)
+        return len(taken)
 
     def _next_epoch(self, connected: bool, detail: str) -> None:
         with self._lock:
@@ -158,6 +153,7 @@ class Subscriber:
         self._forgotten = not flags.session_present
         self._next_epoch(connected=False, detail="waiting for the subscription")
         client.subscribe(self._filters)
+        self._client.publish_again()
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: Sequence[Any], _props: Any) -> None:
         refused = [topic for (topic, _), r in zip(self._filters, reasons, strict=False) if r.is_failure]
@@ -170,10 +166,6 @@ class Subscriber:
             self._endpoint,
             self._detail or "subscribed",
         )
-
-    def _on_publish(self, *_: Any) -> None:
-        with self._lock:
-            self._outgoing -= 1
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         self._detail = "expected a broker there, got no connection"

@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from ingest.client import BulkClient
 from ingest.packets import MalformedError, PacketCutter, Publishes, pubacks
+from ingest.packets import publish as build
 
 
 def length(n):
@@ -76,7 +77,9 @@ def by_cutter(data, cuts):
     cutter, got, rest = PacketCutter(), [], []
     edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
     for start, stop in itertools.pairwise(edges):
-        for part in cutter.feed(data[start:stop]):
+        parts, confirmed = cutter.feed(data[start:stop])
+        rest += [b"\x40\x02" + struct.pack("!H", mid) for mid in confirmed]
+        for part in parts:
             if isinstance(part, Publishes):
                 got += zip(part.topics, part.payloads, part.mids, part.retained, strict=True)
             else:
@@ -94,7 +97,8 @@ def test_messages_are_those_that_paho_reads(packets, cuts):
 @given(st.lists(st.one_of(publishes, others), max_size=12), st.lists(st.integers(0, 10**6), max_size=30))
 def test_nothing_is_lost_and_the_order_stays(packets, cuts):
     got, rest = by_cutter(b"".join(packets), cuts)
-    assert rest == [p for p in packets if p[0] & 0xF0 != 0x30]
+    assert sorted(rest) == sorted(p for p in packets if p[0] & 0xF0 != 0x30)
+    assert [p for p in rest if p[0] != 0x40] == [p for p in packets if p[0] & 0xF0 not in (0x30, 0x40)]
     assert [payload for _, payload, _, _ in got] == [
         payload for p in packets if p[0] & 0xF0 == 0x30 for _, payload, _, _ in by_cutter(p, [])[0]
     ]
@@ -103,7 +107,7 @@ def test_nothing_is_lost_and_the_order_stays(packets, cuts):
 
 def test_another_packet_stands_between_the_messages_around_it():
     data = publish(b"a", b"1", 1) + b"\x20\x02\x00\x00" + publish(b"a", b"2", 2)
-    before, other, after = PacketCutter().feed(data)
+    (before, other, after), _ = PacketCutter().feed(data)
     assert (before.mids, other, after.mids) == ([1], b"\x20\x02\x00\x00", [2])
 
 
@@ -132,7 +136,22 @@ def test_what_is_no_mqtt_is_refused(data):
 
 def test_publishes_of_qos_2_are_left_to_paho():
     data = publish(b"t", b"x", 5, qos=2)
-    assert PacketCutter().feed(data) == [data]
+    assert PacketCutter().feed(data) == ([data], [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 200, 20_000])
+def test_what_we_publish_is_what_a_reader_reads(size):
+    data = build("a/b/换热站", bytes(size), 513, again=False)
+    assert by_paho(data) == [("a/b/换热站", bytes(size), 513, False)]
+    again = build("a/b/换热站", bytes(size), 513, again=True)
+    assert again[0] == data[0] | 0x08
+    assert again[1:] == data[1:]
+
+
+def test_a_puback_does_not_part_the_messages_around_it():
+    data = publish(b"a", b"1", 1) + b"\x40\x02\x01\x02" + publish(b"a", b"2", 2)
+    (run,), confirmed = PacketCutter().feed(data)
+    assert (run.mids, confirmed) == ([1, 2], [258])
 
 
 @given(st.lists(st.integers(0, 65_535), max_size=50))
@@ -159,9 +178,42 @@ def test_a_connection_that_sends_no_mqtt_is_closed_and_one_that_ends_too():
         assert expected.lower() in why[0].lower()
 
 
+def connected(client):
+    """The other end of a connection that `client` takes for its own."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    client._sock = theirs
+    ours.settimeout(5)
+    return ours
+
+
+def test_what_was_not_confirmed_is_sent_again_on_the_next_connection():
+    client = BulkClient("c", lambda _publishes: None)
+    messages = [(f"t/{n}", b"x" * n) for n in range(3)]
+    with connected(client) as broker:
+        client.publish_all(messages)
+        first = broker.recv(1000)
+        assert first == b"".join(build(t, p, n + 1, again=False) for n, (t, p) in enumerate(messages))
+        broker.sendall(b"\x40\x02\x00\x02")  # the second one only
+        client.loop(0.5)
+        assert client.unconfirmed == 2
+    with connected(client) as broker:
+        client.publish_again()
+        assert broker.recv(1000) == build("t/0", b"", 1, again=True) + build("t/2", b"xx", 3, again=True)
+        broker.sendall(b"\x40\x02\x00\x03\x40\x02\x00\x01")
+        client.loop(0.5)
+        assert client.unconfirmed == 0
+        client.publish_again()
+        broker.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            broker.recv(1)
+
+
 def test_what_paho_is_relied_on_for():
     """Names that `BulkClient` uses of paho, which promises none of them."""
-    for name in ("_sock_recv", "_packet_read", "_packet_queue", "_loop_rc_handle", "loop_read"):
+    for name in (
+        "_sock_recv", "_packet_read", "_packet_queue", "_loop_rc_handle", "_mid_generate", "loop_read",
+    ):  # fmt: skip
         assert callable(getattr(mqtt.Client, name))
     fields = vars(mqtt.Client(CallbackAPIVersion.VERSION2))
     assert {"_sock", "_msgtime_mutex", "_last_bytes_received"} <= fields.keys()

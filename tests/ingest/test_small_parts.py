@@ -118,12 +118,13 @@ class Line:
 
     def __init__(self):
         self.up = True
+        self.room = 1_000_000
         self.sent = []
 
-    def __call__(self, topic, payload):
-        if self.up:
-            self.sent.append((topic, orjson.loads(payload)))
-        return self.up
+    def __call__(self, messages):
+        taken = messages[: self.room] if self.up else []
+        self.sent += [(topic, orjson.loads(payload)) for topic, payload in taken]
+        return len(taken)
 
 
 def acks(devices, first=1, last=1):
@@ -162,3 +163,32 @@ def test_long_lists_of_ranges_are_cut():
     outbox.add({Address("r", "u", "d"): {7: [(2 * n, 2 * n) for n in range(1, 12_001)]}})
     assert outbox.flush() == 3
     assert sum(len(payload["ranges"]) for _, payload in line.sent) == 12_000
+
+
+def test_what_has_no_room_is_told_next_time_and_nothing_is_left_out():
+    line = Line()
+    outbox = AckOutbox(line)
+    line.room = 100
+    outbox.add(acks(250))
+    assert [outbox.flush(everything=True) for _ in range(4)] == [100, 100, 50, 0]
+    assert len({topic for topic, _ in line.sent}) == 250
+
+
+def test_who_is_not_busy_tells_everybody_at_once():
+    line = Line()
+    outbox = AckOutbox(line)
+    for n in (1, 2):
+        outbox.add(acks(300, n, n))
+        assert outbox.flush(everything=True) == 300
+
+
+def test_a_busy_server_tells_a_very_large_fleet_less_often_than_once_a_second():
+    line = Line()
+    outbox = AckOutbox(line)
+    outbox.add(acks(6000))
+    assert outbox.flush() == 6000
+    time.sleep(1.1)
+    outbox.add(acks(6000, 2, 2))
+    assert outbox.flush() == 0
+    time.sleep(1.0)
+    assert outbox.flush() == 6000
