@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edge.outbox_device import OVERHEAD_BYTES, Outbox
-from edge.outbox_format import FORMAT, DamageError, OutboxError, faults, prepare, transaction
+from edge.outbox_format import DamageError, OutboxError, faults, prepare, try_to_write
 from edge.outbox_message import Message, Standing, TooLargeError
 from edge.outbox_salvage import salvage
 from models.sqlite_wal import read_wal
@@ -132,8 +132,7 @@ class OutboxFile:
             db.execute("PRAGMA cache_size=-1024")
             db.execute("PRAGMA journal_size_limit=4194304")
             prepare(db)
-            with transaction(db):  # a flipped bit in its head lets SQLite read and never write
-                db.execute(f"PRAGMA user_version = {FORMAT}")
+            try_to_write(db)
             if fault := next(faults(db), ""):
                 raise DamageError(fault)
         except OutboxError as error:

@@ -9,7 +9,10 @@ from typing import Final
 
 from edge.outbox_message import SEQ_MASK, crc_of, message_crc
 
-__all__ = ["FORMAT", "SIZE", "DamageError", "OutboxError", "device_crc", "faults", "prepare", "transaction"]
+__all__ = [
+    "FORMAT", "SIZE", "DamageError", "OutboxError", "device_crc", "faults", "prepare", "transaction",
+    "try_to_write",
+]  # fmt: skip
 
 FORMAT: Final = 2
 """Of the file. 1 had no checksums, and did not say its number."""
@@ -55,6 +58,16 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def try_to_write(db: sqlite3.Connection) -> None:
+    """See that the file takes writes: a flipped bit in its head lets SQLite read and never write."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def prepare(db: sqlite3.Connection) -> None:

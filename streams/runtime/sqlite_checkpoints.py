@@ -94,8 +94,10 @@ class SqliteCheckpoints:
             self._db.execute("PRAGMA journal_mode = WAL")
             if version < _VERSION:
                 self._make(version)
-            with self._transaction():  # a flipped bit in its head lets SQLite read and never write
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            # A flipped bit in its head lets SQLite read and never write.
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            self._db.execute("ROLLBACK")
             fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if fault != "ok":
                 raise sqlite3.DatabaseError(fault)
