@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from edge.config import DeviceConfig
 from edge.driver import Driver, Reading
 from models.site import Site
-from simulator.faults import Faults
+from simulator.faults import Faults, office_event
 from simulator.haulage import Haulage, Weighing
-from simulator.telemetered import HeatTelemetry
+from simulator.telemetered import HeatTelemetry, Values
 from simulator.unit import demo_plan, texts
+from simulator.weather import Weather
 
 __all__ = ["SimulatedDriver", "SimulatedUnit", "UnitReadings"]
 
@@ -30,14 +31,26 @@ class UnitReadings:
     seed : int
     start_ms : int
         Time before the first reading, ms UTC; readings lie on the grid of `interval_s` after it.
+    faults : Faults, optional
+    weather : Weather, optional
+        In place of the seed's.
     """
 
     def __init__(
-        self, site: Site, seed: int, start_ms: int, *, interval_s: float = 10.0, faults: Faults | None = None
+        self,
+        site: Site,
+        seed: int,
+        start_ms: int,
+        *,
+        interval_s: float = 10.0,
+        faults: Faults | None = None,
+        weather: Weather | None = None,
     ) -> None:
         self.site, self.now_ms, self.interval_s = site, start_ms, interval_s
         self.faults = faults or Faults(())
-        self.heat = [HeatTelemetry(site, n, seed, start_ms, faults=faults) for n in site.networks]
+        self.heat = [
+            HeatTelemetry(site, n, seed, start_ms, faults=faults, weather=weather) for n in site.networks
+        ]
         self.weighings: list[Weighing] = []  # of the last step
         self.haulage = Haulage(site, seed, start_ms) if site.contracts and site.vehicles else None
 
@@ -52,11 +65,32 @@ class UnitReadings:
             ]
         for heat in self.heat:
             t_ms, values = heat.step(self.interval_s)
-            rows += [(d, self.faults.in_reading(d, Reading(t_ms, row))) for d, row in values.items()]
+            rows += self._told(t_ms, values) + self._booked(heat, before)
         if self.haulage:
             fixes = self.haulage.positions(self.now_ms)
             rows += [(device, Reading(self.now_ms, row)) for device, row in fixes.items()]
         return rows
+
+    def _told(self, t_ms: int, values: Mapping[str, Values]) -> list[tuple[str, Reading]]:
+        """What devices say of one instant."""
+        told = (
+            (device, self.faults.in_reading(device, Reading(t_ms, row))) for device, row in values.items()
+        )
+        return [(device, reading) for device, reading in told if reading is not None]
+
+    def _booked(self, heat: HeatTelemetry, before: int) -> list[tuple[str, Reading]]:
+        """What the office of a network's unit enters."""
+        network = heat.truth.network
+        offices = [
+            d.device
+            for d in self.site.devices.values()
+            if (d.device_class, d.unit) == ("office", network.unit)
+        ]
+        return [
+            (offices[0], Reading(fault.until_ms, office_event(fault, network.id)))
+            for fault in self.faults.booked(before, self.now_ms)
+            if offices and fault.place in heat.truth.supply.graph.index
+        ]
 
 
 class SimulatedUnit:
@@ -69,6 +103,8 @@ class SimulatedUnit:
         Simulated time of the start, ms UTC.
     site : Site, optional
         Another site than the made-up one.
+    readings : UnitReadings, optional
+        Where readings come from, in place of everything else.
 
     Examples
     --------
@@ -87,11 +123,22 @@ class SimulatedUnit:
         trucks: int = 5,
         interval_s: float = 10.0,
         site: Site | None = None,
+        readings: UnitReadings | None = None,
     ) -> None:
-        self.site = site or demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
-        self.start_ms = start_ms
-        self._readings = UnitReadings(self.site, seed, start_ms, interval_s=interval_s)
-        self._waiting: dict[str, deque[Reading]] = {d: deque(maxlen=_KEPT) for d in self.site.devices}
+        if readings is None:
+            site = site or demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
+            readings = UnitReadings(site, seed, start_ms, interval_s=interval_s)
+        self.site, self.start_ms, self._readings = readings.site, start_ms, readings
+        self._waiting: dict[str, deque[tuple[int, Reading]]] = {
+            d: deque(maxlen=_KEPT) for d in self.site.devices
+        }
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         self._lock = threading.Lock()
 
     @property
@@ -121,15 +168,17 @@ class SimulatedUnit:
         return list(zip(self.devices(), self.drivers(), strict=True))
 
     def read(self, device: str, now_ms: int) -> Sequence[Reading]:
-        """What `device` took since it was last read, up to `now_ms`."""
+        """What `device` took since it was last read, up to `now_ms`; nothing while its line is broken."""
         step_ms = round(self._readings.interval_s * 1000)
+        faults = self._readings.faults
         with self._lock:
             while self._readings.now_ms + step_ms <= now_ms:
                 for name, reading in self._readings.step():
-                    self._waiting[name].append(reading)
-            waiting = self._waiting[device]
-            due = list(waiting)
-            waiting.clear()
+                    taken_ms = self._readings.now_ms
+                    self._waiting[name].append((faults.held_until(name, taken_ms), reading))
+            waiting, due = self._waiting[device], list[Reading]()
+            while waiting and waiting[0][0] <= now_ms:
+                due.append(waiting.popleft()[1])
         return due
 
 

@@ -61,8 +61,16 @@ class HeatMeters:
     ----------
     flow_factor, supply_bias_c, return_bias_c : ndarray
         What faults multiply the flow by and add to the temperatures. [K]
+    power_factor : ndarray
+        What a calculator that is wrong multiplies the power by.
+    broken_c : ndarray
+        What a broken supply sensor shows; NaN where it is sound. [°C]
     swapped, misread : ndarray of bool
         Supply and return sensors exchanged; a calculator set for the wrong pipe.
+    full_scale_gj : ndarray
+        Where an energy counter starts again; infinite where unknown. [GJ]
+    wrapped : ndarray of bool
+        Whether it did so in the last step.
     """
 
     def __init__(self, devices: tuple[Device, ...], seed: int, energy_gj: Array, volume_m3: Array) -> None:
@@ -77,7 +85,11 @@ class HeatMeters:
             -_OWN_SHARE, _OWN_SHARE, (3, count)
         )
         self.both_error_c = rng.uniform(-0.3, 0.3, count)
-        self.flow_factor = np.ones(count)
+        self.full_scale_gj = np.array([d.energy_full_scale_gj or np.inf for d in devices])
+        self.full_scale_m3 = np.array([d.volume_full_scale_m3 or np.inf for d in devices])
+        self.flow_factor, self.power_factor = np.ones(count), np.ones(count)
+        self.wrapped = np.zeros(count, dtype=bool)
+        self.broken_c = np.full(count, np.nan)
         self.supply_bias_c, self.return_bias_c = np.zeros(count), np.zeros(count)
         self.swapped, self.misread = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self._energy_gj, self._volume_m3 = energy_gj.astype(np.float64), volume_m3.astype(np.float64)
@@ -85,6 +97,24 @@ class HeatMeters:
     def reset(self, meter: int) -> None:
         """Set the counters of one meter to nothing."""
         self._energy_gj[meter] = self._volume_m3[meter] = 0.0
+
+    def exchange(self, meter: int, t_ms: int) -> None:
+        """Put another meter in place: errors of its own, counters at nothing."""
+        self.reset(meter)
+        rng = generator(self.seed, "exchanged", meter, t_ms)
+        errors = rng.uniform(-_OWN_SHARE, _OWN_SHARE, 3)
+        self.flow_error[meter], self.pair_error[meter], self.calculator_error[meter] = errors
+
+    def set_energy(self, meter: int, energy_gj: float) -> None:
+        """Let one meter's energy counter stand at a value. [GJ]"""
+        self._energy_gj[meter] = energy_gj
+
+    def sound(self) -> None:
+        """Take away whatever faults have set, counters aside."""
+        self.flow_factor[:] = self.power_factor[:] = 1.0
+        self.supply_bias_c[:] = self.return_bias_c[:] = 0.0
+        self.swapped[:] = self.misread[:] = False
+        self.broken_c[:] = np.nan
 
     def read(
         self,
@@ -108,12 +138,16 @@ class HeatMeters:
         hot = supply_c + self.supply_bias_c + self.both_error_c + half + jitter * noise[1]
         cold = return_c + self.return_bias_c + self.both_error_c - half + jitter * noise[2]
         hot, cold = np.where(self.swapped, cold, hot), np.where(self.swapped, hot, cold)
+        hot = np.where(np.isnan(self.broken_c), hot, self.broken_c)
         calculator = 0.005 + 0.01 * self.dt_min / np.maximum(np.abs(difference), self.dt_min)
         at_meter = water.density_kg_m3(np.where(self.on_supply ^ self.misread, hot, cold))
         power = flow * at_meter * (water.enthalpy_kj_kg(hot) - water.enthalpy_kj_kg(cold)) / 3600.0
-        power = power * (1.0 + calculator * self.calculator_error)
+        power = power * (1.0 + calculator * self.calculator_error) * self.power_factor
         self._energy_gj += np.maximum(power, 0.0) * seconds * 1e-6
         self._volume_m3 += flow * seconds / 3600.0
+        self.wrapped = self._energy_gj >= self.full_scale_gj
+        np.remainder(self._energy_gj, self.full_scale_gj, out=self._energy_gj)
+        np.remainder(self._volume_m3, self.full_scale_m3, out=self._volume_m3)
         return Shown(
             _round(flow, _STEP_FLOW), _round(hot, _STEP_C), _round(cold, _STEP_C), _round(power, _STEP_KW),
             _down(self._energy_gj, _STEP_GJ), _down(self._volume_m3, _STEP_M3),

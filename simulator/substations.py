@@ -75,7 +75,13 @@ class Substations:
     stuck : ndarray
         Flow over the design flow at which a valve stands fast; NaN where it moves.
     swing : ndarray
-        What a hunting valve adds to its flow just now, over its mean.
+        What a hunting valve or air adds to its flow just now, over its mean.
+    strained : ndarray
+        Share of the valve's reach that a clogged strainer takes.
+    pump_share : ndarray
+        Secondary flow over its design value: 1 while the circulation pump runs.
+    air : ndarray
+        Scatter of secondary flow and pressure that air brings, over their mean.
     """
 
     def __init__(self, seed: int, area_m2: Array, heat_index_w_m2: Array) -> None:
@@ -94,6 +100,7 @@ class Substations:
         self.ua_share = np.ones(count)
         self.stuck = np.full(count, np.nan)
         self.swing = np.zeros(count)
+        self.strained, self.pump_share, self.air = np.zeros(count), np.ones(count), np.zeros(count)
         self.night_setback = rng.random(count) < 0.4
         self.gain_kw = self.design_kw * rng.uniform(0.03, 0.09, count)
         self.habit_h = rng.uniform(-1.0, 1.0, count)
@@ -128,7 +135,7 @@ class Substations:
         span = np.maximum(self.supply_c - self.return_c, 4.0)
         push = np.clip((self.setpoint_c - self.supply_c) / span * seconds / _VALVE_TAU_S, -0.3, 0.3)
         least = _LEAST_OPENING * self.design_flow
-        most = np.maximum(largest_kg_s, least)
+        most = np.maximum(largest_kg_s * (1.0 - self.strained), least)
         self.asked_kg_s = np.clip(self.asked_kg_s * np.exp(push), least, most)
         wanted = np.where(
             np.isnan(self.stuck), self.asked_kg_s * (1.0 + self.swing), self.stuck * self.design_flow
@@ -136,10 +143,16 @@ class Substations:
         self.flow_kg_s = np.clip(wanted, least, most)
         return self.flow_kg_s
 
+    @property
+    def circulating_kg_s(self) -> Array:
+        """Secondary flow now. [kg/s]"""
+        flow: Array = self.secondary_kg_s * self.pump_share
+        return flow
+
     def exchange(self, arriving_h: Array) -> Exchange:
         """Heat through the exchangers for the present flows and the water that arrives."""
         primary_c = water.temperature_c(arriving_h)
-        c_1, c_2 = self.flow_kg_s * water.CP_KJ_KG_K, self.secondary_kg_s * water.CP_KJ_KG_K
+        c_1, c_2 = self.flow_kg_s * water.CP_KJ_KG_K, self.circulating_kg_s * water.CP_KJ_KG_K
         # Film coefficients go with flow to the 0.75th power, in series (plate exchangers).
         film = 0.5 * (self.flow_kg_s / self.design_flow) ** -0.75 + 0.5
         ua = self.design_ua * self.ua_share / film
@@ -149,15 +162,25 @@ class Substations:
         return_h = water.enthalpy_kj_kg(primary_c - heat / c_1)
         return Exchange(self.flow_kg_s * (arriving_h - return_h), return_h)
 
-    def settle(self, heat_kw: Array, outdoor_c: float, local_h: float, seconds: float) -> None:
-        """Pass the heat on to the secondary water and the buildings."""
-        c_2 = self.secondary_kg_s * water.CP_KJ_KG_K
+    def settle(
+        self, heat_kw: Array, extra_kw: Array, outdoor_c: float, local_h: float, seconds: float
+    ) -> None:
+        """Pass the heat on to the secondary water and the buildings.
+
+        Parameters
+        ----------
+        heat_kw, extra_kw : ndarray, shape (substations,)
+            Through the exchanger, and what water that comes in brings besides. [kW]
+        """
+        c_2 = self.circulating_kg_s * water.CP_KJ_KG_K
         self.supply_c = self.return_c + heat_kw / c_2
-        mean = (self.supply_c + self.return_c) / 2.0
+        # Without a pump the loop is as cold as its return but for what little reaches the radiators.
+        mean = self.return_c + (self.supply_c - self.return_c) / 2.0 * self.pump_share
         mean_design = sum(_DESIGN_SECONDARY_C) / 2.0 - INDOOR_C
         over = np.maximum(mean - self.indoor_c, 0.0) / mean_design
         radiated = self.design_kw * over**_RADIATOR_EXPONENT
-        self.return_c = self.return_c + (heat_kw - radiated) * seconds / self.secondary_kj_k
+        gained = heat_kw + extra_kw - radiated
+        self.return_c = self.return_c + gained * seconds / self.secondary_kj_k
         through = self.loss_kw_k * (self.indoor_c - outdoor_c)
         self.indoor_c = (
             self.indoor_c + (radiated + self._gains_kw(local_h) - through) * seconds / self.building_kj_k

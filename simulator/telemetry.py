@@ -83,7 +83,11 @@ def messages(
             # A weighing happens between two steps; the rest are read at the step, whatever their clock says.
             event = site.devices[name].device_class in EVENT_CLASSES
             taken_ms = reading.t_ms if event else readings.now_ms
-            road.send(faults.held_until(name, taken_ms), sender.telemetry(name, reading.t_ms, reading.values))
+            message = sender.telemetry(name, reading.t_ms, reading.values)
+            road.send(faults.held_until(name, taken_ms), message)
+            again_ms = faults.sent_again_ms(name, taken_ms)
+            if again_ms is not None:
+                road.send(faults.held_until(name, again_ms), message, prompt=True)
         if readings.now_ms - stated >= _STATE_EVERY_MS:
             stated = readings.now_ms
             for name in site.devices:

@@ -13,6 +13,7 @@ from simulator import water
 from simulator.network.side import Pipes, Side
 from simulator.plant import Plant
 from simulator.rng import generator
+from simulator.secondary import Secondary
 from simulator.substations import Substations
 from simulator.weather import Weather
 
@@ -22,6 +23,7 @@ Array = NDArray[np.float64]
 
 _DEFAULT_U_W_M_K: Final = 0.3
 _LEAST_DP_KPA: Final = 100.0  # kept at the worst substation by the plant's pumps
+_SEASON_MS: Final = 1_760_486_400_000  # 15 October 2025: counters were zero when the season began
 _NORMAL_LEAK: Final = 0.0015  # of the design circulation: seals and drains of a sound network
 
 
@@ -101,6 +103,19 @@ class NetworkTruth:
     seed : int
     start_ms : int
         Time before the first step, ms UTC.
+    weather : Weather, optional
+        In place of the seed's.
+
+    Attributes
+    ----------
+    leak_kg_s, supply_leak_kg_s : ndarray, shape (nodes,)
+        Water that leaves the return and the supply. [kg/s]
+    pressure_swing : ndarray, shape (substations,)
+        How far differential pressures are off just now, over themselves: what air does.
+    delivered_kw : ndarray, shape (substations,)
+        Heat through the exchangers in the last step. [kW]
+    age_s : float
+        Since when counters count, at the start. [s]
     """
 
     def __init__(
@@ -137,6 +152,13 @@ class NetworkTruth:
         self.ground_c = 4.0 if self.network.ground_c is None else self.network.ground_c
         self.valve_kv = 1.35 * self.substations.design_flow / np.sqrt(_LEAST_DP_KPA)
         self._dp_kpa = np.full(len(self.devices), _LEAST_DP_KPA)
+        self.delivered_kw = np.zeros(len(self.devices))
+        self.pressure_swing = np.zeros(len(self.devices))
+        self.age_s = max(0.0, (start_ms - _SEASON_MS) / 1000.0)
+        sub = self.substations
+        self.secondary = Secondary(
+            seed, sub.secondary_kg_s, sub.secondary_kj_k / water.CP_KJ_KG_K, self.age_s
+        )
 
     def warm_up(self, hours: float = 4.0, step_s: float = 60.0) -> None:
         """Run up to the present time from `hours` before, so that it starts from no standing start."""
@@ -167,7 +189,10 @@ class NetworkTruth:
         heat_in = self._at_nodes(flow * done.return_h)
         h_in = np.divide(heat_in, at_nodes, out=np.zeros_like(heat_in), where=at_nodes > 0.0)
         lost += self.back.carry(at_nodes * seconds, h_in, self.ground_c).sum()
-        self.substations.settle(done.heat_kw, outdoor, local_h, seconds)
+        self.delivered_kw = done.heat_kw
+        self.secondary.step(seconds)
+        extra_kw = self.secondary.heat_kw(self.supply.node_h[self.nodes], self.substations.return_c)
+        self.substations.settle(done.heat_kw, extra_kw, outdoor, local_h, seconds)
 
         return_h = float(self.back.node_h[0])
         self.plant.settle(out_kg_s, in_kg_s, supply_h, return_h, seconds)
@@ -216,7 +241,10 @@ class NetworkTruth:
         low = self.plant.return_kpa
         self._dp_kpa = self.plant.head_kpa - spent
         flow = self.substations.flow_kg_s
-        opening = flow / (self.valve_kv * np.sqrt(np.maximum(self._dp_kpa, 1.0)))
+        # A strainer that leaves the share 1 - s of the reach costs the pressure (q/kv)²·(1/(1 - s)² - 1).
+        clogged = (flow / self.valve_kv) ** 2 * (1.0 / (1.0 - self.substations.strained) ** 2 - 1.0)
+        opening = flow / (self.valve_kv * np.sqrt(np.maximum(self._dp_kpa - clogged, 1.0)))
+        swing = np.append(0.0, self.pressure_swing * self._dp_kpa / 2.0)
         return Snapshot(
             t_ms=self.now_ms,
             seconds=seconds,
@@ -225,8 +253,8 @@ class NetworkTruth:
             return_flow_kg_s=np.append(in_kg_s, flow),
             supply_c=water.temperature_c(np.append(self.supply.node_h[0], self.supply.node_h[self.nodes])),
             return_c=water.temperature_c(np.append(self.back.node_h[0], return_h)),
-            supply_kpa=low + self.plant.head_kpa + np.append(0.0, down[self.nodes]),
-            return_kpa=low + np.append(0.0, up[self.nodes]),
+            supply_kpa=low + self.plant.head_kpa + np.append(0.0, down[self.nodes]) + swing,
+            return_kpa=low + np.append(0.0, up[self.nodes]) - swing,
             valve_pct=100.0 * np.clip(opening, 0.0, 1.0),
             balance=balance,
         )

@@ -7,12 +7,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CP_KJ_KG_K", "density_kg_m3", "density_of_h", "enthalpy_kj_kg", "temperature_c", "viscosity_pa_s"]
+__all__ = [
+    "COLD_KG_M3",
+    "CP_KJ_KG_K",
+    "density_kg_m3",
+    "density_of_h",
+    "enthalpy_kj_kg",
+    "temperature_c",
+    "viscosity_pa_s",
+]
 
 Array = NDArray[np.float64]
 
 CP_KJ_KG_K: Final = 4.19
 """Round heat capacity, for control laws and time constants only; balances use enthalpy. [kJ/(kg K)]"""
+
+COLD_KG_M3: Final = 999.1
+"""Density of water at 15 °C, as it is made up and booked. [kg/m³]"""
 
 _R: Final = 0.461526  # specific gas constant of water, kJ/(kg K)
 _PRESSURE_MPA: Final = 1.6

@@ -39,17 +39,19 @@ def register(app: typer.Typer) -> None:
                 done = run(read, out, progress=progress)
         except OSError as error:
             raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
+        closure = done.closure
+        worst = max(closure.energy_error, closure.mass_error)
         summary = {
-            "simulated": True, "messages": done.messages, "steps": done.steps, "closes": done.closes,
-            "energy_error": done.energy_error, "mass_error": done.mass_error,
+            "simulated": True, "messages": done.messages, "steps": closure.steps, "closes": closure.closes,
+            "energy_error": closure.energy_error, "mass_error": closure.mass_error,
         }  # fmt: skip
         typer.echo(
             json.dumps(summary)
             if as_json
-            else f"{done.messages:,} simulated messages of {done.steps:,} steps into {out}; "
-            f"balances miss at most {max(done.energy_error, done.mass_error):.1e} of what passed the plant"
+            else f"{done.messages:,} simulated messages of {closure.steps:,} steps into {out}; "
+            f"balances miss at most {worst:.1e} of what passed the plant"
         )
-        if not done.closes:
+        if not closure.closes:
             typer.echo("hearthline: expected mass and energy to close to 1e-6 at every step", err=True)
             raise typer.Exit(1)
 
@@ -67,7 +69,12 @@ def _read(path: Path) -> Case:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected a readable file of UTF-8 text, got: {error}") from error
     try:
-        return parse(str(path), text, lambda site: read_site(path.parent / site))
+        return parse(
+            str(path),
+            text,
+            lambda site: read_site(path.parent / site),
+            read_text=lambda name: (path.parent / name).read_text(encoding="utf-8"),
+        )
     except (CaseError, SiteError, NetworkError) as error:
         raise UsageError(str(error)) from error
 

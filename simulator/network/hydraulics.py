@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,14 @@ class Graph:
             raise NetworkError(f"expected a pipe at the plant's node {root!r}, got none")
         self._split()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the factors, which SuperLU cannot write down."""
+        return {name: value for name, value in self.__dict__.items() if name != "_factor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._factor = self._factorised()
+
     def _split(self) -> None:
         """Choose a spanning tree; factorise it; the rest of the pipes are chords."""
         parent = list(range(len(self.nodes)))
@@ -106,16 +114,20 @@ class Graph:
         if away:
             raise NetworkError(f"expected every node to be joined to the plant, got {away[0]!r} apart")
         self.tree, self.chords = np.array(tree, dtype=np.int64), np.array(chords, dtype=np.int64)
-        rows = np.concatenate([self.to_index[tree], self.from_index[tree]]) - 1
-        columns = np.tile(np.arange(len(tree)), 2)
-        signs = np.repeat([1.0, -1.0], len(tree))
-        kept = rows >= 0
-        size = len(self.nodes) - 1
-        self._factor = splu(coo_matrix((signs[kept], (rows[kept], columns[kept])), (size, size)).tocsc())
+        self._factor = self._factorised()
         self._loops = self._chord_flows()
         self._warm = np.zeros(len(chords))
         self._levels: list[Index] = []
         self._levels_of = b""
+
+    def _factorised(self) -> Any:
+        """Factors of the tree's balance at every node but the root."""
+        tree = self.tree
+        rows = np.concatenate([self.to_index[tree], self.from_index[tree]]) - 1
+        columns = np.tile(np.arange(len(tree)), 2)
+        signs = np.repeat([1.0, -1.0], len(tree))
+        kept, size = rows >= 0, len(self.nodes) - 1
+        return splu(coo_matrix((signs[kept], (rows[kept], columns[kept])), (size, size)).tocsc())
 
     def _chord_flows(self) -> Array:
         """Flow of every pipe for one unit through each chord, shape (pipes, chords)."""

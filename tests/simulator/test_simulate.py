@@ -31,8 +31,8 @@ def simulated(tmp_path, *faults, hours=3, interval=60, trucks=0, name="run"):
         text += "[[fault]]\n" + "".join(f"{k} = {v!r}\n" for k, v in fault.items())
     out = tmp_path / name
     done = run(parse("case.toml", text, no_site), out)
-    assert done.closes
-    assert max(done.energy_error, done.mass_error) < 1e-9
+    assert done.closure.closes
+    assert max(done.closure.energy_error, done.closure.mass_error) < 1e-9
     return out
 
 
