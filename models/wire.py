@@ -105,8 +105,8 @@ class Birth(_Payload):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
     boot: Positive
     at: TimeMs
-    device_class: str = Field(alias="class", max_length=64)
-    interval_s: Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
+    device_class: str = Field(alias="class", min_length=1, max_length=64)
+    interval_s: Annotated[float, Field(strict=True, gt=0, le=604_800, allow_inf_nan=False)]
     collector: str = Field(default="", max_length=200)
 
 

@@ -1,0 +1,146 @@
+"""Generated bad input through the whole path: no crash, no hang, every message accounted for, neighbours stored."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+from tests.support.bad_input import CLASSES, NUMBERS, STORED, Bad
+from tests.support.front_door import FrontDoor
+from tests.support.payloads import telemetry
+
+BATCH = 20
+NUMBERED = st.integers(101, 99_999).flatmap(
+    lambda seq: st.tuples(
+        st.just(seq), st.sampled_from(tuple(CLASSES)).flatmap(lambda name: CLASSES[name](seq))
+    )
+)
+HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+
+
+class Sending:
+    """Generated cases through one server: each alone through the decoder, then in batches all the way."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        self.door = door
+        self.all = 0
+        self.kinds: Counter[str] = Counter()
+        self.distinct: set[bytes] = set()
+        self.pending: dict[int, Bad] = {}
+        self.faults: list[str] = []
+
+    def give(self, case: Bad, number: int) -> None:
+        self.all += 1
+        self.kinds[case.kind] += 1
+        name = case.topic.encode() + b"\n" + case.payload
+        self.distinct.add(hashlib.blake2b(name, digest_size=8).digest())
+        self.door.judge(case)
+        if number % NUMBERS in self.pending:
+            self.flush()
+        self.pending[number % NUMBERS] = case
+        if len(self.pending) == BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits as one batch; where that fails, find out which case it is."""
+        batch = list(self.pending.values())
+        self.pending.clear()
+        try:
+            self.door.take(batch)
+        except AssertionError as fault:
+            self.faults.append(f"in a batch: {fault}")
+            for case in batch:
+                try:
+                    self.door.take([case])
+                except AssertionError as alone:
+                    self.faults.append(f"alone: {alone}")
+
+
+def send(examples: int, phases: tuple[Phase, ...]) -> Sending:
+    """So many generated cases through one server."""
+    with tempfile.TemporaryDirectory() as home, FrontDoor(Path(home)) as door:
+        sending = Sending(door)
+
+        @settings(
+            max_examples=examples, deadline=None, suppress_health_check=HEALTH, phases=phases, print_blob=True
+        )
+        @given(NUMBERED)
+        def each(drawn: tuple[int, Bad]) -> None:
+            sending.give(drawn[1], drawn[0])
+
+        each()
+        sending.flush()
+        assert not sending.faults, "\n".join(sending.faults[:10])
+        door.restart()
+        door.check_ledger()
+        alone, batch = door.slowest_alone, door.slowest
+        print(
+            f"{sending.all} cases, {len(sending.distinct)} different, {len(sending.kinds)} classes; slowest alone "
+            f"{alone[0]:.3f} s ({alone[1]}), slowest batch of {BATCH} with as many neighbours {batch[0]:.2f} s"
+        )
+    assert set(sending.kinds) == set(CLASSES)
+    return sending
+
+
+@pytest.mark.timeout(300)
+def test_two_thousand_cases_of_every_class() -> None:
+    assert send(2000, tuple(Phase)).all >= 2000
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_different_cases() -> None:
+    assert len(send(115_000, (Phase.generate, Phase.shrink)).distinct) >= 100_000
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_each_class_alone_takes_less_than_a_second(name: str, tmp_path: Path) -> None:
+    with FrontDoor(tmp_path) as door:
+
+        @settings(max_examples=5, deadline=None, phases=(Phase.generate,), suppress_health_check=HEALTH)
+        @given(st.integers(101, 99_999).flatmap(CLASSES[name]))
+        def each(bad: Bad) -> None:
+            door.take([bad])
+
+        each()
+        door.check_ledger()
+        print(f"{name}: at most {door.slowest[0]:.3f} s with its two neighbours")
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    """A message that is taken counts as lost where it was to be refused, and the other way round."""
+    good = find(CLASSES["extreme_numbers"](101), lambda _: True)
+    bad = find(CLASSES["wrong_class"](101), lambda _: True)
+    with FrontDoor(tmp_path) as door:
+        for case, right in ((good, "schema"), (bad, STORED), (bad, "too_old")):
+            wrongly = Bad(case.kind, case.topic, case.payload, frozenset({right}), case.seq)
+            with pytest.raises(AssertionError, match=r"neither|not stored|refused as"):
+                door.take([wrongly])
+
+
+def test_bombs_take_no_memory_and_hold_up_nobody(tmp_path: Path) -> None:
+    kinds = ("bombs", "deep", "huge", "long_integers", "too_many_samples")
+    with FrontDoor(tmp_path) as door:
+        heaviest = [find(CLASSES[k](101 + i), lambda b: len(b.payload) > 500) for i, k in enumerate(kinds)]
+        door.take(heaviest)  # what libraries load at first use is no message's doing
+        process = psutil.Process()
+        before = process.memory_info().rss
+        most = 0
+        for _ in range(20):
+            door.take(heaviest)
+            most = max(most, process.memory_info().rss)
+        risen_mb = (most - before) / 1e6
+        print(f"memory up by {risen_mb:.1f} MB")
+        assert risen_mb < 50
+        began_s = time.perf_counter()
+        door.submit([telemetry("sub-1", 999_999, supply_c=1.0)])
+        assert [r["seq"] for r in door.heard.readings] == [999_999]
+        assert time.perf_counter() - began_s < 1.0
