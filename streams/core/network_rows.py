@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.site import Network, Site
+from streams.core.network_events import NetworkEvent
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, UNKNOWN, WindowState
 
@@ -60,6 +61,8 @@ class NetworkRows:
         Index of each of the network's devices that has been heard of, ascending.
     site : StreamSite
     sources : mapping of str to Source
+    events : sequence of NetworkEvent
+        What people did to the network in the window, for operators that read `office`.
 
     Attributes
     ----------
@@ -79,11 +82,13 @@ class NetworkRows:
         devices: IntArray,
         site: StreamSite,
         sources: Mapping[str, Source],
+        events: Sequence[NetworkEvent] = (),
     ):
         self.network = network
         self.start_ms, self.end_ms = start_ms, end_ms
         self.devices = devices
         self.site = site
+        self.events = tuple(events)
         self.steps_ms: IntArray = np.arange(start_ms - history_ms, end_ms, STEP_MS, dtype=np.int64)
         self.window = slice(history_ms // STEP_MS, len(self.steps_ms))
         self._at = at

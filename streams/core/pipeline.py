@@ -39,6 +39,7 @@ from streams.core.intake import (
     split_messages,
 )
 from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
+from streams.core.network_events import OFFICE
 from streams.core.operator import (
     Learner,
     LedgerOperator,
@@ -49,7 +50,7 @@ from streams.core.operator import (
     discovered,
 )
 from streams.core.restating import LATE, SOURCE, Why, computed_again, networks_again, why_of
-from streams.core.row_engine import NetworkComputed
+from streams.core.row_engine import Changed, NetworkComputed
 from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
@@ -355,6 +356,8 @@ class Pipeline:
             self._buffer(buffer, rows, stands, late, known)
         else:
             self._state.book.meet_events(batch, device_class, device)
+            if device_class == OFFICE:
+                self._take_network_events(batch, outputs)
         if self._state.book.awaited:  # what the stream before has stored of them is not known here yet
             late = late | np.isin(device, list(self._state.book.awaited))
         quality = np.full(n, None, dtype=object)
@@ -375,6 +378,18 @@ class Pipeline:
             lost_readings(r, device_class, buffer.columns, self._state.site, self.stream, record.offset)
             for r in lost
         )
+
+    def _take_network_events(self, batch: pa.RecordBatch, outputs: Outputs) -> None:
+        """Take in what people did to networks, and compute again what rests on it."""
+        state = self._state
+        steps = {(name, t // BUCKET_MS * BUCKET_MS) for name, t in state.rows.events.take(batch)}
+        steps = {(name, step) for name, step in steps if name in state.registry.networks}
+        if not steps or not state.rows.networks:
+            return
+        self._add_networks(outputs, self._follow({OFFICE: steps}, state.site))
+        for name, step_ms in steps:
+            if state.rows.reach(name, step_ms, step_ms + 1, state.site)[0] < state.engine.forgotten_ms:
+                state.restatements.network(name, step_ms)
 
     def _buffer(
         self, buffer: ClassBuffer, rows: Rows, stands: NDArray[np.bool_], late: NDArray[np.bool_], known: int
@@ -491,19 +506,23 @@ class Pipeline:
                 outputs.add(RESTATEMENT, restated_rows(operator, table, rows, self.now_ms or 0, why))
 
         if not self._state.rows.idle and computed:
-            self._add_networks(outputs, self._follow(computed, site))
+            self._add_networks(outputs, self._follow(self._changed(computed, site), site))
 
-    def _follow(self, computed: list[Computed], site: StreamSite) -> list[NetworkComputed]:
+    def _changed(self, computed: list[Computed], site: StreamSite) -> Changed:
+        """Steps of networks in which rows changed, by measurement."""
+        changed: Changed = {}
+        for operator, start_ms, rows in computed:
+            for name, steps in self._state.rows.changed(operator, start_ms, rows.device, site).items():
+                changed.setdefault(name, set()).update(steps)
+        return changed
+
+    def _follow(self, changed: Changed, site: StreamSite) -> list[NetworkComputed]:
         """What rests on rows that changed, where its sources are at hand."""
         state = self._state
-        changed: dict[str, set[tuple[str, int]]] = {}
-        for operator, start_ms, rows in computed:
-            for name, steps in state.rows.changed(operator, start_ms, rows.device, site).items():
-                changed.setdefault(name, set()).update(steps)
-        now_ms, forgotten_ms = self._moving_to_ms, state.engine.forgotten_ms
+        forgotten_ms = state.engine.forgotten_ms
         return state.rows.follow(
             changed,
-            now_ms,
+            self._moving_to_ms,
             site,
             state.engine.states,
             lambda _start, _end, reads_from: reads_from >= forgotten_ms,

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from models.restate import RowSource
 from models.site import Network
+from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, NetworkRows, Settled, Source
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
 
-__all__ = ["MODEL_AGE_MS", "NetworkComputed", "RowEngine", "States"]
+__all__ = ["MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
 
 MODEL_AGE_MS = 86_400_000
 """How old what was learnt must be before a window may use it: longer than any window stays open."""
@@ -88,12 +89,13 @@ class RowEngine:
         self._windows = {o.name: o for o in windows}
         self._learnt: dict[str, object] = {}
         self._subjects: dict[str, int] = {}
+        self.events = NetworkEvents()
         self._check()
 
     def _check(self) -> None:
         rows = {*self._windows, *(o.name for o in self.networks)}
         learnt = {x.name for x in self.learners}
-        reading = [(o.name, o.reads, rows | learnt) for o in self.networks]
+        reading = [(o.name, o.reads, rows | learnt | {OFFICE}) for o in self.networks]
         reading += [(x.name, x.reads, rows) for x in self.learners]
         for operator, reads, allowed in reading:
             for name in reads:
@@ -185,11 +187,12 @@ class RowEngine:
         window_ms = 1000 * int(network.window_s or 0)
         devices = np.flatnonzero(site.owned & (site.networks == network.id))
         at = self._subject(network.id)
-        sources = {name: self._source(name, windows, site) for name in operator.reads}
+        sources = {name: self._source(name, windows, site) for name in operator.reads if name != OFFICE}
+        events = self.events.of(network.id, start, start + window_ms)
         rows = NetworkRows(
-            network, at, start, start + window_ms, 1000 * operator.history_s, devices, site, sources
+            network, at, start, start + window_ms, 1000 * operator.history_s, devices, site, sources, events
         )
-        if not any(bool(rows.status(n)[rows.window].any()) for n in operator.reads if not sources[n].learnt):
+        if not any(bool(rows.status(name)[rows.window].any()) for name, s in sources.items() if not s.learnt):
             return None
         result = operator.function(rows)
         subjects = devices if operator.subject == "device" else np.array([at])
@@ -277,7 +280,7 @@ class RowEngine:
             self.learners,
             provisional=self.provisional,
         )
-        scratch._subjects = self._subjects
+        scratch._subjects, scratch.events = self._subjects, self.events
         for name in site.site.networks:
             self._subject(name)
         windows: dict[tuple[str, int], WindowState] = {}
@@ -357,6 +360,7 @@ class RowEngine:
     def drop_before(self, before_ms: int, site: StreamSite) -> None:
         """Forget rows that nothing may read any more; of what was learnt the newest stays."""
         keep_from = before_ms - self.keep_ms(site)
+        self.events.drop_before(before_ms)
         learnt = {x.name for x in self.learners}
         for name, start in [k for k in self.states if k[1] < keep_from and k[0] not in learnt]:
             del self.states[name, start]
@@ -371,6 +375,7 @@ class RowEngine:
             "version": 1,
             "settled_to_ms": self.settled_to_ms,
             "subjects": list(self._subjects),
+            "events": self.events.to_json(),
             "learnt": {x.name: [x.version, self._learnt.get(x.name)] for x in self.learners},
         }).encode()  # fmt: skip
 
@@ -381,6 +386,7 @@ class RowEngine:
             raise ValueError(f"rows of version {kept['version']}")
         self.settled_to_ms = kept["settled_to_ms"]
         self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
+        self.events = NetworkEvents.from_json(kept["events"])
         for learner in self.learners:
             version, state = kept["learnt"].get(learner.name, (None, None))
             if version == learner.version:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.frame import Frame, FrameKind, telemetry_schema
 from models.results import result_schema
 from streams.core.operator import discovered, in_order_of_reading, learner, network_operator
 from streams.core.pipeline import Pipeline
 from tests.laws.test_pipeline_laws import PHASES, journal
 from tests.laws.test_restatement import HOUR_MS, late_journal
 from tests.support.restating import StoredStream, run_all
-from tests.support.telemetry import SITE_TEXTS, T0, history
+from tests.support.telemetry import SITE_TEXTS, T0, history, registry_frame
 
 STEP_MS = 900_000
 
@@ -178,3 +179,49 @@ def test_an_operator_that_reads_what_nobody_writes_is_refused() -> None:
 
 def test_the_test_network_has_windows() -> None:
     assert "window_s = 3600" in SITE_TEXTS["site.toml"]
+
+
+@dataclass
+class Drawn:
+    volume_m3: Any
+    coverage: Any
+    reason: Any
+
+
+@network_operator(reads=("device_heat", "office"), writes=Drawn)
+def drawn(rows) -> Drawn:
+    """What was entered as taken out of the network."""
+    return Drawn(sum(e.volume_m3 for e in rows.events), 1.0, "")
+
+
+def office_frame(seq: int, t: int, ref: str, volume_m3: float) -> bytes:
+    row = {"device": "desk", "boot": T0 - 5, "seq": seq, "pos": 0, "t": t, "ref": ref, "event": "flush",
+           "network": "n1", "volume_m3": volume_m3}  # fmt: skip
+    schema = telemetry_schema("office")
+    return Frame(FrameKind.TELEMETRY, "office", pa.RecordBatch.from_pylist([row], schema=schema)).encode()
+
+
+def test_what_people_enter_late_or_correct_restates_the_network(tmp_path) -> None:
+    messages = sorted(history(5, hours=7.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
+    texts = dict(SITE_TEXTS)
+    texts["devices.csv"] += "desk,office,u1,n1,,,,,\n"
+    stream = StoredStream(tmp_path / "a.duckdb", (*discovered(), drawn), write_every=20)
+    stream.step(registry_frame(texts).encode(), T0)
+    entered = [
+        (T0 + 90 * 60_000, office_frame(1, T0 + 80 * 60_000, "a", 5.0)),
+        (T0 + 390 * 60_000, office_frame(3, T0 + 85 * 60_000, "b", 2.0)),  # five hours late
+        (T0 + 400 * 60_000, office_frame(4, T0 + 80 * 60_000, "a", 6.0)),  # a correction
+        (T0 + 401 * 60_000, office_frame(2, T0 + 80 * 60_000, "a", 1.0)),  # an older one, overtaken
+    ]
+    fed = [
+        (r.timestamp_ms, r.frame)
+        for r in journal([[m] for m in messages], [m.newest_t + 500 for m in messages])[1:]
+    ]
+    for at, frame in sorted([*fed, *entered], key=lambda x: x[0]):
+        stream.step(frame, at)
+    stream.crash()
+    stream.settle()
+    rows = stream.rows("drawn")
+    assert rows["n1", T0 + HOUR_MS]["volume_m3"] == 8.0
+    assert rows["n1", T0 + HOUR_MS]["revision"] >= 1
+    assert rows["n1", T0]["volume_m3"] == 0.0
