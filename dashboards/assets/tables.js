@@ -31,13 +31,13 @@ export class Table {
       if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
     });
     this.empty.hidden = rows.length > 0;
-    if (!rows.length) setText(this.empty, this.panel.feeds[0] === "dead_letters" ? t("no dead letters") : t("no data yet"));
+    if (!rows.length) setText(this.empty, t(NOTHING[this.panel.feeds[0]] ?? "no data yet"));
   }
 
   ordered() {
     const { live, site } = this.context;
     const rows = [...live.rows(this.panel.feeds[0])];
-    if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => b.window_start - a.window_start);
+    if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
     const seen = live.rows("seen");
     return rows
@@ -60,7 +60,8 @@ export class Table {
   }
 }
 
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age"]);
+const NOTHING = { dead_letters: "no dead letters", restatements: "nothing was restated" };
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
@@ -84,6 +85,8 @@ function show(column, row, context) {
       return { content: `${value === "unknown" ? "? " : ""}${t(value ?? "")}`, classes: [`hl-status-${value}`] };
     case "reason":
       return { content: value ? t(value) : "" };
+    case "change":
+      return { content: changes(row, context), classes: ["hl-wrap"] };
     case "text":
       return { content: value ?? "", classes: ["hl-wrap"] };
     case "retry":
@@ -105,6 +108,13 @@ function show(column, row, context) {
       return { content: f.number(value, column.unit) };
     }
   }
+}
+
+function changes(row, { t }) {
+  const was = JSON.parse(row.was || "{}");
+  const is = JSON.parse(row.became || "{}");
+  const say = (value) => (value === null || value === undefined ? t("unknown") : typeof value === "number" ? String(Number(value.toPrecision(5))) : t(value));
+  return Object.keys(is).map((name) => `${name}: ${say(was[name])} → ${say(is[name])}`).join("; ");
 }
 
 function retry(row, context) {

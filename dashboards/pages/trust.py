@@ -28,7 +28,7 @@ PAGE = Page(
     title=Text("Trust", "数据可信"),
     question=Text("Can I believe it?", "数据可信吗？"),
     order=9,
-    rows=("84px", "minmax(0,1.8fr)", "minmax(0,1fr)"),
+    rows=("84px", "minmax(0,1.6fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(
@@ -85,10 +85,32 @@ PAGE = Page(
             ),
         ),
         Panel("components", Text("Components", "系统组件"), "components", feeds=("status",), width=5),
+        Panel(
+            "restatements",
+            Text("Restated results", "重述结果"),
+            "table",
+            feeds=("restatements",),
+            width=12,
+            note=Text(
+                "final values that changed because data came late",
+                "因数据迟到而改变的终值",
+            ),
+            series=(Series(Select("restatement"), "became", Text("became", "新值"), aggregate="last"),),
+            columns=(
+                ("restated_ms", Text("restated", "重述时间"), "time"),
+                ("subject", Text("of", "对象"), "device"),
+                ("measurement", Text("result", "结果"), "reason"),
+                ("window_start", Text("window", "时段"), "time"),
+                ("reason", Text("why", "原因"), "reason"),
+                ("became", Text("was → is", "原值 → 新值"), "change"),
+                ("revision", Text("revision", "修订号"), "count"),
+            ),
+        ),
     ),
     feeds=(
         Feed("ledger", Select("ledger", latest=True), recent_ms=2 * _DAY_MS),
         Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
         Feed("dead_letters", Select("dead_letter", newest_first=True, limit=50)),
+        Feed("restatements", Select("restatement", newest_first=True, limit=50)),
     ),
 )
