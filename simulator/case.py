@@ -15,13 +15,16 @@ from simulator.case_report import CaseError, Report
 from simulator.case_weather import read_weather
 from simulator.clocks import Clocks
 from simulator.kinds import KINDS, Fault
-from simulator.unit import demo_plan
+from simulator.logistics.case_part import Logistics
+from simulator.logistics.case_part import read as read_logistics
+from simulator.logistics.kinds import KINDS as ROAD_KINDS
+from simulator.unit import TIME_ZONE, demo_plan
 from simulator.weather import Weather
 
 __all__ = ["KINDS", "Case", "CaseError", "Fault", "Road", "parse"]
 
 _START: Final = datetime(2026, 1, 10, tzinfo=UTC)
-_TABLES: Final = ("unit", "telemetry", "weather")
+_TABLES: Final = ("unit", "telemetry", "weather", "logistics")
 _ROAD: Final = {"duplicate_share": 1.0, "late_share": 1.0, "late_s": 1e6}
 _CLOCKS: Final = {
     "skew_s": 600.0, "jitter_s": 600.0, "drop_share": 1.0, "resend_share": 1.0, "outages_a_day": 100.0,
@@ -58,6 +61,8 @@ class Case:
         How its clocks and lines are.
     weather : Weather or None
         In place of the seed's.
+    logistics : Logistics or None
+        Coal on the road, where the case has it; `site` has its devices too.
     """
 
     seed: int
@@ -69,6 +74,7 @@ class Case:
     faults: tuple[Fault, ...] = ()
     clocks: Clocks = field(default_factory=Clocks)
     weather: Weather | None = None
+    logistics: Logistics | None = None
 
     @property
     def end_ms(self) -> int:
@@ -122,11 +128,33 @@ def parse(
     weather = read_weather(report, raw.get("weather", {}), seed, (begin_ms, end_ms), read_text)
     site = _site(report, raw, seed, begin_ms, interval_s, read_site)
     report.stop()
-    check_networks(report, site)
+    if site.networks or "logistics" not in raw:
+        check_networks(report, site)
     report.stop()
-    faults = read_faults(report, raw.get("fault", []), site, begin_ms, end_ms, interval_s)
+    elsewhere = ROAD_KINDS if "logistics" in raw else ()
+    tables = raw.get("fault", [])
+    faults = read_faults(report, tables, site, begin_ms, end_ms, interval_s, elsewhere)
     report.stop()
-    return Case(seed, begin_ms, hours, interval_s, _registered(site, faults), road, faults, clocks, weather)
+    site = _registered(site, faults)
+    logistics = _logistics(report, raw, site, seed, begin_ms, end_ms)
+    report.stop()
+    return Case(
+        seed, begin_ms, hours, interval_s, logistics.site if logistics else site, road, faults, clocks,
+        weather, logistics,
+    )  # fmt: skip
+
+
+def _logistics(
+    report: Report, raw: Mapping[str, Any], site: Site, seed: int, start_ms: int, end_ms: int
+) -> Logistics | None:
+    """Coal on the road, where the case has it."""
+    if "logistics" not in raw:
+        return None
+    rows = [(n, row) for n, row in enumerate(raw.get("fault", []), 1) if str(row.get("kind")) in ROAD_KINDS]
+    return read_logistics(
+        report, raw["logistics"], rows, base=site if site.units else None, given="site" in raw, seed=seed,
+        start_ms=start_ms, end_ms=end_ms,
+    )  # fmt: skip
 
 
 def _toml(name: str, text: str) -> dict[str, Any]:
@@ -172,9 +200,13 @@ def _site(
 ) -> Site:
     unit = raw.get("unit", {})
     report.keys(unit, ("substations", "trucks"), table="unit")
+    if "logistics" in raw and not raw.keys() & {"site", "unit"}:
+        return Site(id="", name="", timezone=TIME_ZONE)
     if "site" not in raw:
         substations = report.whole(unit, "substations", 30, low=1, table="unit")
-        trucks = report.whole(unit, "trucks", 5, low=0, table="unit")
+        trucks = report.whole(unit, "trucks", 0 if "logistics" in raw else 5, low=0, table="unit")
+        if "logistics" in raw and trucks:
+            report.at("trucks: expected none beside [logistics], which has its own", "trucks", table="unit")
         return demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
     if unit:
         report.at("unit: expected either a site or a made-up unit, got both", table="unit")

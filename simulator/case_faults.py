@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from models.measurements import CLASSES
@@ -58,13 +58,29 @@ def _graph(site: Site, network: str) -> Graph:
 
 
 def read_faults(
-    report: Report, tables: Any, site: Site, start_ms: int, end_ms: int, interval_s: float
+    report: Report,
+    tables: Any,
+    site: Site,
+    start_ms: int,
+    end_ms: int,
+    interval_s: float,
+    elsewhere: Collection[str] = (),
 ) -> tuple[Fault, ...]:
-    """Every ``[[fault]]`` of a case that is sound; the rest is noted."""
+    """Every ``[[fault]]`` of a case that is sound; the rest is noted.
+
+    Parameters
+    ----------
+    elsewhere : collection of str
+        Kinds that somebody else reads.
+    """
     if not isinstance(tables, list) or not all(isinstance(row, dict) for row in tables):
         report.at("fault: expected tables [[fault]]", "fault")
         return ()
-    read = (_Reader(report, site, row, n) for n, row in enumerate(tables, 1))
+    read = (
+        _Reader(report, site, row, n)
+        for n, row in enumerate(tables, 1)
+        if str(row.get("kind")) not in elsewhere
+    )
     faults = [reader.fault(start_ms, end_ms, interval_s) for reader in read]
     return tuple(f for f in faults if f is not None)
 

@@ -26,6 +26,8 @@ class Plant:
         Supply temperature now. [°C]
     head_kpa, return_kpa : float
         Pump head, and the pressure that the holding pump keeps on the return. [kPa]
+    coal_mj_kg : float
+        Net calorific value as received of what it burns. [MJ/kg]
     fuel_kg, makeup_kg : float
         Coal burnt and water made up since the truth began. [kg]
     tank_kg, tank_kj : float
@@ -39,6 +41,7 @@ class Plant:
         self.return_kpa = 300.0
         self.makeup_c = 15.0
         self.efficiency = 0.82
+        self.coal_mj_kg = _COAL_MJ_KG
         self.fuel_kg = self.makeup_kg = 0.0
         self.tank_full_kg = max(20_000.0, 80.0 * network_m3)
         self.tank_kg = 0.62 * self.tank_full_kg
@@ -69,7 +72,7 @@ class Plant:
         self.tank_kg -= short
         self.tank_kj -= short * tank_h
         boiler_kj = (out_kg_s * supply_h - in_kg_s * return_h) * seconds - short * tank_h
-        self.fuel_kg += max(boiler_kj, 0.0) / (self.efficiency * _COAL_MJ_KG * 1000.0)
+        self.fuel_kg += max(boiler_kj, 0.0) / (self.efficiency * self.coal_mj_kg * 1000.0)
         level = self.tank_kg / self.tank_full_kg
         self._filling = level < (_FILL_UP_TO if self._filling else _FILL_BELOW)
         if self._filling:

@@ -47,10 +47,13 @@ class Logistics:
     ----------
     site : Site
         The registry with mines, bridges, trucks and contracts in it.
+    heat : frozenset of str
+        Its devices that are no part of coal on the road.
     """
 
     site: Site
     plan: Plan
+    heat: frozenset[str]
 
 
 _TABLES: Final = ("gps", "disorder", "place", "lane", "contract", "train")
@@ -131,7 +134,12 @@ def read(
         places=places, lanes=lanes, trains=trains, gps=gps, disorder=disorder, sampling=sampling,
         wrongs=tuple(w for w in wrongs if w is not None), **values,
     )  # fmt: skip
-    return Logistics(site, plan)
+    heat = {
+        d.device
+        for d in (base.devices.values() if base else ())
+        if not given or d.network or d.device_class in ("meter", "weather", "substation")
+    }
+    return Logistics(site, plan, frozenset(heat))
 
 
 def _lane_km(reader: Reader, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +192,7 @@ def _contracts(reader: Reader, raw: Mapping[str, Any], site: Site) -> Site:
             name, str(row.get("seller", "")), "", unit, origin, destination, str(row.get("grade", "")), month,
             numbers["planned_t"], numbers.get("price_cny_t"), numbers.get("q_ref_mj_kg"), stream,
         )  # fmt: skip
-    return replace(site, contracts=found) if given else site
+    return replace(site, contracts=found, texts={}) if given else site
 
 
 def _place_terms(

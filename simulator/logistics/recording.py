@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from models.site import Site
 from simulator.logistics.boxes import Boxes
+from simulator.logistics.closing import residual_kg
 from simulator.logistics.plan import Plan
 from simulator.logistics.truth_files import Truths
 from simulator.logistics.wire import Wire
@@ -36,12 +37,15 @@ class Recorded:
     Attributes
     ----------
     messages, fixes, tickets, trips : int
+    residual_kg : int
+        The most that an identity of a contract or a yard misses at the end; 0, or the books are wrong. [kg]
     """
 
     messages: int = 0
     fixes: int = 0
     tickets: int = 0
     trips: int = 0
+    residual_kg: int = 0
 
 
 def coal_devices(site: Site) -> list[str]:
@@ -113,6 +117,7 @@ def record(
     truths.close(world, end_ms)
     done.trips = sum((t.gross_origin_ms or 0) <= end_ms for t in world.trips)
     done.tickets = world.tickets
+    done.residual_kg = residual_kg(world, end_ms)
     return done
 
 
