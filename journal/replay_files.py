@@ -14,7 +14,7 @@ import binascii
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,33 +183,67 @@ def _wrong(path: Path, number: int, expected: str, got: object) -> NoReturn:
     raise ReplayError(msg)
 
 
+_TEXT: Final = (pa.types.is_string, pa.types.is_large_string)
+_COLUMNS: Final[Mapping[str, tuple[str, tuple[Callable[[pa.DataType], bool], ...]]]] = {
+    "topic": ("text", _TEXT),
+    "payload": ("text or bytes", (*_TEXT, pa.types.is_binary, pa.types.is_large_binary)),
+    "received_ms": ("integers or timestamps", (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_null)),
+    "payload_base64": ("text", (*_TEXT, pa.types.is_null)),
+    "retained": ("booleans", (pa.types.is_boolean, pa.types.is_null)),
+}
+"""What the columns of a Parquet file may hold, in words and by type."""
+
+
 def _parquet(path: Path, batch: int) -> Iterator[_Columns]:
     done = 0
     try:
+        wanted = _known_columns(path, pq.read_schema(path))
         with pq.ParquetFile(path, read_dictionary=["topic"]) as file:
-            names = set(file.schema_arrow.names)
-            if missing := {"topic", "payload"} - names:
-                msg = (
-                    f"{path}: expected columns topic and payload, got none named {', '.join(sorted(missing))}"
-                )
-                raise ReplayError(msg)
-            wanted = [
-                n for n in ("topic", "payload", "received_ms", "payload_base64", "retained") if n in names
-            ]
             for rows in file.iter_batches(batch, columns=wanted):
                 done += rows.num_rows
                 yield _batch(path, done - rows.num_rows, rows, done / max(file.metadata.num_rows, 1))
     except (OSError, pa.ArrowException) as error:
-        msg = f"{path}: expected a readable Parquet file, got: {error} near row {done}"
+        told = " ".join(str(error).split())
+        msg = f"{path}: expected a readable Parquet file, got: {told} near row {done}"
+        raise ReplayError(msg) from error
+
+
+def _known_columns(path: Path, schema: pa.Schema) -> list[str]:
+    """The columns to read; ReplayError where one lacks or holds something else."""
+    if missing := {"topic", "payload"} - set(schema.names):
+        msg = f"{path}: expected columns topic and payload, got none named {', '.join(sorted(missing))}"
+        raise ReplayError(msg)
+    wanted = [name for name in _COLUMNS if name in schema.names]
+    for name in wanted:
+        if schema.names.count(name) > 1:
+            msg = f"{path}: expected one column {name}, got {schema.names.count(name)}"
+            raise ReplayError(msg)
+        expected, fits = _COLUMNS[name]
+        kind = schema.field(name).type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not any(is_kind(kind) for is_kind in fits):
+            msg = f"{path}: expected {expected} in column {name}, got {kind}"
+            raise ReplayError(msg)
+    return wanted
+
+
+def _from_base64(path: Path, row: int, text: str | None) -> bytes | None:
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except ValueError as error:
+        msg = f"{path}: expected base64 in payload_base64, got: {error} in row {row}"
         raise ReplayError(msg) from error
 
 
 def _batch(path: Path, start: int, rows: pa.RecordBatch, share: float) -> _Columns:
     topics, payloads = rows.column("topic"), rows.column("payload").cast(pa.binary())
+    topics.validate(full=True)
     names = rows.schema.names
     if "payload_base64" in names and rows.column("payload_base64").null_count < rows.num_rows:
-        texts = rows.column("payload_base64").to_pylist()
-        decoded = [None if t is None else base64.b64decode(t) for t in texts]
+        texts = rows.column("payload_base64")
+        texts.validate(full=True)
+        decoded = [_from_base64(path, start + at, t) for at, t in enumerate(texts.to_pylist())]
         payloads = pa.array(
             [p if d is None else d for p, d in zip(payloads.to_pylist(), decoded, strict=True)], pa.binary()
         )

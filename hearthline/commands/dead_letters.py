@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from hearthline.cli import UsageError
 from hearthline.client import ServerError
 from hearthline.series_source import DataDir, Url, fail, server, source
 
@@ -22,6 +23,8 @@ _SHOWN: Final = ("device", "topic", "boot", "seq", "detail", "state")
 _FIELDS: Final = ("key", "window_start", "reason", "state", "device", "boot", "seq", "topic", "detail")
 _NAMES: Final = {"key": "id", "window_start": "at"}
 _PAYLOAD_SHOWN: Final = 4000
+_NO_FRAME: Final = "frame"
+"""Reason of a record of the journal that is no frame."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 Letter = Annotated[str, typer.Argument(metavar="ID", help="Id of a dead letter, as `list` shows it.")]
@@ -57,6 +60,8 @@ def _add_list(group: typer.Typer) -> None:
 
         from store.export import text_lines
 
+        if reason is not None:
+            _check_reason(reason)
         with source(data_dir, url) as select:
             table = _letters(select, fields=_SHOWN, newest_first=True)
         if not everything and table.num_rows:
@@ -134,6 +139,16 @@ def _add_retry(group: typer.Typer) -> None:
             typer.echo(json.dumps({"retried": retried, "refused": refused}, ensure_ascii=False))
         if refused:
             raise typer.Exit(1)
+
+
+def _check_reason(reason: str) -> None:
+    from ingest.messages import Reason
+    from models.frame import SEQ_REUSED
+
+    reasons = sorted([*Reason, SEQ_REUSED, _NO_FRAME])
+    if reason not in reasons:
+        msg = f"--reason: expected one of {', '.join(reasons)}, got {reason[:80]!r}"
+        raise UsageError(msg)
 
 
 def _letters(select: Callable[[Select], pa.Table], **asked: Any) -> pa.Table:

@@ -83,6 +83,8 @@ def register(app: typer.Typer) -> None:
         )
         with source(data_dir, url) as select:
             table = select(asked)
+        if not table.num_rows:
+            _check(measurement, data_dir, url)
         cut = limit is None and shape is Format.TABLE and out is None and table.num_rows > _TABLE_ROWS
         try:
             _write(table.slice(0, _TABLE_ROWS) if cut else table, shape, out)
@@ -94,6 +96,16 @@ def register(app: typer.Typer) -> None:
             fail(f"--out: expected a file that can be written: {error}")
         if cut:
             typer.echo(f"The first {_TABLE_ROWS} rows; --limit or --format gives more.", err=True)
+
+
+def _check(measurement: str, data_dir: Path | None, url: str | None) -> None:
+    """Tell a measurement without such rows from one that does not exist: UsageError."""
+    from hearthline.measurements import measurement_names
+
+    names = measurement_names(data_dir, url)
+    if measurement not in names:
+        msg = f"expected one of {', '.join(names)}, got {measurement[:80]!r}"
+        raise UsageError(msg)
 
 
 def _time(option: str, text: str | None) -> int | None:
