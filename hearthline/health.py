@@ -112,11 +112,14 @@ def how_far(messages: float, seconds: float) -> str:
     return f"{messages:,.0f} messages, {seconds:,.0f} s behind"
 
 
-def journal_part(status: IngestStatus, detail: str) -> Part:
-    """The journal as ingest meets it."""
+def journal_part(status: IngestStatus, detail: str, *, damage: str = "") -> Part:
+    """The journal as ingest meets it, and what of it is lost."""
     advice = "look at the journal's disk or broker: room, speed; nothing is lost, collectors keep the rest"
     troubles = []
     far = how_far(status.queued, status.waiting_s)
+    if damage:
+        advice_on_loss = "see `hearthline journal check`; look at the disk; then `hearthline journal accept`"
+        troubles.append((damage, "", advice_on_loss))
     if "journal" in status.troubles:
         troubles.append((status.troubles["journal"], far, advice))
     if status.appending_s > SLOW_APPEND_S:

@@ -13,6 +13,7 @@ from store.protocol import StoreError
 __all__ = ["Housekeeping"]
 
 _EVERY_S: Final = 3600.0
+_SCRUBS_EVERY: Final = 24
 _DAY_MS: Final = 86_400_000
 _log = logging.getLogger(__name__)
 
@@ -23,10 +24,13 @@ class _Store(Protocol):
 
 class _Journal(Protocol):
     def prune(self, before_ms: int) -> int: ...
+    def scrub(self) -> int: ...
 
 
 class Housekeeping:
-    """Prunes store and journal once an hour, in a thread of its own.
+    """Prunes store and journal once an hour, in a thread of its own; once a day the journal is read through.
+
+    What is read by nobody goes bad unseen: found early, its neighbours can still be saved.
 
     Results (rows of windows) stay; what a stream has not computed yet stays too.
 
@@ -64,9 +68,13 @@ class Housekeeping:
         return self._store.expire(before_ms) + self._journal.prune(before_ms)
 
     def _run(self) -> None:
+        hours = 0
         while not self._stop.wait(_EVERY_S):
+            hours += 1
             try:
                 gone = self.tidy()
+                if hours % _SCRUBS_EVERY == 0:
+                    self._journal.scrub()
             except (StoreError, JournalError) as error:
                 _log.warning("housekeeping: %s; tried again in an hour", error)
             else:

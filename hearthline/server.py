@@ -125,6 +125,8 @@ class Server:
             self._stack.callback(self.store.close)
             checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
             self._stack.callback(checkpoints.close)
+            for seen in (self.store.progress(), checkpoints.offsets()):
+                self.journal.cover(seen, "the store or a checkpoint")
         except (JournalError, StoreError, CheckpointError) as error:
             raise UsageError(str(error)) from error
         self._metrics = Metrics("server", self._figures)
@@ -164,6 +166,7 @@ class Server:
             wall_clock=self.config.clock_mode is ClockMode.WALL,
             clock=self.config.clock,
             failure=lambda: self._failure,
+            journal=lambda: self.journal.condition,
         )
 
     def _figures(self) -> Iterable[Figure]:

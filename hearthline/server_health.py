@@ -23,12 +23,14 @@ from ingest.broker import EmbeddedBroker
 from ingest.service import Ingest
 from ingest.stages import Behind, StageLog
 from ingest.status import IngestStatus
+from journal.protocol import JournalError
 from store.duckdb_series import DuckdbSeries
 from store.protocol import StoreError
 from streams.runtime.local import LocalRuntime
 
 __all__ = ["HoldBack", "ServerHealth", "Sources"]
 
+_STEPPED_BACK_S: Final = 5.0
 _RESUME: Final = 0.8
 _ASK_S: Final = 15.0
 _NONE: Final = Behind(0, 0.0)
@@ -79,6 +81,7 @@ class Sources:
     wall_clock: bool
     clock: Callable[[], int]
     failure: Callable[[], str]
+    journal: Callable[[], tuple[bool, str]]
 
 
 class ServerHealth:
@@ -146,7 +149,7 @@ class ServerHealth:
         parts = [
             self._broker(),
             self._ingest(status),
-            journal_part(status, f"{len(self._from.stages.tails)} streams"),
+            self._journal(status),
             self._streams(lag),
             self._store(lag),
             Part("board", "ok", self.board_url),
@@ -176,6 +179,14 @@ class ServerHealth:
             return Part("ingest", "starting", "the journal has not answered yet")
         return Part.judged("ingest", troubles, f"{status.journalled} messages, {status.rate_per_s:.0f}/s")
 
+    def _journal(self, status: IngestStatus) -> Part:
+        try:
+            sound, said = self._from.journal()
+        except JournalError as error:
+            sound, said = False, str(error)
+        detail = f"{len(self._from.stages.tails)} streams{f'; {said}' if sound and said else ''}"
+        return journal_part(status, detail, damage="" if sound else said)
+
     def _streams(self, lag: Mapping[str, Mapping[str, float]]) -> Part:
         runtime, failure = self._from.runtime.status, self._from.failure()
         if failure:
@@ -185,6 +196,10 @@ class ServerHealth:
         wait = lag["stepped"]
         far = f"{wait['records']:,.0f} records, {how_far(wait['messages'], wait['seconds'])}"
         troubles = []
+        if (ahead_s := self._ahead_s()) > _STEPPED_BACK_S:
+            reason = "this machine's clock is behind the newest record: now stands still"
+            advice = "set the clock right; if it is right, now goes on when that time has come"
+            troubles.append((reason, f"{ahead_s:,.0f} s", advice))
         if runtime.state != "ok":
             troubles.append((runtime.detail, far, "it is tried again by itself; see the store and its disk"))
         elif wait["seconds"] > SLOW_WAIT_S:
@@ -195,6 +210,12 @@ class ServerHealth:
         ages = [age for n in self.now().values() if (age := n["age_s"]) is not None]
         now = f"now is {max(ages, default=0):.0f} s old" if self._from.wall_clock else "data clock"
         return Part.judged("streams", troubles, f"behind by {wait['records']:.0f} records; {now}")
+
+    def _ahead_s(self) -> float:
+        """How far the newest now is ahead of this machine's clock: it was set back. [s]"""
+        source = self._from
+        newest = max(source.runtime.status.now_ms.values(), default=0)
+        return (newest - source.clock()) / 1000 if source.wall_clock else 0.0
 
     def _slow_store(self) -> bool:
         return self._from.sink.writing_s > SLOW_APPEND_S

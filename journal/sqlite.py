@@ -13,7 +13,7 @@ from typing import Final
 from journal.checking import read_streams, verified
 from journal.losses import Loss, note_losses, read_losses, told
 from journal.mending import is_registry
-from journal.protocol import Append, JournalError
+from journal.protocol import Append
 from journal.sound_file import SoundFile
 from journal.sqlite_format import (
     LOWEST_MS,
@@ -61,7 +61,6 @@ class SqliteJournal(SoundFile):
     def __init__(self, path: Path, clock: Callable[[], int], *, mends: bool = True) -> None:
         self._changed = threading.Condition()
         self._closed = False
-        self._fault = ""
         self._tails: dict[str, tuple[int, int]] = {}
         self._ids: dict[str, int] = {}
         super().__init__(path, clock, mends=mends)
@@ -76,13 +75,8 @@ class SqliteJournal(SoundFile):
             return []
         now_ms = self._clock()
         with self._write_lock:
-            try:
-                with self._refusing("append"):
-                    records, tails = self._sound(lambda: self._append(items, now_ms), self._write_lock)
-            except JournalError as error:
-                self._fault = str(error)
-                raise
-            self._fault = ""
+            with self._refusing("append"):
+                records, tails = self._sound(lambda: self._append(items, now_ms), self._write_lock)
             with self._changed:
                 self._tails = self._tails | tails
                 self._changed.notify_all()
@@ -284,11 +278,7 @@ class SqliteJournal(SoundFile):
     @property
     def condition(self) -> tuple[bool, str]:
         """Whether all is well, and what is to be said of it: losses until a person has accepted them."""
-        if self._fault:
-            return False, self._fault
-        sound, said = told(self.losses)
-        streams = f"{len(self._tails)} streams"
-        return sound, f"{streams}; {said}" if said else streams
+        return told(self.losses)
 
     def close(self) -> None:
         """Wake waiters and release the file."""

@@ -1,4 +1,4 @@
-"""`hearthline journal`: what the journal holds, as a recording."""
+"""`hearthline journal`: what the journal holds, as a recording; whether it is sound, and what it lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -59,6 +59,89 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps({"lines": lines, "seconds": seconds, "out": str(out)}))
         else:
             typer.echo(f"{lines:,} lines in {seconds:.1f} s into {out}")
+
+    _register_care(group)
+
+
+def _register_care(group: typer.Typer) -> None:
+    @group.command()
+    def check(
+        data_dir: Annotated[Path, typer.Option(help="Data directory of a server, which may be running.")],
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        """Read the whole journal and say whether every record is as it was written; exit 1 if not.
+
+        It changes nothing. Losses that were noted before are listed; they do not count as faults.
+
+        Example: hearthline journal check --data-dir hearthline-data
+        """
+        from hearthline.journal_care import checked
+
+        said = checked(data_dir)
+        if as_json:
+            typer.echo(json.dumps(said))
+        else:
+            records = "" if said["records"] is None else f", {said['records']:,} records"
+            torn = f", a torn end of {said['torn_bytes']:,} bytes" if said["torn_bytes"] else ""
+            typer.echo(f"{'sound' if said['sound'] else 'DAMAGED'}: {said['bytes']:,} bytes{records}{torn}")
+            for fault in said["faults"]:
+                typer.echo(f"  {fault}")
+            _show(said["losses"])
+        if not said["sound"]:
+            raise typer.Exit(1)
+
+    @group.command()
+    def recover(
+        data_dir: Annotated[Path, typer.Option(help="Data directory that no server uses now.")],
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        """Mend a damaged journal as a server's start does: built anew from all that can be proved.
+
+        The damaged file is kept beside it as journal.sqlite3.damaged-…; that needs as much room again.
+
+        Example: hearthline journal recover --data-dir hearthline-data
+        """
+        from hearthline.journal_care import recovered
+        from journal.protocol import JournalError
+
+        try:
+            said = recovered(data_dir)
+        except JournalError as error:
+            typer.echo(f"hearthline: {error}", err=True)
+            raise typer.Exit(1) from error
+        if as_json:
+            typer.echo(json.dumps(said))
+        else:
+            typer.echo(f"{said['records']:,} records")
+            _show(said["losses"])
+
+    @group.command()
+    def accept(
+        data_dir: Annotated[Path, typer.Option(help="Data directory of a server, which may be running.")],
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        """Say that what the journal has lost is known: `status` is ok again, the notes are kept.
+
+        Example: hearthline journal accept --data-dir hearthline-data
+        """
+        from hearthline.journal_care import accept as accept_losses
+        from journal.protocol import JournalError
+
+        try:
+            count = accept_losses(data_dir)
+        except JournalError as error:
+            typer.echo(f"hearthline: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(json.dumps({"accepted": count}) if as_json else f"{count} losses accepted")
+
+
+def _show(losses: list[dict[str, Any]]) -> None:
+    for loss in losses:
+        where = f"{loss['stream']} {loss['first_offset']}–{loss['last_offset']}" if loss["stream"] else "file"
+        known = ", accepted" if loss["accepted"] else ""
+        typer.echo(
+            f"  {where}: {loss['records']:,} records, {loss['bytes']:,} bytes: {loss['reason']}{known}"
+        )
 
 
 def _export(data_dir: Path, out: Path) -> int:
