@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SHORTEST_MIN", "clock_ahead", "is_masked", "mask", "outside", "stale_ms", "too_fast"]
+__all__ = ["SHORTEST_MIN", "is_masked", "mask", "outside", "stale_ms", "too_fast"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -21,8 +21,6 @@ SHORTEST_MIN: Final = 1.0
 """Over less than this a rate says little: sensors have a resolution, and valves open at once. [min]"""
 STALE_INTERVALS: Final = 3
 """A device is stale when its newest sample is older than so many of its intervals."""
-CLOCK_AHEAD_MS: Final = 60_000
-"""A sample further ahead of the journal's clock than this was timed by a clock that is wrong. [ms]"""
 
 _MS_PER_MIN: Final = 60_000.0
 # A quiet NaN of its own bits: absent to every sum, and yet it says that there was a value.
@@ -136,24 +134,3 @@ def stale_ms(
     since = np.maximum(t_ms + limit[group], start_ms)
     total = np.bincount(group, np.maximum(until - since, 0.0), n_groups)
     return np.where(np.isnan(limit), np.nan, total)
-
-
-def clock_ahead(t_ms: IntArray, received_ms: int) -> BoolArray:
-    """Which samples were timed more than a minute after the journal took them, shape (n,).
-
-    Only a clock that is wrong does that. One that is behind looks like a late
-    delivery, so a single sample cannot tell.
-
-    Parameters
-    ----------
-    t_ms : ndarray of int64, shape (n,)
-        When each sample says that it was taken. [ms UTC]
-    received_ms : int
-        Timestamp of the journal record that carries them. [ms UTC]
-
-    Examples
-    --------
-    >>> clock_ahead(np.array([0, 60_000, 60_001]), 0)
-    array([False, False,  True])
-    """
-    return np.asarray(t_ms > received_ms + CLOCK_AHEAD_MS)
