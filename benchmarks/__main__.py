@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("device_heat", "replay", "ingest_load", "end_to_end", "collector_memory")
+BENCHMARKS = ("device_heat", "replay", "ingest_load", "end_to_end", "collector_memory", "outage")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ __all__ = ["Pacer"]
 
 FIRST_RETRY_S: Final = 30.0
 LAST_RETRY_S: Final = 600.0
-WINDOW: Final = 32
+WINDOW: Final = 64
 MAX_LIVE: Final = 4096
 
 

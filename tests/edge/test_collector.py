@@ -18,6 +18,7 @@ import pytest
 from edge.config import DeviceConfig, MqttConfig
 from edge.driver import DriverError, Reading
 from edge.network import reach
+from edge.pacing import WINDOW
 from edge.run import Fleet, wall_ms
 from models.wire import State
 from tests.support.edge_server import FakeServer, until
@@ -185,7 +186,7 @@ def test_live_data_is_not_delayed_behind_a_backlog(broker, tmp_path):
         until(lambda: any(seq > 3000 for _, seq in server.order))
         until(lambda: sum(seq > 3000 for _, seq in server.order) > 20)
         backlog = {seq for _, seq in server.order if seq <= 3000}
-        assert backlog == set(range(1, 33)), "a window of the oldest, paced by acks that do not come"
+        assert backlog == set(range(1, WINDOW + 1)), "a window of the oldest, paced by acks that do not come"
     server.close()
 
 
