@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edge.config import DeviceConfig
 from edge.driver import Driver, Reading
 from models.site import Site
+from simulator.case import Case
 from simulator.faults import Faults, office_event
 from simulator.haulage import Haulage, Weighing
 from simulator.telemetered import HeatTelemetry, Values
@@ -34,6 +35,11 @@ class UnitReadings:
     faults : Faults, optional
     weather : Weather, optional
         In place of the seed's.
+
+    Attributes
+    ----------
+    watchers : list of callable
+        Called with these readings after each step.
     """
 
     def __init__(
@@ -52,7 +58,17 @@ class UnitReadings:
             HeatTelemetry(site, n, seed, start_ms, faults=faults, weather=weather) for n in site.networks
         ]
         self.weighings: list[Weighing] = []  # of the last step
+        self.watchers: list[Callable[[UnitReadings], None]] = []
         self.haulage = Haulage(site, seed, start_ms) if site.contracts and site.vehicles else None
+
+    @classmethod
+    def of(cls, case: Case) -> UnitReadings:
+        """What a case's devices report, with whatever goes wrong in it."""
+        faults = Faults(case.faults, case.seed, clocks=case.clocks, interval_s=case.interval_s)
+        return UnitReadings(
+            case.site, case.seed, case.start_ms,
+            interval_s=case.interval_s, faults=faults, weather=case.weather,
+        )  # fmt: skip
 
     def step(self) -> list[tuple[str, Reading]]:
         """One interval further: (device, reading) in order of time, weighings at their own instants."""
@@ -69,6 +85,8 @@ class UnitReadings:
         if self.haulage:
             fixes = self.haulage.positions(self.now_ms)
             rows += [(device, Reading(self.now_ms, row)) for device, row in fixes.items()]
+        for watcher in self.watchers:
+            watcher(self)
         return rows
 
     def _told(self, t_ms: int, values: Mapping[str, Values]) -> list[tuple[str, Reading]]:

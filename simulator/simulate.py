@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from edge.driver import Reading
 from simulator.case import Case
-from simulator.faults import Faults
+from simulator.coal import Coupling, heat_of, record_coal
 from simulator.fleet import UnitReadings
+from simulator.logistics.recording import Recorded
 from simulator.telemetry import messages, write
 from simulator.truth_files import Closure, TruthFiles
 from simulator.unit import texts
 
-__all__ = ["Done", "Watched", "run", "write_site"]
+__all__ = ["Done", "run", "write_site"]
 
 TELEMETRY: Final = "telemetry.parquet"
 
@@ -29,47 +29,18 @@ class Done:
     messages : int
     closure : Closure
         How well the balances of the truth closed.
+    coal : Recorded or None
+        What was written of coal on the road.
     """
 
     messages: int
     closure: Closure
+    coal: Recorded | None = None
 
-
-class Watched(UnitReadings):
-    """Readings of a case whose truth is written down.
-
-    Parameters
-    ----------
-    out : Path
-        Directory of the truth.
-    progress : callable
-        Told the share that is done, 0 to 1.
-    """
-
-    def __init__(self, case: Case, out: Path, progress: Callable[[float], None] = lambda _: None) -> None:
-        faults = Faults(case.faults, case.seed, clocks=case.clocks, interval_s=case.interval_s)
-        super().__init__(
-            case.site, case.seed, case.start_ms,
-            interval_s=case.interval_s, faults=faults, weather=case.weather,
-        )  # fmt: skip
-        self.truths = TruthFiles(out, case)
-        self._case, self._progress = case, progress
-
-    def step(self) -> list[tuple[str, Reading]]:
-        """One interval further."""
-        rows = super().step()
-        for heat in self.heat:
-            if heat.last is not None:
-                self.truths.take(heat, heat.last, self.faults.taken_kg_s(heat.truth.network.id))
-        self.truths.weighed(self.weighings)
-        self.truths.closure.steps += 1
-        self._progress((self.now_ms - self._case.start_ms) / (self._case.hours * 3_600_000))
-        return rows
-
-    def close(self) -> Closure:
-        """Finish the truth's files."""
-        self.truths.close(self.faults)
-        return self.truths.closure
+    @property
+    def closes(self) -> bool:
+        """Whether mass and energy closed to 1e-6 at every step, and the books to the kilogram."""
+        return self.closure.closes and (self.coal is None or self.coal.residual_kg == 0)
 
 
 def write_site(case: Case, out: Path) -> None:
@@ -84,7 +55,8 @@ def run(case: Case, out: Path, *, progress: Callable[[float], None] = lambda _: 
 
     Writes ``telemetry.parquet`` (what `replay` reads), ``site/``, and the truth:
     ``truth_network.parquet`` and ``truth_device.parquet`` a row a step,
-    ``truth_weighing.parquet``, ``truth_faults.json``.
+    ``truth_weighing.parquet``, ``truth_faults.json``; with coal on the road also
+    the files of docs/simulator-logistics.md.
 
     Parameters
     ----------
@@ -92,6 +64,27 @@ def run(case: Case, out: Path, *, progress: Callable[[float], None] = lambda _: 
         Told the share that is done, 0 to 1.
     """
     write_site(case, out)
-    readings = Watched(case, out, progress)
-    rows = messages(case.seed, case.start_ms, case.hours, readings=readings, **asdict(case.road))
-    return Done(write(out / TELEMETRY, rows), readings.close())
+    truths = TruthFiles(out, case)
+    if case.logistics is None:
+        readings = _watched(case, truths, progress)
+        count = write(out / TELEMETRY, _messages(case, readings))
+        truths.close(readings.faults)
+        return Done(count, truths.closure)
+    readings, coupling = _watched(heat_of(case), truths, lambda _: None), Coupling(case)
+    coupling.begin(readings.heat)
+    readings.watchers.append(lambda r: coupling.follow(r.now_ms, r.heat))
+    heat = _messages(case, readings) if case.site.networks else iter(())
+    coal = record_coal(case, out, coupling, heat, progress)
+    truths.close(readings.faults)
+    return Done(coal.messages, truths.closure, coal)
+
+
+def _watched(case: Case, truths: TruthFiles, progress: Callable[[float], None]) -> UnitReadings:
+    """Readings of a case whose truth is kept."""
+    readings, whole_ms = UnitReadings.of(case), case.end_ms - case.start_ms
+    readings.watchers += [truths.take, lambda r: progress((r.now_ms - case.start_ms) / whole_ms)]
+    return readings
+
+
+def _messages(case: Case, readings: UnitReadings) -> Iterator[dict[str, Any]]:
+    return messages(case.seed, case.start_ms, case.hours, readings=readings, **asdict(case.road))

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from simulator.case import Case
 from simulator.faults import Faults
-from simulator.haulage import Weighing
+from simulator.fleet import UnitReadings
 from simulator.kinds import DRAINING, KINDS
+from simulator.logistics.truth_files import wrong_row
 from simulator.telemetered import HeatTelemetry
 from simulator.truth import Snapshot
 
@@ -98,20 +99,23 @@ class TruthFiles:
         self._weighing = _Table(out / "truth_weighing.parquet")
         self.closure = Closure()
 
-    def take(self, heat: HeatTelemetry, snap: Snapshot, taken_kg_s: Mapping[str, float]) -> None:
-        """Keep what was true of a network in one step."""
+    def take(self, readings: UnitReadings) -> None:
+        """Keep what was true in one step."""
+        for heat in readings.heat:
+            if heat.last is not None:
+                self._take(heat, heat.last, readings.faults.taken_kg_s(heat.truth.network.id))
+        if readings.weighings:
+            rows = [
+                {"t": w.t_ms, "bridge": w.bridge, **w.values, "true_kg": w.true_kg, "coal_kg": w.coal_kg}
+                for w in readings.weighings
+            ]
+            self._weighing.add(pa.Table.from_pylist(rows))
+        self.closure.steps += 1
+
+    def _take(self, heat: HeatTelemetry, snap: Snapshot, taken_kg_s: Mapping[str, float]) -> None:
         self.closure.take(snap)
         self._network.add(pa.Table.from_pylist([_network_row(heat, snap, taken_kg_s)]))
         self._device.add(_device_rows(heat, snap))
-
-    def weighed(self, weighings: list[Weighing]) -> None:
-        """Keep true weights."""
-        if weighings:
-            rows = [
-                {"t": w.t_ms, "bridge": w.bridge, **w.values, "true_kg": w.true_kg, "coal_kg": w.coal_kg}
-                for w in weighings
-            ]
-            self._weighing.add(pa.Table.from_pylist(rows))
 
     def close(self, faults: Faults) -> None:
         """Write what is left, and what went wrong."""
@@ -127,6 +131,8 @@ class TruthFiles:
                 "deadline_h": kind.deadline_h,
                 "deadline_ms": fault.deadline_ms + (late_ms if first_ms else 0), "shows": kind.shows,
             })  # fmt: skip
+        if case.logistics:
+            told += [wrong_row(wrong) for wrong in case.logistics.plan.wrongs]
         truth = {"seed": case.seed, "start_ms": case.start_ms, "hours": case.hours, "faults": told}
         text = json.dumps(truth, indent=1, ensure_ascii=False) + "\n"
         (self._out / "truth_faults.json").write_text(text, encoding="utf-8")

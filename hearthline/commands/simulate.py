@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from simulator.case import Case
+    from simulator.logistics.recording import Recorded
 
 __all__ = ["register"]
 
@@ -31,29 +32,50 @@ def register(app: typer.Typer) -> None:
         Example: hearthline simulate --case leak.toml --out run
         """
         from hearthline.cli import UsageError
+        from simulator.logistics.yards import YardEmptyError
         from simulator.simulate import run
 
         read = _read(case)
         try:
             with _progress() as progress:
                 done = run(read, out, progress=progress)
+        except YardEmptyError as error:
+            raise UsageError(f"{case}: {error}") from error
         except OSError as error:
             raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
         closure = done.closure
         worst = max(closure.energy_error, closure.mass_error)
         summary = {
-            "simulated": True, "messages": done.messages, "steps": closure.steps, "closes": closure.closes,
+            "simulated": True, "messages": done.messages, "steps": closure.steps, "closes": done.closes,
             "energy_error": closure.energy_error, "mass_error": closure.mass_error,
         }  # fmt: skip
+        if done.coal:
+            summary |= {
+                "trips": done.coal.trips, "tickets": done.coal.tickets, "fixes": done.coal.fixes,
+                "books_residual_kg": done.coal.residual_kg,
+            }  # fmt: skip
         typer.echo(
             json.dumps(summary)
             if as_json
             else f"{done.messages:,} simulated messages of {closure.steps:,} steps into {out}; "
-            f"balances miss at most {worst:.1e} of what passed the plant"
+            f"balances miss at most {worst:.1e} of what passed the plant{_coal(done.coal)}"
         )
-        if not closure.closes:
-            typer.echo("hearthline: expected mass and energy to close to 1e-6 at every step", err=True)
+        if not done.closes:
+            typer.echo(
+                "hearthline: expected mass and energy to close to 1e-6 at every step, coal to the kilogram",
+                err=True,
+            )
             raise typer.Exit(1)
+
+
+def _coal(coal: Recorded | None) -> str:
+    """What to say of coal on the road."""
+    if coal is None:
+        return ""
+    return (
+        f"; {coal.trips:,} trips on {coal.tickets:,} tickets with {coal.fixes:,} positions, "
+        f"books miss {coal.residual_kg:,} kg"
+    )
 
 
 def _read(path: Path) -> Case:

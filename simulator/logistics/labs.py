@@ -31,6 +31,8 @@ class LabResult:
     ----------
     t_ms : int
         When the result was there. [ms UTC]
+    lot, ticket : str
+        The lot; for a sample of one ticket both are that ticket.
     vehicles : int
         Trucks or wagons sampled.
     mass_kg : int
@@ -127,7 +129,8 @@ def sampled(world: World, trip: Trip, end: str) -> None:
         single = _Sample(contract.contract, place, end, day)
         single.add(kg, *properties)
         ticket = trip.origin_ticket if origin else trip.destination_ticket
-        _analyse(world, name, single, t_ms / 1000.0 + _ANALYSIS_S, ticket)
+        # A lot of its own: a result is named by its lot and end.
+        _analyse(world, ticket, single, t_ms / 1000.0 + _ANALYSIS_S, ticket)
 
 
 def _mornings(world: World) -> Generator[float, None, None]:

@@ -92,7 +92,7 @@ def record(
         fixes_a_message=plan.gps.fixes_a_message, duplicate_share=duplicate_share, late_share=late_share,
         late_s=late_s,
     )  # fmt: skip
-    truths = Truths(folder, devices)
+    truths = Truths(folder, devices, end_ms)
     rest = _Others(others)
     now_ms = world.start_ms
     step_ms = _chunk_ms(plan, len(boxes.tracked), others_a_s)
@@ -114,7 +114,7 @@ def record(
         coal, heat = line.received(world.post.rest(end_ms), None, None), rest.up_to(None)
         line.last_ms = max(line.last_ms, *(int(m["received_ms"]) for m in heat[-1:]), end_ms)
         done.messages += _write(writer, pa.concat_tables([coal, line.states()]), heat)
-    truths.close(world, end_ms)
+    truths.close(world)
     done.trips = sum((t.gross_origin_ms or 0) <= end_ms for t in world.trips)
     done.tickets = world.tickets
     done.residual_kg = residual_kg(world, end_ms)

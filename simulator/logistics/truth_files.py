@@ -89,6 +89,10 @@ def wrong_row(wrong: Wrong) -> dict[str, Any]:
     return {**asdict(wrong), "code": kind.code, "subject": subject, "deadline_h": kind.deadline_h}
 
 
+def _begins_ms(row: TrueWeighing | Stop | Burning) -> int:
+    return row.start_ms if isinstance(row, Stop) else row.t_ms
+
+
 class _Sink:
     """One Parquet file that grows."""
 
@@ -120,10 +124,12 @@ class Truths:
     folder : Path
     devices : sequence of str or None
         Device of each truck.
+    end_ms : int
+        What comes later is left out, ms UTC.
     """
 
-    def __init__(self, folder: Path, devices: tuple[str | None, ...]) -> None:
-        self._folder, self._devices = folder, devices
+    def __init__(self, folder: Path, devices: tuple[str | None, ...], end_ms: int) -> None:
+        self._devices, self._end_ms = devices, end_ms
         schemas = {
             "trip": _TRIP, "weighing": _schema(TrueWeighing), "stop": _schema(Stop), "flow": _schema(Flow),
             "yard": _schema(YardBook), "lab": _schema(LabResult), "injected": _schema(Injected),
@@ -138,7 +144,7 @@ class Truths:
             ("stop", world.stops),
             ("burning", world.yards.burning),
         ):
-            self._sinks[name].add(rows)
+            self._sinks[name].add(row for row in rows if _begins_ms(row) <= self._end_ms)
             rows.clear()
         self._sinks["outage"].add(dict(zip(_OUTAGE.names, row, strict=True)) for row in outages)
         if fixes is not None:
@@ -151,15 +157,16 @@ class Truths:
                 for n in wrong.tolist()
             )  # fmt: skip
 
-    def close(self, world: World, end_ms: int) -> None:
-        """Write what the world kept, as it stands at `end_ms`."""
+    def close(self, world: World) -> None:
+        """Write what the world kept, as it stands at the end."""
+        end_ms = self._end_ms
         self._sinks["trip"].add(
             trip_row(t, end_ms) for t in world.trips if (t.gross_origin_ms or 0) <= end_ms
         )
         self._sinks["flow"].add(f for f in world.books.flows if f.t_ms <= end_ms)
         self._sinks["yard"].add(y for y in world.books.yards if y.t_ms <= end_ms)
         self._sinks["lab"].add(r for r in world.lots.results if r.t_ms <= end_ms)
-        self._sinks["injected"].add(world.wrongs.touched)
-        self._sinks["disorder"].add(world.post.disordered)
+        self._sinks["injected"].add(i for i in world.wrongs.touched if i.t_ms <= end_ms)
+        self._sinks["disorder"].add(d for d in world.post.disordered if d.t_ms <= end_ms)
         for sink in self._sinks.values():
             sink.close()
