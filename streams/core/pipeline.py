@@ -7,39 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.frame import (
     DELIVERIES,
     LETTER_ALLOWED,
     LETTER_RETRIED,
-    SEQ_REUSED,
     Frame,
     FrameError,
     FrameKind,
     Record,
 )
-from models.measurements import EVENT_CLASSES
-from models.restate import RESTATEMENT, RestateAnswer, RestateRequest
+from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from models.site import Site
-from models.wire import BIRTH, STATE, TELEMETRY, Birth, State, Topic
-from streams.core.accepted import Accepted
-from streams.core.buffer import BUCKET_MS, ClassBuffer
+from models.wire import BIRTH, STATE, Birth, State
+from streams.core.arriving import Arriving
 from streams.core.checkpoint import Checkpoint
-from streams.core.deliveries import RETAKEN_BOOT, Arrival
-from streams.core.intake import (
-    Messages,
-    flags_of,
-    judge_messages,
-    judge_repeats,
-    numeric_rows,
-    sample_json,
-    split_messages,
-)
 from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
-from streams.core.network_events import OFFICE
 from streams.core.operator import (
     Learner,
     LedgerOperator,
@@ -49,27 +34,14 @@ from streams.core.operator import (
     WindowOperator,
     discovered,
 )
-from streams.core.restating import LATE, SOURCE, Why, computed_again, networks_again, why_of
-from streams.core.row_engine import Changed, NetworkComputed
-from streams.core.rows import Rows
-from streams.core.stream_site import StreamSite
+from streams.core.restating import computed_again, networks_again, why_of
 from streams.core.stream_state import StreamState
-from streams.core.tables import (
-    dead_letter_rows,
-    ledger_rows,
-    lost_readings,
-    network_table,
-    restated_rows,
-    window_table,
-)
-from streams.core.windows import Computed
+from streams.core.tables import dead_letter_rows
+from streams.core.telling import Telling
 
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
-_NEVER, _ALWAYS = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-_ALTERED = frozenset({"schema", "too_large"})
-"""Reasons for which a stored message cannot be refused when it comes again: it is another with its number."""
 IntArray = NDArray[np.int64]
 
 
@@ -100,14 +72,15 @@ class Pipeline:
         self.stream = stream
         self.operators = tuple(discovered() if operators is None else operators)
         self._every_ms = provisional_every_ms
-        self._moving_to_ms = 0
-        self._samplers = [o for o in self.operators if isinstance(o, SampleOperator)]
-        self._ledgers = [o for o in self.operators if isinstance(o, LedgerOperator)]
+        samplers = [o for o in self.operators if isinstance(o, SampleOperator)]
+        ledgers = [o for o in self.operators if isinstance(o, LedgerOperator)]
         windows = [o for o in self.operators if isinstance(o, WindowOperator)]
         networks = [o for o in self.operators if isinstance(o, NetworkOperator)]
         learners = [o for o in self.operators if isinstance(o, Learner)]
         provisional = provisional_every_ms is not None
         self._state = StreamState(stream, windows, networks, learners, provisional=provisional)
+        self._telling = Telling(stream, self._state, ledgers)
+        self._arriving = Arriving(stream, self._state, samplers, self._telling)
 
     @property
     def offset(self) -> int:
@@ -136,23 +109,23 @@ class Pipeline:
             )
         outputs = Outputs(self.stream, record.offset)
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
-        self._moving_to_ms = now_ms
+        self._state.moving_to_ms = now_ms
         self._turn_day(now_ms, outputs)
         try:
             self._take(Frame.decode(record.frame), record, outputs)
         except FrameError as error:
-            self._refused(outputs, record, [_poison(record, error)])
+            self._arriving.refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
-        self._close(now_ms, outputs)
+        self._telling.close(now_ms, outputs)
         self._state.forget_segments()
         if self._every_ms is not None and (
             self._state.refreshed_ms is None or now_ms - self._state.refreshed_ms >= self._every_ms
         ):
             self._state.refreshed_ms = now_ms
-            self._add_windows(
+            self._telling.windows(
                 outputs, self._state.engine.refresh(now_ms, self._state.site, self._state.buffers)
             )
-            self._add_ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
             self.ask()
         return outputs
 
@@ -191,13 +164,13 @@ class Pipeline:
                 again = networks_again(
                     parts, request, state.rows, state.index, now_ms, state.site, forgotten_ms
                 )
-                self._add_networks(outputs, again)
+                self._telling.networks(outputs, again)
         if not state.restatements.answered(answer):
             return  # of a request that was answered before, or asked again
         computed = computed_again(
             answer, state.engine.operators, state.index, state.site, state.engine.states
         )
-        self._add_windows(outputs, computed, why=why_of(answer))
+        self._telling.windows(outputs, computed, why=why_of(answer))
         for operator, start_ms, rows in computed:
             self._ask_for_networks(operator, start_ms, rows.device)
         if answer.last and self._every_ms is not None:
@@ -221,26 +194,26 @@ class Pipeline:
         """What can be said right now, without waiting for the next rewrite: for a clean stop."""
         outputs = Outputs(self.stream, self.offset)
         if self.now_ms is not None and self._every_ms is not None:
-            self._add_windows(
+            self._telling.windows(
                 outputs, self._state.engine.refresh(self.now_ms, self._state.site, self._state.buffers)
             )
-            self._add_ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
         return outputs
 
     def finish(self) -> Outputs:
         """What is left to say when no record will ever come again: the open day of the ledger."""
         outputs = Outputs(self.stream, self.offset)
         if self._state.day_ms is not None:
-            self._add_ledger(outputs, *self._state.book.all(), final=True)
+            self._telling.ledger(outputs, *self._state.book.all(), final=True)
         return outputs
 
     def _take(self, frame: Frame, record: Record, outputs: Outputs) -> None:
         if frame.kind is FrameKind.TELEMETRY:
-            self._take_telemetry(frame, record, outputs)
+            self._arriving.telemetry(frame, record, outputs)
         elif frame.kind is FrameKind.EVENT:
             self._take_events(frame)
         elif frame.kind is FrameKind.REFUSAL:
-            self._refused(outputs, record, frame.batch.to_pylist())
+            self._arriving.refused(outputs, record, frame.batch.to_pylist())
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
             if self._state.day_ms is not None:
@@ -272,9 +245,9 @@ class Pipeline:
         leaving = self._state.register(texts)
         if leaving.any():
             last = self._state.engine.settle(record.timestamp_ms, leaving, before, self._state.buffers)
-            self._add_windows(outputs, last, before)
+            self._telling.windows(outputs, last, before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
-            self._add_ledger(outputs, *self._state.book.all(), final=True, site=before)
+            self._telling.ledger(outputs, *self._state.book.all(), final=True, site=before)
         self._part_with(registered, record, outputs)
         for name, device in self._state.registry.devices.items():
             then = registered.devices.get(name)
@@ -294,158 +267,6 @@ class Pipeline:
                 row = {"device": name, "kind": DELIVERIES, "payload": json.dumps(about)}
                 outputs.forwards.append((device.stream, Frame.events([row], FrameKind.ACTION).encode()))
 
-    def _take_telemetry(self, frame: Frame, record: Record, outputs: Outputs) -> None:
-        batch, device_class = frame.batch, frame.device_class
-        if batch.num_rows == 0:
-            return
-        device = self._state.devices(batch.column("device"))
-        messages = split_messages(batch, device)
-        verdicts = judge_messages(messages, self._state.book.of)
-        if verdicts.count(Arrival.NEW) < len(verdicts):
-            self._refuse_reused(batch, messages, verdicts, record, outputs)
-            batch = self._rename_retaken(batch, messages, verdicts)
-            fresh = np.array([v in {Arrival.NEW, Arrival.RETAKEN} for v in verdicts])
-            keep = np.repeat(fresh, messages.count)
-            batch = batch.filter(pa.array(keep))
-            device = device[keep]
-            if batch.num_rows == 0:
-                return
-        self._add_samples(batch, device_class, device, record, outputs)
-
-    def _rename_retaken(
-        self, batch: pa.RecordBatch, messages: Messages, verdicts: list[Arrival]
-    ) -> pa.RecordBatch:
-        """Give messages that a person took in, although their number was used, a name of their own."""
-        retaken = [m for m, v in enumerate(verdicts) if v is Arrival.RETAKEN]
-        if not retaken:
-            return batch
-        names = {n: np.array(batch.column(n).to_numpy(zero_copy_only=False)) for n in ("boot", "seq")}
-        for m in retaken:
-            rows = slice(int(messages.first[m]), int(messages.first[m] + messages.count[m]))
-            names["boot"][rows] = RETAKEN_BOOT
-            names["seq"][rows] = self._state.book.of(int(messages.device[m])).retake()
-        for name, values in names.items():
-            at = batch.schema.get_field_index(name)
-            batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.int64()))
-        return batch
-
-    def _add_samples(
-        self, batch: pa.RecordBatch, device_class: str, device: IntArray, record: Record, outputs: Outputs
-    ) -> None:
-        buffer = self._state.buffer(device_class)
-        extra = batch.column("extra") if "extra" in batch.schema.names else None
-        received = numeric_rows(batch, device_class, device, record.offset)
-        rows, flags = flags_of(received, buffer.columns, extra)
-        n, known = rows.n, self._state.known
-        stands, replaces = np.ones(n, bool), np.zeros(n, bool)
-        # Of events, which have names of their own, only the store knows all that came before.
-        late = np.full(n, device_class in EVENT_CLASSES)
-        lost: list[Rows] = []
-        if device_class not in EVENT_CLASSES:
-            kept_from = self._state.kept_from_ms()
-            standing = judge_repeats(rows, buffer, kept_from, known)
-            stands, replaces, late, lost = standing.stands, standing.replaces, standing.late, standing.lost
-            for repeated, count in standing.count.items():
-                self._state.book.of(repeated).repeat += count
-            flags.update(
-                {
-                    int(p): _joined(flags.get(int(p)), "repeat")
-                    for p in np.flatnonzero(~stands | standing.differs)
-                }
-            )
-            self._buffer(buffer, rows, stands, late, known)
-        else:
-            self._state.book.meet_events(batch, device_class, device)
-            if device_class == OFFICE:
-                self._take_network_events(batch, outputs)
-        if self._state.book.awaited:  # what the stream before has stored of them is not known here yet
-            late = late | np.isin(device, list(self._state.book.awaited))
-        quality = np.full(n, None, dtype=object)
-        for position, text in flags.items():
-            quality[position] = text
-        accepted = Accepted(
-            batch, device_class, self.stream, record.offset, record.timestamp_ms,
-            pa.array(self._state.site.units[device], pa.string()),
-            pa.array(self._state.site.regions[device], pa.string()),
-            pa.array(quality, pa.string()), replaces, late,
-        )  # fmt: skip
-        for operator in self._samplers:
-            table = operator.function(accepted)
-            outputs.readings.append(table if stands.all() else table.filter(pa.array(stands)))
-            if not stands.all():
-                outputs.repeats.append(table.filter(pa.array(~stands)))
-        outputs.repeats.extend(
-            lost_readings(r, device_class, buffer.columns, self._state.site, self.stream, record.offset)
-            for r in lost
-        )
-
-    def _take_network_events(self, batch: pa.RecordBatch, outputs: Outputs) -> None:
-        """Take in what people did to networks, and compute again what rests on it."""
-        state = self._state
-        steps = {(name, t // BUCKET_MS * BUCKET_MS) for name, t in state.rows.events.take(batch)}
-        steps = {(name, step) for name, step in steps if name in state.registry.networks}
-        if not steps or not state.rows.networks:
-            return
-        self._add_networks(outputs, self._follow({OFFICE: steps}, state.site))
-        for name, step_ms in steps:
-            if state.rows.reach(name, step_ms, step_ms + 1, state.site)[0] < state.engine.forgotten_ms:
-                state.restatements.network(name, step_ms)
-
-    def _buffer(
-        self, buffer: ClassBuffer, rows: Rows, stands: NDArray[np.bool_], late: NDArray[np.bool_], known: int
-    ) -> None:
-        """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
-        if late.any():
-            older = rows.take(stands & late)
-            buffer.stand_before(older, known)
-            self._state.restatements.late(older.device, older.t)
-        fresh = rows.take(stands & ~late) if late.any() or not stands.all() else rows
-        if fresh.n == 0:
-            return
-        oldest = int(fresh.t.min())
-        from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
-        buffer.add(fresh, known)
-        self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
-
-    def _spoke_before(self, buffer: ClassBuffer, fresh: Rows, known: int) -> int:
-        """Since when nothing was known of what `fresh` samples now tell. [ms UTC]
-
-        Where that is before the windows at hand, those between were settled
-        without a sample after them, and are to be restated.
-        """
-        newest = buffer.newest_by(known)[:, fresh.device]
-        before = np.where(~np.isnan(fresh.values) & (newest > _NEVER), newest, _ALWAYS).min(
-            axis=0, initial=_ALWAYS
-        )
-        oldest = int(before.min(initial=_ALWAYS))
-        kept_from = self._state.kept_from_ms()
-        if oldest >= kept_from:
-            return oldest
-        returned = before < kept_from
-        for device in np.unique(fresh.device[returned]):
-            since = int(before[returned & (fresh.device == device)].min())
-            self._state.restatements.gap(int(device), since // BUCKET_MS * BUCKET_MS, kept_from)
-        return max(oldest, kept_from)
-
-    def _refuse_reused(
-        self, batch: pa.RecordBatch, messages: Any, verdicts: list[Arrival], record: Record, outputs: Outputs
-    ) -> None:
-        reused = [m for m, v in enumerate(verdicts) if v is Arrival.REUSED]
-        letters = []
-        for m in reused:
-            device = self._state.site.ids[int(messages.device[m])]
-            letters.append({
-                "topic": self._topic_of(device),
-                "device": device,
-                "boot": int(messages.boot[m]),
-                "seq": int(messages.seq[m]),
-                "reason": SEQ_REUSED,
-                "detail": "expected a new number or boot, got a known number with newer samples",
-                "payload": sample_json(batch, int(messages.first[m]), int(messages.count[m])).encode(),
-                "retained": False,
-            })  # fmt: skip
-        self._refused(outputs, record, letters, counted=False)
-
     def _take_events(self, frame: Frame) -> None:
         for row in frame.batch.to_pylist():
             device = row["device"]
@@ -461,129 +282,6 @@ class Pipeline:
                 self._state.born(device, birth.interval_s)
         self._state.settle_site()
 
-    def _refused(
-        self, outputs: Outputs, record: Record, rows: list[dict[str, Any]], *, counted: bool = True
-    ) -> None:
-        """Turn refusals into dead letters, and into the ledger where their number is known."""
-        letters = []
-        for at, row in enumerate(rows):
-            device = self._state.registry.devices.get(row["device"])
-            if counted and device is not None and row["boot"] and row["seq"] and device.stream == self.stream:
-                deliveries = self._state.book.of(self._state.intern(row["device"]))
-                if not deliveries.refuse(row["boot"], row["seq"], altered=row["reason"] in _ALTERED):
-                    continue
-            letters.append({
-                **row,
-                "id": f"{self.stream}:{record.offset}:{at}" + ("" if counted else "s"),
-                "at": record.timestamp_ms,
-                "unit": device.unit if device else "",
-                "region": self._state.registry.region_of(device) if device else "",
-                "state": "open",
-            })  # fmt: skip
-        self._state.settle_site()
-        if letters:
-            outputs.add("dead_letter", dead_letter_rows(self.stream, letters))
-
-    def _topic_of(self, device: str) -> str:
-        registry = self._state.registry
-        known = registry.devices.get(device)
-        return str(Topic(registry.region_of(known), known.unit, device, TELEMETRY)) if known else ""
-
-    # -- results out -------------------------------------------------------------------
-
-    def _add_windows(
-        self,
-        outputs: Outputs,
-        computed: list[Computed],
-        site: StreamSite | None = None,
-        why: Why = lambda _device, _start_ms, _end_ms: LATE,
-    ) -> None:
-        site = self._state.site if site is None else site
-        for operator, start_ms, rows in computed:
-            table = window_table(operator, start_ms, rows, site, self.stream)
-            outputs.add(operator.name, table)
-            if rows.restated.any():
-                outputs.add(RESTATEMENT, restated_rows(operator, table, rows, self.now_ms or 0, why))
-
-        if not self._state.rows.idle and computed:
-            self._add_networks(outputs, self._follow(self._changed(computed, site), site))
-
-    def _changed(self, computed: list[Computed], site: StreamSite) -> Changed:
-        """Steps of networks in which rows changed, by measurement."""
-        changed: Changed = {}
-        for operator, start_ms, rows in computed:
-            for name, steps in self._state.rows.changed(operator, start_ms, rows.device, site).items():
-                changed.setdefault(name, set()).update(steps)
-        return changed
-
-    def _follow(self, changed: Changed, site: StreamSite) -> list[NetworkComputed]:
-        """What rests on rows that changed, where its sources are at hand."""
-        state = self._state
-        forgotten_ms = state.engine.forgotten_ms
-        return state.rows.follow(
-            changed,
-            self._moving_to_ms,
-            site,
-            state.engine.states,
-            lambda _start, _end, reads_from: reads_from >= forgotten_ms,
-        )
-
-    def _add_networks(self, outputs: Outputs, computed: list[NetworkComputed]) -> None:
-        for each in computed:
-            table = network_table(each, self._state.site, self.stream)
-            outputs.add(each.operator.name, table)
-            if each.rows.restated.any():
-                now_ms = self.now_ms or 0
-                listed = restated_rows(each.operator, table, each.rows, now_ms, lambda *_: SOURCE)
-                outputs.add(RESTATEMENT, listed)
-
-    def _close(self, now_ms: int, outputs: Outputs) -> None:
-        """Settle what ended, with what rests on it, in order of end."""
-        state = self._state
-
-        def ended(computed: list[Computed], settled_ms: int) -> None:
-            self._add_windows(outputs, computed)
-            self._learn(settled_ms, outputs)
-
-        state.engine.close(now_ms, state.site, state.buffers, ended)
-        if state.engine.begin_ms is not None:
-            self._learn(state.kept_from_ms(), outputs)
-
-    def _learn(self, settled_ms: int, outputs: Outputs) -> None:
-        rows, engine = self._state.rows, self._state.engine
-        if rows.idle or engine.begin_ms is None:
-            return
-        for name, table in rows.settle(settled_ms, engine.begin_ms, self._state.site, engine.states):
-            outputs.add(name, table)
-        rows.drop_before(settled_ms, self._state.site)
-
-    def _add_ledger(
-        self,
-        outputs: Outputs,
-        devices: Sequence[int],
-        counts: Sequence[Any],
-        *,
-        final: bool,
-        site: StreamSite | None = None,
-    ) -> None:
-        site = self._state.site if site is None else site
-        mine = [at for at, device in enumerate(devices) if site.owned[device]]
-        if not mine or self._state.day_ms is None:
-            return
-        devices = [devices[at] for at in mine]
-        for operator in self._ledgers:
-            fields = operator.function([counts[at] for at in mine])
-            table = ledger_rows(
-                fields,
-                devices,
-                self._state.day_ms,
-                self._state.day_end_ms,
-                site,
-                self.stream,
-                final=final,
-            )
-            outputs.add(operator.name, table)
-
     def _turn_day(self, now_ms: int, outputs: Outputs) -> None:
         """Settle the ledger of a local day when a later one begins.
 
@@ -594,7 +292,7 @@ class Pipeline:
         if self._state.day_ms is not None and now_ms < self._state.day_end_ms:
             return
         if self._state.day_ms is not None:
-            self._add_ledger(outputs, *self._state.book.all(), final=True)
+            self._telling.ledger(outputs, *self._state.book.all(), final=True)
         self._state.book.touched.update(self._state.book.deliveries)
         self._state.day_ms, self._state.day_end_ms = day_bounds_ms(now_ms, self._state.registry.timezone)
 
@@ -622,10 +320,6 @@ class Pipeline:
         self = cls(checkpoint.stream, operators, provisional_every_ms=provisional_every_ms)
         self._state.load(checkpoint)
         return self
-
-
-def _joined(flags: str | None, flag: str) -> str:
-    return flag if not flags else f"{flags};{flag}"
 
 
 def _poison(record: Record, error: FrameError) -> dict[str, Any]:

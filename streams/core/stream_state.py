@@ -49,6 +49,8 @@ class StreamState:
         Of the last record stepped, -1 at the start.
     now_ms : int or None
         The stream's now: the largest record timestamp so far. [ms UTC]
+    moving_to_ms : int
+        What now will be after the record that is being stepped. [ms UTC]
     registry : Site
         The site's newest version.
     site : StreamSite
@@ -78,6 +80,7 @@ class StreamState:
         self.stream = stream
         self.offset = -1
         self.now_ms: int | None = None
+        self.moving_to_ms = 0
         self.registry: Site = _NO_SITE
         self.site = StreamSite(_NO_SITE, (), {})
         self.buffers: dict[str, ClassBuffer] = {}
