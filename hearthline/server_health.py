@@ -153,8 +153,20 @@ class ServerHealth:
             self._streams(lag),
             self._store(lag),
             Part("board", "ok", self.board_url),
+            self._device_clocks(),
         ]
         return self.watch.see(parts)
+
+    def _device_clocks(self) -> Part:
+        """Devices whose clocks are over a minute wrong, the worst first."""
+        assert self.ingest is not None
+        wrong = sorted(self.ingest.device_clocks.wrong_s().items(), key=lambda x: -abs(x[1]))
+        named = [f"{d} {abs(s):.0f} s {'ahead' if s > 0 else 'behind'}" for d, s in wrong[:3]]
+        more = [f"{len(wrong) - 3} more"] if len(wrong) > 3 else []
+        troubles = (
+            [(", ".join([*named, *more]), "", "set the time of these devices, best by NTP")] if wrong else []
+        )
+        return Part.judged("device clocks", troubles, "none is known to be over a minute wrong")
 
     def _broker(self) -> Part:
         broker = self._from.broker

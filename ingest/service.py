@@ -12,6 +12,7 @@ from itertools import chain, compress
 from typing import Final, Protocol, runtime_checkable
 
 from ingest.decode import Decoder
+from ingest.device_clocks import DeviceClocks
 from ingest.endpoint import Endpoint
 from ingest.framing import refusal_frames
 from ingest.intake import Intake
@@ -101,6 +102,7 @@ class Ingest:
         self._intake = Intake(flush_s)
         self._meter = meter or Meter()
         self._no_room = no_room
+        self.device_clocks = DeviceClocks()
         self._write_lock = threading.Lock()
         self._stopping = threading.Event()
         self._now_ms: dict[str, int] | None = None  # read once the journal answers
@@ -233,6 +235,8 @@ class Ingest:
                 self._stopping.wait(delay)
                 delay = min(2 * delay, _RETRY_S[1])
         self._meter.count(decoded, len(messages))
+        if self._mode is ClockMode.WALL:
+            self.device_clocks.notice(decoded.placed, self._clock())
         if self._subscriber is not None:
             self._subscriber.acknowledge(batch)
         self._outbox.add(decoded.acks)
