@@ -208,6 +208,11 @@ class Fleet:
             at, index = due[0]
             now = self._clock()
             if at > now:
+                if at > self._next_due(self._scheduled[index], now):
+                    # The clock was set back: what was due at the time before is due by the time now.
+                    due = [(self._next_due(unit, now), n) for n, unit in enumerate(self._scheduled)]
+                    heapq.heapify(due)
+                    continue
                 self._stop.wait(min(0.5, (at - now) / 1000 / self._speed))
                 continue
             heapq.heappop(due)

@@ -15,7 +15,8 @@ def wall_clock() -> int:
 class SimulatedClock:
     """A clock that began at `origin_ms` and runs `speed` times as fast as the machine's.
 
-    Processes that are given the same three numbers read the same time.
+    Processes that are given the same three numbers read the same time. Once made it goes on
+    steadily: a step of the machine's clock would be `speed` times as long here.
 
     Parameters
     ----------
@@ -33,11 +34,15 @@ class SimulatedClock:
             raise ValueError(msg)
         self.origin_ms = origin_ms
         self.speed = speed
-        self.anchor_ms = wall_clock() if anchor_ms is None else anchor_ms
+        made_ms = wall_clock()
+        self.anchor_ms = made_ms if anchor_ms is None else anchor_ms
+        self._before_ms = made_ms - self.anchor_ms
+        self._made_s = time.monotonic()
 
     def __call__(self) -> int:
         """Now, in ms UTC of the simulation."""
-        return self.origin_ms + round((wall_clock() - self.anchor_ms) * self.speed)
+        since_ms = self._before_ms + (time.monotonic() - self._made_s) * 1000
+        return self.origin_ms + round(since_ms * self.speed)
 
     def to_wall_s(self, simulated_ms: float) -> float:
         """How many seconds of the machine's clock `simulated_ms` take."""

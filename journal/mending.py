@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -126,7 +125,7 @@ def mend(path: Path, reason: str, now_ms: int) -> Mended:
                 make_tables(db)
                 salvage = _Salvage(db, path)
                 salvage.take_all()
-                aside = _aside(path)
+                aside = _aside(path, now_ms)
                 losses = salvage.settle(now_ms, f"{reason}; the damaged file is kept as {aside.name}")
                 records = int(db.execute("SELECT count(*) FROM record").fetchone()[0])
         _sync(building)
@@ -146,9 +145,9 @@ def mend(path: Path, reason: str, now_ms: int) -> Mended:
     return Mended(records, losses, aside)
 
 
-def _aside(path: Path) -> Path:
+def _aside(path: Path, now_ms: int) -> Path:
     """A name that is free."""
-    number = time.time_ns() // 1_000_000_000
+    number = now_ms // 1000
     while (aside := _with(path, f".damaged-{number}")).exists():
         number += 1
     return aside
