@@ -14,6 +14,8 @@ from simulator.case import CaseError, parse
 from simulator.coal import CoalReadings
 from simulator.fleet import SimulatedUnit
 from simulator.kinds import KINDS as HEAT_KINDS
+from simulator.logistics.case_reader import COAL as COAL_OF_PLACE
+from simulator.logistics.case_reader import DISORDER, GPS, PLACE, PLAN, SIZE, TRAIN
 from simulator.logistics.kinds import KINDS
 from simulator.simulate import run, write_site
 from simulator.unit import demo_plan, texts
@@ -412,3 +414,24 @@ def test_months_touch_what_they_touch():
     assert Counter(c.month for c in case.site.contracts.values()) == {"2026-01": 3, "2026-02": 3}
     assert len(case.logistics.plan.trains) == 2
     assert not case.site.networks
+
+
+def test_page_names_every_key_kind_and_file(out):
+    page = (CASES.parents[1] / "docs" / "simulator-logistics.md").read_text(encoding="utf-8")
+    keys = {
+        *PLAN,
+        *SIZE,
+        *GPS,
+        *DISORDER,
+        *PLACE,
+        *COAL_OF_PLACE,
+        *TRAIN,
+        "lane_km",
+        "sampling",
+        "points",
+        "speed_km_h",
+    }
+    files = {p.name for p in out.iterdir() if p.suffix in (".parquet", ".json")}
+    heat = {"telemetry.parquet", "truth_network.parquet", "truth_device.parquet"}
+    for name in keys | set(KINDS) | (files - heat):
+        assert f"`{name}`" in page, name
