@@ -6,7 +6,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("device_heat", "replay", "ingest_load", "end_to_end", "collector_memory", "outage")
+BENCHMARKS = ("device_heat", "replay", "ingest_load", "end_to_end", "collector_memory", "outage", "haulage")
 
 
 def main() -> None:
