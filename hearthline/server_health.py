@@ -166,7 +166,7 @@ class ServerHealth:
         troubles = (
             [(", ".join([*named, *more]), "", "set the time of these devices, best by NTP")] if wrong else []
         )
-        return Part.judged("device clocks", troubles, "none is known to be over a minute wrong")
+        return Part.judged("clocks", troubles, "none is known to be over a minute wrong")
 
     def _broker(self) -> Part:
         broker = self._from.broker
