@@ -101,7 +101,7 @@ class OutboxFile:
                 if torn:
                     # Begin a new log: what is torn may never be taken for a part of what follows it.
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                    self._say(f"{self.path}: a torn end of {torn} bytes was cut: it was never sent")
+                    self._say(f"{self.path}: a torn end of {torn} bytes was cut: nobody was told of it")
                 return db  # noqa: TRY300  the handlers below end in another way
             except DamageError as error:
                 self._mend(error)

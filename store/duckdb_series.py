@@ -110,7 +110,11 @@ class DuckdbSeries:
         found = self._writer.execute(f"SELECT max(layout) FROM {META}").fetchone()
         layout = found[0] if found else None
         if layout != LAYOUT:
-            newer = ": written by a newer Hearthline" if layout is not None and layout > LAYOUT else ""
+            remedy = (
+                ": it was written by a newer hearthline; install that version again, or start on a copy of "
+                "the data directory that was made before it"
+            )
+            newer = remedy if layout is not None and layout > LAYOUT else ""
             msg = f"{self.path}: expected layout {LAYOUT}, got {layout}{newer}"
             raise StoreError(msg)
         self._catalogue = load(self._writer)

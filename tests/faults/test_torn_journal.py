@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import shutil
 from collections import Counter
@@ -37,6 +38,14 @@ def fill(path: Path, rounds: int = 6, big: int = 9_000) -> tuple[SqliteJournal, 
         for record in journal.append(batch):
             truth[record.stream].append(record)
     return journal, truth
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    """Thousands of files are mended: what is said of each is not kept."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def make(directory: Path) -> dict[str, Any]:
     store.close()
     outbox = _outbox(work)
     for file in work.iterdir():  # while they are open: a killed process leaves its write-ahead log behind
-        if not file.name.endswith("-shm"):
+        if not file.name.endswith(("-shm", ".lock")):
             shutil.copy(file, directory / file.name)
     journal.close()
     checkpoints.close()
