@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 __all__ = ["register"]
+
+_PATIENCE_S: Final = 20.0  # a server that hangs is to be known as one within half a minute
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +44,11 @@ def register(app: typer.Typer) -> None:
         except ValueError as error:
             raise UsageError(f"url: {error}") from error
         try:
-            said = client.status() if client is not None else _from_files(data_dir or Path())
+            said = (
+                replace(client, timeout_s=_PATIENCE_S).status()
+                if client is not None
+                else _from_files(data_dir or Path())
+            )
         except ServerError as error:
             typer.echo(f"hearthline: {error}", err=True)
             raise typer.Exit(1) from error

@@ -68,7 +68,13 @@ def frequent_checkpoints(_home: Path) -> None:
     """Nothing is broken: a checkpoint every half second, so that kills come before, in and after many."""
     from streams.runtime.local import LocalRuntime
 
-    LocalRuntime.__init__.__kwdefaults__["checkpoint_every_s"] = CHECKPOINT_S
+    begin = LocalRuntime.__init__
+
+    def impatient(self, *parts, **more):
+        begin(self, *parts, **more)
+        self._checkpoint_every_s = CHECKPOINT_S
+
+    LocalRuntime.__init__ = impatient
 
 
 def power_cut(home: Path) -> None:
@@ -95,30 +101,29 @@ def power_cut(home: Path) -> None:
 
 def no_sync(_home: Path) -> None:
     """Leave to the kernel when the journal reaches the disk."""
-    from journal.sqlite import SqliteJournal
+    from journal import sound_file
 
-    connect = SqliteJournal._connect
+    connect = sound_file.connect
 
-    def unsynced(self):
-        connection = connect(self)
+    def unsynced(path):
+        connection = connect(path)
         connection.execute("PRAGMA synchronous = OFF")
         return connection
 
-    SqliteJournal._connect = unsynced
+    sound_file.connect = unsynced
 
 
 def twice(_home: Path) -> None:
     """No promise is broken, the world is: the broker delivers every message twice, as QoS 1 allows."""
     from ingest.subscriber import Subscriber
 
-    name = "_on_publishes" if hasattr(Subscriber, "_on_publishes") else "_on_message"
-    deliver = getattr(Subscriber, name)
+    deliver = Subscriber._on_publishes
 
-    def deliver_twice(self, *delivered):
-        deliver(self, *delivered)
-        deliver(self, *delivered)
+    def deliver_twice(self, publishes):
+        deliver(self, publishes)
+        deliver(self, publishes)
 
-    setattr(Subscriber, name, deliver_twice)
+    Subscriber._on_publishes = deliver_twice
 
 
 def no_duplicate_filter(_home: Path) -> None:
@@ -160,6 +165,8 @@ def late_commit(home: Path) -> None:
     from journal.sqlite import SqliteJournal
     from models.frame import Frame, FrameKind
 
+    later = {}
+
     def commit(self):
         time.sleep(TOLD_S)
         (home / MARKER).touch()
@@ -167,6 +174,12 @@ def late_commit(home: Path) -> None:
         with self._write_lock:
             (home / MARKER).unlink()
             self._writer.execute("COMMIT")
+            show(self)
+
+    def show(self):
+        with self._changed:
+            self._tails = self._tails | later
+            self._changed.notify_all()
 
     def append(self, items):
         with self._write_lock:
@@ -175,13 +188,12 @@ def late_commit(home: Path) -> None:
             if began:
                 self._writer.execute("BEGIN IMMEDIATE")
             records, tails = self._insert(items, self._clock())
+            later.update(tails)
             if began and telemetry:
                 threading.Thread(target=commit, args=(self,)).start()
             elif began:
                 self._writer.execute("COMMIT")
-            with self._changed:
-                self._tails = self._tails | tails
-                self._changed.notify_all()
+                show(self)
         return records
 
     SqliteJournal.append = append

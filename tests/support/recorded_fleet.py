@@ -67,7 +67,9 @@ class RecordedFleet:
         return path
 
 
-def record_fleet(home: Path, seed: int, hours: float, lateness_s: int) -> RecordedFleet:
+def record_fleet(
+    home: Path, seed: int, hours: float, lateness_s: int, *, repeated: float = 0.01
+) -> RecordedFleet:
     """Make a fleet's recordings of so many hours at one sample a minute, with gaps, blanks and repeated rows."""
     rng = np.random.default_rng(seed)
     texts = {
@@ -81,11 +83,15 @@ def record_fleet(home: Path, seed: int, hours: float, lateness_s: int) -> Record
         + "".join(f"{d},{c},u1,,,,,,\n" for d, c in _MISLABELLED.items()),
     }
     site = write_site(home / "site", texts)
-    generated = {device: _record(home / f"{device}.csv", rng, hours) for device in (*_CLASSES, *_MISLABELLED)}
+    generated = {
+        device: _record(home / f"{device}.csv", rng, hours, repeated) for device in (*_CLASSES, *_MISLABELLED)
+    }
     return RecordedFleet(home, site, generated)
 
 
-def _record(path: Path, rng: np.random.Generator, hours: float) -> list[tuple[int, dict[str, float]]]:
+def _record(
+    path: Path, rng: np.random.Generator, hours: float, repeated: float
+) -> list[tuple[int, dict[str, float]]]:
     """Write one device's file; the samples as a collector reads them."""
     t = T0 + int(rng.integers(0, INTERVAL_MS))
     end = T0 + int(hours * 3_600_000)
@@ -99,7 +105,7 @@ def _record(path: Path, rng: np.random.Generator, hours: float) -> list[tuple[in
         cells = [cell if rng.random() > 0.02 else "" for cell in cells]
         values = {name: float(cell) for name, cell in zip(_FIELDS, cells, strict=True) if cell}
         if values:
-            times = 2 if rng.random() < 0.01 else 1
+            times = 2 if rng.random() < repeated else 1
             lines += times * [f"{t},{','.join(cells)}\n"]
             samples += times * [(t, values)]
         t += INTERVAL_MS * (1 if rng.random() > 0.02 else int(rng.integers(2, 5)))

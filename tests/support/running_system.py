@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 from unittest import mock
 
+from hearthline.client import ServerClient
 from hearthline.server import CHECKPOINTS_FILE
 from journal.sqlite import FILE_NAME
 from tests.support import kill_points, mutant, system
@@ -140,13 +141,10 @@ class RunningSystem:
         before = self.journalled()
         until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
 
-    def stop_for(self, victim: Victim, seconds: float) -> None:
-        """Have a process hang for a while."""
-        process = {"server": self.server, "collector": self.collector, "broker": self.broker}[victim].process
-        assert process is not None
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGCONT)
+    def states(self) -> dict[str, str]:
+        """State of each component, as ``hearthline status`` has it."""
+        said = json.loads((self.data / "server.json").read_bytes())
+        return {part["name"]: part["state"] for part in ServerClient(said["url"]).status()["components"]}
 
     def kill(
         self, victim: Victim, *, ready: bool = False, wipe: bool = False, power_cut: bool = False
