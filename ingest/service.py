@@ -33,7 +33,7 @@ _FLUSH_S: Final = 0.1
 _HEARTBEAT_S: Final = 1.0
 _RETRY_S: Final = (0.2, 5.0)
 _RECALLS: Final = 500_000
-_BUSY_MESSAGES: Final = 2_500  # in one batch: then acknowledgements are gathered for longer
+_BUSY_MESSAGES: Final = 1_000  # in one batch: then acknowledgements are gathered for longer
 _log = logging.getLogger(__name__)
 
 
@@ -96,6 +96,7 @@ class Ingest:
         self._site = site
         self._clock = clock
         self._mode = clock_mode
+        columns_of(())  # pyarrow looks for pandas at its first array: two threads at once break that import
         self._decoder = Decoder(site)
         self._route = Router(site)
         self._recalls: deque[Address] = deque(maxlen=_RECALLS)
@@ -220,10 +221,11 @@ class Ingest:
 
     def _write(self, batch: Sequence[Delivered]) -> bool:
         """Journal `batch`, trying until it is done; False when stopped before."""
-        messages = columns_of(batch)
         delay = _RETRY_S[0]
         while True:
             try:
+                # In here too: of a batch that is dropped the broker would wait for acknowledgements for ever.
+                messages = columns_of(batch)
                 with self._write_lock:
                     decoded = self._decode(messages)
                     self._append(decoded.placed)
