@@ -21,6 +21,7 @@ from journal.sqlite_format import (
     connect,
     db_transaction,
     is_damage,
+    try_to_write,
 )
 from journal.sqlite_upgrade import prepare
 from models.frame import Record
@@ -70,6 +71,8 @@ class SoundFile:
         try:
             size = self._path.stat().st_size
             prepare(self._path, self._writer, size)
+            if self._mends:
+                try_to_write(self._writer)
             rows = read_streams(self._writer)
             self._losses = read_losses(self._writer)
             if self._mends and (fault := self._first_fault(size, rows)):

@@ -18,7 +18,7 @@ from journal.protocol import JournalError
 __all__ = [
     "FORMAT", "LOWEST_MS", "OFFSET_BITS", "OFFSET_MASK", "DamageError", "StreamRow",
     "about_is_ours", "connect", "crc_of", "db_transaction", "is_damage", "make_tables", "record_crc",
-    "registry_crc",
+    "registry_crc", "try_to_write",
 ]  # fmt: skip
 
 FORMAT: Final = 2
@@ -134,6 +134,16 @@ def is_damage(error: sqlite3.Error) -> bool:
     if not name:  # the module's own: text that is none
         return isinstance(error, sqlite3.OperationalError)
     return name in _DAMAGE or name.startswith("SQLITE_CORRUPT")
+
+
+def try_to_write(db: sqlite3.Connection) -> None:
+    """See that the file takes writes: a flipped bit in its head lets SQLite read and never write."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def about_row() -> tuple[int, int, int]:
