@@ -80,7 +80,9 @@ def _trips(world: World, t_ms: int, *, paper: bool) -> Counter[tuple[str, str]]:
 
 def _yards(world: World, t_ms: int) -> int:
     worst = 0
-    for unit in world.yards.by_unit:
+    for unit, yard in world.yards.by_unit.items():
+        burnt = -sum(row.true_kg for row in world.books.yards if row.unit == unit and row.event == "burn")
+        worst = max(worst, abs(int(yard.burnt_kg) - burnt))
         rows = [row for row in world.books.yards if row.unit == unit and row.t_ms <= t_ms]
         receipts = [
             trip
