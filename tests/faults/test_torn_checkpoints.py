@@ -9,7 +9,7 @@ import pytest
 
 from streams.core.checkpoint import Checkpoint, CheckpointError
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
-from tests.support.damage import copied, flip, pieces
+from tests.support.damage import copied, every_bit, flip, pieces
 
 SEED = 20_260_102
 IN_GATE = 100
@@ -80,7 +80,7 @@ def flips(kept, tmp_path, count):
     for piece in pieces(kept):
         total = piece.stat().st_size * 8
         some = (
-            range(total)
+            every_bit(piece)
             if count is None
             else {*rng.sample(range(800), count // 2), *rng.sample(range(total), count)}
         )

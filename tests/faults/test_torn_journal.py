@@ -15,7 +15,7 @@ from ingest.service import registry_frame
 from journal.protocol import Append, JournalError
 from journal.sqlite import SqliteJournal
 from models.frame import Frame
-from tests.support.damage import copied, flip, judge, pieces
+from tests.support.damage import copied, every_bit, flip, judge, pieces
 from tests.support.payloads import NOW, site
 
 SEED = 20_260_101
@@ -73,7 +73,7 @@ def bits(path: Path, count: int | None) -> list[int]:
     """Bits to flip: all, or `count` of them with every byte of the head and each page's first bytes likelier."""
     total = path.stat().st_size * 8
     if count is None:
-        return list(range(total))
+        return every_bit(path)
     rng = random.Random(SEED)
     heads = [page * 4096 * 8 + bit for page in range(total // 32768) for bit in range(160)]
     return sorted(

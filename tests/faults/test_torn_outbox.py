@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.outbox import OutboxError, OutboxFile
-from tests.support.damage import copied, flip, pieces
+from tests.support.damage import copied, every_bit, flip, pieces
 
 SEED = 20_260_103
 IN_GATE = 100
@@ -94,7 +94,7 @@ def flips(kept, tmp_path, count):
     for piece in pieces(path):
         total = piece.stat().st_size * 8
         some = (
-            range(total)
+            every_bit(piece)
             if count is None
             else {*rng.sample(range(min(total, 800)), count // 2), *rng.sample(range(total), count)}
         )

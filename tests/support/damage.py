@@ -10,7 +10,7 @@ from journal.protocol import Append
 from journal.sqlite import SqliteJournal
 from models.frame import Record
 
-__all__ = ["Truth", "copied", "flip", "judge", "pieces"]
+__all__ = ["Truth", "copied", "every_bit", "flip", "judge", "pieces"]
 
 Truth = Mapping[str, list[Record]]
 """The records that were promised, by stream."""
@@ -38,6 +38,13 @@ def flip(path: Path, bit: int) -> None:
         (byte,) = file.read(1)
         file.seek(bit // 8)
         file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+def every_bit(path: Path) -> list[int]:
+    """Every bit of each byte that says something, and one of each that is zero: unused room, mostly."""
+    return [
+        8 * at + bit for at, byte in enumerate(path.read_bytes()) for bit in (range(8) if byte else (at % 8,))
+    ]
 
 
 def _held(journal: SqliteJournal, stream: str) -> Iterator[Record]:
