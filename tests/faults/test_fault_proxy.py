@@ -169,6 +169,17 @@ def test_half_open_tells_only_the_end_that_vanished(proxy, echo, client, gone):
         ask(newcomer, b"a new connection is not touched")
 
 
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_both_ends_may_vanish_one_after_the_other(proxy, echo, client, first):
+    second = "client" if first == "server" else "server"
+    assert [proxy.half_open(gone) for gone in (first, first, second, second)] == [1, 1, 1, 0]
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    until(lambda: echo.ends == ["reset"], 5, "the server's end is reset", every=0.01)
+    with connect(proxy) as newcomer:
+        ask(newcomer, b"a new connection is not touched")
+
+
 def test_reset_reaches_both_ends(proxy, echo, client):
     assert proxy.reset() == 1
     with pytest.raises(ConnectionResetError):

@@ -8,6 +8,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest import service
 from ingest.broker import EmbeddedBroker
 from ingest.endpoint import Endpoint
 from ingest.messages import ClockMode, Message
@@ -328,6 +329,28 @@ def test_a_message_that_breaks_the_decoder_ends_as_a_dead_letter(
     (row,) = rows(journal, FrameKind.REFUSAL)
     assert b"poison" in row["payload"]
     assert ingest.status.state == "ok"
+
+
+def test_a_fault_of_ours_before_the_decoder_is_tried_again(mosquitto, journal, devices, ingests, monkeypatch):
+    make = service.columns_of
+    faults = [AttributeError("a library that another thread is importing")]
+
+    def columns_of(batch):
+        if batch and faults:
+            raise faults.pop()
+        return make(batch)
+
+    ingest = ingests(journal, mosquitto.port)
+    up(ingest)
+    monkeypatch.setattr(service, "columns_of", columns_of)
+    device = devices(mosquitto.port)
+    device.send(*(telemetry("sub-1", n) for n in range(1, 31)))  # more than Mosquitto has out at a time
+    until(
+        lambda: device.acked().get("sub-1") == set(range(1, 31)), why="the broker waits for what was dropped"
+    )
+    until(lambda: ingest.status.state == "ok")
+    assert not faults
+    assert sorted(seqs(journal)) == list(range(1, 31))
 
 
 def test_registry_once_and_heartbeats_while_nothing_comes(mosquitto, journal, ingests):

@@ -158,7 +158,10 @@ class FaultProxy:
 
     async def _accept(self) -> None:
         while True:
-            client, _ = await self._loop.sock_accept(self._listener)
+            try:
+                client, _ = await self._loop.sock_accept(self._listener)
+            except OSError:  # it went away before it was taken
+                continue
             self.connections += 1
             if self._faults.refuse:
                 _abort(client)
@@ -221,7 +224,8 @@ class _Connection:
         self._server = server
         for sock in (client, server):
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # the client is gone already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await self._proxy._open.wait()  # nobody is reached through a blackhole
         try:
             await self._loop.sock_connect(server, ("127.0.0.1", self._proxy.upstream))
@@ -313,7 +317,11 @@ class _Connection:
             self._proxy.down_bytes += size
 
     def vanish(self, gone: str) -> None:
-        """Reset the end that is `gone`, and let the other talk to nobody."""
+        """Reset the end that is `gone`, and let the other talk to nobody; once both are gone, that is all."""
+        if self._vanished:
+            if self._vanished != gone:
+                self.reset()
+            return
         self._vanished = gone
         for task in self._tasks:
             task.cancel()
