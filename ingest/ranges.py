@@ -31,7 +31,14 @@ def union(into: Acks, more: Acks) -> None:
     for address, boots in more.items():
         known = into.setdefault(address, {})
         for boot, ranges in boots.items():
-            known[boot] = merge([*known[boot], *ranges]) if boot in known else ranges
+            have = known.get(boot)
+            if have is None:
+                known[boot] = list(ranges)
+            elif have[-1][1] + 1 == ranges[0][0]:  # nearly always a sender's next numbers
+                have[-1] = have[-1][0], ranges[0][1]
+                have += ranges[1:]
+            else:
+                known[boot] = merge([*have, *ranges])
 
 
 def acks_of(addresses: Sequence[Address | None], sender: Ints, boot: Ints, seq: Ints) -> Acks:
