@@ -109,6 +109,8 @@ class WindowEngine:
         self.forgotten_ms = int(np.iinfo(np.int64).min)
         self.keep_ms = 0
         self._released_from_ms: int | None = None
+        self._looked_at: StreamSite | None = None
+        self._latenesses: list[int] = []
         self._shared: tuple[tuple[int, int, tuple[str, ...]], BoolArray, Samples] | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
 
@@ -171,8 +173,7 @@ class WindowEngine:
             self.closed_at_ms, self.floor_ms = now_ms, kept_from
             return []
         due: set[tuple[int, int, int]] = set()
-        mine = site.owned & np.isin(site.classes, list(self._reads))
-        latenesses = [int(x) for x in np.unique(site.lateness_ms[mine])]
+        latenesses = self._latenesses_of(site)
         if self.waiting_from_ms:
             latenesses += [x + BACKLOG_HOLD_MS for x in latenesses]
         # A window that one lateness has not reached may be past another: look at all that are at hand.
@@ -209,6 +210,14 @@ class WindowEngine:
         self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
         self._released_from_ms = None
         return computed
+
+    def _latenesses_of(self, site: StreamSite) -> list[int]:
+        """Every lateness of a device whose samples are read, ascending. [ms]"""
+        if self._looked_at is not site:  # a site never changes: another takes its place
+            mine = site.owned & np.isin(site.classes, list(self._reads))
+            self._looked_at = site
+            self._latenesses = [int(x) for x in np.unique(site.lateness_ms[mine])]
+        return self._latenesses
 
     def settle(
         self, now_ms: int, leaving: NDArray[np.bool_], site: StreamSite, buffers: Mapping[str, ClassBuffer]
