@@ -34,7 +34,7 @@ def union(into: Acks, more: Acks) -> None:
             have = known.get(boot)
             if have is None:
                 known[boot] = list(ranges)
-            elif have[-1][1] + 1 == ranges[0][0]:  # nearly always a sender's next numbers
+            elif have and ranges and have[-1][1] + 1 == ranges[0][0]:  # nearly always a sender's next numbers
                 have[-1] = have[-1][0], ranges[0][1]
                 have += ranges[1:]
             else:
