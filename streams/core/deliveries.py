@@ -216,7 +216,7 @@ class Deliveries:
             sent += bound - 1
             stored += len(d.stored)
             seen = d.stored
-            dead += len(d.dead.minus(seen))
+            dead += len(d.dead.minus(seen)) if d.dead.highest else 0
             if d.thinned.highest or (boot == newest and d.waiting.highest):
                 seen = seen.union(d.dead)
                 thinned += len(d.thinned.below(bound).minus(seen))
