@@ -215,6 +215,40 @@ def test_a_device_hears_what_is_meant_for_it_and_nothing_else(broker):
         assert set(device.heard) == {_topic("meter-a", "command")}
 
 
+def _heard(client, topics):
+    """Wait until `client` has heard all `topics`, and a little for what else may come."""
+    deadline = time.monotonic() + 5
+    while not topics <= set(client.heard) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    return set(client.heard)
+
+
+def test_every_kind_reaches_the_one_that_it_is_for(broker):
+    with _Client(broker, password=_PASSWORD) as server, _Client(broker, certificate="meter-a") as device:
+        kinds = ("telemetry", "birth", "state", "death")
+        server.subscribe(*(f"hearthline/v1/+/+/+/{kind}" for kind in kinds))
+        device.subscribe(_topic("meter-a", "ack"), _topic("meter-a", "command"))
+        for kind in kinds:
+            device.publish(_topic("meter-a", kind))
+        for kind in ("ack", "command"):
+            server.publish(_topic("meter-a", kind))
+        assert _heard(server, {_topic("meter-a", kind) for kind in kinds}) == {
+            _topic("meter-a", kind) for kind in kinds
+        }
+        answers = {_topic("meter-a", "ack"), _topic("meter-a", "command")}
+        assert _heard(device, answers) == answers
+
+
+def test_the_server_writes_nothing_in_a_devices_name_and_hears_nothing_else(broker):
+    with _Client(broker, password=_PASSWORD) as server, _Client(broker, password=_PASSWORD) as other:
+        server.subscribe("#", "$SYS/#")
+        other.publish(_topic("meter-a"))
+        other.publish("somewhere/else")
+        other.publish(_topic("meter-a", "ack"))
+        assert _heard(server, set()) == set()
+
+
 def test_a_packet_of_a_mebibyte_is_the_largest(broker):
     with _Client(broker, password=_PASSWORD) as server, _Client(broker, certificate="meter-b") as device:
         server.subscribe("hearthline/v1/+/+/+/telemetry")

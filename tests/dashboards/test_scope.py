@@ -35,6 +35,7 @@ def test_devices_of_a_scope():
     assert len(devices_in(site, Scope())) == 11
     assert devices_in(site, Scope(region="north")) == devices_in(site, Scope())
     assert devices_in(site, Scope(unit="other")) == []
+    assert devices_in(site, Scope(region="south")) == []
 
 
 @pytest.mark.parametrize(
