@@ -238,8 +238,23 @@ class FrameWorker:
             self.degraded = ""
         run.unsaved -= records
         run.stored = max(run.stored, stored)
+        run.forwards += [forward for each in outputs for forward in each.forwards]
+        await self._forward(run)
         self._recount()
         run.flushed_at = self._lease.now()
+
+    async def _forward(self, run: PartitionRun) -> None:
+        """Tell other streams what they must know; a checkpoint waits until Kafka has it."""
+        if not run.forwards:
+            return
+        self._may_write(run)
+        sent: list[Any] = [
+            await self._frames.send(key=stream.encode(), value=frame) for stream, frame in run.forwards
+        ]
+        done, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
+        if waiting or any(future.exception() for future in done):
+            raise TimeoutError
+        run.forwards.clear()
 
     async def _restate(self, run: PartitionRun) -> None:
         """Answer what streams ask of the store, as frames of their topic; tried again at the next tick."""

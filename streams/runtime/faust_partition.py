@@ -103,6 +103,8 @@ class PartitionRun:
         By stream the last request to restate whose answer was sent.
     retry_at : float
         Before then the store is not asked again for what it refused. [s]
+    forwards : list of (str, bytes)
+        Frames for other streams that Kafka has not confirmed.
     """
 
     partition: int
@@ -119,6 +121,7 @@ class PartitionRun:
     stored: int = -1
     answered: dict[str, str] = field(default_factory=dict)
     retry_at: float = 0.0
+    forwards: list[tuple[str, bytes]] = field(default_factory=list)
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
 
