@@ -20,6 +20,7 @@ from typing import Final
 from benchmarks.figures import Figure
 from benchmarks.machine import machine
 from benchmarks.stages import INTERVAL_MS, Stages, messages, resident_mb
+from ingest.messages import Message
 
 __all__ = ["figures"]
 
@@ -27,6 +28,7 @@ GOAL: Final = 1.2
 MESSAGES: Final = 5_000_000
 DEVICES: Final = 1_000
 _WATCHED: Final = 100_000
+_TOGETHER: Final = 10  # steps in a batch: as many messages as one of a busy server
 
 
 def feed(total: int, devices: int) -> dict[str, float]:
@@ -36,8 +38,13 @@ def feed(total: int, devices: int) -> dict[str, float]:
     found = {"fifth": 0.0, "whole": 0.0}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name, Stages(Path(name), devices) as stages:
+        waiting: list[Message] = []
         for step, batch in enumerate(messages(devices, range(steps), start_ms), 1):
-            stages.submit(batch)
+            waiting += batch
+            if step % _TOGETHER and step < steps:
+                continue
+            stages.submit(waiting)
+            waiting = []
             for mark, at in (("fifth", total // 5), ("whole", total)):
                 if at - _WATCHED < step * devices <= at:
                     found[mark] = max(found[mark], resident_mb())
