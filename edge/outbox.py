@@ -135,6 +135,9 @@ class OutboxFile:
             try_to_write(db)
             if fault := next(faults(db), ""):
                 raise DamageError(fault)
+        except UnicodeDecodeError as error:  # Python cannot say what SQLite says of a damaged schema
+            db.close()
+            raise DamageError(f"{self.path}: expected the tables of an outbox, got: {error}") from error
         except OutboxError as error:
             db.close()
             raise type(error)(f"{self.path}: {error}") from error

@@ -138,12 +138,12 @@ def faults(db: sqlite3.Connection) -> Iterator[str]:
         if said != "ok":
             yield " ".join(str(said).split())
     for number, device, boot, next_seq, position, crc, *thinned, thinned_crc in db.execute(
-        "SELECT * FROM outbox"
+        "SELECT id, device, boot, next_seq, position, crc, thinned, thinned_acked, thinned_crc FROM outbox"
     ):
         if device_crc(number, device, boot, next_seq, position) != crc or crc_of(*thinned) != thinned_crc:
             yield f"the outbox of {device!r:.80} has a wrong checksum"
     for key, device, t_ms, crc, payload in db.execute(
-        "SELECT id, device, t_ms, crc, payload FROM message ORDER BY id"
+        "SELECT id, device, t_ms, crc, payload FROM message WHERE outbox >= 0 ORDER BY id"
     ):
         if not isinstance(payload, bytes) or message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
             yield f"message {key & SEQ_MASK} of {device!r:.80} has a wrong checksum"

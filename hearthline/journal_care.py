@@ -88,7 +88,7 @@ def checked(data_dir: Path) -> dict[str, Any]:
                     )
             if not faults:
                 said = _contents(path)
-        except (sqlite3.Error, JournalError) as error:
+        except (sqlite3.Error, JournalError, UnicodeDecodeError) as error:
             faults.append(str(error))
     return {"sound": not faults, "faults": faults, "bytes": path.stat().st_size, "torn_bytes": torn, **said}
 

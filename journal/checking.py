@@ -53,7 +53,7 @@ def check(db: sqlite3.Connection) -> Iterator[str]:
             yield from _gaps(db, row, [loss for loss in losses if loss.stream == row.name])
         yield from _strays(db, streams)
         yield from _registries(db)
-    except DamageError as error:
+    except (DamageError, UnicodeDecodeError) as error:
         yield str(error)
     except sqlite3.Error as error:
         if not is_damage(error):

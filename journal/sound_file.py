@@ -15,6 +15,7 @@ from journal.losses import Loss, after_losses, note_losses, read_losses
 from journal.mending import finish, mend, wal_of
 from journal.protocol import JournalError
 from journal.sqlite_format import (
+    DAMAGE,
     OFFSET_MASK,
     DamageError,
     StreamRow,
@@ -62,7 +63,7 @@ class SoundFile:
         with self._refusing("open"):
             try:
                 self._open()
-            except (DamageError, sqlite3.Error) as error:
+            except DAMAGE as error:
                 self._mend(error)
 
     def _open(self) -> None:
@@ -114,7 +115,7 @@ class SoundFile:
         """Turn SQLite's errors into one that says where and what."""
         try:
             yield
-        except DamageError as error:
+        except (DamageError, UnicodeDecodeError) as error:
             remedy = "stop its server, then: hearthline journal recover --data-dir DIR"
             msg = f"journal {self._path}: cannot {what}: {error}; {remedy}"
             raise JournalError(msg) from error
@@ -122,7 +123,7 @@ class SoundFile:
             msg = f"journal {self._path}: cannot {what}: {error}"
             raise JournalError(msg) from error
 
-    def _mend(self, error: DamageError | sqlite3.Error) -> None:
+    def _mend(self, error: Exception) -> None:
         """Build the file anew; whoever calls has closed both connections or holds both locks."""
         if not self._mends or (isinstance(error, sqlite3.Error) and not is_damage(error)):
             raise error
@@ -143,7 +144,7 @@ class SoundFile:
             with lock:
                 opened = self._opened
                 return work()
-        except (DamageError, sqlite3.Error) as error:
+        except DAMAGE as error:
             if not self._mends or (isinstance(error, sqlite3.Error) and not is_damage(error)):
                 raise
             with self._write_lock, self._read_lock:

@@ -16,7 +16,7 @@ from typing import Final
 from journal.protocol import JournalError
 
 __all__ = [
-    "FORMAT", "LOWEST_MS", "OFFSET_BITS", "OFFSET_MASK", "DamageError", "StreamRow",
+    "DAMAGE", "FORMAT", "LOWEST_MS", "OFFSET_BITS", "OFFSET_MASK", "DamageError", "StreamRow",
     "about_is_ours", "connect", "crc_of", "db_transaction", "is_damage", "make_tables", "record_crc",
     "registry_crc", "try_to_write",
 ]  # fmt: skip
@@ -57,6 +57,10 @@ CREATE TABLE about (id INTEGER PRIMARY KEY, format INTEGER NOT NULL, crc INTEGER
 
 class DamageError(JournalError):
     """The file does not say what was written to it."""
+
+
+DAMAGE: Final = (DamageError, sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file raises; the last where Python cannot say what SQLite says of a damaged schema."""
 
 
 def crc_of(*words: object) -> int:

@@ -101,6 +101,9 @@ class SqliteCheckpoints:
             fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if fault != "ok":
                 raise sqlite3.DatabaseError(fault)
+        except UnicodeDecodeError as error:  # Python cannot say what SQLite says of a damaged schema
+            self._db.close()
+            raise sqlite3.DatabaseError(f"its tables are damaged: {error}") from error
         except BaseException:
             self._db.close()
             raise

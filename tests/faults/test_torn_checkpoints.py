@@ -112,3 +112,10 @@ def test_its_end_cut_anywhere(kept, tmp_path):
         with path.with_name(piece.name).open("r+b") as file:
             file.truncate(at)
         taken(path, f"seed {SEED}, {piece.name} cut at {at} of {length}")
+
+
+def test_a_schema_that_is_no_text_any_more(tmp_path):
+    path = tmp_path / "checkpoints.sqlite3"
+    SqliteCheckpoints(path).close()
+    flip(path, (path.read_bytes().index(b"CREATE TABLE part") + 3) * 8 + 7)
+    assert taken(path, "schema") == "anew"

@@ -103,6 +103,16 @@ def test_any_flipped_bit_of_a_closed_journal(closed, tmp_path):
     assert not verdicts["torn"], "nothing was torn: a closed journal has no log"
 
 
+def test_a_schema_that_is_no_text_any_more(closed, tmp_path):
+    """Python cannot even say what SQLite says of it."""
+    source, truth = closed
+    for word in (b"CREATE TABLE record", b"timestamp_ms", b"CREATE TABLE stream"):
+        path = copied(source, tmp_path / "x")
+        flip(path, (path.read_bytes().index(word) + 3) * 8 + 7)
+        assert judge(path, truth, str(word)) == "whole"
+        assert "damaged" in "".join(p.name for p in path.parent.iterdir())
+
+
 def test_any_flipped_bit_of_a_log(killed, tmp_path):
     path, truth = killed
     verdicts = flip_all(path, truth, f"{path.name}-wal", IN_GATE, tmp_path)

@@ -185,3 +185,11 @@ def test_damage_while_it_runs_ends_it_and_the_next_start_saves_the_rest(tmp_path
         file.outbox("sub-1").after(0, 100)
     file.close()
     assert judge(path, truth, "next start") == "saved"
+
+
+def test_a_schema_that_is_no_text_any_more(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path)
+    file.close()
+    flip(path, (path.read_bytes().index(b"CREATE TABLE outbox") + 3) * 8 + 7)
+    assert judge(path, truth, "schema") == "all saved"
