@@ -16,8 +16,8 @@ RETAKEN_BOOT: Final = 0
 """Boot of messages that a person took in although their number was used; no device can send it."""
 _MOST_REUSED: Final = 1000
 """Reused numbers remembered for each boot; a message beyond them that comes twice has two dead letters."""
-_MOST_THINNED: Final = 10_000
-"""Separate ranges of thinned numbers believed of each boot; what is said beyond them stays unaccounted."""
+_MOST_THINNED: Final = 250_000
+"""Separate ranges of thinned numbers kept of each boot, as of an outbox of 200 MB; more stay unaccounted."""
 _REFUSED, _ALLOWED, _TAKEN = range(3)
 
 

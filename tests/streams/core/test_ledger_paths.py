@@ -16,6 +16,8 @@ from models.frame import DELIVERIES, LETTER_ALLOWED, Frame, FrameKind, Record
 from models.site_files import parse_site
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
+from streams.core import deliveries
+from streams.core.deliveries import Arrival, Deliveries
 from streams.core.pipeline import Pipeline
 from tests.support.payloads import BOOT, NOW, TEXTS, state, telemetry, topic
 
@@ -207,3 +209,23 @@ def test_a_report_from_a_clock_far_ahead_does_not_silence_the_next_ones(streams:
     right = {"boot": BOOT, "at": streams.now, "next_seq": 5, "waiting": []}
     streams.take(Message(topic("sub-1", "state"), json.dumps(right).encode()))
     assert streams.ledger("sub-1") == {"sent": 4, "unaccounted": 4}
+
+
+def test_ranges_of_thinned_numbers_are_believed_up_to_a_bound_and_beyond_it_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deliveries, "_MOST_THINNED", 3)
+    device = Deliveries()
+    device.report(1, 1, 21, [], [(2 * n, 2 * n) for n in range(1, 6)])
+    assert (device.counts().thinned, device.counts().unaccounted) == (3, 17)
+    device.report(1, 2, 21, [], [(2, 20)])  # what joins ranges that are known is believed
+    assert device.counts().thinned == 19
+
+
+def test_only_the_newest_reused_numbers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "_MOST_REUSED", 2)
+    device = Deliveries()
+    for seq in (1, 2, 3):
+        device.arrive(1, seq, seq, seq)
+    verdicts = [device.arrive(1, seq, 100 + seq, 100 + seq) for seq in (1, 2, 3, 3, 1)]
+    assert verdicts == [Arrival.REUSED] * 3 + [Arrival.DUPLICATE, Arrival.REUSED]
