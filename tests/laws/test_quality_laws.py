@@ -1,0 +1,127 @@
+"""The laws over histories full of faults: judgement too follows from the sorted samples alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.site_files import parse_site
+from streams.core.intake import flags_of
+from streams.core.rows import Rows, numeric_columns
+from streams.core.samples import ClassSamples, Samples, window_rows
+from streams.core.stream_site import StreamSite
+from tests.laws.test_pipeline_laws import PHASES, WINDOWS, equal, in_order, journal, run
+from tests.support.telemetry import CLASS_OF, SITE_TEXTS, Message, history
+
+FAULTS = {
+    "zero": lambda v: {n: 0.0 for n in ("energy_gj", "volume_m3") if n in v},
+    "garbled": lambda v: {"energy_gj": 4e9} if "energy_gj" in v else {},
+    "negative": lambda v: {n: -5.0 for n in ("energy_gj", "volume_m3") if n in v},
+    "jump": lambda v: {n: v[n] - 30.0 for n in ("supply_c", "return_c") if n in v},
+    "range": lambda _v: {"flow_m3_h": 1e6, "return_c": 999.0},
+    "exchange": lambda _v: {},
+}
+
+
+def faulty(seed: int) -> list[Message]:
+    """A history in which about every twentieth sample has a fault, and now and then a meter is exchanged."""
+    rng = np.random.default_rng(seed)
+    messages = []
+    taken_off: dict[str, dict[str, float]] = {}
+    for message in history(seed, longest_gap_ms=0):
+        samples = []
+        for t, values in message.samples:
+            less = taken_off.setdefault(message.device, {})
+            seen = {n: v - less.get(n, 0.0) for n, v in values.items()}
+            if rng.random() < 0.05:
+                fault = str(rng.choice(list(FAULTS)))
+                if fault == "exchange":
+                    less.update({n: values[n] for n in ("energy_gj", "volume_m3") if n in values})
+                    seen = {n: v - less.get(n, 0.0) for n, v in values.items()}
+                seen |= FAULTS[fault](seen)
+            samples.append((t, seen))
+        messages.append(replace(message, samples=tuple(samples)))
+    return messages
+
+
+@settings(max_examples=6, deadline=None, phases=PHASES)
+@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+def test_order_duplication_and_splitting_change_no_judgement(seed: int, rng) -> None:
+    messages = faulty(seed)
+    delayed = [(m.newest_t + rng.randint(0, 240_000), m) for m in messages]
+    delayed += [(at + rng.randint(0, 3_600_000), m) for at, m in delayed if rng.random() < 0.2]
+    delayed.sort(key=lambda x: x[0])
+    cuts = sorted(rng.sample(range(1, len(delayed)), len(delayed) // 3))
+    batches = [delayed[a:b] for a, b in zip([0, *cuts], [*cuts, len(delayed)], strict=True)]
+    mixed = journal([[m for _, m in b] for b in batches], [b[-1][0] for b in batches])
+    clean = run(in_order(messages))
+    equal(clean, run(mixed))
+    rows = clean.settled("data_quality").values()
+    for name in ("out_of_range", "fast_change", "counter_spike"):
+        assert sum(row[name] for row in rows) > 0, name
+
+
+@settings(max_examples=5, deadline=None, phases=PHASES)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.95))
+def test_a_crash_changes_no_judgement(seed: int, where: float) -> None:
+    records = in_order(faulty(seed))
+    clean = run(records)
+    crashed = run(records, crash_at=max(2, int(where * len(records))))
+    assert clean.rows == crashed.rows
+
+
+@pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
+@settings(max_examples=5, deadline=None, phases=PHASES)
+@given(seed=st.integers(0, 10_000))
+def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, seed: int) -> None:
+    messages = faulty(seed)
+    devices = [d for d in CLASS_OF if CLASS_OF[d] in operator.reads]
+    site = StreamSite(parse_site(SITE_TEXTS)[0], devices, {})
+    everything = {
+        name: batch_rows(messages, name, devices) for name in sorted({CLASS_OF[d] for d in devices})
+    }
+    said = run(in_order(messages)).settled(operator.name)
+    compared = 0
+    for start in sorted({start for _, start in said}):
+        end = start + 1000 * operator.every_s
+        parts = []
+        for name, rows in everything.items():
+            before, inside, after = (
+                rows.take(at) for at in (rows.t < start, (rows.t >= start) & (rows.t < end), rows.t >= end)
+            )
+            columns = numeric_columns(name)
+            wanted = np.ones(len(devices), bool)
+            parts.append(ClassSamples(columns, window_rows(before, inside, after, len(columns), wanted)))
+        samples = Samples(start, end, parts)
+        result = operator.function(samples, site)
+        for at, device in enumerate(samples.devices):
+            row = said.get((devices[device], start))
+            if row is None:
+                continue
+            values = {f: float(getattr(result, f)[at]) for f in operator.fields}
+            assert {f: row[f] for f in operator.fields} == {
+                f: None if np.isnan(v) else v for f, v in values.items()
+            }, (devices[device], start)
+            assert (row["coverage"], row["reason"] or "") == (result.coverage[at], result.reason[at])
+            compared += 1
+    assert compared > 20
+
+
+def batch_rows(messages: list[Message], device_class: str, devices: list[str]) -> Rows:
+    """Every sample of a class, sorted, judged as on arrival."""
+    columns = numeric_columns(device_class)
+    samples = [
+        (devices.index(m.device), t, v)
+        for m in messages
+        if CLASS_OF[m.device] == device_class
+        for t, v in m.samples
+    ]
+    samples.sort(key=lambda s: s[:2])
+    zeros = np.zeros(len(samples), np.int64)
+    values = np.array([[v.get(c, np.nan) for _, _, v in samples] for c in columns])
+    device, t = np.array([s[0] for s in samples]), np.array([s[1] for s in samples])
+    return flags_of(Rows(device, t, zeros, zeros, zeros, zeros, values), columns, None)[0]
