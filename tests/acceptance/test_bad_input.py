@@ -205,3 +205,24 @@ def test_a_dead_letter_is_stored_once_its_cause_is_mended(ran):
     assert (told["id"], told["state"]) == (dead, "retried")
     [counted] = device_rows(ran.data, "ledger", "--latest", "--key", "ghost")
     assert counted["stored"] == 1
+
+
+def test_a_message_under_a_used_number_is_taken_in_once_somebody_says_so(ran):
+    [letter] = letters(ran, "--reason", "seq_reused")
+    dead = str(letter["id"])
+    with Mosquitto() as broker, Server(ran.home / "up", ran.site, broker.url) as server:
+        assert dead in run("dead-letters", "retry", dead, "--data-dir", ran.data).stdout
+        until(lambda: len(server.rows("reading", "--key", "sub-2")) == 12, 30, "the reading is stored")
+        assert "retried before" in run("dead-letters", "retry", dead, "--data-dir", ran.data, code=1).stderr
+        server.stop()
+    [taken] = [r for r in device_rows(ran.data, "reading", "--key", "sub-2") if r["boot"] == 0]
+    payload = json.loads(run("dead-letters", "show", dead, "--json", "--data-dir", ran.data).stdout)[
+        "payload"
+    ]
+    [sample] = json.loads(payload)["samples"]
+    assert (taken["seq"], taken["window_start"], taken["supply_c"]) == (1, sample["t"], sample["supply_c"])
+    assert letters(ran, "--reason", "seq_reused") == []
+    [counted] = device_rows(ran.data, "ledger", "--latest", "--key", "sub-2")
+    assert {name: counted[name] for name in ("sent", "stored", "dead_lettered", "unaccounted")} == {
+        "sent": 12, "stored": 12, "dead_lettered": 0, "unaccounted": 0,
+    }  # fmt: skip
