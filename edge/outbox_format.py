@@ -145,5 +145,7 @@ def faults(db: sqlite3.Connection) -> Iterator[str]:
     for key, device, t_ms, crc, payload in db.execute(
         "SELECT id, device, t_ms, crc, payload FROM message WHERE outbox >= 0 ORDER BY id"
     ):
-        if not isinstance(payload, bytes) or message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
+        if not (isinstance(key, int) and isinstance(payload, bytes)):
+            yield f"expected a message, got a row of other types under the key {key!r}"
+        elif message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
             yield f"message {key & SEQ_MASK} of {device!r:.80} has a wrong checksum"

@@ -20,6 +20,7 @@ import pyarrow as pa
 from journal.losses import Loss, after_losses, note_losses
 from journal.protocol import JournalError
 from journal.sqlite_format import (
+    LOWEST_MS,
     OFFSET_BITS,
     OFFSET_MASK,
     DamageError,
@@ -187,6 +188,7 @@ class _Salvage:
         self._ours = _SCHEMA_WORDS in head
         self._cut_bytes = _cut_bytes(head, self._size, os.fstat(self._file.fileno()).st_size)
         self._streams: dict[str, StreamRow] = {}
+        self._numbers: dict[str, int] = {}
         self._losses: dict[tuple[object, ...], Loss] = {}
         self._damaged_bytes = 0
         self._newest = {f.page: f.at for f in committed(self._wal) if f.whole or self._wal.headless}
@@ -210,6 +212,10 @@ class _Salvage:
             page = self._from_file(number)
             if page is not None:
                 yield number, page.ljust(self._size, b"\0")
+
+    def _number(self, stream: str) -> int:
+        """Of a stream in the new file: a record proves its name and offset, not the number in its key."""
+        return self._numbers.setdefault(stream, len(self._numbers) + 1)
 
     def take_all(self) -> None:
         """Take every row that proves itself."""
@@ -237,23 +243,24 @@ class _Salvage:
         if not (isinstance(stream, str) and isinstance(timestamp_ms, int) and isinstance(frame, bytes)):
             return
         offset = rowid & OFFSET_MASK
-        row = (rowid, stream, timestamp_ms, crc, frame)
-        if record_crc(stream, offset, timestamp_ms, frame) == crc:
-            self._db.execute(_INSERT_ROW.format("record"), row)
-            if is_registry(frame):
-                copy = registry_crc(stream, offset, timestamp_ms, frame)
-                self._db.execute(_INSERT_ROW.format("registry"), (rowid, stream, timestamp_ms, copy, frame))
-        elif registry_crc(stream, offset, timestamp_ms, frame) == crc:
-            self._db.execute(_INSERT_ROW.format("registry"), row)
-        else:
+        place = (stream, offset, timestamp_ms, frame)
+        as_record, as_registry = record_crc(*place), registry_crc(*place)
+        if crc not in {as_record, as_registry}:
             self._damaged_bytes += len(frame)
+            return
+        key = self._number(stream) << OFFSET_BITS | offset
+        if crc == as_record:
+            self._db.execute(_INSERT_ROW.format("record"), (key, stream, timestamp_ms, crc, frame))
+        if crc == as_registry or is_registry(frame):
+            row = (key, stream, timestamp_ms, as_registry, frame)
+            self._db.execute(_INSERT_ROW.format("registry"), row)
 
     def settle(self, now_ms: int, reason: str) -> list[Loss]:
         """Say where each stream stands and what it misses."""
         held = {
-            name: (key >> OFFSET_BITS, first & OFFSET_MASK, key & OFFSET_MASK, last_ms)
-            for name, first, key, last_ms in self._db.execute(
-                "SELECT stream, min(id), max(id), max(timestamp_ms) FROM record GROUP BY stream"
+            name: (key & OFFSET_MASK, last_ms)
+            for name, key, last_ms in self._db.execute(
+                "SELECT stream, max(id), max(timestamp_ms) FROM record GROUP BY stream"
             )
         }
         if not held and not self._streams and not self._ours:
@@ -269,16 +276,16 @@ class _Salvage:
         note_losses(self._db, (*self._losses.values(), *new))
         return new
 
-    def _stand(self, name: str, held: tuple[int, int, int, int] | None) -> StreamRow:
-        said = self._streams.get(name)
-        if held is None:
-            assert said is not None
-            return said
-        number, _, last, last_ms = held
-        if said is None:  # what was before the oldest is not known: pruned, or lost
-            return StreamRow(number, name, 0, last, last_ms)
+    def _stand(self, name: str, held: tuple[int, int] | None) -> StreamRow:
+        # Without its row nobody knows what was before the oldest record: pruned, or lost.
+        said = self._streams.get(name) or StreamRow(0, name, 0, -1, LOWEST_MS)
+        last, last_ms = held or (-1, LOWEST_MS)
         return StreamRow(
-            said.id, name, said.first_offset, max(last, said.last_offset), max(last_ms, said.last_ms)
+            self._number(name),
+            name,
+            said.first_offset,
+            max(last, said.last_offset),
+            max(last_ms, said.last_ms),
         )
 
     def _missing(self, row: StreamRow, now_ms: int) -> list[Loss]:

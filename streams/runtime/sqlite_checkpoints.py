@@ -53,7 +53,7 @@ def _crc(stream: str, offset: int, parts: Mapping[str, int]) -> int:
 class SqliteCheckpoints:
     """Keeps the last checkpoint of every stream.
 
-    Segments never change once written, so only new ones are written again.
+    Only parts that changed are written again: segments never do.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class SqliteCheckpoints:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
             self._db.execute("ROLLBACK")
-            fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            fault = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if fault != "ok":
                 raise sqlite3.DatabaseError(fault)
         except UnicodeDecodeError as error:  # Python cannot say what SQLite says of a damaged schema
@@ -175,10 +175,9 @@ class SqliteCheckpoints:
         self._db.executemany("DELETE FROM part WHERE stream = ? AND name = ?", [(stream, n) for n in gone])
         sums: dict[str, int] = {}
         for name, data in checkpoint.parts.items():
-            if name.startswith("segment/") and name in kept:
-                sums[name] = kept[name]
-                continue
             sums[name] = _part_crc(stream, name, data)
+            if kept.get(name) == sums[name]:
+                continue  # a segment, mostly; one of a stream that was computed anew may differ
             self._db.execute(
                 "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?)", (stream, name, data, sums[name])
             )

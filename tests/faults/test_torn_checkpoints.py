@@ -119,3 +119,15 @@ def test_a_schema_that_is_no_text_any_more(tmp_path):
     SqliteCheckpoints(path).close()
     flip(path, (path.read_bytes().index(b"CREATE TABLE part") + 3) * 8 + 7)
     assert taken(path, "schema") == "anew"
+
+
+def test_a_segment_that_lies_under_its_name_is_written_again(tmp_path):
+    """Left by a checkpoint that was lost: a stream that is computed anew may have other segments of that name."""
+    checkpoints = SqliteCheckpoints(tmp_path / "checkpoints.sqlite3")
+    checkpoints.save([Checkpoint("u1", 5, {"segment/a": b"old"})])
+    checkpoints._db.execute("DELETE FROM checkpoint")
+    assert checkpoints.load() == {}
+    saved = Checkpoint("u1", 2, {"segment/a": b"new"})
+    checkpoints.save([saved])
+    assert checkpoints.load() == {"u1": saved}
+    checkpoints.close()

@@ -6,6 +6,7 @@ import itertools
 import logging
 import random
 import shutil
+import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_any_flipped_bit_of_a_closed_journal(closed, tmp_path):
     assert verdicts["stated"] > 0
     assert verdicts["whole"] > 0
     assert not verdicts["torn"], "nothing was torn: a closed journal has no log"
+
+
+def test_a_record_under_the_key_of_no_stream_finds_its_place(closed, tmp_path):
+    """What it says of itself is proved; the number in its key is not."""
+    source, truth = closed
+    path = copied(source, tmp_path / "x")
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE record SET id = id + (1 << 41) WHERE stream = 'u2' AND id & 7 = 3")
+    assert judge(path, truth, "key") == "whole"
 
 
 def test_a_schema_that_is_no_text_any_more(closed, tmp_path):

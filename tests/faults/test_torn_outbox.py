@@ -193,3 +193,13 @@ def test_a_schema_that_is_no_text_any_more(tmp_path):
     file.close()
     flip(path, (path.read_bytes().index(b"CREATE TABLE outbox") + 3) * 8 + 7)
     assert judge(path, truth, "schema") == "all saved"
+
+
+def test_keys_that_are_none_any_more(tmp_path):
+    """One bit in the schema, and the key is a column like others: empty."""
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path)
+    file.close()
+    raw = path.read_bytes()
+    flip(path, (raw.index(b"PRIMARY KEY, outbox INTEGER") - 2) * 8)
+    assert judge(path, truth, "schema") in {"whole", "all saved"}
