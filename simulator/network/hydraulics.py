@@ -117,8 +117,6 @@ class Graph:
         self._factor = self._factorised()
         self._loops = self._chord_flows()
         self._warm = np.zeros(len(chords))
-        self._levels: list[Index] = []
-        self._levels_of = b""
 
     def _factorised(self) -> Any:
         """Factors of the tree's balance at every node but the root."""
@@ -180,44 +178,47 @@ class Graph:
         result[1:] = self._factor.solve(-drop_pa[self.tree], trans="T")
         return result
 
-    def levels(self, forward: Mask, moving: Mask) -> list[Index]:
-        """Pipes in the order in which water passes them: each group after all that feed it.
+    def order(self, pipes: Index, up: Index, down: Index) -> list[Index]:
+        """Some pipes in the order in which water passes them: each group after all of them that feed it.
 
         Parameters
         ----------
-        forward, moving : ndarray of bool, shape (pipes,)
-            Whether water flows from a pipe's first node to its second, and whether it flows at all.
+        pipes : ndarray of int
+            Which pipes.
+        up, down : ndarray of int, shape (all pipes,)
+            The nodes from and to which water flows.
 
         Raises
         ------
         NetworkError
             Water would run in a ring: `straighten` it first.
         """
-        key = forward.tobytes() + moving.tobytes()
-        if key != self._levels_of:
-            self._levels, rest = self._sort(forward, moving)
-            if rest.any():
+        waiting = np.bincount(down[pipes], minlength=len(self.nodes))
+        groups: list[Index] = []
+        while len(pipes):
+            ready = waiting[up[pipes]] == 0
+            if not ready.any():
                 raise NetworkError(
                     "expected water to flow from the plant outward, got a ring that feeds itself"
                 )
-            self._levels_of = key
-        return self._levels
+            groups.append(pipes[ready])
+            waiting -= np.bincount(down[groups[-1]], minlength=len(self.nodes))
+            pipes = pipes[~ready]
+        return groups
 
-    def _sort(self, forward: Mask, moving: Mask) -> tuple[list[Index], Mask]:
-        """Groups as `levels` gives them, and the pipes that lie in a ring or beyond one."""
+    def _beyond(self, forward: Mask, moving: Mask) -> Mask:
+        """The pipes that lie in a ring of flow or beyond one."""
         up = np.where(forward, self.from_index, self.to_index)
         down = np.where(forward, self.to_index, self.from_index)
         waiting = np.bincount(down[moving], minlength=len(self.nodes))
         rest = np.ones(len(up), dtype=bool)
-        groups: list[Index] = []
         while rest.any():
             group = np.flatnonzero((waiting == 0)[up] & rest)
             if not len(group):
                 break
-            groups.append(group)
             rest[group] = False
             waiting -= np.bincount(down[group][moving[group]], minlength=len(self.nodes))
-        return groups, rest
+        return rest
 
     def straighten(self, flow_kg_s: Array) -> Array:
         """Take out flows that run in a ring; gives flows with the same balance at every node.
@@ -226,7 +227,7 @@ class Graph:
         """
         flow = flow_kg_s.copy()
         while len(self.chords):
-            rest = self._sort(flow > 0.0, flow != 0.0)[1] & (flow != 0.0)
+            rest = self._beyond(flow > 0.0, flow != 0.0) & (flow != 0.0)
             if not rest.any():
                 break
             up = np.where(flow > 0.0, self.from_index, self.to_index)

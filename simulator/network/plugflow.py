@@ -95,18 +95,39 @@ class PlugFlow:
         ndarray, shape (rows,)
             Enthalpy that left; divided by `out_kg`, its mean. [kJ]
         """
-        mass = np.concatenate([in_kg[:, None], self.mass_kg[rows]], axis=1)
-        h = np.concatenate([h_in[:, None], self.h_kj_kg[rows]], axis=1)
-        # What lies behind a parcel, counted from the outlet, leaves before it does.
-        total = mass.sum(1, keepdims=True)
-        ahead = total - np.cumsum(mass, axis=1)
-        leaves = np.clip(out_kg[:, None] - ahead, 0.0, mass)
-        mass -= leaves
-        self._join(rows, mass, h)
-        gone: Array = (leaves * h).sum(1)
-        return gone - self._pass_wall(rows, gone, out_kg)
+        left, gone, fresh_kg = self.drain(rows, in_kg, out_kg)
+        self.store(rows, left, in_kg - fresh_kg, h_in)
+        gone += fresh_kg * h_in
+        return gone - self.pass_wall(rows, gone, out_kg)
 
-    def _pass_wall(self, rows: Index, gone: Array, out_kg: Array) -> Array:
+    def drain(self, rows: Index, in_kg: Array, out_kg: Array) -> tuple[Array, Array, Array]:
+        """What leaves pipes when water is pushed into them: old content first, then the new water itself.
+
+        Nothing is changed: `store` does that.
+
+        Returns
+        -------
+        left : ndarray, shape (rows, parcels)
+            Old content that stays. [kg]
+        gone : ndarray, shape (rows,)
+            Enthalpy of the old content that leaves. [kJ]
+        fresh_kg : ndarray, shape (rows,)
+            New water that passes right through. [kg]
+        """
+        mass = self.mass_kg[rows]
+        behind = np.cumsum(mass, axis=1)
+        content = behind[:, -1]
+        # What lies behind a parcel, counted from the outlet, leaves before it does.
+        leaves = np.clip(out_kg[:, None] - (content[:, None] - behind), 0.0, mass)
+        gone: Array = (leaves * self.h_kj_kg[rows]).sum(1)
+        return mass - leaves, gone, np.clip(out_kg - content, 0.0, in_kg)
+
+    def store(self, rows: Index, left: Array, new_kg: Array, h_in: Array) -> None:
+        """Keep what is left of the old content, and the new water before it."""
+        mass = np.concatenate([new_kg[:, None], left], axis=1)
+        self._join(rows, mass, np.concatenate([h_in[:, None], self.h_kj_kg[rows]], axis=1))
+
+    def pass_wall(self, rows: Index, gone: Array, out_kg: Array) -> Array:
         """Let the walls take heat from the water that leaves, or give it; gives what they took. [kJ]."""
         wall = self.wall_kj_k[rows]
         flows = (wall > 0.0) & (out_kg > 0.0)

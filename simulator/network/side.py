@@ -123,15 +123,26 @@ class Side:
         up = np.where(forward, self.graph.from_index, self.graph.to_index)
         down = np.where(forward, self.graph.to_index, self.graph.from_index)
         out_kg = np.abs(self.flow_kg_s) * self._seconds
-        mass, energy = inject_kg.copy(), inject_kg * inject_h
-        for group in self.graph.levels(forward, self.flow_kg_s != 0.0):
-            source, target = up[group], down[group]
-            known = mass[source] > 0.0
-            h = np.where(known, energy[source] / np.where(known, mass[source], 1.0), self.node_h[source])
-            gone = self.content.advance(group, out_kg[group] + self._refill_kg[group], h, out_kg[group])
-            np.add.at(mass, target, out_kg[group])
-            np.add.at(energy, target, gone)
-        self.node_h = np.where(mass > 0.0, energy / np.where(mass > 0.0, mass, 1.0), self.node_h)
+        in_kg, every = out_kg + self._refill_kg, np.arange(len(out_kg))
+        left, gone, fresh_kg = self.content.drain(every, in_kg, out_kg)
+        mass = inject_kg + np.bincount(down, out_kg, minlength=len(inject_kg))
+        energy = inject_kg * inject_h
+
+        def leave(pipes: NDArray[np.int64]) -> None:
+            gone[pipes] -= self.content.pass_wall(pipes, gone[pipes], out_kg[pipes])
+            np.add.at(energy, down[pipes], gone[pipes])
+
+        # What leaves a pipe that is not flushed within the step does not depend on what enters it.
+        flushed = fresh_kg > 0.0
+        leave(np.flatnonzero(~flushed))
+        for group in self.graph.order(np.flatnonzero(flushed), up, down):
+            source = up[group]
+            gone[group] += fresh_kg[group] * energy[source] / mass[source]
+            leave(group)
+        known = mass > 0.0
+        h = np.where(known, energy / np.where(known, mass, 1.0), self.node_h)
+        self.content.store(every, left, in_kg - fresh_kg, h[up])
+        self.node_h = h
         return self.content.cool(ground_c, self._seconds)
 
     def pressures_kpa(self) -> Array:
