@@ -79,6 +79,15 @@ class Stages:
         done = self.runtime.offsets()
         return sum(last - done.get(stream, -1) for stream, (last, _) in self.journal.streams().items())
 
+    def cache_mb(self) -> float:
+        """What DuckDB keeps of its tables' blocks in memory, until its limit makes it forget some."""
+        cursor = self.store._root.cursor()  # noqa: SLF001  no other way to ask DuckDB itself
+        try:
+            text = "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'BASE_TABLE'"
+            return float(cursor.execute(text).fetchone()[0]) / 2**20
+        finally:
+            cursor.close()
+
     def submit(self, batch: list[Message], most_behind: int = 50) -> None:
         """Journal `batch`, once the streams are no more than `most_behind` records behind."""
         while self.behind() > most_behind:
