@@ -21,6 +21,13 @@ _COUNTS = (
     ("duplicate", Text("duplicates", "重复报文"), None),
     ("repeat", Text("repeats", "重复读数"), None),
 )
+_FAULTS = (
+    ("out_of_range", Text("out of range", "超出量程"), "a"),
+    ("fast_change", Text("fast change", "变化过快"), "b"),
+    ("counter_spike", Text("counter spike", "计数突跳"), "s"),
+    ("counter_exchange", Text("counter exchange", "换表"), "r"),
+    ("counter_reset", Text("counter reset", "累计值清零"), "o"),
+)
 
 PAGE = Page(
     id="trust",
@@ -90,7 +97,7 @@ PAGE = Page(
             Text("Restated results", "重述结果"),
             "table",
             feeds=("restatements",),
-            width=12,
+            width=7,
             note=Text(
                 "final values that changed because data came late",
                 "因数据迟到而改变的终值",
@@ -104,6 +111,28 @@ PAGE = Page(
                 ("reason", Text("why", "原因"), "reason"),
                 ("became", Text("was → is", "原值 → 新值"), "change"),
                 ("revision", Text("revision", "修订号"), "count"),
+            ),
+        ),
+        Panel(
+            "data_quality",
+            Text("Faults in the data, all devices", "数据质量问题（全部设备）"),
+            "line",
+            width=5,
+            note=Text(
+                "by 15 minutes; query data_quality names the device",
+                "每 15 分钟；可查询 data_quality 定位设备",
+            ),
+            series=tuple(
+                Series(
+                    Select("data_quality"),
+                    name,
+                    text,
+                    across="sum",
+                    aggregate="sum",
+                    colour=colour,
+                    window_ms=900_000,
+                )
+                for name, text, colour in _FAULTS
             ),
         ),
     ),

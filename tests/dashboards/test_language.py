@@ -37,7 +37,26 @@ def test_no_string_of_the_page_is_missing_in_either_language():
 
 def test_codes_that_data_brings_have_words():
     reasons = ("schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large")
-    reasons += ("topic_mismatch", "retained", "not_json", "gap", "coverage", "no_interval", "backlog", "late", "source")
+    reasons += (
+        "topic_mismatch",
+        "retained",
+        "not_json",
+        "gap",
+        "coverage",
+        "no_interval",
+        "backlog",
+        "late",
+        "source",
+    )
+    reasons += (
+        "no_mounting",
+        "out_of_range",
+        "fast_change",
+        "counter_reset",
+        "counter_exchange",
+        "counter_spike",
+    )
+    reasons += ("counter_corrupt",)
     for code in (*reasons, *DEVICE_CLASSES, *map(str, Status), "fresh", "stale", "silent", "never"):
         assert catalogue("zh").get(code), code
         assert "_" not in catalogue("en")[code]
