@@ -19,13 +19,15 @@ from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
-from tests.support.bad_input import ANY, IGNORED, STORED, Bad
+from tests.support.bad_input import ANY, IGNORED, SEQ, STORED, Bad
 from tests.support.payloads import BOOT, NOW, site, telemetry
 
 __all__ = ["FrontDoor"]
 
 LIMIT_S = 1.0
 CROWDED = 5.0
+FIRST = 1_000_000
+"""Number of the first case of a batch."""
 KEPT = 480 * 1024 + 1
 Row = dict[str, Any]
 
@@ -113,7 +115,7 @@ class FrontDoor:
 
     def judge(self, case: Bad) -> None:
         """See alone what the decoder makes of a case: cheap, so that what fails here is shrunk."""
-        message = case.message(self.boot)
+        message = case.message(self.boot, FIRST)
         began = time.process_time()
         decoded = self._decoder.decode([message], mode=ClockMode.WALL, wall_ms=NOW, now_ms={})
         took = time.process_time() - began
@@ -137,8 +139,8 @@ class FrontDoor:
         ]
         self.good_t += len(good)
         messages = [good[0]]
-        for case, neighbour in zip(bad, good[1:], strict=True):
-            messages += [case.message(self.boot), neighbour]
+        for at, (case, neighbour) in enumerate(zip(bad, good[1:], strict=True)):
+            messages += [case.message(self.boot, FIRST + at), neighbour]
         began, busy = time.perf_counter(), time.process_time()
         decoded = self.submit(messages)
         wall_s = time.perf_counter() - began
@@ -170,8 +172,8 @@ class FrontDoor:
             for first, last in ranges
             for seq in range(first, last + 1)
         }
-        for case in bad:
-            self._check_case(case, stored, letters, acked)
+        for at, case in enumerate(bad):
+            self._check_case(case, FIRST + at, stored, letters, acked)
         assert not stored, f"stored, and nobody should have been: {stored} of {bad}"
         assert not any(letters.values()), f"letters too many: {dict(letters)} of {bad}"
         ignored = sum(IGNORED in case.right for case in bad)
@@ -180,16 +182,18 @@ class FrontDoor:
     def _check_case(
         self,
         case: Bad,
+        number: int,
         stored: set[tuple[str, int, int]],
         letters: dict[tuple[str, str], list[Row]],
         acked: set[tuple[str, int, int]],
     ) -> None:
         levels = case.topic.split("/")
         device = levels[4] if len(levels) == 6 else ""
-        message = case.message(self.boot)
+        message = case.message(self.boot, number)
+        own = number if case.seq == SEQ else case.seq
         text = message.payload[:KEPT].decode("utf-8", "backslashreplace")
         found = letters.get((case.topic, text), [])
-        name = (device, self.boot, case.seq or 0)
+        name = (device, self.boot, own or 0)
         if IGNORED in case.right:
             return
         if STORED in case.right:
@@ -207,10 +211,10 @@ class FrontDoor:
         assert letter["detail"], f"no word of why: {case}"
         assert bool(letter["retained"]) is case.retained
         named = (letter["boot"], letter["seq"]) if None not in (letter["boot"], letter["seq"]) else None
-        if case.seq is None:
+        if own is None:
             assert named is None, f"a number was read, {named}: {case}"
-        elif case.seq != ANY:
-            assert named == (self.boot, case.seq), f"its number was read as {named}: {case}"
+        elif own != ANY:
+            assert named == (self.boot, own), f"its number was read as {named}: {case}"
         if named is not None and letter["reason"] != "retained":
             assert not device or (device, *named) in acked or len(levels) != 6 or not _is_address(levels), (
                 case
