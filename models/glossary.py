@@ -39,10 +39,10 @@ TERMS: Final = (
     Term("energy signature", "能耗特征", "heat load as a function of outdoor temperature"),
     Term("ETA", "预计到达时间", "when a truck is expected at its destination"),
     Term("excess flow", "超额流量", "water beyond what the heat needs at the reference return temperature"),
+    Term("fast change", "变化过快", "a step between two readings that the quantity cannot make"),
     Term(
         "flow-weighted", "流量加权", "mean of a temperature weighted by flow: the one that carries the heat"
     ),
-    Term("fast change", "变化过快", "a step between two readings that the quantity cannot make"),
     Term("frozen value", "数值冻结", "a channel that shows one value for longer than it usually does"),
     Term("fulfilment rate", "兑现率", "coal received as a share of coal planned, by contract and month"),
     Term("gross", "毛重", "mass of a truck with its load"),
