@@ -175,7 +175,7 @@ class WindowEngine:
         due: set[tuple[int, int, int]] = set()
         latenesses = self._latenesses_of(site)
         if self.waiting_from_ms:
-            latenesses += [x + BACKLOG_HOLD_MS for x in latenesses]
+            latenesses = latenesses + [x + BACKLOG_HOLD_MS for x in latenesses]  # what is kept stays as it is
         # A window that one lateness has not reached may be past another: look at all that are at hand.
         changed = latenesses != self.latenesses_ms
         for at, operator in enumerate(self.operators):
