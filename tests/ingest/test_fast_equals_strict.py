@@ -174,9 +174,9 @@ def assert_no_more_lenient(payloads):
 @pytest.mark.parametrize("place", ["alone", "first", "last"])
 def test_evil_payloads(evil, place):
     payloads = {"alone": [evil], "first": [evil, GOOD], "last": [GOOD, evil]}[place]
-    began = time.perf_counter()
+    began = time.process_time()  # on a crowded machine the wall says little
     assert_no_more_lenient(payloads)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_good_payloads_take_the_fast_path():
