@@ -188,6 +188,9 @@ def test_a_backlog_that_never_comes_holds_windows_for_two_hours_only(tmp_path) -
     event = Frame.events([{"device": "sub-1", "kind": "state", "payload": json.dumps(said)}]).encode()
     stream.step(event, T0 + HOUR_MS)
     end, lateness, hold = T0 + HOUR_MS, 900_000, 7_200_000
+    for second in range(14):  # what a step looks at does not grow with each of them
+        stream.step(Frame.heartbeat().encode(), end + lateness + 1000 * second)
+    assert len(stream.pipeline._state.engine.latenesses_ms) == 2
     stream.step(Frame.heartbeat().encode(), end + lateness + hold - 1000)
     assert stream.rows("device_heat")["sub-1", end - 900_000]["status"] == "provisional"
     stream.step(Frame.heartbeat().encode(), end + lateness + hold)
