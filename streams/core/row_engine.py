@@ -81,12 +81,13 @@ class RowEngine:
         provisional: bool,
     ):
         self.stream = stream
-        self.networks = in_order_of_reading(networks)
+        self._windows = {o.name: o for o in windows}
+        written = {*self._windows, *(o.name for o in networks), *(x.name for x in learners)}
+        self.networks = in_order_of_reading([o.reading(written) for o in networks])
         self.learners = tuple(learners)
         self.provisional = provisional
         self.states: dict[tuple[str, int], WindowState] = {}
         self.settled_to_ms: int | None = None
-        self._windows = {o.name: o for o in windows}
         self._learnt: dict[str, object] = {}
         self._subjects: dict[str, int] = {}
         self.events = NetworkEvents()
@@ -185,6 +186,8 @@ class RowEngine:
         windows: States,
     ) -> NetworkComputed | None:
         window_ms = 1000 * int(network.window_s or 0)
+        if not self._begun(operator, start, start + window_ms, windows):
+            return None
         devices = np.flatnonzero(site.owned & (site.networks == network.id))
         at = self._subject(network.id)
         sources = {name: self._source(name, windows, site) for name in operator.reads if name != OFFICE}
@@ -213,6 +216,16 @@ class RowEngine:
         if not self.provisional:
             said = said.settled(PROVISIONAL)
         return NetworkComputed(operator, network, start, window_ms, said) if len(said.device) else None
+
+    def _begun(self, operator: NetworkOperator, start: int, end: int, windows: States) -> bool:
+        """Whether anything that `operator` reads has a row in the window; most others are yet to come."""
+        learnt = {x.name for x in self.learners}
+        return any(
+            (name, step) in (windows if name in self._windows else self.states)
+            for name in operator.reads
+            if name not in learnt
+            for step in range(start, end, STEP_MS)
+        )
 
     def _subject(self, network: str) -> int:
         return self._subjects.setdefault(network, len(self._subjects))

@@ -84,7 +84,7 @@ def ran(recording, tmp_path_factory):
             sent = json.loads(collector.out)
         until(
             lambda: server.status()["rows"].get("reading", 0) >= len(rows) - REPEATED,
-            60,
+            240,
             "every reading stored",
         )
         status = server.status()
