@@ -104,6 +104,10 @@ class NetworkRows:
         """Class of each device, shape (devices,)."""
         return self.site.classes[self.devices]
 
+    def has(self, measurement: str) -> bool:
+        """Whether something writes a measurement that the operator reads if so."""
+        return measurement in self._sources
+
     def __call__(self, measurement: str, field: str) -> FloatArray:
         """Values of a field by step, shape (steps, devices), or (steps,) of a row about the network itself.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
@@ -97,6 +97,8 @@ class NetworkOperator:
         `reason` as of a window operator.
     function : callable
         ``function(rows) -> writes``; pure.
+    optional : tuple of str
+        What it reads besides where something writes it; ``rows.has`` says whether.
     """
 
     name: str
@@ -105,6 +107,12 @@ class NetworkOperator:
     subject: str
     writes: type[Any]
     function: Callable[[NetworkRows], Any]
+    optional: tuple[str, ...] = ()
+
+    def reading(self, written: Container[str]) -> NetworkOperator:
+        """The operator that reads of its optional measurements those `written`."""
+        more = tuple(name for name in self.optional if name in written and name not in self.reads)
+        return replace(self, reads=self.reads + more)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -166,7 +174,12 @@ def sample_operator(function: Callable[..., pa.Table]) -> SampleOperator:
 
 
 def network_operator(
-    *, reads: Sequence[str], writes: type[Any], history_s: int = 0, subject: str = "network"
+    *,
+    reads: Sequence[str],
+    writes: type[Any],
+    history_s: int = 0,
+    subject: str = "network",
+    optional: Sequence[str] = (),
 ) -> Callable[[Callable[[NetworkRows], Any]], NetworkOperator]:
     """Declare the decorated function a network operator of its own name."""
     if history_s < 0 or history_s % 900:
@@ -177,7 +190,8 @@ def network_operator(
         raise ValueError(msg)
 
     def declare(function: Callable[[NetworkRows], Any]) -> NetworkOperator:
-        return NetworkOperator(function.__name__, tuple(reads), history_s, subject, writes, function)
+        name = function.__name__
+        return NetworkOperator(name, tuple(reads), history_s, subject, writes, function, tuple(optional))
 
     return declare
 
