@@ -232,7 +232,9 @@ def test_a_file_of_a_newer_layout_is_a_clear_error(store):
     store.close()
     with duckdb.connect(str(store.path)) as connection:
         connection.execute("UPDATE store_meta SET layout = 99")
-    with pytest.raises(StoreError, match="expected layout 1, got 99: it was written by a newer hearthline; install"):
+    with pytest.raises(
+        StoreError, match="expected layout 1, got 99: it was written by a newer hearthline; install"
+    ):
         DuckdbSeries(store.path)
 
 

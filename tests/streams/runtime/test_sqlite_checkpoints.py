@@ -33,7 +33,7 @@ def test_a_newer_file_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / "c.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")
         db.execute(f"PRAGMA application_id = {0x48434B00 | 99}")
-    with pytest.raises(CheckpointError, match="expected version 2 or older, got 99: .* newer hearthline"):
+    with pytest.raises(CheckpointError, match=r"expected version 2 or older, got 99: .* newer hearthline"):
         SqliteCheckpoints(tmp_path / "c.sqlite3")
 
 
