@@ -179,18 +179,37 @@ class Arriving:
         without a sample after them, and are to be restated.
         """
         newest = buffer.newest_by(known)[:, fresh.device]
-        before = np.where(~np.isnan(fresh.values) & (newest > _NEVER), newest, _ALWAYS).min(
-            axis=0, initial=_ALWAYS
-        )
-        oldest = int(before.min(initial=_ALWAYS))
+        valid = ~np.isnan(fresh.values)
         kept_from = self._state.kept_from_ms()
-        if oldest >= kept_from:
-            return oldest
+        before = np.where(valid & (newest > _NEVER), newest, _ALWAYS).min(axis=0, initial=_ALWAYS)
+        oldest = int(before.min(initial=_ALWAYS))
+        overtaken = valid & (newest > fresh.t)
+        if overtaken.any():
+            self._came_between(buffer, fresh, overtaken, kept_from, known)
+            oldest = min(oldest, kept_from)
         returned = before < kept_from
         for device in np.unique(fresh.device[returned]):
             since = int(before[returned & (fresh.device == device)].min())
             self._state.restatements.gap(int(device), since // BUCKET_MS * BUCKET_MS, kept_from)
         return max(oldest, kept_from)
+
+    def _came_between(
+        self, buffer: ClassBuffer, fresh: Rows, overtaken: NDArray[np.bool_], kept_from: int, known: int
+    ) -> None:
+        """Have windows restated that ended with a later neighbour than one of `fresh` samples.
+
+        A sample of an open window that was overtaken may be the first after the
+        settled ones, which knew only one beyond it.
+        """
+        first = _edge_times(buffer.after(kept_from), len(buffer.columns), known, last=False)
+        nearer = overtaken & (fresh.t < first[:, fresh.device])
+        if not nearer.any():
+            return
+        last = _edge_times(buffer.carry, len(buffer.columns), known, last=True)[:, fresh.device]
+        since = np.where(nearer & (last > _NEVER), last, _ALWAYS).min(axis=0)
+        for device in np.unique(fresh.device[since < _ALWAYS]):
+            from_ms = int(since[fresh.device == device].min())
+            self._state.restatements.gap(int(device), from_ms // BUCKET_MS * BUCKET_MS, kept_from)
 
     def _refuse_reused(
         self, batch: pa.RecordBatch, messages: Any, verdicts: list[Arrival], record: Record, outputs: Outputs
@@ -244,6 +263,14 @@ class Arriving:
         registry = self._state.registry
         known = registry.devices.get(device)
         return str(Topic(registry.region_of(known), known.unit, device, TELEMETRY)) if known else ""
+
+
+def _edge_times(rows: Rows, columns: int, devices: int, *, last: bool) -> IntArray:
+    """Time of the last (or first) of `rows` that holds each measurement, shape (columns, devices)."""
+    times = np.full((columns, devices), _NEVER if last else _ALWAYS)
+    column, at = np.nonzero(~np.isnan(rows.values))
+    (np.maximum if last else np.minimum).at(times, (column, rows.device[at]), rows.t[at])
+    return times
 
 
 def _joined(flags: str | None, flag: str) -> str:
