@@ -22,6 +22,7 @@ def home(tmp_path):
     server.start()
     try:
         until(lambda: {p["state"] for p in server.components()} == {"ok"}, 20, "every part ok")
+        until(lambda: server.status()["now"], 20, "the streams have a now")
         yield tmp_path / "data", server
     finally:
         server.close()
