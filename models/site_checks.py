@@ -40,6 +40,7 @@ def check_rules(tables: Mapping[str, Table], specs: Mapping[str, tuple[Column, .
     _positions(tables["device"], report)
     _pipe_ends(tables["pipe"], report)
     _nodes(tables["device"], tables["pipe"], report)
+    _joined(tables["device"], tables["pipe"], report)
     _one_stream(tables["device"], report)
     _vehicles(tables["vehicle"], tables["device"], report)
 
@@ -89,6 +90,52 @@ def _nodes(devices: Table, pipes: Table, report: Report) -> None:
         if "network" not in row.bad and network in nodes and node not in nodes[network]:
             message = f"expected an end of a pipe of network {network!r}, got {node!r}"
             report.cell(devices, row, "node", message)
+        elif "network" not in row.bad and network is not None and network not in nodes:
+            other = next((name for name, ends in nodes.items() if node in ends), None)
+            if other is not None:
+                message = f"expected a node of network {network!r}, got {node!r} on pipes of {other!r}"
+                report.cell(devices, row, "node", message)
+
+
+def _joined(devices: Table, pipes: Table, report: Report) -> None:
+    """Pipes of a network hang together, and each piece has a plant where one is known to stand on any."""
+    if not (pipes.whole and devices.whole):
+        return
+    networks: dict[str, list[Row]] = {}
+    for row in pipes.rows:
+        networks.setdefault(row.values["network"], []).append(row)
+    for network, rows in networks.items():
+        plants = {
+            row.values["node"]
+            for row, name in _with(devices, "network")
+            if name == network and row.values["class"] == "plant" and "node" in row.values
+        }
+        piece = _pieces(rows)
+        fed = {piece[node] for node in plants if node in piece} or {piece[rows[0].values["from_node"]]}
+        for row in rows:
+            node = row.values["from_node"]
+            if piece[node] not in fed:
+                fed.add(piece[node])
+                names = ", ".join(sorted(plants))
+                where = f"a plant ({names})" if plants else "the first pipe"
+                message = f"expected pipes that join {node!r} to {where} of network {network!r}, got none"
+                report.cell(pipes, row, "from_node", message)
+
+
+def _pieces(pipes: list[Row]) -> dict[str, str]:
+    """One node that stands for each piece of a graph, by node."""
+    leads: dict[str, str] = {}
+
+    def find(node: str) -> str:
+        leads.setdefault(node, node)
+        while leads[node] != node:
+            leads[node] = leads[leads[node]]
+            node = leads[node]
+        return node
+
+    for row in pipes:
+        leads[find(row.values["from_node"])] = find(row.values["to_node"])
+    return {node: find(node) for node in list(leads)}
 
 
 def _one_stream(devices: Table, report: Report) -> None:

@@ -35,6 +35,7 @@ from streams.core.operator import (
     discovered,
 )
 from streams.core.restating import computed_again, networks_again, why_of
+from streams.core.row_engine import Changed
 from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows
 from streams.core.telling import Telling
@@ -165,6 +166,11 @@ class Pipeline:
                     parts, request, state.rows, state.index, now_ms, state.site, forgotten_ms
                 )
                 self._telling.networks(outputs, again)
+                # What is at hand and rests on these was computed when its own sources changed, not these.
+                changed: Changed = {}
+                for each in again:
+                    changed.setdefault(each.operator.name, set()).add((each.network.id, each.start_ms))
+                self._telling.networks(outputs, self._telling.follow(changed, state.site))
         if not state.restatements.answered(answer):
             return  # of a request that was answered before, or asked again
         computed = computed_again(

@@ -1,0 +1,265 @@
+"""Heat balance of each network, per window of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.accuracy import COVERAGE_FACTOR
+from models.missing_heat import estimated_heat, held_in_time
+from models.network_content import Contents, Traffic, lumped_contents, piped_contents
+from models.network_heat import (
+    DEFAULT_LEAK_PCT,
+    DEFAULT_MAKEUP_C,
+    Leak,
+    Source,
+    heat_balance,
+    meter_u_gj,
+)
+from models.pipe_network import PipeNetwork
+from models.site import Device
+from models.water import density_kg_m3
+from streams.core.network_rows import NetworkRows
+from streams.core.operator import network_operator
+from streams.core.window_state import NONE, UNKNOWN
+
+__all__ = ["MIN_MEASURED", "NetworkHeat", "network_heat"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+MIN_MEASURED: Final = 0.5
+"""Share of the delivered heat that has to be measured for the row to become final."""
+_MIN_PLANT: Final = 0.5
+_DELIVERS: Final = ("substation", "meter")
+_FIELDS: Final = (
+    "heat_gj", "heat_u_gj", "volume_m3", "supply_c", "return_c", "flow_m3_h", "coverage",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkHeat:
+    """Rows of `network_heat`; NaN is absent."""
+
+    supplied_gj: float
+    delivered_gj: float
+    loss_gj: float
+    storage_gj: float
+    leak_gj: float
+    residual_gj: float
+    residual_u_gj: float
+    coverage: float
+    reason: str
+
+
+_NOTHING: Final = NetworkHeat(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Meters:
+    """Registered plants and consumers of the network, sorted by id, heard of or not; (steps, devices)."""
+
+    devices: list[Device]
+    is_plant: BoolArray
+    values: dict[str, FloatArray]
+    window: slice
+
+    def __getitem__(self, field: str) -> FloatArray:
+        return self.values[field]
+
+
+@network_operator(reads=("device_heat",), optional=("network_water",), history_s=6 * 3600, writes=NetworkHeat)
+def network_heat(rows: NetworkRows) -> NetworkHeat:
+    """Supplied less delivered, lost, stored and leaked heat, over the part of the window that has passed.
+
+    Everything that consumes from the network counts: its substations and the meters registered in it.
+    """
+    meters = _meters(rows)
+    plant, takes = meters.is_plant, ~meters.is_plant
+    if not plant.any():
+        return replace(_NOTHING, reason="no_plant")
+    if not takes.any():
+        return replace(_NOTHING, reason="no_device")
+    inside = meters.window
+    if inside.start == inside.stop:
+        return replace(_NOTHING, reason="plant_gap")
+    area = np.array([d.area_m2 or np.nan for d in meters.devices])
+    filled = estimated_heat(meters["heat_gj"][: inside.stop, takes], area[takes], inside)
+    delivered = filled.heat_gj[inside]
+    coverage = _coverage(meters, delivered, rows)
+    known = replace(
+        _NOTHING,
+        supplied_gj=float(meters["heat_gj"][inside][:, plant].sum()),
+        delivered_gj=float(delivered.sum()),
+        coverage=coverage,
+    )
+    registered = [p for p in rows.registry.pipes.values() if p.network == rows.network.id]
+    pipes = PipeNetwork.of(registered) if registered else None
+    traffic = _traffic(meters, pipes)
+    reason = _lacking(meters, known, traffic)
+    if reason or traffic is None:
+        return replace(known, reason=reason)
+    contents, reason = _contents(meters, rows, pipes, traffic)
+    if contents is None:
+        return replace(known, reason=reason)
+    balance = heat_balance(
+        _source(meters, traffic),
+        delivered.sum(axis=0),
+        _delivered_u_gj(meters, delivered, filled.share_u),
+        contents,
+        _leak(rows),
+        _makeup_c(rows),
+    )
+    short = coverage < MIN_MEASURED
+    return NetworkHeat(
+        balance.supplied_gj, balance.delivered_gj, balance.loss_gj, balance.storage_gj, balance.leak_gj,
+        balance.residual_gj, balance.residual_u_gj, coverage, "coverage" if short else "",
+    )  # fmt: skip
+
+
+def _meters(rows: NetworkRows) -> _Meters:
+    """Columns for every registered device, so that it does not matter who has spoken yet."""
+    devices = sorted(
+        (
+            d
+            for d in rows.registry.devices.values()
+            if d.network == rows.network.id and d.device_class in ("plant", *_DELIVERS)
+        ),
+        key=lambda d: d.device,
+    )
+    column = {d.device: at for at, d in enumerate(devices)}
+    heard = [(at, column[i]) for at, i in enumerate(rows.site.ids[n] for n in rows.devices) if i in column]
+    took = np.array([a for a, _ in heard], dtype=np.int64)
+    put = np.array([b for _, b in heard], dtype=np.int64)
+    values = {}
+    for field in _FIELDS:
+        values[field] = np.full((len(rows.steps_ms), len(devices)), np.nan)
+        values[field][:, put] = rows("device_heat", field)[:, took]
+    # Steps at the end of which nothing is said of anybody have not begun.
+    said = (rows.status("device_heat")[rows.window] != NONE).any(axis=1)
+    last = rows.window.start + (int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0)
+    plant = np.array([d.device_class == "plant" for d in devices], dtype=bool)
+    return _Meters(devices, plant, values, slice(rows.window.start, last))
+
+
+def _coverage(meters: _Meters, delivered_gj: FloatArray, rows: NetworkRows) -> float:
+    """Share of the window's delivered heat that readings cover, of the steps to come none."""
+    weight = np.abs(np.nan_to_num(delivered_gj)) + 1e-12
+    measured = np.nan_to_num(meters["coverage"][meters.window][:, ~meters.is_plant])
+    begun = len(weight) / (rows.window.stop - rows.window.start)
+    return float((weight * measured).sum() / weight.sum() * begun) if len(weight) else 0.0
+
+
+def _traffic(meters: _Meters, pipes: PipeNetwork | None) -> Traffic | None:
+    """Flows and temperatures with what is missing filled in; None where no plant gives its temperatures."""
+    plant, window = meters.is_plant, meters.window
+    # History begins where the plants' does: before it nobody saw what went into the pipes.
+    seen = ~np.isnan(meters["supply_c"][: window.start, plant]).all(axis=1)
+    first = int(np.argmax(seen)) if seen.any() else window.start
+    upto = slice(first, window.stop)
+    supply, back = held_in_time(meters["supply_c"][upto]), held_in_time(meters["return_c"][upto])
+    if np.isnan(supply[:, plant]).any() or np.isnan(back[:, plant]).any():
+        return None
+    # Of one that never said its temperatures those of the plants: the pipes have them within a few kelvin.
+    supply = np.where(np.isnan(supply), supply[:, plant].mean(axis=1)[:, None], supply)
+    back = np.where(np.isnan(back), back[:, plant].mean(axis=1)[:, None], back)
+    on_supply = np.array([d.mounting == "supply" for d in meters.devices], dtype=bool)
+    volume_m3 = held_in_time(meters["volume_m3"][upto])
+    flow_kg = np.maximum(volume_m3 * density_kg_m3(np.where(on_supply, supply, back)), 0.0)
+    nodes = pipes.nodes if pipes else {}
+    node = np.array([nodes.get(d.node or "", -1) for d in meters.devices], dtype=np.int64)
+    inside = slice(window.start - first, window.stop - first)
+    return Traffic(_shared_flow(flow_kg, plant), supply, back, plant, node, inside)
+
+
+def _shared_flow(flow_kg: FloatArray, plant: BoolArray) -> FloatArray:
+    """Let those that never said their flow share evenly in what the other side has and the rest leaves."""
+    filled = flow_kg.copy()
+    for mine, others in ((~plant, plant), (plant, ~plant)):
+        silent = mine & np.isnan(filled).all(axis=0)
+        if silent.any():
+            rest = np.nansum(filled[:, others], axis=1) - np.nansum(filled[:, mine], axis=1)
+            filled[:, silent] = (np.maximum(rest, 0.0) / silent.sum())[:, None]
+    return filled
+
+
+def _lacking(meters: _Meters, known: NetworkHeat, traffic: Traffic | None) -> str:
+    """Why the balance cannot be closed, as far as meters go."""
+    covered = np.nan_to_num(meters["coverage"][meters.window][:, meters.is_plant])
+    if np.isnan(known.supplied_gj) or covered.mean(axis=0).min() < _MIN_PLANT:
+        return "plant_gap"
+    if np.isnan(known.delivered_gj):
+        return "no_estimate"
+    if traffic is None:
+        return "no_temperature"
+    return "" if traffic.flow_kg.any() else "no_flow"
+
+
+def _contents(
+    meters: _Meters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic
+) -> tuple[Contents | None, str]:
+    """What the pipes lost and stored, or why nobody can say it."""
+    ground_c, volume_m3 = rows.network.ground_c, rows.network.volume_m3
+    if pipes is None:
+        if volume_m3 is None:
+            return None, "no_volume"
+        return lumped_contents(volume_m3, traffic, None, np.nan), ""
+    if ground_c is None:
+        return None, "no_ground_c"
+    roots = [d.node for d in meters.devices if d.device_class == "plant"]
+    if all(node in pipes.nodes for node in roots):
+        if pipes.apart([node for node in roots if node]) is not None:
+            return None, "pipes_apart"
+        return piped_contents(pipes, traffic, ground_c), ""
+    loss_w_k = float(pipes.loss_w_k.sum())
+    share = float((pipes.loss_w_k * pipes.loss_share).sum()) / max(loss_w_k, 1e-12)
+    volume_m3 = 2.0 * float(pipes.volume_m3.sum()) if volume_m3 is None else volume_m3
+    return lumped_contents(volume_m3, traffic, (loss_w_k, share), ground_c), ""
+
+
+def _source(meters: _Meters, traffic: Traffic) -> Source:
+    plant, inside = meters.is_plant, meters.window
+    heat, flow = meters["heat_gj"][inside][:, plant], traffic.flow_kg[traffic.window][:, plant]
+    supply, back = traffic.supply_c[traffic.window][:, plant], traffic.return_c[traffic.window][:, plant]
+    weight = flow + 1e-9
+    return Source(
+        heat.sum(axis=0),
+        meter_u_gj(
+            heat, meters["heat_u_gj"][inside][:, plant], supply - back, meters["coverage"][inside][:, plant]
+        ),
+        flow.sum(axis=0),
+        (weight * supply).sum(axis=0) / weight.sum(axis=0),
+        (weight * back).sum(axis=0) / weight.sum(axis=0),
+        np.array([d.mounting == "supply" for d in meters.devices if d.device_class == "plant"], dtype=bool),
+    )
+
+
+def _delivered_u_gj(meters: _Meters, delivered_gj: FloatArray, share_u: FloatArray) -> FloatArray:
+    """Standard uncertainty of each consumer's heat, measured and estimated. [GJ]"""
+    inside, takes = meters.window, ~meters.is_plant
+    heat = meters["heat_gj"][inside][:, takes]
+    difference = meters["supply_c"][inside][:, takes] - meters["return_c"][inside][:, takes]
+    own = meter_u_gj(
+        heat, meters["heat_u_gj"][inside][:, takes], difference, meters["coverage"][inside][:, takes]
+    )
+    guessed = np.where(np.isnan(heat), np.abs(delivered_gj), 0.0).sum(axis=0)
+    return np.hypot(own, np.where(guessed > 0.0, np.nan_to_num(share_u) * guessed, 0.0))
+
+
+def _leak(rows: NetworkRows) -> Leak:
+    """What the water balance says of this window, or else nothing but a bound."""
+    most = rows.network.makeup_limit_pct
+    most = DEFAULT_LEAK_PCT if most is None else most
+    if rows.has("network_water"):
+        at = rows.window.start
+        leak, u = (float(rows("network_water", name)[at]) for name in ("leak_m3", "leak_u_m3"))
+        if np.isfinite(leak) and np.isfinite(u) and rows.status("network_water")[at] != UNKNOWN:
+            return Leak(leak, u / COVERAGE_FACTOR, most)
+    return Leak(None, None, most)
+
+
+def _makeup_c(rows: NetworkRows) -> float:
+    return DEFAULT_MAKEUP_C if rows.network.makeup_c is None else rows.network.makeup_c

@@ -1,0 +1,93 @@
+"""Networks that cannot be: every one is refused with its file, line and column, or kept where it can be worked with."""
+
+import pytest
+
+from models.site_files import SiteError, parse_site
+
+SITE = """\
+[site]
+name = "North"
+timezone = "Asia/Shanghai"
+[[region]]
+id = "r"
+[[unit]]
+id = "u"
+region = "r"
+[[network]]
+id = "n1"
+unit = "u"
+[[network]]
+id = "n2"
+unit = "u"
+"""
+DEVICES = """\
+device,class,unit,network,node
+boiler,plant,u,n1,p
+east,substation,u,n1,b
+west,substation,u,n1,c
+"""
+PIPES = """\
+pipe,network,from_node,to_node,length_m,inner_diameter_m
+1,n1,p,a,100,0.2
+2,n1,a,b,50,0.1
+3,n1,a,c,60,0.1
+"""
+
+
+def parsed(devices=DEVICES, pipes=PIPES):
+    return parse_site({"site.toml": SITE, "devices.csv": devices, "pipes.csv": pipes})[0]
+
+
+def test_a_tree_is_taken():
+    assert len(parsed().pipes) == 3
+
+
+def test_a_loop_is_taken_for_real_networks_have_them():
+    assert len(parsed(pipes=PIPES + "4,n1,b,c,40,0.1\n").pipes) == 4
+
+
+@pytest.mark.parametrize(
+    ("devices", "pipes", "fault"),
+    [
+        (
+            DEVICES.replace("east,substation,u,n1,b", "east,substation,u,n1,d"), PIPES,
+            "devices.csv:3:22: node: expected an end of a pipe of network 'n1', got 'd'",
+        ),
+        (
+            DEVICES, PIPES.replace("3,n1,a,c", "3,n1,x,c"),
+            "pipes.csv:4:6: from_node: expected pipes that join 'x' to a plant (p) of network 'n1', got none",
+        ),
+        (
+            DEVICES.replace("boiler,plant,u,n1,p\n", ""), PIPES.replace("3,n1,a,c", "3,n1,x,c"),
+            "pipes.csv:4:6: from_node: expected pipes that join 'x' to the first pipe of network 'n1', got none",
+        ),
+        (
+            DEVICES, PIPES.replace("2,n1,a,b,50", "2,n1,a,b,0"),
+            "pipes.csv:3:10: length_m: expected a number above 0, got '0'",
+        ),
+        (
+            DEVICES, PIPES.replace("2,n1,a,b", "2,n1,a,a").replace("3,n1,a,c", "3,n1,a,b"),
+            "pipes.csv:3:8: to_node: expected another node than from_node, got 'a' for both",
+        ),
+        (
+            DEVICES + "east,substation,u,n2,\n", PIPES,
+            "devices.csv:5:1: device: expected it once, got 'east' again (first in line 3)",
+        ),
+        (
+            DEVICES.replace("east,substation,u,n1,b", "east,substation,u,n2,b"), PIPES,
+            "devices.csv:3:22: node: expected a node of network 'n2', got 'b' on pipes of 'n1'",
+        ),
+    ],
+    ids=["node of no pipe", "pipe apart", "pipe apart, no plant", "no length", "onto itself", "twice", "two networks"],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_with_its_place(devices, pipes, fault):
+    with pytest.raises(SiteError) as caught:
+        parsed(devices, pipes)
+    assert fault in str(caught.value).splitlines()
+    if "onto itself" not in fault and "another node" not in fault:
+        assert len(caught.value.faults) == 1, caught.value
+
+
+def test_a_node_may_belong_to_both_networks_that_meet_there():
+    both = PIPES + "s1,n2,b,h,30,0.05\n"
+    assert len(parsed(pipes=both).pipes) == 4
