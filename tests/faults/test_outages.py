@@ -11,7 +11,7 @@ import pytest
 from tests.support.mosquitto import Mosquitto
 from tests.support.oracle import Generated, assert_whole
 from tests.support.recorded_fleet import RecordedFleet, record_fleet
-from tests.support.running_system import RunningSystem
+from tests.support.running_system import RunningSystem, until_restated
 from tests.support.system import Publisher, Server, run, until
 
 PACE = 600.0
@@ -31,7 +31,7 @@ def away_for_long(home, away_s: float, hours: float, **altered: str) -> None:
         kept = system.journalled()
         system.start("server", ready=True)
         until(lambda: system.journalled() > kept, 20, "it goes on", every=0.02)
-        system.drain(150)
+        system.drain(150, restated=True)
     verdict = assert_whole(fleet.generated, system.data, home / "replay")
     print(verdict)
     assert away_s * PACE / 60 * 7 > 20 * 10, "expected many more messages than the broker may keep"
@@ -46,15 +46,6 @@ def test_ingest_is_away_for_longer_than_the_broker_keeps(tmp_path):
 @pytest.mark.timeout(400)
 def test_ingest_is_away_for_a_minute_at_the_real_delays(tmp_path):
     away_for_long(tmp_path, 60.0, hours=15.0)
-
-
-def restated_to_the_end(server: Server) -> None:
-    """Wait until restating adds nothing any more."""
-    seen: list[int] = []
-    until(
-        lambda: seen.append(server.status()["rows"].get("restatement", 0)) or (len(seen) > 10 and len(set(seen[-10:])) == 1),
-        60, "restating comes to an end", every=1.0,
-    )  # fmt: skip
 
 
 def heat_revisions(server: Server) -> list[int]:
@@ -103,7 +94,7 @@ def test_sent_up_to_five_times_and_shuffled_by_hours(tmp_path, seed):
     with Server(tmp_path / "up", fleet.site, None, "--clock", "data") as server:
         server.ready_for_messages()
         publish(fleet, server, [(d, p) for _, d, p in copies])
-        restated_to_the_end(server)
+        until_restated(server.status)
         server.stop()
     revised = heat_revisions(server)
     verdict = assert_whole(fleet.generated, server.data, tmp_path / "replay")

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from unittest import mock
@@ -24,11 +25,13 @@ from tests.support.recorded_fleet import RecordedFleet
 from tests.support.system import Program, until
 from tests.support.weather import change
 
-__all__ = ["RunningSystem", "Victim"]
+__all__ = ["RunningSystem", "Victim", "until_restated"]
 
 Victim = Literal["server", "collector", "broker"]
 READY_S: Final = 40.0
 KEEPALIVE_S: Final = 5
+STILL: Final = 10  # looks, one a second, that show the same
+RESTATED_S: Final = 90.0
 
 
 class RunningSystem:
@@ -141,10 +144,14 @@ class RunningSystem:
         before = self.journalled()
         until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
 
-    def states(self) -> dict[str, str]:
-        """State of each component, as ``hearthline status`` has it."""
+    def status(self) -> dict[str, Any]:
+        """What ``hearthline status --json`` prints."""
         said = json.loads((self.data / "server.json").read_bytes())
-        return {part["name"]: part["state"] for part in ServerClient(said["url"]).status()["components"]}
+        return ServerClient(said["url"]).status()
+
+    def states(self) -> dict[str, str]:
+        """State of each component."""
+        return {part["name"]: part["state"] for part in self.status()["components"]}
 
     def kill(
         self, victim: Victim, *, ready: bool = False, wipe: bool = False, power_cut: bool = False
@@ -234,16 +241,30 @@ class RunningSystem:
             self.await_progress()
         return done
 
-    def drain(self, seconds: float, pace: float | None = None) -> None:
+    def drain(self, seconds: float, pace: float | None = None, *, restated: bool = False) -> None:
         """Let the collector play to its end, which is when the server has everything; then stop the server.
 
-        With `pace` it is killed once more and plays what is left at that pace.
+        With `pace` it is killed once more and plays what is left at that pace. With `restated` the server
+        may first restate what came later than the lateness, which goes on after everything is safe.
         """
         if pace is not None:
             self._pace = pace
             self.kill("collector")
         self.collector.wait(seconds)
+        if restated:
+            until_restated(self.status)
         self.server.stop()
+
+
+def until_restated(status: Callable[[], dict[str, Any]]) -> None:
+    """Wait until restating adds nothing any more."""
+    seen: list[int] = []
+
+    def still() -> bool:
+        seen.append(status()["rows"].get("restatement", 0))
+        return len(seen) > STILL and len(set(seen[-STILL:])) == 1
+
+    until(still, RESTATED_S, "restating comes to an end", every=1.0)
 
 
 def _number(path: Path, query: str) -> int:
