@@ -118,7 +118,7 @@ def parse(
             report.at(f"{key}: expected a table [{key}], got {raw.pop(key)!r}", key)
     seed = report.whole(raw, "seed", 1, low=0)
     hours = report.number(raw, "hours", 24.0, low=1e-3, high=20_000.0)
-    interval_s = report.number(raw, "interval_s", 10.0, low=1.0, high=3600.5)
+    interval_s = report.number(raw, "interval_s", 10.0, low=1.0, high=301.0)
     begin_ms = _start(report, raw) if start_ms is None else start_ms
     end_ms = begin_ms + round(hours * 3_600_000)
     road = Road(**_shares(report, raw, _ROAD))

@@ -123,6 +123,8 @@ class SimulatedUnit:
         Another site than the made-up one.
     readings : UnitReadings, optional
         Where readings come from, in place of everything else.
+    end_ms : int, optional
+        When nothing more is read, ms UTC.
 
     Examples
     --------
@@ -142,11 +144,13 @@ class SimulatedUnit:
         interval_s: float = 10.0,
         site: Site | None = None,
         readings: UnitReadings | None = None,
+        end_ms: int | None = None,
     ) -> None:
         if readings is None:
             site = site or demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
             readings = UnitReadings(site, seed, start_ms, interval_s=interval_s)
         self.site, self.start_ms, self._readings = readings.site, start_ms, readings
+        self._end_ms = end_ms
         self._waiting: dict[str, deque[tuple[int, Reading]]] = {
             d: deque(maxlen=_KEPT) for d in self.site.devices
         }
@@ -190,7 +194,8 @@ class SimulatedUnit:
         step_ms = round(self._readings.interval_s * 1000)
         faults = self._readings.faults
         with self._lock:
-            while self._readings.now_ms + step_ms <= now_ms:
+            last_ms = now_ms if self._end_ms is None else min(now_ms, self._end_ms)
+            while self._readings.now_ms + step_ms <= last_ms:
                 for name, reading in self._readings.step():
                     taken_ms = self._readings.now_ms
                     self._waiting[name].append((faults.held_until(name, taken_ms), reading))
@@ -199,11 +204,16 @@ class SimulatedUnit:
                 due.append(waiting.popleft()[1])
         return due
 
+    def ended(self, device: str) -> bool:
+        """Whether nothing will come of `device` any more."""
+        step_ms = round(self._readings.interval_s * 1000)
+        with self._lock:
+            over = self._end_ms is not None and self._readings.now_ms + step_ms > self._end_ms
+            return over and not self._waiting[device]
+
 
 class SimulatedDriver:
     """Reads one device of a simulated unit."""
-
-    exhausted = False
 
     def __init__(self, unit: SimulatedUnit, device: str) -> None:
         self._unit, self._device = unit, device
@@ -211,6 +221,11 @@ class SimulatedDriver:
     def read(self, now_ms: int) -> Sequence[Reading]:
         """Everything taken since the last call, up to `now_ms`."""
         return self._unit.read(self._device, now_ms)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will ever come again."""
+        return self._unit.ended(self._device)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -23,49 +23,125 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def simulate(
-        case: Annotated[Path, typer.Option(help="The case, a TOML file.")],
-        out: Annotated[Path, typer.Option(help="Directory for telemetry, its site and the truth.")],
+        out: Annotated[
+            Path, typer.Option(help="Directory for telemetry, its site and the truth; the page's file.")
+        ],
+        case: Annotated[Path | None, typer.Option(help="The case, a TOML file.")] = None,
+        live: Annotated[
+            bool, typer.Option(help="Play it from now, through collectors, to a broker.")
+        ] = False,
+        mqtt: Annotated[str, typer.Option(help="The broker of --live.")] = "mqtt://127.0.0.1:1883",
+        mqtt_user: Annotated[str | None, typer.Option(help="Name at the broker of --live.")] = None,
+        speed: Annotated[
+            float, typer.Option(min=0.1, max=600, help="Simulated seconds a second of --live.")
+        ] = 1,
+        gallery: Annotated[
+            bool, typer.Option(help="Draw every fault as an operator would see it into the page --out.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     ) -> None:
         """Simulate a unit with whatever goes wrong in it; exit 1 if its truth does not close.
 
         Example: hearthline simulate --case leak.toml --out run
+
+        With --live: hearthline simulate --case leak.toml --out run --live --mqtt mqtt://127.0.0.1:1883
+
+        With --gallery: hearthline simulate --gallery --out faults.html
         """
         from hearthline.cli import UsageError
-        from simulator.logistics.yards import YardEmptyError
-        from simulator.simulate import run
 
-        read = _read(case)
-        try:
-            with _progress() as progress:
-                done = run(read, out, progress=progress)
-        except YardEmptyError as error:
-            raise UsageError(f"{case}: {error}") from error
-        except OSError as error:
-            raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
-        closure = done.closure
-        worst = max(closure.energy_error, closure.mass_error)
-        summary = {
-            "simulated": True, "messages": done.messages, "steps": closure.steps, "closes": done.closes,
-            "energy_error": closure.energy_error, "mass_error": closure.mass_error,
-        }  # fmt: skip
-        if done.coal:
-            summary |= {
-                "trips": done.coal.trips, "tickets": done.coal.tickets, "fixes": done.coal.fixes,
-                "books_residual_kg": done.coal.residual_kg,
-            }  # fmt: skip
-        typer.echo(
-            json.dumps(summary)
-            if as_json
-            else f"{done.messages:,} simulated messages of {closure.steps:,} steps into {out}; "
-            f"balances miss at most {worst:.1e} of what passed the plant{_coal(done.coal)}"
-        )
-        if not done.closes:
-            typer.echo(
-                "hearthline: expected mass and energy to close to 1e-6 at every step, coal to the kilogram",
-                err=True,
+        if gallery == (case is not None):
+            raise UsageError(
+                "expected either --case FILE or --gallery, got " + ("both" if case else "neither")
             )
-            raise typer.Exit(1)
+        if case is None:
+            _draw(out)
+        elif live:
+            _play(case, out, mqtt, mqtt_user, speed, as_json=as_json)
+        else:
+            _run(case, out, as_json=as_json)
+
+
+def _run(case: Path, out: Path, *, as_json: bool) -> None:
+    """Simulate into files."""
+    from hearthline.cli import UsageError
+    from simulator.logistics.yards import YardEmptyError
+    from simulator.simulate import run
+
+    read = _read(case)
+    try:
+        with _progress() as progress:
+            done = run(read, out, progress=progress)
+    except YardEmptyError as error:
+        raise UsageError(f"{case}: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
+    closure = done.closure
+    worst = max(closure.energy_error, closure.mass_error)
+    summary = {
+        "simulated": True, "messages": done.messages, "steps": closure.steps, "closes": done.closes,
+        "energy_error": closure.energy_error, "mass_error": closure.mass_error,
+    }  # fmt: skip
+    if done.coal:
+        summary |= {
+            "trips": done.coal.trips, "tickets": done.coal.tickets, "fixes": done.coal.fixes,
+            "books_residual_kg": done.coal.residual_kg,
+        }  # fmt: skip
+    typer.echo(
+        json.dumps(summary)
+        if as_json
+        else f"{done.messages:,} simulated messages of {closure.steps:,} steps into {out}; "
+        f"balances miss at most {worst:.1e} of what passed the plant{_coal(done.coal)}"
+    )
+    _closed(closes=done.closes)
+
+
+def _play(case: Path, out: Path, mqtt: str, user: str | None, speed: float, *, as_json: bool) -> None:
+    """Simulate live."""
+    from hearthline.cli import UsageError
+    from hearthline.simulating_live import Live, live_start_ms, play
+
+    try:
+        summary = play(
+            _read(case, start_ms=live_start_ms()), out, Live(mqtt, speed, user),
+            lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+    except OSError as error:
+        raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error
+    typer.echo(
+        json.dumps(summary)
+        if as_json
+        else f"{summary['steps']:,} simulated steps of {summary['devices']:,} devices, "
+        f"{summary['waiting']:,} messages still waiting; the truth is in {out}"
+    )
+    _closed(closes=summary["closes"])
+
+
+def _draw(out: Path) -> None:
+    """Draw the page of all faults."""
+    from hearthline.cli import UsageError
+
+    try:
+        from simulator.gallery import draw
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"gallery: expected {error.name} to be installed (pip install 'hearthline[gallery]')"
+        ) from error
+    try:
+        with _progress() as progress:
+            count = draw(out, progress=progress)
+    except OSError as error:
+        raise UsageError(f"{out}: expected a file that can be written, got: {error}") from error
+    typer.echo(f"{count} kinds of faults, all simulated, in {out}")
+
+
+def _closed(*, closes: bool) -> None:
+    if not closes:
+        typer.echo(
+            "hearthline: expected mass and energy to close to 1e-6 at every step, coal to the kilogram",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _coal(coal: Recorded | None) -> str:
@@ -78,7 +154,7 @@ def _coal(coal: Recorded | None) -> str:
     )
 
 
-def _read(path: Path) -> Case:
+def _read(path: Path, *, start_ms: int | None = None) -> Case:
     """The case in a file; a site that it names lies beside it."""
     from hearthline.cli import UsageError
     from hearthline.site_dir import read_site
@@ -96,6 +172,7 @@ def _read(path: Path) -> Case:
             text,
             lambda site: read_site(path.parent / site),
             read_text=lambda name: (path.parent / name).read_text(encoding="utf-8"),
+            start_ms=start_ms,
         )
     except (CaseError, SiteError, NetworkError) as error:
         raise UsageError(str(error)) from error
