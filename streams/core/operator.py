@@ -141,6 +141,8 @@ class Learner:
     function : callable
         ``function(state, settled) -> (state, rows or None)``; pure. `state` is what
         JSON holds, None at the beginning; `rows` a result table.
+    writes : str
+        The measurement of its rows where that is not its name, such as `anomaly`: nobody reads them.
     """
 
     name: str
@@ -149,6 +151,12 @@ class Learner:
     fields: tuple[str, ...]
     subject: str
     function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]
+    writes: str = ""
+
+    @property
+    def measurement(self) -> str:
+        """What its rows are rows of."""
+        return self.writes or self.name
 
 
 Operator = WindowOperator | SampleOperator | LedgerOperator | NetworkOperator | Learner
@@ -197,12 +205,20 @@ def network_operator(
 
 
 def learner(
-    *, reads: Sequence[str], version: int, fields: Sequence[str] = (), subject: str = "device"
+    *,
+    reads: Sequence[str],
+    version: int,
+    fields: Sequence[str] = (),
+    subject: str = "device",
+    writes: str = "",
 ) -> Callable[[Callable[[Any, Settled], tuple[Any, pa.Table | None]]], Learner]:
     """Declare the decorated function a learner of its own name."""
+    if writes and fields:
+        msg = f"expected no fields of a learner that writes {writes}: rows of another name are not read"
+        raise ValueError(msg)
 
     def declare(function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]) -> Learner:
-        return Learner(function.__name__, version, tuple(reads), tuple(fields), subject, function)
+        return Learner(function.__name__, version, tuple(reads), tuple(fields), subject, function, writes)
 
     return declare
 

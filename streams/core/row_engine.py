@@ -340,7 +340,7 @@ class RowEngine:
                 state, rows = learner.function(self._learnt.get(learner.name), settled)
                 self._learnt[learner.name] = state
                 if rows is not None and rows.num_rows:
-                    told.append((learner.name, rows))
+                    told.append((learner.measurement, rows))
                     self._note(learner, rows, site)
             self.settled_to_ms = start + STEP_MS
         return told
