@@ -6,11 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Driver", "DriverError", "Reading", "Recording"]
+__all__ = ["Driver", "DriverError", "Reading", "RecordError", "Recording"]
 
 
 class DriverError(RuntimeError):
     """A device could not be read; says where, what was expected and what came."""
+
+
+class RecordError(DriverError):
+    """A record is cut off, damaged or none at all; nothing of it is used.
+
+    Attributes
+    ----------
+    offset : int
+        Byte of the record, from 0, at which that shows.
+    """
+
+    def __init__(self, offset: int, what: str):
+        super().__init__(f"byte {offset}: {what}")
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)

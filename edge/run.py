@@ -16,6 +16,7 @@ from edge.collector import Collector
 from edge.config import ConfigError, DeviceConfig, EdgeConfig, MqttConfig
 from edge.driver import Driver, DriverError, Recording
 from edge.intake import Batch, Intake, Unit
+from edge.live import Live
 from edge.network import Link, Network
 from edge.outbox import Message, Outbox, OutboxFile
 from edge.playback import Playback, ahead_ms
@@ -105,6 +106,8 @@ class Fleet:
         ]
 
     def _add(self, device: DeviceConfig, driver: Driver) -> None:
+        if isinstance(driver, Live):
+            driver.complaints = self.complaints
         unit = Unit(device, driver, self.file.outbox(device.id))
         if isinstance(driver, Recording) and unit.outbox.position is not None:
             if driver.resume(unit.outbox.position):

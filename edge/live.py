@@ -1,0 +1,123 @@
+"""What drivers of devices that are read now, not from a recording, have in common."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.config import ConfigError, explain
+from edge.say import Complaints, to_stderr
+from edge.units import conversion
+
+__all__ = ["Live", "Point", "Table", "check_units", "checked", "convert", "need"]
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Table(BaseModel):
+    """A table of options; a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Point(Table):
+    """How a number of a device becomes a measurement.
+
+    Attributes
+    ----------
+    unit : str or None
+        Unit of ``raw * scale + offset``; None: that of the measurement's name.
+    scale, offset : float
+        What the device's manual gives.
+    low, high : float or None
+        In the measurement's unit: what lies beyond cannot be, and is left out and said. A register
+        whose scale jumped is caught by this alone, for Modbus and JSON carry no units.
+    """
+
+    unit: str | None = None
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    low: float | None = None
+    high: float | None = None
+
+
+def convert(measurement: str, point: Point, raw: float) -> float:
+    """One number in the unit of `measurement`.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite or beyond what the configuration says can be.
+
+    Examples
+    --------
+    >>> convert("supply_c", Point(scale=0.1), 921)
+    92.10000000000001
+    """
+    value = conversion(measurement, point.unit)(raw * point.scale + point.offset)
+    if not abs(value) < float("inf"):
+        raise ValueError(f"expected a finite number, got {raw!r}")
+    if point.low is not None and value < point.low:
+        raise ValueError(f"expected at least {point.low:g}, got {value:g} (raw {raw!r})")
+    if point.high is not None and value > point.high:
+        raise ValueError(f"expected at most {point.high:g}, got {value:g} (raw {raw!r})")
+    return value
+
+
+def check_units(points: dict[str, Any]) -> None:
+    """Raise ValueError unless the unit of every point leads to that of its measurement."""
+    for name, point in points.items():
+        if conversion(name, point.unit).by_density:
+            raise ValueError(f"{name}: expected a volume flow, got the mass flow {point.unit}")
+
+
+def checked(model: type[T], options: dict[str, Any], table: str) -> T:
+    """Validate the table of a driver; ConfigError names what is wrong in it."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        raise ConfigError(explain(error, table)) from error
+
+
+def need(module: str, package: str, extra: str) -> Any:
+    """Import what a driver stands on, or say in one line what to install.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"expected the package {package}, got: {error}; pip install 'hearthline[{extra}]'"
+        ) from error
+
+
+class Live:
+    """A device that is read now.
+
+    Parameters
+    ----------
+    device : str
+        Name for messages.
+    complaints : Complaints, optional
+        Counts what is wrong with single values and records while the rest stands; the collector
+        puts its own here.
+    """
+
+    def __init__(self, device: str, complaints: Complaints | None = None):
+        self.device = device
+        self.complaints = complaints or Complaints(to_stderr)
+
+    @property
+    def exhausted(self) -> bool:
+        """A device is never at its end."""
+        return False
+
+    def complain(self, kind: str, what: object) -> None:
+        """Count one fault of `kind`, and say it if it is time."""
+        self.complaints.add(f"{self.device} {kind}", f"{self.device}: {what}")

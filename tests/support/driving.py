@@ -1,0 +1,34 @@
+"""One driver against its simulated device."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+
+from edge.config import DeviceConfig
+from edge.drivers import make
+from edge.say import Complaints
+
+
+def device(driver, options, *, name="d1", device_class="meter", interval_s=10):
+    """A device of a configuration."""
+    return DeviceConfig.model_validate(
+        {
+            "id": name,
+            "region": "r",
+            "unit": "u",
+            "class": device_class,
+            "interval_s": interval_s,
+            "driver": driver,
+            driver: options,
+        }
+    )
+
+
+@contextmanager
+def driving(driver, options, **more):
+    """The driver, and all that it says."""
+    said = []
+    with closing(make(device(driver, options, **more))) as made:
+        made.complaints = Complaints(said.append)
+        made.said = said
+        yield made
