@@ -22,7 +22,7 @@ from edge.driver import DriverError, RecordError
 from edge.live import Live, Table, need
 from edge.say import Complaints
 
-__all__ = ["Asker", "Line", "LineOptions", "Polled", "drain", "open_line"]
+__all__ = ["Asker", "Line", "LineOptions", "Polled", "Streamed", "drain", "open_line"]
 
 BUSY_S: Final = 30.0
 PATIENCE: Final = 3
@@ -353,3 +353,38 @@ class Polled(Live, Generic[T]):
     def close(self) -> None:
         """Leave the line."""
         self._asker.close()
+
+
+class Streamed(Live, Generic[T]):
+    """A device that speaks by itself, on a line of its own.
+
+    Parameters
+    ----------
+    device : str
+        Name for messages.
+    options : LineOptions
+        Its line, and what else its driver needs to know.
+    complaints : Complaints, optional
+        Told of records that are damaged.
+    """
+
+    def __init__(self, device: str, options: T, complaints: Complaints | None = None):
+        super().__init__(device, complaints)
+        self.options = options
+        self._line = open_line(options)
+        self._rest = b""
+
+    def _pull(self, split: Callable[[bytes], tuple[list[bytes], bytes]]) -> list[bytes]:
+        """Take the records since the last call as `split` finds them; it leaves what is not whole."""
+        came = drain(self._line, self.options.timeout_s)
+        if not came:
+            raise DriverError(
+                f"{self.options.address}: expected the device to speak, "
+                f"got nothing within {self.options.timeout_s:g} s"
+            )
+        records, self._rest = split(self._rest + came)
+        return records
+
+    def close(self) -> None:
+        """Release the line."""
+        self._line.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.config import ConfigError, explain
+from edge.driver import DriverError
 from edge.say import Complaints, to_stderr
 from edge.units import conversion
 
@@ -121,3 +123,11 @@ class Live:
     def complain(self, kind: str, what: object) -> None:
         """Count one fault of `kind`, and say it if it is time."""
         self.complaints.add(f"{self.device} {kind}", f"{self.device}: {what}")
+
+    def troubled(self, troubles: Sequence[tuple[str, DriverError]], *, anything: bool) -> None:
+        """Count what was wrong with single records; raise the last of it if there was nothing else."""
+        last = len(troubles) if anything else len(troubles) - 1
+        for kind, error in troubles[: max(0, last)]:
+            self.complain(kind, error)
+        if troubles and not anything:
+            raise troubles[-1][1]

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge.drivers import cjt188, mbus, modbus
+import pytest
+
+from edge import jt808
+from edge.drivers import cjt188, mbus, modbus, nmea, weighbridge
 from edge.simulators import cjt188 as cjt188_sim
+from edge.simulators import jt808 as jt808_sim
 from edge.simulators import mbus as mbus_sim
 from edge.simulators import modbus as modbus_sim
+from edge.simulators import nmea as nmea_sim
+from edge.simulators import weighbridge as weighbridge_sim
 
 
 @dataclass
@@ -74,9 +80,74 @@ def cjt188_record(rng: random.Random) -> Record:
     return Record(data[3:], lambda raw: cjt188.decode(raw, options, serial).values, values)
 
 
+def weighbridge_record(rng: random.Random, kind: str) -> Record:
+    kg = float(rng.randrange(-200, 49_999) * 20)
+    tare = float(rng.randrange(10_000))
+    net, motion, over = (rng.random() < 0.3 for _ in range(3))
+    options = weighbridge.Options.model_validate({"address": "/dev/x", "format": kind})
+    if kind == "sics":
+        data = weighbridge_sim.sics(weighbridge_sim.Shown(kg, motion=motion))
+        truth = weighbridge.Weight(kg, stable=not motion)
+        # Its status and its ten characters of a number are all that another answer may have otherwise.
+        return Record(
+            data, lambda raw: weighbridge.decode_sics(raw, options), truth, frozenset({2, *range(4, 14)})
+        )
+    data = weighbridge_sim.toledo(weighbridge_sim.Shown(kg, motion, over, tare, net))
+    truth = weighbridge.Weight(kg + (tare if net else 0.0), stable=not motion, in_range=not over)
+    return Record(data, lambda raw: weighbridge.decode(raw, options), truth)
+
+
+def nmea_record(rng: random.Random) -> Record:
+    t_ms = rng.randrange(1_600_000_000, 1_900_000_000) * 1000 + rng.randrange(100) * 10
+    minutes = rng.randrange(-53_999_999, 54_000_000), rng.randrange(-107_999_999, 108_000_000)
+    lat, lon = (m / 600_000 for m in minutes)
+    knots, heading = rng.randrange(100_000) / 1000, rng.randrange(3600) / 10
+    data = nmea_sim.rmc(t_ms, lat, lon, knots * 1852 / 3600, heading)
+    truth = (
+        t_ms,
+        *(pytest.approx(v, rel=1e-12, abs=1e-12) for v in (lat, lon, knots * 1852 / 3600, heading)),
+    )
+    return Record(data, nmea.decode, truth)
+
+
+def jt808_record(rng: random.Random) -> Record:
+    edition, phone = rng.choice([2013, 2019]), f"{rng.randrange(10**12):012d}"
+    terminal = jt808_sim.Terminal(phone, edition)
+    terminal.serial = rng.randrange(65_535)
+    positions, bodies = [], []
+    for _ in range(rng.randint(1, 4)):
+        t_ms = rng.randrange(1_600_000_000, 1_900_000_000) * 1000
+        lat, lon = (
+            rng.randrange(-90_000_000, 90_000_001) / 1e6,
+            rng.randrange(-180_000_000, 180_000_001) / 1e6,
+        )
+        fix, speed, heading = rng.random() < 0.8, rng.randrange(1500) / 36, float(rng.randrange(360))
+        items = b"".join(
+            bytes((i, 4)) + rng.randbytes(4) for i in rng.sample(range(1, 100), rng.randrange(4))
+        )
+        bodies.append(jt808_sim.location(t_ms, lat, lon, speed, heading, fix=fix, items=items))
+        positions.append((t_ms, fix, lat, lon, pytest.approx(speed), heading))
+    if len(bodies) == 1:
+        data = terminal.message(0x0200, bodies[0])
+    else:
+        parts = b"".join(len(body).to_bytes(2, "big") + body for body in bodies)
+        data = terminal.message(0x0704, len(bodies).to_bytes(2, "big") + b"\x00" + parts)
+
+    def decode(raw: bytes) -> Any:
+        message = jt808.decode(raw)
+        read = jt808.batch if message.id == jt808.BATCH else lambda *body: [jt808.location(*body)]
+        return message.phone, message.serial, read(message.body, message.offsets)
+
+    return Record(data, decode, (phone, terminal.serial, positions))
+
+
 KINDS: dict[str, Callable[[random.Random], Record]] = {
     "modbus": lambda rng: modbus_record(rng, "rtu"),
     "modbus over TCP": lambda rng: modbus_record(rng, "tcp"),
     "mbus": mbus_record,
     "cjt188": cjt188_record,
+    "weighbridge": lambda rng: weighbridge_record(rng, "toledo"),
+    "weighbridge on demand": lambda rng: weighbridge_record(rng, "sics"),
+    "nmea": nmea_record,
+    "jt808": jt808_record,
 }
