@@ -134,6 +134,7 @@ class RowEngine:
         site: StreamSite,
         windows: States,
         wanted: Callable[[int, int, int], bool],
+        ended_ms: int | None = None,
     ) -> list[NetworkComputed]:
         """Compute the windows that rest on `changed` steps, those that others read first.
 
@@ -146,6 +147,9 @@ class RowEngine:
             Rows of window operators.
         wanted : callable
             Given a window's start, its end and from when it reads rows [ms UTC], whether to compute it.
+        ended_ms : int, optional
+            Of windows that end later some sources are yet to be computed, however far now has moved:
+            they stay provisional. [ms UTC]
         """
         computed: list[NetworkComputed] = []
         changed = dict(changed)
@@ -158,7 +162,8 @@ class RowEngine:
                 end = start + 1000 * int(network.window_s or 0)
                 if not wanted(start, end, start - 1000 * operator.history_s):
                     continue
-                said = self._compute(operator, network, start, now_ms, site, windows)
+                settling = ended_ms is None or end <= ended_ms
+                said = self._compute(operator, network, start, now_ms, site, windows, settling=settling)
                 if said is not None:
                     computed.append(said)
                     changed.setdefault(operator.name, set()).add((name, start))
@@ -184,6 +189,8 @@ class RowEngine:
         now_ms: int,
         site: StreamSite,
         windows: States,
+        *,
+        settling: bool,
     ) -> NetworkComputed | None:
         window_ms = 1000 * int(network.window_s or 0)
         if not self._begun(operator, start, start + window_ms, windows):
@@ -203,7 +210,7 @@ class RowEngine:
         if state is None:
             state = self.states[operator.name, start] = WindowState(len(operator.fields))
         over = start + window_ms + int(site.lateness_ms[devices].max(initial=0)) <= now_ms
-        closed = np.full(len(subjects), over and not rows.open)
+        closed = np.full(len(subjects), settling and over and not rows.open)
         said = state.say(
             subjects,
             np.array(

@@ -39,8 +39,12 @@ class Telling:
         computed: list[Computed],
         site: StreamSite | None = None,
         why: Why = lambda _device, _start_ms, _end_ms: LATE,
+        ended_ms: int | None = None,
     ) -> None:
-        """Tell of windows, of what of them is restated and why, and of what rests on them."""
+        """Tell of windows, of what of them is restated and why, and of what rests on them.
+
+        `ended_ms` is as of `RowEngine.follow`.
+        """
         site = self._state.site if site is None else site
         for operator, start_ms, rows in computed:
             table = window_table(operator, start_ms, rows, site, self._stream)
@@ -49,7 +53,7 @@ class Telling:
                 outputs.add(RESTATEMENT, restated_rows(operator, table, rows, self._state.now_ms or 0, why))
 
         if not self._state.rows.idle and computed:
-            self.networks(outputs, self.follow(self.changed(computed, site), site))
+            self.networks(outputs, self.follow(self.changed(computed, site), site, ended_ms))
 
     def changed(self, computed: list[Computed], site: StreamSite) -> Changed:
         """Steps of networks in which rows changed, by measurement."""
@@ -59,7 +63,9 @@ class Telling:
                 changed.setdefault(name, set()).update(steps)
         return changed
 
-    def follow(self, changed: Changed, site: StreamSite) -> list[NetworkComputed]:
+    def follow(
+        self, changed: Changed, site: StreamSite, ended_ms: int | None = None
+    ) -> list[NetworkComputed]:
         """What rests on rows that changed, where its sources are at hand."""
         state = self._state
         forgotten_ms = state.engine.forgotten_ms
@@ -69,6 +75,7 @@ class Telling:
             site,
             state.engine.states,
             lambda _start, _end, reads_from: reads_from >= forgotten_ms,
+            ended_ms,
         )
 
     def networks(self, outputs: Outputs, computed: list[NetworkComputed]) -> None:
@@ -85,8 +92,8 @@ class Telling:
         """Settle what ended, with what rests on it, in order of end."""
         state = self._state
 
-        def ended(computed: list[Computed], settled_ms: int) -> None:
-            self.windows(outputs, computed)
+        def ended(computed: list[Computed], end_ms: int, settled_ms: int) -> None:
+            self.windows(outputs, computed, ended_ms=end_ms)
             self._learn(settled_ms, outputs)
 
         state.engine.close(now_ms, state.site, state.buffers, ended)

@@ -155,7 +155,7 @@ class WindowEngine:
         now_ms: int,
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
-        ended: Callable[[list[Computed], int], None] = lambda _computed, _settled_ms: None,
+        ended: Callable[[list[Computed], int, int], None] = lambda _computed, _end_ms, _settled_ms: None,
     ) -> list[Computed]:
         """Compute every window that ended, lateness included, since the last call, in order of end.
 
@@ -165,7 +165,7 @@ class WindowEngine:
         site : StreamSite
         buffers : mapping
         ended : callable
-            Called with the rows of the windows of each end, and until when nothing
+            Called with the rows of the windows of each end, that end, and until when nothing
             changes any more but by a restatement (ms UTC), before older rows go.
         """
         kept_from = self.kept_from_ms(now_ms, site)
@@ -200,7 +200,7 @@ class WindowEngine:
             of_end += self._compute(self.operators[at], start, now_ms, site, buffers)
             # Only when every operator has had its window of this end.
             if place + 1 == len(ordered) or ordered[place + 1][0] > end:
-                ended(of_end, min(kept_from, end))
+                ended(of_end, end, min(kept_from, end))
                 computed += of_end
                 of_end = []
                 self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)

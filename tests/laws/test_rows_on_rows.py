@@ -155,6 +155,27 @@ def test_learners_are_the_same_with_and_without_provisional_rows_and_crashes(tmp
     assert told[0] == told[1] == told[2]
 
 
+@pytest.mark.parametrize("every", [10_000, None])
+def test_a_leap_of_now_settles_each_network_once_and_takes_nothing_back(every) -> None:
+    messages = sorted(history(7, hours=6.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
+    records = journal([messages, messages[-1:]], [messages[-1].newest_t, T0 + 9 * HOUR_MS])
+    pipeline = Pipeline("u1", OPERATORS, provisional_every_ms=every)
+    tables = [
+        t
+        for r in records
+        for name, ts in pipeline.step(r).rows.items()
+        for t in ts
+        if name in {"totals", "share", "restatement"}
+    ]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert not [r for r in rows if "restatement" in r.get("key", "") or "restated_ms" in r]
+    settled = [
+        (r["key"], r["window_start"]) for r in rows if "total" in r and r["status"] in {"final", "unknown"}
+    ]
+    assert len(settled) >= 5
+    assert len(settled) == len(set(settled)), "a window is settled once"
+
+
 def test_operators_that_read_each_other_in_a_ring_are_refused() -> None:
     @network_operator(reads=("b",), writes=Share)
     def a(rows):
