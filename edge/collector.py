@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
+from edge.commands import AGE_MS, CommandBook, refusal
 from edge.config import DeviceConfig
 from edge.network import Link
 from edge.outbox import Message, Outbox
@@ -38,10 +39,18 @@ class Collector:
     acked : callable
         Takes an `ack` to be committed with others soon.
     complaints : Complaints
-        Told of messages that are none.
+        Told of messages that are none, and of commands that are not obeyed.
+    book : CommandBook
+        What was obeyed before.
+    obey : callable
+        Does what is more than sending again; what it returns is reported as `diagnosis`.
+    age_ms : int
+        How far a command's time may be from the clock. [ms]
 
     Attributes
     ----------
+    interval_s : float
+        How often the device is read, as its birth says. [s]
     introduced : bool
         Whether birth and state were said since the process started.
     """
@@ -54,6 +63,9 @@ class Collector:
         clock: Callable[[], int],
         acked: Callable[[Outbox, wire.Ack], None],
         complaints: Complaints,
+        book: CommandBook,
+        obey: Callable[[wire.Command], dict[str, Any] | None],
+        age_ms: int = AGE_MS,
     ):
         self.device = device
         self.outbox = outbox
@@ -61,9 +73,21 @@ class Collector:
         self._clock = clock
         self._acked = acked
         self._complaints = complaints
+        self._book = book
+        self._obey = obey
+        self._age_ms = age_ms
+        self.interval_s = book.interval_s(device.id, device.interval_s)
+        self._born_s = self.interval_s
+        self._command_id: str | None = None
+        self._diagnosis: dict[str, Any] | None = None
         self.introduced = False
         self._state_s = float("-inf")
         self._stated: tuple[int, int] | None = None
+
+    def become(self, device: DeviceConfig) -> None:
+        """Speak for the device as another configuration describes it."""
+        self.device = device
+        self.interval_s = self._book.interval_s(device.id, device.interval_s)
 
     @property
     def name(self) -> str:
@@ -84,21 +108,25 @@ class Collector:
 
     def ready(self, link: Link, now_s: float) -> None:
         """Introduce the device after a connect; then everything that waits is sent again."""
+        self._publish_birth(link)
+        self._publish_state(link, now_s)
+        self.introduced = True
+        self.pacer.restart()
+
+    def _publish_birth(self, link: Link) -> None:
         birth = wire.Birth.model_validate(
             {
                 "boot": self.outbox.boot,
                 "at": self._clock(),
                 "class": self.device.device_class,
-                "interval_s": self.device.interval_s,
+                "interval_s": self.interval_s,
                 "collector": COLLECTOR,
             }
         )
-        link.publish(self.topic(wire.BIRTH), birth.model_dump_json(by_alias=True).encode(), retain=True)
-        self._publish_state(link, now_s)
-        self.introduced = True
-        self.pacer.restart()
+        if link.publish(self.topic(wire.BIRTH), birth.model_dump_json(by_alias=True).encode(), retain=True):
+            self._born_s = self.interval_s
 
-    def heard(self, topic: str, payload: bytes, now_s: float) -> None:
+    def heard(self, topic: str, payload: bytes, now_s: float, *, retained: bool) -> None:
         """Take an `ack` or a `command` of the server; anything else is said and passed over."""
         kind = topic.rpartition("/")[2]
         try:
@@ -108,13 +136,42 @@ class Collector:
                     self._acked(self.outbox, ack)
                     self.pacer.acked(ack.ranges, now_s)
             elif kind == wire.COMMAND:
-                self.pacer.resend(wire.Command.model_validate_json(payload).ranges)
+                self._take_command(topic, wire.Command.model_validate_json(payload), retained=retained)
         except ValidationError as error:
             fault = error.errors()[0]
             self._complaints.add(
                 f"heard {kind}",
                 f"{topic}: expected a payload of `{kind}`, got: {fault['msg']} {payload[:80]!r}",
             )
+
+    def _take_command(self, topic: str, command: wire.Command, *, retained: bool) -> None:
+        """Obey a command that is new and meant for this device; what is not obeyed is said."""
+        name = self.device.id
+        if topic == self.topic(wire.COMMAND):
+            why = refusal(
+                command,
+                self._book.of(name),
+                boot=self.outbox.boot,
+                now_ms=self._clock(),
+                retained=retained,
+                age_ms=self._age_ms,
+            )
+        else:
+            why = f"expected one for {name}, got one on {topic}"
+        try:
+            if not why:
+                self._book.note(name, command, self.device.interval_s)
+        except OSError as error:
+            why = f"expected room to note it, got: {error}"
+        if why:
+            self._complaints.add(f"command {name}", f"{name}: command {command.do!r} not obeyed: {why}")
+            return
+        if command.do == "resend":
+            self.pacer.resend(command.ranges)
+        self._diagnosis = self._obey(command)
+        self.interval_s = self._book.interval_s(name, self.device.interval_s)
+        self._command_id = command.id
+        self._state_s = float("-inf")
 
     def live(self, link: Link, messages: Sequence[Message], now_s: float) -> None:
         """Send messages that were just kept, ahead of the backlog; without a connection they wait."""
@@ -135,8 +192,10 @@ class Collector:
                 self.pacer.lost(seq)
             elif not link.publish(self.topic(wire.TELEMETRY), message.payload):
                 break
-        if self.pacer.cursor < self.outbox.next_seq - 1 and self.pacer.room:
+        if self.pacer.cursor < self.outbox.last_seq and self.pacer.room:
             self._send_backlog(link, now_s)
+        if self.interval_s != self._born_s:
+            self._publish_birth(link)
         since_s = now_s - self._state_s
         settled = self.outbox.count == 0 and self._stated != (self.outbox.next_seq, 0)
         if since_s >= STATE_EVERY_S or (settled and since_s >= STATE_SETTLED_S):
@@ -155,8 +214,11 @@ class Collector:
 
     def _publish_state(self, link: Link, now_s: float) -> None:
         standing = self.outbox.standing()
-        state = wire.State(at=self._clock(), **standing._asdict())
-        if link.publish(self.topic(wire.STATE), state.model_dump_json().encode(), retain=True):
+        answer: dict[str, Any] = {"command": self._command_id, "diagnosis": self._diagnosis}
+        state = wire.State(at=self._clock(), **standing._asdict(), **answer)
+        absent = {name for name, value in answer.items() if value is None}
+        if link.publish(self.topic(wire.STATE), state.model_dump_json(exclude=absent).encode(), retain=True):
+            self._diagnosis = None
             self._state_s = now_s
             self._stated = (standing.next_seq, self.outbox.count)
 

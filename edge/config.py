@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -28,12 +29,22 @@ __all__ = [
     "MqttConfig",
     "OutboxConfig",
     "PlaybackConfig",
+    "ReportConfig",
     "explain",
     "load",
 ]
 
 PASSWORD_VARIABLE: Final = "HEARTHLINE_MQTT_PASSWORD"  # noqa: S105  the name of the variable, not a secret
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+DEVICE_PLACE: Final = "{device}"
+"""Stands in `cert_file` and `key_file` for the name of each device: a certificate is one device's."""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class ConfigError(ValueError):
@@ -72,6 +83,17 @@ class MqttConfig(_Table):
             raise ValueError("expected cert_file and key_file together, got one of them")
         if not self.tls and (self.ca_file or self.cert_file):
             raise ValueError(f"expected mqtts:// with ca_file or cert_file, got {self.url}")
+        if not _is_loopback(self.host):
+            # Closed by default: off this machine nobody reads along, and nobody speaks for a device.
+            if not self.tls:
+                raise ValueError(
+                    f"url: expected mqtts:// for a broker that is not on loopback, got {self.url}"
+                )
+            if self.cert_file is None and self.user is None:
+                raise ValueError(
+                    f"expected cert_file and key_file (or a username) for a broker that is not on loopback, "
+                    f"got neither with {self.url}"
+                )
         return self
 
     @property
@@ -106,16 +128,17 @@ class MqttConfig(_Table):
         except OSError as error:
             raise ConfigError(f"[mqtt]: password_file: expected a readable file, got: {error}") from error
 
-    def tls_context(self) -> ssl.SSLContext | None:
-        """Certificates to trust and to show; None without TLS. ConfigError if a file is not usable."""
+    def tls_context(self, device: str = "") -> ssl.SSLContext | None:
+        """Certificates to trust, and to show for `device`; None without TLS. ConfigError if not usable."""
         if not self.tls:
             return None
+        pair = [str(f).replace(DEVICE_PLACE, device) for f in (self.cert_file, self.key_file) if f]
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
-            if self.cert_file is not None:
-                context.load_cert_chain(self.cert_file, self.key_file)
+            if pair:
+                context.load_cert_chain(*pair)
         except (OSError, ssl.SSLError) as error:
-            named = ", ".join(str(f) for f in (self.ca_file, self.cert_file, self.key_file) if f)
+            named = ", ".join(str(f) for f in (self.ca_file, *pair) if f)
             raise ConfigError(
                 f"[mqtt]: expected PEM files of a certificate and its key in {named}, got: {error}"
             ) from error
@@ -143,6 +166,22 @@ class PlaybackConfig(_Table):
     ahead_s: Annotated[float, Field(ge=0)] | None = None
 
 
+class ReportConfig(_Table):
+    """Which samples of a device are worth sending; without this table all of them are.
+
+    Attributes
+    ----------
+    heartbeat_s : float
+        A sample is sent at least so often. [s]
+    dead_band : dict of str to float
+        How far a measurement may move from what was last sent, in its own unit; without an entry not
+        at all, with `inf` as far as it likes.
+    """
+
+    heartbeat_s: Annotated[float, Field(gt=0, le=86_400)]
+    dead_band: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
 class DeviceConfig(_Table):
     """One device: its place in the fleet and the driver that reads it."""
 
@@ -154,6 +193,7 @@ class DeviceConfig(_Table):
     driver: str = ""
     batch_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     max_samples: Annotated[int, Field(ge=1, le=1000)] = 250
+    report: ReportConfig | None = None
     options: dict[str, Any] = Field(default_factory=dict, description="The driver's own table")
     _base: Path = PrivateAttr(default=Path())
 
@@ -190,7 +230,27 @@ class EdgeConfig(_Table):
             if device.id in seen:
                 raise ValueError(f"[[device]]: id: expected each device once, got {device.id!r} twice")
             seen.add(device.id)
+        shown = self.mqtt.cert_file
+        if len(seen) > 1 and shown is not None and DEVICE_PLACE not in str(shown):
+            raise ValueError(
+                f"[mqtt]: cert_file: expected {DEVICE_PLACE} in it, because each of {len(seen)} devices has "
+                f"a certificate of its own, got {str(shown)!r}"
+            )
         return self
+
+    def check_secrets(self) -> None:
+        """ConfigError, a line each, for every password or certificate that cannot be used."""
+        faults = []
+        for name in ("", *(device.id for device in self.device)):
+            try:
+                if name:
+                    self.mqtt.tls_context(name)
+                else:
+                    self.mqtt.password()
+            except ConfigError as error:
+                faults.append(str(error))
+        if faults:
+            raise ConfigError("\n".join(dict.fromkeys(faults)))
 
 
 def explain(error: ValidationError, where: str, raw: Any = None) -> str:

@@ -13,31 +13,57 @@ from typing import Final, NamedTuple
 
 from edge.config import DeviceConfig
 from edge.driver import Driver, Reading
+from edge.exceptions import Exceptions
 from edge.outbox import Message, Outbox, OutboxFile
 from edge.say import Complaints
 
 __all__ = ["Batch", "Intake", "Unit"]
 
+IDLE_S: Final = 1.0
 GROUP_S: Final = 0.01  # samples due at the same instant come within this and share a transaction
 RETRY_S: Final = 1.0
 
 
 @dataclass(eq=False)
 class Unit:
-    """One device with what reads it and what keeps its samples."""
+    """One device with what reads it and what keeps its samples.
+
+    Attributes
+    ----------
+    interval_s : float
+        How often it is read: the configuration's, or what the server has set. [s]
+    held : list of Reading
+        What came and is not yet in the outbox.
+    open_since_s : float or None
+        Since when a message of it gathers samples in the outbox, on the monotonic clock. [s]
+    read_ms : int or None
+        When it gave something last. [ms UTC]
+    error : str
+        What its driver complained of last.
+    """
 
     device: DeviceConfig
     driver: Driver
     outbox: Outbox
+    interval_s: float
     busy_since_s: float | None = None
     held: list[Reading] = field(default_factory=list)
-    held_since_s: float = 0.0
     held_position: str | None = None
+    open_since_s: float | None = None
+    read_ms: int | None = None
+    error: str = ""
+    retired: bool = False
+    exceptions: Exceptions | None = None
+
+    def __post_init__(self) -> None:
+        if self.device.report is not None:
+            self.exceptions = Exceptions(self.device.report)
 
     @property
     def done(self) -> bool:
         """Whether nothing will ever come again and everything that came is in the outbox."""
-        return self.driver.exhausted and self.busy_since_s is None and not self.held
+        ended = self.retired or self.driver.exhausted
+        return ended and self.busy_since_s is None and not self.held and self.open_since_s is None
 
 
 class Batch(NamedTuple):
@@ -68,7 +94,8 @@ class Intake:
         self._deliver = deliver
         self._complaints = complaints
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._holding: set[Unit] = set()
+        self._gathering: set[Unit] = set()
+        self.turned_s = time.monotonic()
         self._stopping = False
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._guard, name="intake", daemon=True)
@@ -96,48 +123,60 @@ class Intake:
     def _run(self) -> None:
         ended = False
         while not ended:
+            self.turned_s = time.monotonic()
             taken: list[Batch] = []
             try:
-                wait_s = 0.1 if self._holding else None
+                wait_s = 0.1 if self._gathering else IDLE_S
                 while (batch := self._queue.get(timeout=wait_s)) is not None:
                     taken.append(batch)
                     wait_s = GROUP_S
                 ended = True
             except queue.Empty:
                 pass
-            now_s = time.monotonic()
             for batch in taken:
-                self._hold(batch, now_s)
-            ready = [u for u in self._holding if ended or self._is_due(u, now_s)]
-            if ready:
-                self.commit([Batch(u, u.held, u.held_position) for u in ready])
-            for unit in ready:
+                self._hold(batch)
+            holding = list(dict.fromkeys(batch.unit for batch in taken if batch.unit.held))
+            if holding:
+                self.commit([Batch(u, u.held, u.held_position) for u in holding], gather=True)
+            for unit in holding:
                 unit.held = []
-                self._holding.discard(unit)
+            self._close(everything=ended)
             for batch in taken:
                 batch.unit.busy_since_s = None
 
-    def _hold(self, batch: Batch, now_s: float) -> None:
-        if not batch.readings:
-            return
-        if not batch.unit.held:
-            batch.unit.held_since_s = now_s
-        batch.unit.held = [*batch.unit.held, *batch.readings]
-        batch.unit.held_position = batch.position
-        self._holding.add(batch.unit)
+    def _hold(self, batch: Batch) -> None:
+        unit, readings = batch.unit, batch.readings
+        if readings:
+            unit.read_ms = readings[-1].t_ms
+        if unit.exceptions is not None:
+            clean = [Reading(r.t_ms, self._clean(unit, r.values)) for r in readings]
+            readings = unit.exceptions.select(clean)
+        if readings:
+            unit.held = [*unit.held, *readings]
+            unit.held_position = batch.position
 
-    @staticmethod
-    def _is_due(unit: Unit, now_s: float) -> bool:
-        device = unit.device
-        full = len(unit.held) >= device.max_samples
-        return full or now_s - unit.held_since_s >= device.batch_s or unit.driver.exhausted
+    def _close(self, *, everything: bool) -> None:
+        """Send the messages that have gathered samples for long enough."""
+        now_s = time.monotonic()
+        for unit in list(self._gathering):
+            since_s = unit.open_since_s if unit.open_since_s is not None else now_s
+            ended = everything or unit.retired or unit.driver.exhausted
+            if ended or now_s - since_s >= unit.device.batch_s:
+                self._gathering.discard(unit)
+                messages = unit.outbox.seal()
+                unit.open_since_s = None
+                if messages:
+                    self._deliver(unit, messages)
 
-    def commit(self, batches: Sequence[Batch]) -> None:
-        """Write batches in one transaction and deliver them; waits for a disk that takes no more."""
+    def commit(self, batches: Sequence[Batch], *, gather: bool = False) -> None:
+        """Write batches in one transaction and deliver them; waits for a disk that takes no more.
+
+        With `gather` the newest samples of a device with `batch_s` wait in the outbox for more.
+        """
         while True:
             try:
                 with self._file.group():
-                    kept = [(batch.unit, self._put(batch)) for batch in batches]
+                    kept = [(batch.unit, self._put(batch, gather=gather)) for batch in batches]
                 break
             except sqlite3.OperationalError as error:
                 self._complaints.add(
@@ -147,23 +186,29 @@ class Intake:
                 if self._stopping:
                     return
                 time.sleep(RETRY_S)
+                self.turned_s = time.monotonic()
         for unit, messages in kept:
             self._deliver(unit, messages)
 
-    def _put(self, batch: Batch) -> list[Message]:
+    def _put(self, batch: Batch, *, gather: bool) -> list[Message]:
         unit = batch.unit
         samples = [(r.t_ms, self._clean(unit, r.values)) for r in batch.readings]
         messages: list[Message] = []
         step = unit.device.max_samples
+        gathers = step if gather and unit.device.batch_s > 0 and not unit.retired else 0
         for start in range(0, len(samples), step):
             part = samples[start : start + step]
             position = batch.position if start + step >= len(samples) else None
             try:
-                messages += unit.outbox.put(part, position=position)
+                messages += unit.outbox.put(part, position=position, open_until=gathers)
             except ValueError as error:
                 self._complaints.add(
                     f"refused {unit.device.id}", f"{unit.device.id}: samples left out: {error}"
                 )
+        if gathers and unit.outbox.gathering:
+            if messages or unit.open_since_s is None:
+                unit.open_since_s = time.monotonic()
+            self._gathering.add(unit)
         return messages
 
     def _clean(self, unit: Unit, values: Mapping[str, float | str]) -> Mapping[str, float | str]:

@@ -56,8 +56,8 @@ class Peer(Protocol):
         """The connection stands and is subscribed."""
         ...
 
-    def heard(self, topic: str, payload: bytes, now_s: float) -> None:
-        """A message came."""
+    def heard(self, topic: str, payload: bytes, now_s: float, *, retained: bool) -> None:
+        """A message came; `retained`: the broker had kept it, who knows since when."""
         ...
 
     def work(self, link: Link, now_s: float) -> None:
@@ -69,8 +69,11 @@ class Peer(Protocol):
         ...
 
 
-def broker_client(settings: MqttConfig, client_id: str) -> mqtt.Client:
-    """Make a client of the broker that is not yet connected (MQTT 3.1.1, clean session)."""
+def broker_client(settings: MqttConfig, client_id: str, device: str) -> mqtt.Client:
+    """Make a client of the broker that is not yet connected, with the certificate of `device`.
+
+    MQTT 3.1.1, clean session.
+    """
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, protocol=mqtt.MQTTv311
     )
@@ -78,7 +81,7 @@ def broker_client(settings: MqttConfig, client_id: str) -> mqtt.Client:
     client.max_inflight_messages_set(MAX_PENDING)
     if settings.user is not None:
         client.username_pw_set(settings.user, settings.password())
-    if (context := settings.tls_context()) is not None:
+    if (context := settings.tls_context(device)) is not None:
         client.tls_set_context(context)
     return client
 
@@ -104,7 +107,7 @@ class Link:
     def _connect(self) -> mqtt.Client:
         """Runs in a helper thread: name resolution, TCP and TLS may block."""
         settings = self._network.settings
-        client = broker_client(settings, f"hearthline-{self.peer.name}")
+        client = broker_client(settings, f"hearthline-{self.peer.name}", self.peer.name)
         topic, payload = self.peer.will()
         client.will_set(topic, payload, qos=1)
         # With this callback set paho leaves all writing to the network thread.
@@ -148,7 +151,7 @@ class Link:
         self.pending -= 1
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self.peer.heard(message.topic, bytes(message.payload), time.monotonic())
+        self.peer.heard(message.topic, bytes(message.payload), time.monotonic(), retained=message.retain)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
@@ -238,6 +241,14 @@ class Link:
             self._client.disconnect()
             self.flush()
 
+    def again(self) -> None:
+        """Last words, then a clean goodbye; `turn` connects again while the link is kept."""
+        if self.ready:
+            self.peer.farewell(self)
+            self.flush()
+        self._failures = 0
+        self.close()
+
 
 class Network:
     """The thread that drives every link.
@@ -259,6 +270,7 @@ class Network:
         self.pool = Workers("connect", 4)
         self.stopping = False
         self.failure: BaseException | None = None
+        self.turned_s = time.monotonic()
         self._between = between
         self._say = say
         self._links: dict[str, Link] = {}
@@ -279,6 +291,34 @@ class Network:
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
+
+    def add_later(self, peer: Peer) -> Link:
+        """Make the link of one more device while the thread runs; it connects by itself."""
+        link = Link(self, peer)
+        self._tell(lambda: self._links.__setitem__(peer.name, link))
+        return link
+
+    def part(self, link: Link) -> None:
+        """Let a device say goodbye and close its link for good."""
+
+        def leave() -> None:
+            link.again()
+            self._links.pop(link.peer.name, None)
+
+        self._tell(leave)
+
+    def renew(self, link: Link, change: Callable[[], None] = lambda: None) -> None:
+        """Let a device say goodbye, change something about it, and connect it again as it is then."""
+
+        def again() -> None:
+            link.again()
+            change()
+
+        self._tell(again)
+
+    def _tell(self, function: Callable[[], None]) -> None:
+        self._calls.append((None, function))
+        self.wake()
 
     def call(self, link: Link, function: Callable[[], None]) -> None:
         """Run something in the network thread and let `link` work after it.
@@ -306,7 +346,7 @@ class Network:
             while not self.stopping:
                 due_s = min(next_tick_s, next_between_s) if heard else next_tick_s
                 touched = self._wait(max(0.0, due_s - time.monotonic()))
-                now_s = time.monotonic()
+                now_s = self.turned_s = time.monotonic()
                 heard = heard or bool(touched)
                 if heard and now_s >= next_between_s:
                     self._between()
@@ -383,15 +423,17 @@ class Network:
             os.close(self._wake_w)
 
 
-def reach(settings: MqttConfig, timeout_s: float = 5.0) -> str | None:
+def reach(settings: MqttConfig, timeout_s: float = 5.0, *, device: str = "") -> str | None:
     """Try the broker once under a name of its own, so that a running collector is not thrown out.
+
+    A broker that names clients after their certificate throws it out all the same, for a second.
 
     Returns
     -------
     str or None
         What went wrong; None if it let us in.
     """
-    client = broker_client(settings, f"hearthline-check-{random.randrange(2**32):08x}")  # noqa: S311
+    client = broker_client(settings, f"hearthline-check-{random.randrange(2**32):08x}", device)  # noqa: S311
     answers: list[Any] = []
     client.on_connect = lambda _client, _data, _flags, code, _properties: answers.append(code)
     try:

@@ -11,6 +11,7 @@ from edge import ranges as intervals
 from edge.outbox_format import SIZE, OutboxError, device_crc
 from edge.outbox_message import (
     MAX_RANGES,
+    MAX_SAMPLES,
     SEQ_BITS,
     SEQ_MASK,
     Message,
@@ -44,6 +45,7 @@ class Outbox:
         self.position: str | None = None
         self._thinned: Ranges = []
         self._thinned_acked: Ranges = []
+        self._open: list[tuple[int, bytes]] = []
         with file.group() as db:
             found = db.execute("SELECT id FROM outbox WHERE device = ?", (device,)).fetchone()
             if found is None:
@@ -64,6 +66,7 @@ class Outbox:
             ).fetchone()
             if row is None:
                 return  # the insertion itself was rolled back
+            self._open = []
             self.boot, self.next_seq, self.position = row[:3]
             self._thinned, self._thinned_acked = ([(a, b) for a, b in json.loads(text)] for text in row[3:])
             self.count, self.bytes = db.execute(
@@ -76,9 +79,15 @@ class Outbox:
         return base | max(0, first), base | min(last, SEQ_MASK)
 
     def put(
-        self, samples: Sequence[tuple[int, Mapping[str, float | str]]], *, position: str | None = None
+        self,
+        samples: Sequence[tuple[int, Mapping[str, float | str]]],
+        *,
+        position: str | None = None,
+        open_until: int = 0,
     ) -> list[Message]:
         """Number samples and keep them: on disk when this returns, or when the group that it is in ends.
+
+        Returns the messages that are complete and may be sent.
 
         Parameters
         ----------
@@ -86,6 +95,9 @@ class Outbox:
             In the order in which they are sent; split into several messages if they are many or large.
         position : str, optional
             Where the driver stands after them, kept in the same transaction.
+        open_until : int
+            Leave the last message open for more until it has so many samples, or until `seal`; it is not
+            sent before. 0 leaves none open.
 
         Raises
         ------
@@ -94,38 +106,75 @@ class Outbox:
         ValueError
             If a value is none that the wire carries. Nothing is kept then.
         """
-        encoded = [(t_ms, encode_sample(t_ms, values)) for t_ms, values in samples]
-        messages: list[Message] = []
+        with self._file.lock:
+            opened = list(self._open)
+            encoded = opened + [(t_ms, encode_sample(t_ms, values)) for t_ms, values in samples]
+            parts = list(split(encoded, self.device, open_until or MAX_SAMPLES))
+            return self._keep(parts, position, opened, stay_open=open_until)
+
+    def _keep(
+        self,
+        parts: list[list[tuple[int, bytes]]],
+        position: str | None,
+        opened: list[tuple[int, bytes]],
+        *,
+        stay_open: int,
+    ) -> list[Message]:
+        """Write parts as messages, the first over the one that is open."""
+        first = self.next_seq - bool(opened)
+        messages = [self._message(seq, part) for seq, part in enumerate(parts, first)]
         with self._file.group() as db:
-            for part in split(encoded, self.device):
-                seq = self.next_seq + len(messages)
-                head = f'{{"boot":{self.boot},"seq":{seq},"samples":['.encode()
-                payload = head + b",".join(text for _, text in part) + b"]}"
-                messages.append(Message(seq, min(t_ms for t_ms, _ in part), payload))
             db.executemany(
-                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?)",
                 [
                     (self._id << SEQ_BITS | m.seq, self._id, self.device, m.t_ms, self._crc(*m), m.payload)
                     for m in messages
                 ],
             )
-            self.next_seq += len(messages)
+            if opened:
+                self.count -= 1
+                self.bytes -= len(self._message(first, opened).payload) + OVERHEAD_BYTES
+            self.next_seq = first + len(messages)
             self.count += len(messages)
             self.bytes += sum(len(m.payload) + OVERHEAD_BYTES for m in messages)
+            self._open = parts[-1] if parts and len(parts[-1]) < stay_open else []
             self.position = self.position if position is None else position
             db.execute(
                 "UPDATE outbox SET next_seq = ?, position = ?, crc = ? WHERE id = ?",
                 (self.next_seq, self.position, self._row_crc(), self._id),
             )
             self._file.make_room()
-        return messages
+        return messages[:-1] if self._open else messages
+
+    def _message(self, seq: int, part: Sequence[tuple[int, bytes]]) -> Message:
+        head = f'{{"boot":{self.boot},"seq":{seq},"samples":['.encode()
+        payload = head + b",".join(text for _, text in part) + b"]}"
+        return Message(seq, min(t_ms for t_ms, _ in part), payload)
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest message that is complete."""
+        return self.next_seq - 1 - bool(self._open)
+
+    @property
+    def gathering(self) -> bool:
+        """Whether a message is open."""
+        return bool(self._open)
+
+    def seal(self) -> list[Message]:
+        """Close the message that is open, if one is, and give it to be sent."""
+        with self._file.lock:
+            if not self._open:
+                return []
+            self._open = []
+            return self.after(self.last_seq - 1, 1)
 
     def after(self, seq: int, most: int) -> list[Message]:
-        """Up to `most` waiting messages with a number above `seq`, in order."""
+        """Up to `most` waiting messages with a number above `seq`, in order, but for one that is open."""
         with self._file.lock:
             rows = self._file._db.execute(  # noqa: SLF001
                 "SELECT id & ?, t_ms, payload, crc FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                (SEQ_MASK, *self._keys(seq + 1, self.next_seq), most),
+                (SEQ_MASK, *self._keys(seq + 1, self.last_seq), most),
             ).fetchall()
         for number, t_ms, payload, crc in rows:
             if not isinstance(payload, bytes) or self._crc(number, t_ms, payload) != crc:
@@ -150,7 +199,7 @@ class Outbox:
         gone = 0
         with self._file.group() as db:
             known = intervals.intersect(
-                intervals.union(ranges), [(1, self.next_seq - 1)] if self.next_seq > 1 else []
+                intervals.union(ranges), [(1, self.last_seq)] if self.last_seq > 0 else []
             )
             for first, last in known:
                 keys = self._keys(first, last)

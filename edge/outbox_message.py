@@ -68,7 +68,9 @@ def encode_sample(t_ms: int, values: Mapping[str, float | str]) -> bytes:
     return json.dumps(sample, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def split(encoded: Sequence[tuple[int, bytes]], device: str) -> Iterator[list[tuple[int, bytes]]]:
+def split(
+    encoded: Sequence[tuple[int, bytes]], device: str, most: int = MAX_SAMPLES
+) -> Iterator[list[tuple[int, bytes]]]:
     """Samples of one device in parts that each fit in a message; TooLargeError if one alone does not."""
     part: list[tuple[int, bytes]] = []
     size = ENVELOPE_BYTES
@@ -76,7 +78,7 @@ def split(encoded: Sequence[tuple[int, bytes]], device: str) -> Iterator[list[tu
         if len(text) + ENVELOPE_BYTES > MAX_PAYLOAD_BYTES:
             msg = f"{device}: expected a sample below {MAX_PAYLOAD_BYTES} bytes, got {len(text)} at t {t_ms}"
             raise TooLargeError(msg)
-        if part and (size + len(text) + 1 > MAX_PAYLOAD_BYTES or len(part) == MAX_SAMPLES):
+        if part and (size + len(text) + 1 > MAX_PAYLOAD_BYTES or len(part) >= most):
             yield part
             part, size = [], ENVELOPE_BYTES
         part.append((t_ms, text))

@@ -28,7 +28,7 @@ class Workers:
 
     def __init__(self, name: str, most: int):
         self._name = name
-        self._most = most
+        self.most = most
         self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._count = 0
@@ -37,7 +37,7 @@ class Workers:
         """Run `function` soon."""
         future: Future[T] = Future()
         self._jobs.put((future, function))
-        if not self._idle.acquire(blocking=False) and self._count < self._most:
+        if not self._idle.acquire(blocking=False) and self._count < self.most:
             self._count += 1
             threading.Thread(target=self._run, name=f"{self._name}-{self._count}", daemon=True).start()
         return future

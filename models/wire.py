@@ -119,6 +119,10 @@ class State(_Payload):
     waiting: list[Range] = Field(default_factory=list, max_length=1000)
     waiting_from: TimeMs | None = None
     thinned: list[Range] = Field(default_factory=list, max_length=1000)
+    command: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="Id of the command that was obeyed last"
+    )
+    diagnosis: dict[str, Any] | None = Field(default=None, description="What `diagnose` asked for")
 
 
 class Death(_Payload):
@@ -139,8 +143,14 @@ class Command(_Payload):
 
     id: str = Field(max_length=64)
     at: TimeMs
-    do: Literal["resend"]
+    do: Literal["resend", "set-interval", "diagnose"]
     ranges: list[Range] = Field(default_factory=list, max_length=1000)
+    boot: Positive | None = Field(
+        default=None, description="Whose `ranges` they are; of another boot it is ignored"
+    )
+    interval_s: Annotated[float, Field(ge=1, le=604_800, allow_inf_nan=False)] | None = Field(
+        default=None, description="How often the device is read from now on; of `set-interval`"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -149,6 +159,13 @@ class Command(_Payload):
             msg = "expected a JSON object"
             raise ValueError(msg)  # noqa: TRY004
         return value
+
+    @model_validator(mode="after")
+    def _has_interval(self) -> Command:
+        if (self.do == "set-interval") != (self.interval_s is not None):
+            msg = "expected interval_s with set-interval, and with nothing else"
+            raise ValueError(msg)
+        return self
 
 
 PAYLOADS: Final[dict[str, type[BaseModel]]] = {

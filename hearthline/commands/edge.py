@@ -68,9 +68,8 @@ def register(app: typer.Typer) -> None:
 
         try:
             settings = load(config)
-            settings.mqtt.password()
-            settings.mqtt.tls_context()
-            result = _check(settings, str(config)) if check else _run(settings, str(config))
+            settings.check_secrets()
+            result = _check(settings, str(config)) if check else _run(settings, config)
         except (ConfigError, OutboxError) as error:
             raise UsageError(error) from error
         if as_json:
@@ -83,13 +82,16 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _run(config: EdgeConfig, where: str) -> dict[str, Any]:
+def _run(config: EdgeConfig, path: Path) -> dict[str, Any]:
+    from edge.config import load
     from edge.run import run
 
-    stop = threading.Event()
+    stop, again = threading.Event(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    result = run(config, where=where, stop=stop)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: again.set())
+    result = run(config, where=str(path), stop=stop, read_again=lambda: load(path), asked=again)
     # A damaged record is left behind for good: whoever runs this in a script has to hear of it.
     damaged = any(kind.startswith(("record ", "refused ")) for kind in result["complaints"])
     return {"ok": not damaged, **result}
@@ -115,7 +117,7 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
             devices[device.id] = {"ok": False, "error": str(error)}
         finally:
             driver.close()
-    trouble = reach(config.mqtt)
+    trouble = reach(config.mqtt, device=config.device[0].id)
     broker = {"url": config.mqtt.url, "ok": trouble is None, **({"error": trouble} if trouble else {})}
     return {
         "ok": trouble is None and all(d["ok"] for d in devices.values()),

@@ -7,6 +7,7 @@ fail: without the fsyncs that the product asks for, each of these turns red.
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import sqlite3
 from collections.abc import Callable
@@ -117,6 +118,36 @@ class _Outbox:
         file.close()
 
 
+class _Gathering:
+    """Samples one by one into messages that stay open, as a collector with `batch_s` takes them."""
+
+    file = "outbox.sqlite"
+
+    def work(self, directory: Path, disk: Recorder) -> None:
+        rng = random.Random(SEED)
+        for session in range(2):
+            file = OutboxFile(directory / self.file, boot_ms=NOW, max_bytes=10**9, say=lambda _: None)
+            file._db.execute("PRAGMA wal_autocheckpoint = 25")
+            for step in range(60):
+                t_ms = 1000 * session + step
+                file.outbox("a").put([(t_ms, {"x": "y" * rng.randint(1, 300)})], open_until=7)
+                disk.promise(("kept", t_ms))
+                if rng.random() < 0.1:
+                    file.outbox("a").seal()
+            file.close()
+
+    def judge(self, directory: Path, promised: list) -> None:
+        said: list[str] = []
+        file = OutboxFile(directory / self.file, boot_ms=NOW + 1, max_bytes=10**9, say=said.append)
+        assert not any("DAMAGED" in line for line in said), f"a power cut is no damage: {said}"
+        messages = file.outbox("a").after(0, 10_000)
+        held = [sample["t"] for m in messages for sample in json.loads(m.payload)["samples"]]
+        kept = [t_ms for _, t_ms in promised]
+        assert held[: len(kept)] == kept, "promised: each sample taken, once"
+        assert len(held) <= len(kept) + 1, "and at most the one being taken"
+        file.close()
+
+
 class _Checkpoints:
     """Saves of two streams with segments that stay and go."""
 
@@ -152,8 +183,8 @@ class _Checkpoints:
         checkpoints.close()
 
 
-FILES: list = [_Journal(), _Outbox(), _Checkpoints()]
-NAMES = ["journal", "outbox", "checkpoints"]
+FILES: list = [_Journal(), _Outbox(), _Gathering(), _Checkpoints()]
+NAMES = ["journal", "outbox", "gathering", "checkpoints"]
 
 
 def cut_often(file, tmp_path: Path, count: int, seed: int = SEED) -> list[str]:

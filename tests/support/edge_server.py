@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -69,8 +70,13 @@ class FakeServer:
 
     def command(self, region: str, unit: str, device: str, ranges: list[list[int]]) -> None:
         """Ask for numbers again."""
-        text = json.dumps({"id": "c1", "at": 1, "do": "resend", "ranges": ranges})
-        self.client.publish(f"hearthline/v1/{region}/{unit}/{device}/command", text, qos=1)
+        self.say(f"hearthline/v1/{region}/{unit}/{device}/command", do="resend", ranges=ranges)
+
+    def say(self, topic: str, *, retain: bool = False, **command: object) -> dict[str, object]:
+        """Publish a command, new and of now unless `command` says otherwise; returns it."""
+        said = {"id": uuid.uuid4().hex, "at": time.time_ns() // 1_000_000, **command}
+        self.client.publish(topic, json.dumps(said), qos=1, retain=retain)
+        return said
 
     def samples(self, device: str) -> list[dict]:
         """What is stored of a device, in the order of its numbers."""
