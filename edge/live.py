@@ -13,7 +13,7 @@ from edge.driver import DriverError
 from edge.say import Complaints, to_stderr
 from edge.units import conversion
 
-__all__ = ["Live", "Point", "Table", "check_units", "checked", "convert", "need"]
+__all__ = ["Live", "Point", "Table", "check_units", "checked", "convert", "in_time", "need"]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -66,6 +66,13 @@ def convert(measurement: str, point: Point, raw: float) -> float:
     if point.high is not None and value > point.high:
         raise ValueError(f"expected at most {point.high:g}, got {value:g} (raw {raw!r})")
     return value
+
+
+def in_time(t_ms: int) -> int:
+    """Give back a time that can be one; ValueError for what lies before 1970 or beyond year 9999. [ms UTC]"""
+    if not 0 < t_ms < 253_402_300_800_000:
+        raise ValueError(f"expected a time in ms since 1970, got {t_ms}")
+    return t_ms
 
 
 def check_units(points: dict[str, Any]) -> None:

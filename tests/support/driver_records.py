@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from edge import jt808
-from edge.drivers import cjt188, mbus, modbus, nmea, weighbridge
+from edge import jt808, sparkplug
+from edge.drivers import cjt188, http_json, mbus, modbus, nmea, weighbridge
 from edge.simulators import cjt188 as cjt188_sim
 from edge.simulators import jt808 as jt808_sim
 from edge.simulators import mbus as mbus_sim
 from edge.simulators import modbus as modbus_sim
 from edge.simulators import nmea as nmea_sim
+from edge.simulators import sparkplug as sparkplug_sim
 from edge.simulators import weighbridge as weighbridge_sim
 
 
@@ -31,6 +33,7 @@ class Record:
     decode: Callable[[bytes], Any]
     truth: Any
     unguarded: frozenset[int] = frozenset()
+    blank: bytes = b""
 
 
 def modbus_record(rng: random.Random, framing: str) -> Record:
@@ -141,6 +144,37 @@ def jt808_record(rng: random.Random) -> Record:
     return Record(data, decode, (phone, terminal.serial, positions))
 
 
+def sparkplug_record(rng: random.Random) -> Record:
+    t_ms, seq = rng.randrange(10**12, 2 * 10**12), rng.randrange(256)
+    metrics, said = [], []
+    for _ in range(rng.randint(1, 5)):
+        name = rng.choice([None, "Supply/Temperature", "温度"])
+        alias, at = rng.randrange(2**20), rng.randrange(10**12, 2 * 10**12)
+        value = rng.choice([None, rng.random() * 100, rng.randrange(2**62)])
+        historical = rng.random() < 0.3
+        said.append(sparkplug_sim.metric(name, alias, at, 10, value, historical=historical))
+        raw = value if isinstance(value, int) else None
+        metrics.append((name, alias, at, 10, historical, None if value is None else float(value), raw))
+    data = sparkplug_sim.payload(t_ms, seq, *said)
+    return Record(data, sparkplug.decode, (t_ms, seq, tuple(metrics)), frozenset(range(len(data))))
+
+
+def http_json_record(rng: random.Random) -> Record:
+    values = heat_values(rng)
+    given = {
+        "url": "http://h/",
+        "time": {"pointer": "/at", "format": "unix_s"},
+        "values": {name: {"pointer": f"/data/{i}/值"} for i, name in enumerate(values)},
+    }
+    options = http_json.Options.model_validate(given)
+    at = rng.randrange(1_600_000_000, 1_900_000_000)
+    document = {"at": at, "data": [{"值": value} for value in values.values()]}
+    data = json.dumps(document, ensure_ascii=rng.random() < 0.5).encode()
+    truth = [http_json.Row(at * 1000, values, [])]
+    unguarded = frozenset(range(len(data)))
+    return Record(data, lambda raw: http_json.decode(raw, options), truth, unguarded, blank=b" \t\r\n")
+
+
 KINDS: dict[str, Callable[[random.Random], Record]] = {
     "modbus": lambda rng: modbus_record(rng, "rtu"),
     "modbus over TCP": lambda rng: modbus_record(rng, "tcp"),
@@ -150,4 +184,6 @@ KINDS: dict[str, Callable[[random.Random], Record]] = {
     "weighbridge on demand": lambda rng: weighbridge_record(rng, "sics"),
     "nmea": nmea_record,
     "jt808": jt808_record,
+    "sparkplug": sparkplug_record,
+    "http_json": http_json_record,
 }
