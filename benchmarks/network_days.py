@@ -6,14 +6,16 @@ as the simulator draws them, then tell of it. Each set is a network-day of its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.pipe import GROUND_K, REGISTERED_U_SHARE
 from models.site import Site
 from simulator.meters import HeatMeters
+from simulator.rng import generator
 from simulator.truth import NetworkTruth
 from simulator.unit import NETWORK, demo_plan
 from simulator.weather import Weather
@@ -25,7 +27,7 @@ from streams.core.window_state import WindowState
 from streams.operators.device_heat import device_heat
 from streams.operators.network_heat import NetworkHeat, network_heat
 
-__all__ = ["HOUR_MS", "START_MS", "Day", "Told", "simulated_day", "told_by"]
+__all__ = ["HOUR_MS", "START_MS", "Day", "Told", "as_built", "simulated_day", "told_by"]
 
 FloatArray = NDArray[np.float64]
 HOUR_MS = 3_600_000
@@ -98,10 +100,16 @@ def simulated_day(
     step_s: float = 60.0,
     weather: Weather | None = None,
     site: Site | None = None,
+    off: bool = False,
 ) -> Day:
-    """Run a network of the made-up unit; the same seed gives the same day."""
+    """Run a network of the made-up unit; the same seed gives the same day.
+
+    With `off`, pipes and ground are a little other than they are registered.
+    """
     site = site or demo_plan(seed, substations, 0, START_MS, interval_s=step_s)
-    truth = NetworkTruth(site, NETWORK, seed, START_MS, weather=weather or Weather(seed))
+    truth = NetworkTruth(
+        as_built(site, seed) if off else site, NETWORK, seed, START_MS, weather=weather or Weather(seed)
+    )
     truth.warm_up()
     snaps = [truth.step(step_s) for _ in range(round(hours * 3600.0 / step_s))]
     named = ("supplied_kj", "lost_kj", "stored_kj", "leaked_kj")
@@ -112,6 +120,21 @@ def simulated_day(
         {name: np.array([getattr(s.balance, name) for s in snaps]) * 1e-6 for name in named},
         np.array([s.balance.delivered_kj for s in snaps]) * 1e-6,
     )  # fmt: skip
+
+
+def as_built(site: Site, seed: int) -> Site:
+    """What really lies where a site is registered: pipes lose more or less, the ground is warmer or not."""
+    shares = generator(seed, "as built").standard_normal(2)
+    factor = float(np.exp(REGISTERED_U_SHARE * shares[0]))
+    pipes = {
+        name: p if p.u_w_m_k is None else replace(p, u_w_m_k=p.u_w_m_k * factor)
+        for name, p in site.pipes.items()
+    }
+    networks = {
+        name: n if n.ground_c is None else replace(n, ground_c=n.ground_c + GROUND_K * float(shares[1]))
+        for name, n in site.networks.items()
+    }
+    return replace(site, pipes=pipes, networks=networks)
 
 
 def told_by(day: Day, meters_seed: int) -> Told:

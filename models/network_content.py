@@ -8,8 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.pipe import GROUND_K
 from models.pipe_network import PipeNetwork
 from models.plug_flow import travel
+from models.secondary_heat import sensor_mpe_k
 from models.water import density_kg_m3, enthalpy_kj_kg, heat_capacity_kj_kg_k
 
 __all__ = ["Contents", "Traffic", "lumped_contents", "piped_contents"]
@@ -22,9 +24,7 @@ STEP_S: Final = 900.0
 _PARTS: Final = 3  # of a step: a front stays sharp to a few minutes over many pipes
 _STORED_SHARE: Final = 0.05  # steel of the walls (up to 8 % of the water's), diameters, flows
 _LUMPED_SHARE: Final = 0.30
-_GROUND_K: Final = 2.0  # a yearly wave of the ground at 1 m against one number a season
 _UNSEEN_K: Final = 1.0  # at least: temperature of water that entered before the history began
-_SENSOR: Final = (0.30, 0.005)  # EN 60751 class B, ±(0.30 + 0.005 t) K
 _GJ: Final = 1e-6  # of a kJ
 
 
@@ -116,7 +116,7 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
         stored_kg += float((pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))).sum())
         squares += (_STORED_SHARE * gained_gj) ** 2
         squares += _unseen_gj(pipes, side, content_c, traffic.window) ** 2
-    ground_gj = 2.0 * float(pipes.loss_w_k.sum()) * _GROUND_K * seconds * 1e-9
+    ground_gj = 2.0 * float(pipes.loss_w_k.sum()) * GROUND_K * seconds * 1e-9
     return Contents(loss_gj, stored_gj, stored_kg, float(np.sqrt(squares + own_gj**2 + ground_gj**2)))
 
 
@@ -240,7 +240,7 @@ def lumped_contents(
     if loss_w_k is not None:
         above = sum(float(side_c[window].mean()) for side_c in sides) - 2.0 * ground_c
         loss_gj = loss_w_k[0] * above * seconds * 1e-9
-        ground_gj = 2.0 * loss_w_k[0] * _GROUND_K * seconds * 1e-9
+        ground_gj = 2.0 * loss_w_k[0] * GROUND_K * seconds * 1e-9
         u = np.sqrt((loss_w_k[1] * loss_gj) ** 2 + ground_gj**2 + (_LUMPED_SHARE * stored_gj) ** 2)
         return Contents(loss_gj, stored_gj, stored_kg, float(u))
     dropped_gj, u_gj = _dropped_gj(ends, traffic)
@@ -270,7 +270,6 @@ def _dropped_gj(ends: list[tuple[FloatArray, FloatArray]], traffic: Traffic) -> 
     home = enthalpy_kj_kg(traffic.return_c[window][:, takes]) - enthalpy_kj_kg(returned_c[window])[:, None]
     dropped = float((flow * (out + home)).sum() * _GJ)
     each_kj_k = flow.sum(axis=0) * 4.19
-    hot_k, cold_k = ((_SENSOR[0] + _SENSOR[1] * float(c[window].mean())) / np.sqrt(3.0)
-                     for c in (given_c, returned_c))  # fmt: skip
+    hot_k, cold_k = (float(sensor_mpe_k(c[window].mean())) / np.sqrt(3.0) for c in (given_c, returned_c))
     squares = (hot_k**2 + cold_k**2) * (each_kj_k.sum() ** 2 + (each_kj_k**2).sum())
     return dropped, float(np.sqrt(squares)) * _GJ

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.water import heat_capacity_kj_kg_k
 
-__all__ = ["DEFAULT_U_SHARE", "REGISTERED_U_SHARE", "default_u_w_m_k", "outlet_c", "pair_loss_kw"]
+__all__ = [
+    "DEFAULT_U_SHARE", "GROUND_K", "REGISTERED_U_SHARE", "default_u_w_m_k", "outlet_c", "pair_loss_kw",
+]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 
@@ -17,6 +19,8 @@ REGISTERED_U_SHARE: Final = 0.10
 """Standard uncertainty of a registered U, over itself: foam ages, soil dries and wets."""
 DEFAULT_U_SHARE: Final = 0.25
 """Standard uncertainty of `default_u_w_m_k`, over itself: from series 1 to series 3, new to aged foam."""
+GROUND_K: Final = 2.0
+"""Standard uncertainty of a network's ground temperature: a yearly wave at 1 m against one number. [K]"""
 
 _FOAM_W_M_K: Final = 0.027  # EN 253 allows 0.029 at 50 °C when new
 _SOIL_W_M_K: Final = 1.5

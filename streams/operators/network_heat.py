@@ -20,11 +20,11 @@ from models.network_heat import (
     meter_u_gj,
 )
 from models.pipe_network import PipeNetwork
-from models.site import Device
 from models.water import density_kg_m3
+from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_rows import NetworkRows
 from streams.core.operator import network_operator
-from streams.core.window_state import NONE, UNKNOWN
+from streams.core.window_state import UNKNOWN
 
 __all__ = ["MIN_MEASURED", "NetworkHeat", "network_heat"]
 
@@ -34,10 +34,6 @@ BoolArray = NDArray[np.bool_]
 MIN_MEASURED: Final = 0.5
 """Share of the delivered heat that has to be measured for the row to become final."""
 _MIN_PLANT: Final = 0.5
-_DELIVERS: Final = ("substation", "meter")
-_FIELDS: Final = (
-    "heat_gj", "heat_u_gj", "volume_m3", "supply_c", "return_c", "flow_m3_h", "coverage",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +54,13 @@ class NetworkHeat:
 _NOTHING: Final = NetworkHeat(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0, "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Meters:
-    """Registered plants and consumers of the network, sorted by id, heard of or not; (steps, devices)."""
-
-    devices: list[Device]
-    is_plant: BoolArray
-    values: dict[str, FloatArray]
-    window: slice
-
-    def __getitem__(self, field: str) -> FloatArray:
-        return self.values[field]
-
-
 @network_operator(reads=("device_heat",), optional=("network_water",), history_s=6 * 3600, writes=NetworkHeat)
 def network_heat(rows: NetworkRows) -> NetworkHeat:
     """Supplied less delivered, lost, stored and leaked heat, over the part of the window that has passed.
 
     Everything that consumes from the network counts: its substations and the meters registered in it.
     """
-    meters = _meters(rows)
+    meters = heat_meters(rows)
     plant, takes = meters.is_plant, ~meters.is_plant
     if not plant.any():
         return replace(_NOTHING, reason="no_plant")
@@ -120,32 +103,7 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
     )  # fmt: skip
 
 
-def _meters(rows: NetworkRows) -> _Meters:
-    """Columns for every registered device, so that it does not matter who has spoken yet."""
-    devices = sorted(
-        (
-            d
-            for d in rows.registry.devices.values()
-            if d.network == rows.network.id and d.device_class in ("plant", *_DELIVERS)
-        ),
-        key=lambda d: d.device,
-    )
-    column = {d.device: at for at, d in enumerate(devices)}
-    heard = [(at, column[i]) for at, i in enumerate(rows.site.ids[n] for n in rows.devices) if i in column]
-    took = np.array([a for a, _ in heard], dtype=np.int64)
-    put = np.array([b for _, b in heard], dtype=np.int64)
-    values = {}
-    for field in _FIELDS:
-        values[field] = np.full((len(rows.steps_ms), len(devices)), np.nan)
-        values[field][:, put] = rows("device_heat", field)[:, took]
-    # Steps at the end of which nothing is said of anybody have not begun.
-    said = (rows.status("device_heat")[rows.window] != NONE).any(axis=1)
-    last = rows.window.start + (int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0)
-    plant = np.array([d.device_class == "plant" for d in devices], dtype=bool)
-    return _Meters(devices, plant, values, slice(rows.window.start, last))
-
-
-def _coverage(meters: _Meters, delivered_gj: FloatArray, rows: NetworkRows) -> float:
+def _coverage(meters: HeatMeters, delivered_gj: FloatArray, rows: NetworkRows) -> float:
     """Share of the window's delivered heat that readings cover, of the steps to come none."""
     weight = np.abs(np.nan_to_num(delivered_gj)) + 1e-12
     measured = np.nan_to_num(meters["coverage"][meters.window][:, ~meters.is_plant])
@@ -153,7 +111,7 @@ def _coverage(meters: _Meters, delivered_gj: FloatArray, rows: NetworkRows) -> f
     return float((weight * measured).sum() / weight.sum() * begun) if len(weight) else 0.0
 
 
-def _traffic(meters: _Meters, pipes: PipeNetwork | None) -> Traffic | None:
+def _traffic(meters: HeatMeters, pipes: PipeNetwork | None) -> Traffic | None:
     """Flows and temperatures with what is missing filled in; None where no plant gives its temperatures."""
     plant, window = meters.is_plant, meters.window
     # History begins where the plants' does: before it nobody saw what went into the pipes.
@@ -186,7 +144,7 @@ def _shared_flow(flow_kg: FloatArray, plant: BoolArray) -> FloatArray:
     return filled
 
 
-def _lacking(meters: _Meters, known: NetworkHeat, traffic: Traffic | None) -> str:
+def _lacking(meters: HeatMeters, known: NetworkHeat, traffic: Traffic | None) -> str:
     """Why the balance cannot be closed, as far as meters go."""
     covered = np.nan_to_num(meters["coverage"][meters.window][:, meters.is_plant])
     if np.isnan(known.supplied_gj) or covered.mean(axis=0).min() < _MIN_PLANT:
@@ -199,7 +157,7 @@ def _lacking(meters: _Meters, known: NetworkHeat, traffic: Traffic | None) -> st
 
 
 def _contents(
-    meters: _Meters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic
+    meters: HeatMeters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic
 ) -> tuple[Contents | None, str]:
     """What the pipes lost and stored, or why nobody can say it."""
     ground_c, volume_m3 = rows.network.ground_c, rows.network.volume_m3
@@ -220,7 +178,7 @@ def _contents(
     return lumped_contents(volume_m3, traffic, (loss_w_k, share), ground_c), ""
 
 
-def _source(meters: _Meters, traffic: Traffic) -> Source:
+def _source(meters: HeatMeters, traffic: Traffic) -> Source:
     plant, inside = meters.is_plant, meters.window
     heat, flow = meters["heat_gj"][inside][:, plant], traffic.flow_kg[traffic.window][:, plant]
     supply, back = traffic.supply_c[traffic.window][:, plant], traffic.return_c[traffic.window][:, plant]
@@ -237,7 +195,7 @@ def _source(meters: _Meters, traffic: Traffic) -> Source:
     )
 
 
-def _delivered_u_gj(meters: _Meters, delivered_gj: FloatArray, share_u: FloatArray) -> FloatArray:
+def _delivered_u_gj(meters: HeatMeters, delivered_gj: FloatArray, share_u: FloatArray) -> FloatArray:
     """Standard uncertainty of each consumer's heat, measured and estimated. [GJ]"""
     inside, takes = meters.window, ~meters.is_plant
     heat = meters["heat_gj"][inside][:, takes]

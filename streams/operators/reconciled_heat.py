@@ -1,0 +1,148 @@
+"""Heat of every device of a network made to balance, and how far each meter stands out, per window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.accuracy import COVERAGE_FACTOR
+from models.metered_tree import MeteredTree
+from models.network_heat import meter_u_gj
+from models.reconcile import reconcile
+from streams.core.heat_meters import HeatMeters, heat_meters
+from streams.core.network_rows import NetworkRows
+from streams.core.operator import network_operator
+
+__all__ = ["ReconciledHeat", "reconciled_heat"]
+
+FloatArray = NDArray[np.float64]
+
+_NET: Final = "network"
+_LEAST_GJ: Final = 1e-6  # a counter's last digit: no meter is exact
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciledHeat:
+    """Rows of `reconciled_heat`, one a device; NaN is absent."""
+
+    heat_gj: FloatArray
+    adjustment_gj: FloatArray
+    test_statistic: FloatArray
+    coverage: FloatArray
+    reason: NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What is known of a window: heat of each registered meter, and of what stands behind it."""
+
+    heat_gj: FloatArray
+    u_gj: FloatArray
+    secondary_gj: FloatArray
+    secondary_u_gj: FloatArray
+
+
+@network_operator(
+    reads=("device_heat", "network_heat"), optional=("secondary_heat",), subject="device",
+    writes=ReconciledHeat,
+)  # fmt: skip
+def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
+    """Weighted least squares over plants, consumers and their secondary loops, by the meters' classes.
+
+    What the network lost, stored and leaked is a stream like any other, of the balance's own uncertainty.
+    Without a balance only substations with a secondary flow meter are checked.
+    """
+    meters = heat_meters(rows)
+    got = _measured(rows, meters)
+    rest_gj, rest_u_gj = _rest(rows, meters, got)
+    tree, values, u, first = _tree(meters, got, rest_gj, rest_u_gj)
+    done = reconcile(tree, values, u)
+    place = {device.device: at for at, device in enumerate(meters.devices)}
+    count = len(rows.devices)
+    absent = np.full((3, count), np.nan)
+    out = ReconciledHeat(
+        absent[0], absent[1], absent[2], np.zeros(count), np.full(count, "no_heat", dtype=object)
+    )
+    coverage = _coverage(rows, meters)
+    for row, index in enumerate(rows.devices.tolist()):
+        at = place.get(rows.site.ids[index])
+        if at is None:
+            continue
+        stream = first[at]
+        out.coverage[row] = coverage[at]
+        out.reason[row] = "gap"
+        if stream < 0:
+            continue
+        out.heat_gj[row] = done.value[stream]
+        out.adjustment_gj[row] = done.adjustment[stream]
+        out.test_statistic[row] = done.statistic[stream]
+        out.reason[row] = "no_balance" if np.isnan(done.statistic[stream]) else ""
+    return out
+
+
+def _measured(rows: NetworkRows, meters: HeatMeters) -> _Measured:
+    """Sums over the steps of the window that have begun, NaN where one lacks a value. [GJ]"""
+    inside = meters.window
+    if inside.start == inside.stop:
+        nothing = np.full((4, len(meters.devices)), np.nan)
+        return _Measured(*nothing)
+    heat = meters["heat_gj"][inside]
+    u = meter_u_gj(
+        heat, meters["heat_u_gj"][inside], (meters["supply_c"] - meters["return_c"])[inside],
+        meters["coverage"][inside],
+    )  # fmt: skip
+    behind, behind_u = np.full((2, len(meters.devices)), np.nan)
+    if rows.has("secondary_heat"):
+        column = {name: at for at, name in enumerate(rows.site.ids[n] for n in rows.devices)}
+        mine = np.array([column.get(d.device, -1) for d in meters.devices], dtype=np.int64)
+        said = [rows("secondary_heat", name)[inside].sum(axis=0) for name in ("heat_gj", "heat_u_gj")]
+        is_here = mine >= 0
+        behind[is_here], behind_u[is_here] = (s[mine[is_here]] for s in said)
+    return _Measured(heat.sum(axis=0), np.maximum(u, _LEAST_GJ), behind, behind_u / COVERAGE_FACTOR)
+
+
+def _rest(rows: NetworkRows, meters: HeatMeters, got: _Measured) -> tuple[float, float]:
+    """What left the network otherwise than through a meter, and its standard uncertainty. [GJ]"""
+    at = rows.window.start
+    residual, residual_u = (float(rows("network_heat", n)[at]) for n in ("residual_gj", "residual_u_gj"))
+    plants = got.heat_gj[meters.is_plant]
+    known = ~meters.is_plant & ~np.isnan(got.heat_gj)
+    rest = float(plants.sum()) - float(got.heat_gj[known].sum()) - residual
+    squares = (residual_u / COVERAGE_FACTOR) ** 2 - float((got.u_gj[meters.is_plant] ** 2).sum())
+    squares -= float((got.u_gj[known] ** 2).sum())
+    return rest, float(np.sqrt(max(squares, _LEAST_GJ**2))) if np.isfinite(squares) else np.nan
+
+
+def _tree(
+    meters: HeatMeters, got: _Measured, rest_gj: float, rest_u_gj: float
+) -> tuple[MeteredTree, FloatArray, FloatArray, list[int]]:
+    """Streams with what is measured of them, and the stream of each device's meter, -1 where it has none."""
+    nodes, values, u, first = [_NET], [rest_gj], [rest_u_gj], list[int]()
+    streams: list[tuple[str, str | None, str | None]] = [("rest", _NET, None)]
+    checked = ~np.isnan(got.secondary_gj) & ~np.isnan(got.secondary_u_gj) & (got.secondary_gj > 0.0)
+    for at, device in enumerate(meters.devices):
+        if np.isnan(got.heat_gj[at]):
+            # Of a consumer the rest has an estimate; without a plant there is no rest.
+            first.append(-1)
+            continue
+        name = device.device
+        first.append(len(streams))
+        behind = name if checked[at] and not meters.is_plant[at] else None
+        streams.append((name, None, _NET) if meters.is_plant[at] else (name, _NET, behind))
+        values.append(float(got.heat_gj[at]))
+        u.append(float(got.u_gj[at]))
+        if behind is not None:
+            nodes.append(behind)
+            streams.append((f"{name} secondary", behind, None))
+            values.append(float(got.secondary_gj[at]))
+            u.append(max(float(got.secondary_u_gj[at]), _LEAST_GJ))
+    return MeteredTree.of(nodes, streams), np.array(values), np.array(u), first
+
+
+def _coverage(rows: NetworkRows, meters: HeatMeters) -> FloatArray:
+    """Share of the window that readings of each meter cover."""
+    inside = np.nan_to_num(meters["coverage"][meters.window])
+    return np.asarray(inside.sum(axis=0) / (rows.window.stop - rows.window.start))
