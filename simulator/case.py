@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from models.site import Device, Site
 from simulator.case_faults import check_networks, read_faults
 from simulator.case_report import CaseError, Report
-from simulator.case_weather import read_weather
+from simulator.case_weather import LARGEST_SEED, read_weather
 from simulator.clocks import Clocks
 from simulator.kinds import KINDS, Fault
+from simulator.local_time import standard_offset_h
 from simulator.logistics.case_part import Logistics
 from simulator.logistics.case_part import read as read_logistics
 from simulator.logistics.kinds import KINDS as ROAD_KINDS
@@ -24,7 +26,10 @@ from simulator.weather import Weather
 __all__ = ["KINDS", "Case", "CaseError", "Fault", "Road", "parse"]
 
 _START: Final = datetime(2026, 1, 10, tzinfo=UTC)
+_YEARS: Final = (1971, 2199)
+_MOST: Final = 20_000
 _TABLES: Final = ("unit", "telemetry", "weather", "logistics")
+_READ: Final = ("plant", "substation")
 _ROAD: Final = {"duplicate_share": 1.0, "late_share": 1.0, "late_s": 1e6}
 _CLOCKS: Final = {
     "skew_s": 600.0, "jitter_s": 600.0, "drop_share": 1.0, "resend_share": 1.0, "outages_a_day": 100.0,
@@ -101,7 +106,8 @@ def parse(
     name : str
         Name of the file, for messages.
     read_site, read_text : callable
-        Give the registry of a site directory, and the text of a file, that the case names.
+        Give the registry of a site directory, and the text of a file, that the case names; OSError
+        where there is none.
     start_ms : int, optional
         Start in place of the file's, ms UTC.
 
@@ -116,11 +122,12 @@ def parse(
     for key in _TABLES:
         if not isinstance(raw.get(key, {}), dict):
             report.at(f"{key}: expected a table [{key}], got {raw.pop(key)!r}", key)
-    seed = report.whole(raw, "seed", 1, low=0)
+    seed = report.whole(raw, "seed", 1, low=0, high=LARGEST_SEED)
     hours = report.number(raw, "hours", 24.0, low=1e-3, high=20_000.0)
     interval_s = report.number(raw, "interval_s", 10.0, low=1.0, high=301.0)
     begin_ms = _start(report, raw) if start_ms is None else start_ms
     end_ms = begin_ms + round(hours * 3_600_000)
+    _interval(report, hours, interval_s)
     road = Road(**_shares(report, raw, _ROAD))
     clocks = Clocks(**_shares(report, raw, _CLOCKS))
     report.keys(raw.get("telemetry", {}), (*_ROAD, *_CLOCKS), table="telemetry")
@@ -135,7 +142,8 @@ def parse(
     tables = raw.get("fault", [])
     faults = read_faults(report, tables, site, begin_ms, end_ms, interval_s, elsewhere)
     report.stop()
-    site = _registered(site, faults)
+    site = _registered(site, faults, interval_s)
+    weather = replace(weather, offset_h=standard_offset_h(ZoneInfo(site.timezone), begin_ms))
     logistics = _logistics(report, raw, site, seed, begin_ms, end_ms)
     report.stop()
     return Case(
@@ -169,11 +177,21 @@ def _toml(name: str, text: str) -> dict[str, Any]:
 def _start(report: Report, raw: Mapping[str, Any]) -> int:
     start = raw.get("start", _START)
     if not isinstance(start, datetime) or start.tzinfo is None:
-        report.at(
-            f"start: expected a time with its offset such as 2026-01-10T00:00:00Z, got {start}", "start"
-        )
+        got = repr(start) if isinstance(start, str) else start
+        report.at(f"start: expected a time with its offset such as 2026-01-10T00:00:00Z, got {got}", "start")
+        return 0
+    if not _YEARS[0] <= start.year <= _YEARS[1]:
+        report.at(f"start: expected a year from {_YEARS[0]} to {_YEARS[1]}, got {start.year}", "start")
         return 0
     return round(start.timestamp() * 1000)
+
+
+def _interval(report: Report, hours: float, interval_s: float) -> None:
+    """Note an interval that is no whole number of milliseconds, and a run without a single one."""
+    if abs(interval_s * 1000.0 - round(interval_s * 1000.0)) > 1e-6:
+        report.at(f"interval_s: expected whole milliseconds, got {interval_s!r}", "interval_s")
+    elif hours * 3600.0 < interval_s:
+        report.at(f"hours: expected at least one interval of {interval_s:g} s, got {hours:g}", "hours")
 
 
 def _shares(report: Report, raw: Mapping[str, Any], known: Mapping[str, float]) -> dict[str, float]:
@@ -203,8 +221,9 @@ def _site(
     if "logistics" in raw and not raw.keys() & {"site", "unit"}:
         return Site(id="", name="", timezone=TIME_ZONE)
     if "site" not in raw:
-        substations = report.whole(unit, "substations", 30, low=1, table="unit")
-        trucks = report.whole(unit, "trucks", 0 if "logistics" in raw else 5, low=0, table="unit")
+        substations = report.whole(unit, "substations", 30, low=1, high=_MOST, table="unit")
+        usual = 0 if "logistics" in raw else 5
+        trucks = report.whole(unit, "trucks", usual, low=0, high=_MOST, table="unit")
         if "logistics" in raw and trucks:
             report.at("trucks: expected none beside [logistics], which has its own", "trucks", table="unit")
         return demo_plan(seed, substations, trucks, start_ms, interval_s=interval_s)
@@ -213,12 +232,19 @@ def _site(
     if not isinstance(raw["site"], str):
         report.at(f"site: expected the name of a directory, got {raw['site']!r}", "site")
         return demo_plan(seed, 1, 0, start_ms, interval_s=interval_s)
-    return read_site(raw["site"])
+    try:
+        return read_site(raw["site"])
+    except OSError as error:
+        report.at(f"site: {error}", "site")
+        return demo_plan(seed, 1, 0, start_ms, interval_s=interval_s)
 
 
-def _registered(site: Site, faults: tuple[Fault, ...]) -> Site:
-    """The site with what its faults need known: an office that books, a counter's full scale."""
-    devices = dict(site.devices)
+def _registered(site: Site, faults: tuple[Fault, ...], interval_s: float) -> Site:
+    """The site with what must be known: the interval of readings, an office that books, a full scale."""
+    devices = {
+        name: replace(d, interval_s=interval_s) if d.device_class in _READ and d.network else d
+        for name, d in site.devices.items()
+    }
     for fault in faults:
         if fault.kind == "counter_rollover":
             devices[fault.place] = replace(devices[fault.place], energy_full_scale_gj=fault.size)

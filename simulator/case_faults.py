@@ -8,7 +8,7 @@ from typing import Any, Final
 from models.measurements import CLASSES
 from models.site import Site
 from simulator.case_report import Report
-from simulator.kinds import KINDS, Fault, Kind
+from simulator.kinds import GROWING, KINDS, Fault, Kind
 from simulator.network.hydraulics import Graph, NetworkError
 from simulator.physical import behind
 
@@ -16,7 +16,6 @@ __all__ = ["check_networks", "read_faults"]
 
 _KEYS: Final = ("kind", "place", "size", "onset_h", "until_h", "ramp_h", "channel")
 _METERED: Final = ("plant", "substation")
-_WHOLE_LENGTH: Final = frozenset({"flushing"})  # kinds that have no ramp
 
 
 def check_networks(report: Report, site: Site) -> None:
@@ -39,6 +38,8 @@ def check_networks(report: Report, site: Site) -> None:
                     f"got {device.node or 'none'!r}",
                     "site",
                 )
+            if device.device_class == "substation" and not device.area_m2:
+                report.at(f"device {device.device!r}: expected an area_m2, got none", "site")
         if len(report.found) > before:
             continue
         if not any(d.device_class == "substation" for d in members):
@@ -81,8 +82,15 @@ def read_faults(
         for n, row in enumerate(tables, 1)
         if str(row.get("kind")) not in elsewhere
     )
-    faults = [reader.fault(start_ms, end_ms, interval_s) for reader in read]
-    return tuple(f for f in faults if f is not None)
+    faults, full = list[Fault](), set[str]()
+    for reader in read:
+        fault = reader.fault(start_ms, end_ms, interval_s)
+        if fault is None:
+            continue
+        if fault.kind == "counter_rollover":
+            reader.once(fault, full)
+        faults.append(fault)
+    return tuple(faults)
 
 
 class _Reader:
@@ -96,6 +104,12 @@ class _Reader:
 
     def _number(self, key: str, default: float, low: float, high: float = 1e9) -> float:
         return self.report.number(self.row, key, default, low=low, high=high, table="fault", number=self.nth)
+
+    def once(self, fault: Fault, places: set[str]) -> None:
+        """Note a second fault of a kind that a place can have once."""
+        if fault.place in places:
+            self._at(f"place: expected one {fault.kind} of a device, got {fault.place!r} again", "place")
+        places.add(fault.place)
 
     def fault(self, start_ms: int, end_ms: int, interval_s: float) -> Fault | None:
         """The fault; None when something of it was noted."""
@@ -116,7 +130,7 @@ class _Reader:
         usual_h = hours if kind.lasts_h is None else onset_h + kind.lasts_h
         until_h = self._number("until_h", max(usual_h, onset_h), onset_h)
         ramp_h = self._number("ramp_h", 0.0, 0.0)
-        if ramp_h and name in _WHOLE_LENGTH:
+        if ramp_h and name not in GROWING:
             self._at(f"ramp_h: expected none of a {name}, got {ramp_h:g}", "ramp_h")
         if len(self.report.found) > before:
             return None
@@ -133,10 +147,16 @@ class _Reader:
 
     def _place(self, kind: Kind) -> str:
         place = self.row.get("place", "")
-        names = _places(self.site, kind.on)
         what = "substation or pipe" if kind.on == "part" else kind.on
-        if place not in names:
+        if not isinstance(place, str) or place not in _places(self.site, kind.on):
             self._at(f"place: expected a {what} of the site, got {place!r}", "place")
+            return ""
+        networks = {p.network for p in self.site.pipes.values() if place in (p.from_node, p.to_node)}
+        if kind.on == "node" and len(networks) > 1:
+            self._at(
+                f"place: expected a node of one network, got {place!r} of {', '.join(sorted(networks))}",
+                "place",
+            )
         elif kind.on == "part" and place in self.site.pipes:
             network = self.site.pipes[place].network
             pipes = [p.pipe for p in self.site.pipes.values() if p.network == network]
@@ -144,7 +164,7 @@ class _Reader:
                 self._at(
                     f"place: expected a pipe that alone feeds a branch, got {place!r} in a ring", "place"
                 )
-        return str(place)
+        return place
 
     def _size(self, kind: Kind) -> float:
         if not kind.size:

@@ -37,11 +37,15 @@ class Report:
                 number = seen[table] if stripped.startswith("[[") else 0
                 self._heads.setdefault((table, number), line)
             elif "=" in stripped:
-                self._keys.setdefault((table, number, stripped.split("=")[0].strip()), line)
+                key = stripped.split("=")[0].strip().replace('"', "").replace("'", "")
+                self._keys.setdefault((table, number, key), line)
 
     def at(self, message: str, key: str = "", *, table: str = _TOP, number: int = 0) -> None:
         """Note a fault of `key` in a table, or in the `number`-th of an array of tables."""
-        line = self._keys.get((table, number, key)) or self._heads.get((table, number)) or 1
+        keys, heads = self._keys, self._heads
+        line = keys.get((table, number, key)) or keys.get((_TOP, 0, f"{table}.{key}"))
+        # A table may also be written in one line, or as an array of such tables: then its own key is named.
+        line = line or heads.get((table, number)) or heads.get((table, 0)) or keys.get((_TOP, 0, table)) or 1
         self.found.append(f"{self.name}:{line}: {message}")
 
     def stop(self) -> None:
@@ -82,10 +86,14 @@ class Report:
             return default
         return float(value)
 
-    def whole(self, values: Mapping[str, Any], key: str, default: int, *, low: int, table: str = _TOP) -> int:
-        """A whole number of at least `low`."""
+    def whole(
+        self, values: Mapping[str, Any], key: str, default: int, *, low: int, high: int, table: str = _TOP
+    ) -> int:
+        """A whole number from `low` to `high`."""
         value = values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            self.at(f"{key}: expected a whole number of at least {low}, got {value!r}", key, table=table)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            above = isinstance(value, int) and not isinstance(value, bool) and value > high
+            wanted = f"at most {high}" if above else f"at least {low}"
+            self.at(f"{key}: expected a whole number of {wanted}, got {value!r}", key, table=table)
             return default
         return value

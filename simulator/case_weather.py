@@ -12,8 +12,9 @@ from typing import Any, Final
 from simulator.case_report import CaseError, Report
 from simulator.weather import Weather
 
-__all__ = ["read_weather"]
+__all__ = ["LARGEST_SEED", "read_weather"]
 
+LARGEST_SEED: Final = 2**63 - 1
 _KEYS: Final = ("csv", "mean_c", "swing_k", "seed")
 _COLUMNS: Final = ("t", "outdoor_c")
 
@@ -40,8 +41,12 @@ def read_weather(
     if "csv" not in table:
         mean_c = report.number(table, "mean_c", -8.0, low=-40.0, high=30.0, table="weather")
         swing_k = report.number(table, "swing_k", 4.5, low=0.0, high=20.0, table="weather")
-        return Weather(report.whole(table, "seed", seed, low=0, table="weather"), mean_c, swing_k)
+        return Weather(
+            report.whole(table, "seed", seed, low=0, high=LARGEST_SEED, table="weather"), mean_c, swing_k
+        )
     name = table["csv"]
+    for key in table.keys() - {"csv"}:
+        report.at(f"{key}: expected none beside a csv, got {table[key]!r}", key, table="weather")
     if not isinstance(name, str):
         report.at(f"csv: expected the name of a file, got {name!r}", "csv", table="weather")
         return Weather(seed)
@@ -61,7 +66,7 @@ def _series(name: str, text: str, span_ms: tuple[int, int]) -> tuple[list[int], 
     times, values, found = list[int](), list[float](), list[str]()
     for row in reader:
         try:
-            t_ms, value = _time_ms(row["t"] or ""), float(row["outdoor_c"] or "")
+            t_ms, value = _time_ms(row["t"] or ""), _celsius(row["outdoor_c"] or "")
         except ValueError as error:
             found.append(f"{name}:{reader.line_num}: {error}")
             continue
@@ -80,6 +85,13 @@ def _series(name: str, text: str, span_ms: tuple[int, int]) -> tuple[list[int], 
     if found:
         raise CaseError("\n".join(found))
     return times, values
+
+
+def _celsius(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"outdoor_c: expected a number, got {text!r}") from None
 
 
 def _time_ms(text: str) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["DRAINING", "KINDS", "Fault", "Kind"]
+__all__ = ["DRAINING", "GROWING", "KINDS", "Fault", "Kind"]
 
 _ANY: Final = 1e9
+_LARGEST_LEAK_KG_S: Final = 1_000.0  # more than any main carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +46,32 @@ class Kind:
 
 KINDS: Final[dict[str, Kind]] = {
     # Water that leaves.
-    "leak": Kind("node", "lost from the return, kg/s", 12.0, "make-up rises and stays up, at night too"),
+    "leak": Kind(
+        "node", "lost from the return, kg/s", 12.0, "make-up rises and stays up, at night too",
+        high=_LARGEST_LEAK_KG_S,
+    ),
     "supply_leak": Kind(
         "node", "lost from the supply, kg/s", 12.0,
-        "make-up rises and stays up; the plant gives more heat than arrives",
+        "make-up rises and stays up; the plant gives more heat than arrives", high=_LARGEST_LEAK_KG_S,
     ),
     "draw_off": Kind(
         "node", "drawn from the return without leave while it lasts, kg/s", 72.0,
         "the tank falls in short bursts, in the morning and the evening, and is made up",
+        high=_LARGEST_LEAK_KG_S,
     ),
     "flushing": Kind(
         "node", "drained from the return over its whole length, m³", 24.0,
-        "make-up rises for some hours; the office books the volume when it is done", lasts_h=2.0,
+        "make-up rises for some hours; the office books the volume when it is done", lasts_h=2.0, high=1e5,
     ),
     "secondary_leak": Kind(
         "substation", "lost from the secondary loop, kg/s", 24.0,
         "secondary make-up counts faster; beyond its pump's reach the secondary pressure falls",
+        high=_LARGEST_LEAK_KG_S,
     ),
     "internal_leak": Kind(
         "substation", "primary water that leaks into the secondary loop, kg/s", 12.0,
         "secondary pressure rises, secondary make-up stands still, primary make-up rises",
+        high=_LARGEST_LEAK_KG_S,
     ),
     # What carries and passes on heat.
     "insulation_loss": Kind(
@@ -144,6 +151,13 @@ KINDS: Final[dict[str, Kind]] = {
     "outage": Kind("device", "", 1.0, "silence, then everything at once"),
 }  # fmt: skip
 """Every kind by name."""
+
+GROWING: Final = frozenset({
+    "leak", "supply_leak", "draw_off", "secondary_leak", "internal_leak", "insulation_loss", "fouling",
+    "clogged_strainer", "hunting", "air", "flow_bias", "supply_bias", "return_bias", "calculator_bias",
+    "clock_skew",
+})  # fmt: skip
+"""Kinds that may grow to their size."""
 
 DRAINING: Final = frozenset({"leak", "supply_leak", "draw_off", "flushing", "internal_leak"})
 """Kinds that take water out of the primary network."""

@@ -128,7 +128,8 @@ class HeatMeters:
         """Measure for one step and move the counters on."""
         noise = generator(self.seed, "meter noise", t_ms).standard_normal((3, len(self.qp)))
         rho = water.density_kg_m3(np.where(self.on_supply, supply_c, return_c))
-        true_m3_h = np.where(self.on_supply, supply_kg_s, return_kg_s) / rho * 3600.0
+        # A heat meter does not count backwards.
+        true_m3_h = np.maximum(np.where(self.on_supply, supply_kg_s, return_kg_s), 0.0) / rho * 3600.0
         mpe = flow_mpe_pct(self.accuracy_class, true_m3_h / self.qp) / 100.0
         flow = self.flow_factor * true_m3_h * (1.0 + mpe * (self.flow_error + _NOISE_SHARE * noise[0]))
         difference = supply_c - return_c

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator import water
-from simulator.kinds import Fault
+from simulator.kinds import KINDS, Fault
+from simulator.local_time import local_hour
 from simulator.network.hydraulics import Graph
 from simulator.rng import generator
 from simulator.truth import NetworkTruth
@@ -87,9 +88,12 @@ class Scene:
         truth.secondary.leak_kg_s[:] = truth.secondary.gain_kg_s[:] = 0.0
         self.taken_kg_s.clear()
 
-    def holds(self, place: str) -> bool:
-        """Whether a node, a pipe or a substation belongs to this network."""
-        return place in self.rows or place in self.pipes or place in self.truth.supply.graph.index
+    def holds(self, fault: Fault) -> bool:
+        """Whether what a fault befalls belongs to this network."""
+        on, nodes = KINDS[fault.kind].on, self.truth.supply.graph.index
+        if on == "part":
+            return fault.place in self.rows or fault.place in self.pipes
+        return fault.place in {"node": nodes, "pipe": self.pipes, "substation": self.rows}[on]
 
     def part(self, place: str) -> Sequence[int]:
         """Rows of the substations that a substation or a pipe stands for."""
@@ -127,7 +131,7 @@ def _draw_off(scene: Scene, f: Fault, share: float, t_ms: int) -> None:
     """Bursts of three to nine minutes, half of all slots in the busy hours and few in the others."""
     slot = (t_ms - 1) // _SLOT_MS
     chance, begin, length = generator(scene.seed, "draw-off", slot, crc32(f.place.encode())).random(3)
-    local_h = (slot * _SLOT_MS / 3_600_000.0 + scene.truth.weather.offset_h) % 24.0
+    local_h = local_hour(scene.truth.zone, slot * _SLOT_MS)
     busy = any(low <= local_h < high for low, high in _BUSY_H)
     lasts_ms = 180_000.0 + 360_000.0 * length
     begins_ms = slot * _SLOT_MS + begin * (_SLOT_MS - lasts_ms)
@@ -192,5 +196,5 @@ def apply_physical(scene: Scene, faults: Sequence[Fault], t_ms: int) -> None:
     scene.clear()
     for fault in faults:
         do, share = _DO.get(fault.kind), fault.share(t_ms)
-        if do is not None and share > 0.0 and scene.holds(fault.place):
+        if do is not None and share > 0.0 and scene.holds(fault):
             do(scene, fault, share, t_ms)

@@ -53,6 +53,11 @@ class Plant:
         """Supply temperature of the heating curve: 75 °C at +5, 110 °C at −20. [°C]."""
         return float(np.clip(75.0 + (5.0 - outdoor_c) * 1.4, 70.0, 115.0))
 
+    @property
+    def tank_h(self) -> float:
+        """Enthalpy of the tank's water. [kJ/kg]"""
+        return self.tank_kj / self.tank_kg
+
     def start(self, outdoor_c: float) -> None:
         """Begin on the heating curve."""
         self.supply_c = self.curve_c(outdoor_c)
@@ -67,17 +72,23 @@ class Plant:
         self, out_kg_s: float, in_kg_s: float, supply_h: float, return_h: float, seconds: float
     ) -> None:
         """Take the step's water from the tank or into it, burn the coal, make water up."""
+        cold_h = float(water.enthalpy_kj_kg(self.makeup_c))
         short = (out_kg_s - in_kg_s) * seconds
-        tank_h = self.tank_kj / self.tank_kg if short > 0.0 else return_h
+        # What a burst main takes beyond half of the tank in one step is made up without passing it.
+        straight = max(0.0, short - 0.5 * self.tank_kg)
+        self.makeup_kg += straight
+        boiler_kj = (out_kg_s * supply_h - in_kg_s * return_h) * seconds - straight * cold_h
+        short -= straight
+        tank_h = self.tank_h if short > 0.0 else return_h
         self.tank_kg -= short
         self.tank_kj -= short * tank_h
-        boiler_kj = (out_kg_s * supply_h - in_kg_s * return_h) * seconds - short * tank_h
+        boiler_kj -= short * tank_h
         self.fuel_kg += max(boiler_kj, 0.0) / (self.efficiency * self.coal_mj_kg * 1000.0)
         level = self.tank_kg / self.tank_full_kg
         self._filling = level < (_FILL_UP_TO if self._filling else _FILL_BELOW)
         if self._filling:
             # A large leak is met as fast as it runs out, so that the tank never runs dry.
-            added = max(_FILL_KG_S * seconds, 1.2 * max(short, 0.0))
+            added = min(max(_FILL_KG_S * seconds, 1.2 * max(short, 0.0)), self.tank_full_kg - self.tank_kg)
             self.tank_kg += added
-            self.tank_kj += added * float(water.enthalpy_kj_kg(self.makeup_c))
+            self.tank_kj += added * cold_h
             self.makeup_kg += added

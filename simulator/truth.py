@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.site import Device, Site
 from simulator import water
+from simulator.local_time import local_hour
 from simulator.network.side import Pipes, Side
 from simulator.plant import Plant
 from simulator.rng import generator
@@ -129,6 +131,7 @@ class NetworkTruth:
         parcels: int = 24,
     ) -> None:
         self.site, self.network, self.now_ms = site, site.networks[network], start_ms
+        self.zone = ZoneInfo(site.timezone)
         members = [d for d in site.devices.values() if d.network == network]
         self.plant_device = next(d for d in members if d.device_class == "plant")
         self.devices: tuple[Device, ...] = tuple(d for d in members if d.device_class == "substation")
@@ -141,6 +144,8 @@ class NetworkTruth:
         self.plant = Plant(float(self.substations.design_kw.sum()), float(pipes.volume_m3.sum()))
         outdoor = float(self.weather.outdoor_c(start_ms))
         self.plant.start(outdoor)
+        if self.network.makeup_c is not None:
+            self.plant.makeup_c = self.network.makeup_c
         self.supply = Side(pipes, root, self.plant.supply_c - 1.0, parcels=parcels)
         self.back = Side(pipes, root, 42.0, parcels=parcels)
         self.nodes = np.array([self.supply.graph.index[d.node or ""] for d in self.devices], dtype=np.int64)
@@ -171,7 +176,7 @@ class NetworkTruth:
         """Advance by `seconds`."""
         self.now_ms += round(seconds * 1000)
         outdoor = float(self.weather.outdoor_c(self.now_ms))
-        local_h = (self.now_ms / 3_600_000.0 + self.weather.offset_h) % 24.0
+        local_h = local_hour(self.zone, self.now_ms)
         before_kj = self.supply.content.energy_kj + self.back.content.energy_kj
         before_kg = self.supply.content.total_kg + self.back.content.total_kg
 
@@ -183,18 +188,23 @@ class NetworkTruth:
 
         supply_h = self.plant.control(outdoor, seconds)
         source = np.zeros(len(at_nodes))
-        source[0] = out_kg_s * seconds
+        source[0] = max(out_kg_s, 0.0) * seconds
         lost = self.supply.carry(source, np.full(len(at_nodes), supply_h), self.ground_c).sum()
         done = self.substations.exchange(self.supply.node_h[self.nodes])
-        heat_in = self._at_nodes(flow * done.return_h)
-        h_in = np.divide(heat_in, at_nodes, out=np.zeros_like(heat_in), where=at_nodes > 0.0)
-        lost += self.back.carry(at_nodes * seconds, h_in, self.ground_c).sum()
+        heat_in, into = self._at_nodes(flow * done.return_h), at_nodes
+        if in_kg_s < 0.0:  # more leaks than comes back: the holding pump fills the return from the tank
+            into = at_nodes.copy()
+            into[0] -= in_kg_s
+            heat_in[0] -= in_kg_s * self.plant.tank_h
+        h_in = np.divide(heat_in, into, out=np.zeros_like(heat_in), where=into > 0.0)
+        lost += self.back.carry(into * seconds, h_in, self.ground_c).sum()
         self.delivered_kw = done.heat_kw
         self.secondary.step(seconds)
         extra_kw = self.secondary.heat_kw(self.supply.node_h[self.nodes], self.substations.return_c)
         self.substations.settle(done.heat_kw, extra_kw, outdoor, local_h, seconds)
 
-        return_h = float(self.back.node_h[0])
+        return_h = float(self.back.node_h[0]) if in_kg_s >= 0.0 else self.plant.tank_h
+        supply_h = supply_h if out_kg_s >= 0.0 else float(self.supply.node_h[0])
         self.plant.settle(out_kg_s, in_kg_s, supply_h, return_h, seconds)
         after_kj = self.supply.content.energy_kj + self.back.content.energy_kj
         after_kg = self.supply.content.total_kg + self.back.content.total_kg

@@ -49,8 +49,14 @@ class Closure:
     def take(self, snap: Snapshot) -> None:
         """Judge one step."""
         b = snap.balance
-        self.energy_error = max(self.energy_error, abs(b.energy_error_kj) / b.throughput_kj)
-        self.mass_error = max(self.mass_error, abs(b.mass_error_kg) / b.throughput_kg)
+        self.energy_error = max(self.energy_error, _share(b.energy_error_kj, b.throughput_kj))
+        self.mass_error = max(self.mass_error, _share(b.mass_error_kg, b.throughput_kg))
+
+
+def _share(error: float, of: float) -> float:
+    """An error over what it is judged against; infinite where either is no number."""
+    share = 0.0 if error == 0.0 else abs(error) / of if of > 0.0 else np.inf
+    return float(share) if np.isfinite(share) else np.inf
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -278,7 +279,7 @@ def _plain(cell: object) -> str:
 def _toml(site: Site) -> str:
     def lines(head: str, values: dict[str, Any]) -> str:
         body = "".join(
-            f'{k} = "{v}"\n' if isinstance(v, str) else f"{k} = {v}\n"
+            f"{k} = {json.dumps(v, ensure_ascii=False) if isinstance(v, str) else v}\n"
             for k, v in values.items()
             if v is not None
         )

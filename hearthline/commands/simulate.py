@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from models.site import Site
     from simulator.case import Case
     from simulator.logistics.recording import Recorded
 
@@ -157,25 +158,35 @@ def _coal(coal: Recorded | None) -> str:
 def _read(path: Path, *, start_ms: int | None = None) -> Case:
     """The case in a file; a site that it names lies beside it."""
     from hearthline.cli import UsageError
-    from hearthline.site_dir import read_site
     from models.site_files import SiteError
     from simulator.case import CaseError, parse
     from simulator.network.hydraulics import NetworkError
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: expected a readable file of UTF-8 text, got: {error}") from error
     try:
         return parse(
             str(path),
             text,
-            lambda site: read_site(path.parent / site),
-            read_text=lambda name: (path.parent / name).read_text(encoding="utf-8"),
+            lambda name: _site(path.parent / name),
+            read_text=lambda name: (path.parent / name).read_text(encoding="utf-8-sig"),
             start_ms=start_ms,
         )
     except (CaseError, SiteError, NetworkError) as error:
         raise UsageError(str(error)) from error
+
+
+def _site(path: Path) -> Site:
+    """The site in a directory; OSError where there is none, so that the case's line can be named."""
+    from hearthline.cli import UsageError
+    from hearthline.site_dir import read_site
+
+    try:
+        return read_site(path)
+    except UsageError as error:
+        raise OSError(str(error).removeprefix("site: ")) from error
 
 
 @contextmanager

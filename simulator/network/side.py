@@ -79,7 +79,8 @@ class Side:
         Parameters
         ----------
         draw_kg_s : ndarray, shape (nodes,)
-            What leaves this side at each node, negative where water comes in; the root's is ignored.
+            What leaves this side at each node, negative where water comes in. What leaves at the root, beside
+            what the plant takes and gives there, flows through no pipe.
 
         Returns
         -------
@@ -104,7 +105,7 @@ class Side:
         self.content.reverse(np.flatnonzero(now != forward))
         self._forward = now
         self.flow_kg_s, self._refill_kg, self._seconds = flow, refill, seconds
-        return float(draw_kg_s[1:].sum() + refill.sum() / seconds)
+        return float(draw_kg_s[1:].sum() + refill.sum() / seconds + draw_kg_s[0])
 
     def carry(self, inject_kg: Array, inject_h: Array, ground_c: float) -> Array:
         """Move the water of one step and cool it.

@@ -6,7 +6,7 @@ import pytest
 
 from models.site import Pipe
 from models.site_files import parse_site
-from simulator.kinds import KINDS
+from simulator.kinds import GROWING, KINDS
 from simulator.unit import demo_plan
 from tests.support.simulated_cases import EXAMPLES, example, faults_told, network_truth, samples, simulated
 
@@ -37,7 +37,7 @@ def test_there_is_an_example_of_every_kind():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_mass_and_energy_close_whatever_goes_wrong(tmp_path, kind):
-    ramp = {} if kind == "flushing" else {"ramp_h": 0.3}
+    ramp = {"ramp_h": 0.3} if kind in GROWING else {}
     out = simulated(tmp_path / "tree", example(kind, onset_h=0.5, **ramp), hours=1.2)
     told = faults_told(out)[0]
     assert told["deadline_ms"] >= told["onset_ms"] + KINDS[kind].deadline_h * 3_600_000

@@ -53,8 +53,13 @@ def truth(out, device, name):
     return np.array([row[name] for row in table if row["device"] == device])
 
 
-def test_a_leak_is_in_the_truth_and_in_the_make_up(tmp_path):
-    sound = simulated(tmp_path, name="sound")
+@pytest.fixture(scope="module")
+def sound_run(tmp_path_factory):
+    return simulated(tmp_path_factory.mktemp("sound"))
+
+
+def test_a_leak_is_in_the_truth_and_in_the_make_up(tmp_path, sound_run):
+    sound = sound_run
     out = simulated(
         tmp_path,
         {"kind": "leak", "place": "n-02", "size": 4.0, "onset_h": 1.0, "ramp_h": 0.5},
@@ -86,8 +91,8 @@ def test_a_leak_is_in_the_truth_and_in_the_make_up(tmp_path):
         ({"kind": "flow_drift", "size": 3.0}, "flow_m3_h", None),
     ],
 )
-def test_a_fault_shows_where_it_should_and_nowhere_before(tmp_path, fault, name, expected):
-    sound = column(simulated(tmp_path, name="sound"), "sub-02", name)[1]
+def test_a_fault_shows_where_it_should_and_nowhere_before(tmp_path, sound_run, fault, name, expected):
+    sound = column(sound_run, "sub-02", name)[1]
     out = simulated(tmp_path, {**fault, "place": "sub-02", "onset_h": 1.5})
     broken = column(out, "sub-02", name)[1]
     assert (broken[:89] == sound[:89]).all()
@@ -96,8 +101,8 @@ def test_a_fault_shows_where_it_should_and_nowhere_before(tmp_path, fault, name,
         assert np.median(broken[100:] / sound[100:]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_meter_faults_leave_the_truth_alone_and_physical_ones_do_not(tmp_path):
-    sound = truth(simulated(tmp_path, name="sound"), "sub-02", "heat_kw")
+def test_meter_faults_leave_the_truth_alone_and_physical_ones_do_not(tmp_path, sound_run):
+    sound = truth(sound_run, "sub-02", "heat_kw")
     biased = simulated(tmp_path, {"kind": "flow_bias", "place": "sub-02", "size": 0.2}, name="bias")
     fouled = simulated(tmp_path, {"kind": "fouling", "place": "sub-02", "size": 0.6}, name="foul")
     assert (truth(biased, "sub-02", "heat_kw") == sound).all()
