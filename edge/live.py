@@ -127,6 +127,10 @@ class Live:
         """A device is never at its end."""
         return False
 
+    def glance(self) -> str:
+        """What a person who wires it up wants to see though it is no sample; empty if there is nothing."""
+        return ""
+
     def complain(self, kind: str, what: object) -> None:
         """Count one fault of `kind`, and say it if it is time."""
         self.complaints.add(f"{self.device} {kind}", f"{self.device}: {what}")

@@ -15,9 +15,10 @@ from pydantic import Field
 
 from edge.config import DeviceConfig
 from edge.driver import Reading, RecordError
-from edge.lines import LineOptions, Polled
+from edge.lines import LineOptions
 from edge.live import checked
 from edge.say import Complaints
+from edge.turns import Polled
 from edge.units import conversion
 
 __all__ = ["CjDriver", "Options", "Record", "decode", "make"]

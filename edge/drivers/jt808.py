@@ -66,6 +66,8 @@ class Options(Table):
         When a position is answered.
     idle_s : float
         A silent connection is closed. [s]
+    timeout_s : float
+        How long the first call waits for a position. [s]
     private_network : bool
         That `listen` can be reached by the terminals alone.
     """
@@ -76,6 +78,7 @@ class Options(Table):
     token: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     reply: Literal["kept", "received"] = "kept"
     idle_s: Annotated[float, Field(ge=10, le=86_400)] = 600.0
+    timeout_s: Annotated[float, Field(ge=0, le=60)] = 10.0
     private_network: bool = False
 
     @field_validator("phone")
@@ -129,13 +132,18 @@ class _Server:
             server = cls._all.get(options.listen)
             if server is None:
                 server = cls._all[options.listen] = cls(options)
-            if options.phone in server.drivers:
-                raise DriverError(f"phone: expected each terminal once on {options.listen}, got it twice")
+            before = server.drivers.get(options.phone)
+            if before is not None and before.device != driver.device:
+                raise DriverError(
+                    f"phone: expected each terminal once on {options.listen}, got it for {before.device} too"
+                )
             server.drivers[options.phone] = driver
             return server
 
     def leave(self, driver: JtDriver) -> None:
         with self._guard:
+            if self.drivers.get(driver.options.phone) is not driver:
+                return  # the same device by a newer configuration has taken its place
             del self.drivers[driver.options.phone]
             if not self.drivers:
                 del self._all[driver.options.listen]
@@ -187,6 +195,8 @@ class _Terminal:
     def _answer(self, message: Message, driver: JtDriver | None) -> bytes:
         if message.id == 0x0100:
             return self._register(message, driver)
+        if self._driver is not None and self._driver.replaced_by(driver):
+            self._driver = driver  # the same terminal by a newer configuration
         if driver is None or (self._driver is not None and driver is not self._driver):
             (self._driver or self._server).complain(
                 "unknown terminal", f"{self._connection.peer}: expected a known terminal, got {message.phone}"
@@ -284,7 +294,18 @@ class JtDriver(Live):
         self._waiting: deque[_Waiting] = deque()
         self._count = 0
         self._read: list[_Waiting] = []
+        self._something = threading.Event()
+        self._first_s = options.timeout_s
         self._server = _Server.join(self)
+
+    def replaced_by(self, other: JtDriver | None) -> bool:
+        """Whether a terminal that has authenticated here need not do so again with `other`."""
+        return (
+            other is not None
+            and other is not self
+            and other.options.phone == self.options.phone
+            and hmac.compare_digest(other.token, self.token)
+        )
 
     def take(self, positions: list[Position], connection: Connection, reply: bytes) -> bytes:
         """Keep positions for the next `read`; what to answer now."""
@@ -300,10 +321,13 @@ class JtDriver(Live):
             self._count += len(located)
             late = self.options.reply == "kept"
             self._waiting.append(_Waiting(located, connection, reply if late else b""))
+        self._something.set()
         return b"" if late else reply
 
     def read(self, now_ms: int) -> Sequence[Reading]:  # noqa: ARG002  a position carries its own time
         """Positions since the last call; those of the last call are safe by now and are answered."""
+        self._something.wait(self._first_s)
+        self._first_s = 0.0
         for done in self._read:
             self._server.tcp.post(done.connection, done.reply)
         with self._lock:
@@ -325,6 +349,10 @@ class JtDriver(Live):
                 "heading_deg": position.heading_deg,
             },
         )
+
+    def glance(self) -> str:
+        """Where it is listened for."""
+        return f"listens on {self.options.listen} for {self.options.phone}"
 
     def close(self) -> None:
         """Stop listening, if no other terminal calls here. What was not answered comes again."""

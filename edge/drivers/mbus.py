@@ -15,9 +15,10 @@ from pydantic import Field, field_validator, model_validator
 
 from edge.config import DeviceConfig
 from edge.driver import Reading, RecordError
-from edge.lines import LineOptions, Polled
+from edge.lines import LineOptions
 from edge.live import checked, need
 from edge.say import Complaints
+from edge.turns import Polled
 from edge.units import conversion
 
 __all__ = ["MbusDriver", "Options", "Telegram", "decode", "make"]

@@ -15,9 +15,10 @@ from pydantic import Field, model_validator
 
 from edge.config import DeviceConfig
 from edge.driver import DriverError, Reading, RecordError
-from edge.lines import LineOptions, Polled
+from edge.lines import LineOptions
 from edge.live import Point, check_units, checked, convert, need
 from edge.say import Complaints
+from edge.turns import Polled
 
 __all__ = [
     "ModbusDriver",

@@ -17,9 +17,10 @@ from pydantic import Field
 from edge.config import DeviceConfig
 from edge.datum import wgs84_of
 from edge.driver import DriverError, Reading, RecordError
-from edge.lines import LineOptions, Streamed
+from edge.lines import LineOptions
 from edge.live import checked, need
 from edge.say import Complaints
+from edge.turns import Streamed
 
 __all__ = ["Fix", "NmeaDriver", "NoFixError", "Options", "UnknownSentenceError", "decode", "make"]
 

@@ -46,7 +46,7 @@ class Options(Table):
     rebirth_s : float
         No more often than that is the node asked for its births. [s]
     timeout_s : float
-        How long the first call waits for a birth. [s]
+        How long the first call waits for a sample. [s]
     """
 
     broker: str
@@ -60,7 +60,7 @@ class Options(Table):
     device: Annotated[str, Field(pattern=r"^[^/+#]+$")] | None = None
     metrics: dict[str, MetricPoint] = Field(min_length=1)
     rebirth_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
-    timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    timeout_s: Annotated[float, Field(ge=0, le=60)] = 10.0
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
@@ -103,7 +103,8 @@ class SparkplugDriver(Live):
         self._something = threading.Event()
         self._connected = threading.Event()
         self._asked_s = float("-inf")
-        self._first = True
+        self._wants_birth = False
+        self._first_s = options.timeout_s
         self._trouble = "no connection yet"
         self._client = self._make_client()
 
@@ -154,22 +155,29 @@ class SparkplugDriver(Live):
 
     def read(self, now_ms: int) -> Sequence[Reading]:
         """Samples since the last call; DriverError while there is no connection to the broker."""
-        if self._first:
-            self._first = False
-            self._something.wait(self.options.timeout_s)
-        if not self._connected.is_set() and not self._heard:
+        until_s = time.monotonic() + self._first_s
+        self._first_s = 0.0
+        readings = self._take_all(now_ms)
+        while not readings and (left_s := until_s - time.monotonic()) > 0:
+            self._something.wait(left_s)
+            readings = self._take_all(now_ms)
+        if not readings and not self._connected.is_set():
             raise DriverError(f"{self.options.broker}: expected a connection, got: {self._trouble}")
+        return readings
+
+    def _take_all(self, now_ms: int) -> list[Reading]:
+        """Follow what was heard; ask for births if something of it cannot be understood without."""
+        self._something.clear()
         readings: list[Reading] = []
-        rebirth = False
         while self._heard:
             topic, payload = self._heard.popleft()
             parts = topic.split("/")
             taken = self._node.take(parts[2], parts[4] if len(parts) > 4 else None, payload)
             readings += taken.readings
-            rebirth = rebirth or taken.rebirth
+            self._wants_birth = taken.rebirth or (self._wants_birth and parts[2] != "NBIRTH")
             for kind, what in taken.faults:
                 self.complain(kind, what)
-        if rebirth and time.monotonic() - self._asked_s >= self.options.rebirth_s:
+        if self._wants_birth and time.monotonic() - self._asked_s >= self.options.rebirth_s:
             self._asked_s = time.monotonic()
             self._client.publish(self._topic("NCMD"), rebirth_request(now_ms))
         return readings

@@ -19,9 +19,10 @@ from pydantic import Field, model_validator
 
 from edge.config import DeviceConfig
 from edge.driver import DriverError, Reading, RecordError
-from edge.lines import LineOptions, Polled, Streamed
+from edge.lines import LineOptions
 from edge.live import Live, checked
 from edge.say import Complaints
+from edge.turns import Polled, Streamed
 from edge.units import conversion
 
 __all__ = ["Bridge", "ContinuousDriver", "DemandDriver", "Options", "Weight", "decode", "decode_sics", "make"]
@@ -172,9 +173,16 @@ class Bridge:
     """
 
     def __init__(self, options: Options):
+        self.shown: Weight | None = None
         self._options = options
         self._armed = False
         self._steady: list[float] = []
+
+    def __str__(self) -> str:
+        if self.shown is None:
+            return ""
+        state = "in motion" if not self.shown.stable else "stable"
+        return f"shows {self.shown.mass_kg:g} kg, {state if self.shown.in_range else 'out of range'}"
 
     def take(self, weight: Weight) -> float | None:
         """Mass of a weighing that this reading completes, else None. [kg]"""
@@ -204,6 +212,7 @@ def _reading(options: Options, now_ms: int, mass_kg: float) -> Reading:
 
 
 def _weigh(driver: Live, bridge: Bridge, weight: Weight) -> float | None:
+    bridge.shown = weight
     if not weight.in_range:
         driver.complain("over-range", "expected a weight in range, got over- or under-range: left out")
     return bridge.take(weight)
@@ -230,6 +239,10 @@ class ContinuousDriver(Streamed[Options]):
                 readings += [] if mass_kg is None else [_reading(self.options, now_ms, mass_kg)]
         self.troubled(troubles, anything=len(troubles) < len(records))
         return readings
+
+    def glance(self) -> str:
+        """What the indicator shows."""
+        return str(self._bridge)
 
     def _split(self, buffer: bytes) -> tuple[list[bytes], bytes]:
         """Cut at the starts of records; the checksum behind a CR may look like a start itself."""
@@ -264,6 +277,10 @@ class DemandDriver(Polled[Options]):
             if not weight.stable or weight.mass_kg < self.options.min_kg:
                 break
         return []
+
+    def glance(self) -> str:
+        """What the indicator shows."""
+        return str(self._bridge)
 
 
 def make(device: DeviceConfig, options: dict[str, Any]) -> ContinuousDriver | DemandDriver:

@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +50,9 @@ Example: hearthline edge --config collector.toml
     flow_m3_h = { column = "FLOW", unit = "l/h" }
     supply_c = "FLOW_TEMP"
 
+docs/edge.md wires up a heat meter, a weighbridge and a truck. With --simulate their configurations run
+without any device: examples/edge/heat-meters.toml.
+
 The password of the broker comes from HEARTHLINE_MQTT_PASSWORD or from mqtt.password_file.
 """
 
@@ -61,15 +66,22 @@ def register(app: typer.Typer) -> None:
         check: Annotated[
             bool, typer.Option("--check", help="Validate, read each driver once, reach the broker once.")
         ] = False,
+        simulate: Annotated[
+            bool, typer.Option("--simulate", help="Put a simulated device on loopback in each one's place.")
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     ) -> None:
         from edge.config import ConfigError, load
         from edge.outbox import OutboxError
 
         try:
-            settings = load(config)
-            settings.check_secrets()
-            result = _check(settings, str(config)) if check else _run(settings, config)
+            with _devices(simulate) as placed:
+                settings = placed(load(config))
+                settings.check_secrets()
+                if check:
+                    result = _check(settings, str(config))
+                else:
+                    result = _run(settings, str(config), lambda: placed(load(config)))
         except (ConfigError, OutboxError) as error:
             raise UsageError(error) from error
         if as_json:
@@ -82,8 +94,28 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _run(config: EdgeConfig, path: Path) -> dict[str, Any]:
-    from edge.config import load
+@contextmanager
+def _devices(simulated: bool) -> Iterator[Callable[[EdgeConfig], EdgeConfig]]:
+    """Give what a configuration becomes: itself, or one whose devices are simulated until the end."""
+    started: list[Any] = []
+
+    def placed(config: EdgeConfig) -> EdgeConfig:
+        if not simulated:
+            return config
+        from edge.simulators import simulate
+
+        moved, peers = simulate(config)
+        started.extend(peers)
+        return moved
+
+    try:
+        yield placed
+    finally:
+        for peer in started:
+            peer.close()
+
+
+def _run(config: EdgeConfig, where: str, read: Callable[[], EdgeConfig]) -> dict[str, Any]:
     from edge.run import run
 
     stop, again = threading.Event(), threading.Event()
@@ -91,7 +123,7 @@ def _run(config: EdgeConfig, path: Path) -> dict[str, Any]:
         signal.signal(number, lambda *_: stop.set())
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: again.set())
-    result = run(config, where=str(path), stop=stop, read_again=lambda: load(path), asked=again)
+    result = run(config, where=where, stop=stop, read_again=read, asked=again)
     # A damaged record is left behind for good: whoever runs this in a script has to hear of it.
     damaged = any(kind.startswith(("record ", "refused ")) for kind in result["complaints"])
     return {"ok": not damaged, **result}
@@ -99,6 +131,7 @@ def _run(config: EdgeConfig, path: Path) -> dict[str, Any]:
 
 def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
     from edge.driver import DriverError, Recording
+    from edge.live import Live
     from edge.network import reach
     from edge.run import make_drivers, wall_ms
 
@@ -108,10 +141,12 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
             fast = isinstance(driver, Recording) and driver.fast
             readings = driver.read(2**62 if fast else wall_ms())
             first = readings[0] if readings else None
+            now = driver.glance() if isinstance(driver, Live) else ""
             devices[device.id] = {
                 "ok": True,
                 "readings": len(readings),
                 "first": {"t": first.t_ms, **first.values} if first else None,
+                **({"now": now} if now else {}),
             }
         except DriverError as error:
             devices[device.id] = {"ok": False, "error": str(error)}
@@ -133,7 +168,9 @@ def _show(result: dict[str, Any]) -> None:
         if not device["ok"]:
             print(f"{name}: {device['error']}", file=sys.stderr)  # noqa: T201
         else:
-            typer.echo(f"{name}: {device['readings']} readings, the first: {json.dumps(device['first'])}")
+            now = f"; {device['now']}" if "now" in device else ""
+            first = json.dumps(device["first"], ensure_ascii=False)
+            typer.echo(f"{name}: {device['readings']} readings, the first: {first}{now}")
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -188,9 +188,15 @@ class Line:
         return self
 
 
-def platform(port=None, **more):
-    given = {"listen": f"127.0.0.1:{port or free_port()}", "phone": PHONE, "datum": "wgs84", **more}
-    return driving("jt808", given, device_class="truck")
+def platform(port=None, name="d1", **more):
+    given = {
+        "listen": f"127.0.0.1:{port or free_port()}",
+        "phone": PHONE,
+        "datum": "wgs84",
+        "timeout_s": 0,
+        **more,
+    }
+    return driving("jt808", given, name=name, device_class="truck")
 
 
 def port_of(driver):
@@ -306,8 +312,11 @@ def test_nobody_reports_for_another():
 
 def test_terminals_of_one_address_share_a_server_and_a_stranger_hurts_none():
     port, second = free_port(), "013900000002"
-    with platform(port) as one, platform(port, phone=second) as two:
-        with pytest.raises(DriverError, match="expected each terminal once"), platform(port, phone=second):
+    with platform(port) as one, platform(port, "d2", phone=second) as two:
+        with (
+            pytest.raises(DriverError, match="expected each terminal once"),
+            platform(port, "d3", phone=second),
+        ):
             pass
         with Line(port) as stranger, Line(port).log_in() as a, Line(port, phone=second).log_in() as b:
             stranger.say(b"~" + b"\x00" * 9000)
@@ -321,6 +330,22 @@ def test_terminals_of_one_address_share_a_server_and_a_stranger_hurts_none():
         assert one.complaints.counts == {"d1 flood": 1}
     with pytest.raises(ConnectionRefusedError):
         Line(port)
+
+
+def test_another_configuration_of_a_terminal_takes_its_place_while_it_is_connected():
+    port = free_port()
+    with platform(port) as before, Line(port).log_in() as line:
+        with platform(port, datum="gcj02") as after:
+            before.close()
+            line.say(line.terminal.message(0x0200, at(0)))
+            assert len(until(after, 1)) == 1
+            assert not after.said
+        with pytest.raises(ConnectionRefusedError):
+            Line(port)
+    with platform(port) as before, Line(port).log_in() as line, platform(port, token="another"):
+        line.say(line.terminal.message(0x0200, at(0)))
+        assert line.reply()[2] == 1
+        assert before.read(NOW) == []
 
 
 @pytest.mark.parametrize(
