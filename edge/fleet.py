@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from edge.clock import wall_ms
 from edge.collector import Collector
 from edge.commands import AGE_MS, CommandBook
 from edge.config import DeviceConfig, MqttConfig
@@ -26,15 +27,10 @@ from edge.supervisor import Supervisor
 from edge.workers import Workers
 from models import wire
 
-__all__ = ["Fleet", "wall_ms"]
+__all__ = ["Fleet"]
 
 RETIRE_S: Final = 2.0
 _MAX_BYTES: Final = 64_000_000
-
-
-def wall_ms() -> int:
-    """Time now. [ms UTC]"""
-    return time.time_ns() // 1_000_000
 
 
 class Fleet:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from edge import drivers
+from edge.clock import wall_ms
 from edge.config import ConfigError, DeviceConfig, EdgeConfig
 from edge.driver import Driver, DriverError, Recording
-from edge.fleet import Fleet, wall_ms
+from edge.fleet import Fleet
 from edge.reload import changes
 from edge.say import Say, to_stderr
 from edge.supervisor import Supervisor

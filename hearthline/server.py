@@ -18,6 +18,7 @@ from typing import IO, Any, Final
 
 from dashboards.board import create_app
 from dashboards.serve import BindError, BoardServer
+from hearthline.audit import AuditLog
 from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
 from hearthline.housekeeping import Housekeeping
@@ -28,6 +29,7 @@ from hearthline.threads import share_fairly
 from hearthline.timing import TimedCheckpoints, WatchedSink
 from ingest.broker import EmbeddedBroker
 from ingest.clock import wall_clock
+from ingest.door import Door, DoorFiles, Rules
 from ingest.endpoint import Endpoint
 from ingest.messages import ClockMode
 from ingest.service import Ingest
@@ -48,6 +50,7 @@ __all__ = ["JOURNAL_FILE", "SERIES_FILE", "Server", "ServerConfig"]
 JOURNAL_FILE: Final = "journal.sqlite3"
 SERIES_FILE: Final = "series.duckdb"
 CHECKPOINTS_FILE: Final = "checkpoints.sqlite3"
+AUDIT_FILE: Final = "audit.jsonl"
 _STOP_S: Final = 30.0
 _SAY_AFTER_S: Final = 2.0
 _log = logging.getLogger(__name__)
@@ -76,6 +79,10 @@ class ServerConfig:
         Between two checkpoints: what a crash has computed again. [s]
     most_behind : int
         Records of the journal whose results may wait before ingest holds back.
+    pki : Path or None
+        Certificates of devices: with them the broker inside has a door for devices, with TLS.
+    door_host, door_port
+        Where that door is.
     """
 
     data_dir: Path
@@ -88,6 +95,9 @@ class ServerConfig:
     simulated: bool = False
     checkpoint_s: float = 30.0
     most_behind: int = 100_000
+    pki: Path | None = None
+    door_host: str = "127.0.0.1"
+    door_port: int = 8883
 
 
 class Server:
@@ -143,7 +153,10 @@ class Server:
         )
         self.broker: EmbeddedBroker | None = None
         if isinstance(config.broker, int):
-            self.broker = EmbeddedBroker(config.broker)
+            try:
+                self.broker = EmbeddedBroker(config.broker, door=self._door())
+            except ValueError as error:
+                raise UsageError(f"pki: {error}") from error
         self.stages = StageLog()
         self.stages.begin({stream: last for stream, (last, _) in self.journal.streams().items()})
         self.hold = HoldBack(
@@ -152,6 +165,24 @@ class Server:
         self.health = ServerHealth(self._sources(), wall_clock)
         self.token = secrets.token_urlsafe(32)
         self._runtime_thread = threading.Thread(target=self._run_runtime, name="runtime", daemon=True)
+
+    def _door(self) -> Door | None:
+        config = self.config
+        if config.pki is None:
+            return None
+        return Door(
+            DoorFiles.of(config.pki),
+            Rules(config.site),
+            AuditLog(config.data_dir / AUDIT_FILE, config.clock),
+            host=config.door_host,
+            port=config.door_port,
+        )
+
+    @property
+    def door_url(self) -> str:
+        """Where devices of elsewhere connect; empty without a door."""
+        door = self.broker.door if self.broker is not None else None
+        return f"mqtts://{door.host}:{door.port}" if door is not None else ""
 
     def _sources(self) -> Sources:
         return Sources(
@@ -244,7 +275,7 @@ class Server:
             return self.config.broker
         self.broker.start()
         self._stack.callback(self.broker.stop)
-        return Endpoint.parse(self.broker.url)
+        return Endpoint.parse(self.broker.url, *(self.broker.login or ()))
 
     def _announce(self) -> None:
         """Tell commands on this machine who owns the directory; its token allows changes."""

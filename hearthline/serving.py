@@ -14,7 +14,6 @@ from hearthline.server import Server, ServerConfig
 from hearthline.settings import Settings
 from hearthline.site_dir import open_site
 from ingest.clock import wall_clock
-from ingest.endpoint import Endpoint
 from ingest.messages import ClockMode
 
 __all__ = ["serve", "stop_on_signals", "up_config"]
@@ -28,13 +27,20 @@ def up_config(settings: Settings, mqtt_port: int) -> ServerConfig:
     if settings.site is None:
         raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
+    if settings.pki is None and settings.door_host != "127.0.0.1":
+        raise UsageError(
+            f"door_host: expected --pki with the certificates of devices to listen on {settings.door_host}, "
+            "got none: hearthline pki init makes it"
+        )
     return ServerConfig(
         data_dir=settings.data_dir,
         site=open_site(settings.site),
         clock=wall_clock,
         clock_mode=ClockMode(settings.clock),
-        broker=Endpoint.parse(settings.mqtt, settings.mqtt_user, password) if settings.mqtt else mqtt_port,
+        broker=settings.endpoint() if settings.mqtt else mqtt_port,
+        pki=settings.pki,
+        door_host=settings.door_host,
+        door_port=settings.door_port,
         host=settings.host,
         port=settings.port,
         checkpoint_s=settings.checkpoint_s,
@@ -68,6 +74,8 @@ def serve(config: ServerConfig, *, check: bool) -> None:
         server.start()
         typer.echo(f"board    {server.board.url}")
         typer.echo(f"broker   {server.mqtt_url}")
+        if server.door_url:
+            typer.echo(f"devices  {server.door_url}")
         typer.echo(f"data     {config.data_dir.resolve()}")
         if check:
             _check(server, stop)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -20,6 +20,9 @@ from pydantic_settings import (
 )
 
 from hearthline.cli import UsageError
+
+if TYPE_CHECKING:
+    from ingest.endpoint import Endpoint
 
 __all__ = ["ENV_PREFIX", "SECRETS", "Settings", "load_settings"]
 
@@ -62,13 +65,16 @@ def _bootstrap(value: str) -> str:
     return value
 
 
+def _is_local(value: str) -> bool:
+    try:
+        return value == "localhost" or ip_address(value).is_loopback
+    except ValueError:
+        return False
+
+
 def _loopback(value: str) -> str:
     # Closed by default: what other machines can reach needs TLS and logins.
-    try:
-        local = value == "localhost" or ip_address(value).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+    if not _is_local(value):
         msg = "expected a loopback address such as 127.0.0.1; anything else needs TLS and logins"
         raise ValueError(msg)
     return value
@@ -87,6 +93,12 @@ class Settings(BaseSettings):
         URL of the broker; None is the broker inside the process.
     mqtt_user, mqtt_password, mqtt_password_file
         Login at the broker.
+    mqtt_ca_file, mqtt_cert_file, mqtt_key_file
+        Authority of the broker's certificate, and what to show it (PEM, with ``mqtts://``).
+    door_host, door_port
+        Where devices reach the broker inside, by TLS, with the certificates in `pki`.
+    pki : Path or None
+        Directory that ``hearthline pki init`` made; opens the broker inside for devices.
     clock : {"wall", "data"}
         What a stream's now is made of.
     host, port
@@ -122,6 +134,12 @@ class Settings(BaseSettings):
     mqtt_user: str | None = None
     mqtt_password: SecretStr | None = None
     mqtt_password_file: Path | None = None
+    mqtt_ca_file: Path | None = None
+    mqtt_cert_file: Path | None = None
+    mqtt_key_file: Path | None = None
+    door_host: str = "127.0.0.1"
+    door_port: Annotated[int, Field(ge=0, le=65_535)] = 8883
+    pki: Path | None = None
     clock: Literal["wall", "data"] = "wall"
     host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
@@ -140,6 +158,30 @@ class Settings(BaseSettings):
     metrics_host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def endpoint(self) -> Endpoint:
+        """The broker, with what to show it; UsageError for files that cannot be used or belong together."""
+        from ingest.endpoint import Endpoint
+
+        if self.mqtt is None:
+            raise UsageError("mqtt: expected a broker in --mqtt or HEARTHLINE_MQTT, got none")
+        files = (self.mqtt_cert_file, self.mqtt_key_file)
+        if (files[0] is None) != (files[1] is None):
+            raise UsageError("mqtt_cert_file: expected it and mqtt_key_file together, got one of them")
+        password = self.mqtt_password.get_secret_value() if self.mqtt_password else None
+        pair = (files[0], files[1]) if files[0] and files[1] else None
+        endpoint = Endpoint.parse(self.mqtt, self.mqtt_user, password, self.mqtt_ca_file, pair)
+        if not _is_local(endpoint.host) and not (endpoint.tls and (pair or endpoint.username)):
+            raise UsageError(
+                f"mqtt: expected mqtts:// and a certificate or a user for a broker that is not on loopback, "
+                f"got {self.mqtt}"
+            )
+        try:
+            if endpoint.tls:
+                endpoint.tls_context()
+        except ValueError as error:
+            raise UsageError(error) from error
+        return endpoint
 
     def kafka_login(self) -> dict[str, str]:
         """How a librdkafka client proves itself to the brokers; empty when it need not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ class Endpoint:
     username, password : str or None
     ca_file : Path or None
         Certificates to trust; None trusts the system's.
+    pair : (Path, Path) or None
+        Certificate and key to show.
     """
 
     host: str
@@ -32,6 +35,7 @@ class Endpoint:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    pair: tuple[Path, Path] | None = None
 
     @classmethod
     def parse(
@@ -40,6 +44,7 @@ class Endpoint:
         username: str | None = None,
         password: str | None = None,
         ca_file: Path | None = None,
+        pair: tuple[Path, Path] | None = None,
     ) -> Endpoint:
         """The endpoint of ``mqtt://host[:port]`` or ``mqtts://…``; ValueError if `url` is neither.
 
@@ -65,7 +70,20 @@ class Endpoint:
             username or parts.username,
             password,
             ca_file,
+            pair,
         )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What to trust and to show; ValueError names files that cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            if self.pair is not None:
+                context.load_cert_chain(*self.pair)
+        except (OSError, ssl.SSLError) as error:
+            named = ", ".join(str(file) for file in (self.ca_file, *(self.pair or ())) if file)
+            msg = f"mqtt: expected PEM files of a certificate and its key in {named}, got: {error}"
+            raise ValueError(msg) from error
+        return context
 
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"

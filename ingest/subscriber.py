@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,8 +88,7 @@ class Subscriber:
         if self._endpoint.username is not None:
             client.username_pw_set(self._endpoint.username, self._endpoint.password)
         if self._endpoint.tls:
-            ca_file = self._endpoint.ca_file
-            client.tls_set_context(ssl.create_default_context(cafile=str(ca_file) if ca_file else None))
+            client.tls_set_context(self._endpoint.tls_context())
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect

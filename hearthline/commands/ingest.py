@@ -70,8 +70,7 @@ def register(app: typer.Typer) -> None:
         settings = load_settings(flags, config)
         if settings.site is None:
             raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
-        if settings.mqtt is None:
-            raise UsageError("mqtt: expected a broker in --mqtt or HEARTHLINE_MQTT, got none")
+        settings.endpoint()
         logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
         if check:  # its own answer says what is wrong, in one line
             logging.getLogger("hearthline.kafka").setLevel(logging.CRITICAL)
@@ -96,19 +95,16 @@ def _build(
 ) -> tuple[Ingest, KafkaJournal]:
     from hearthline.site_dir import open_site
     from ingest.clock import wall_clock
-    from ingest.endpoint import Endpoint
     from ingest.messages import ClockMode
     from ingest.service import Ingest
     from journal.kafka import KafkaJournal
 
     assert settings.site is not None
-    assert settings.mqtt is not None
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else None
     journal = KafkaJournal(settings.kafka, timeout_s=patience_s, config=settings.kafka_login())
     service = Ingest(
         journal,
         open_site(settings.site),
-        Endpoint.parse(settings.mqtt, settings.mqtt_user, password),
+        settings.endpoint(),
         wall_clock,
         clock_mode=ClockMode(settings.clock),
         # Members of a group need sessions of their own, each the same after a restart.

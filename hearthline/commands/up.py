@@ -24,6 +24,11 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int | None, typer.Option(help="Port of the board; 0 takes a free one.")] = None,
         host: Annotated[str | None, typer.Option(help="Loopback address of the board.")] = None,
         mqtt_port: Annotated[int, typer.Option(help="Port of the broker inside; 0 takes a free one.")] = 1883,
+        pki: Annotated[
+            Path | None,
+            typer.Option(help="Certificates (hearthline pki): opens the broker inside for devices."),
+        ] = None,
+        door_host: Annotated[str | None, typer.Option(help="Address of that door; needs --pki.")] = None,
         checkpoint_s: Annotated[
             float | None, typer.Option(help="Seconds between checkpoints, 30 unless set.")
         ] = None,
@@ -44,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
         flags = {
             "site": site, "data_dir": data_dir, "mqtt": mqtt, "clock": clock, "port": port, "host": host,
-            "checkpoint_s": checkpoint_s,
+            "checkpoint_s": checkpoint_s, "pki": pki, "door_host": door_host,
         }  # fmt: skip
         settings = load_settings(flags, config)
         serve(up_config(settings, mqtt_port), check=check)

@@ -52,6 +52,8 @@ def test_paths_are_relative_to_the_file(tmp_path):
         ('"mqtt://127.0.0.1:1883"', '"mqtt://u:secret@x"', r"\[mqtt\]: url: expected no password in the URL"),
         ("[mqtt]", '[mqtt]\npassword = "x"', r"\[mqtt\]: password: expected none in this file"),
         ("[mqtt]", '[mqtt]\ncert_file = "x"', r"expected cert_file and key_file together"),
+        ('"mqtt://127.0.0.1:1883"', '"mqtt://10.0.0.5"', r"mqtt: url: expected mqtts:// for a broker that is not on loopback, got mqtt://10"),
+        ('"mqtt://127.0.0.1:1883"', '"mqtts://broker.example"', r"mqtt: expected cert_file and key_file \(or a username\)"),
         ("[mqtt]", "[mqtt", r"edge.toml: expected TOML, got: .*line 2"),
         ("[mqtt]", "[outbox]\nmax_mb = 0\n[mqtt]", r"\[outbox\]: max_mb: expected greater than or equal to 1, got 0"),
     ],
@@ -60,6 +62,21 @@ def test_faults_name_file_table_field_expected_and_came(tmp_path, old, new, expe
     assert old in GOOD
     with pytest.raises(ConfigError, match=expected):
         load(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_each_device_shows_a_certificate_of_its_own(tmp_path):
+    mqtt = (
+        'url = "mqtts://10.0.0.5"\nca_file = "ca.pem"\ncert_file = "{device}.pem"\nkey_file = "{device}.key"'
+    )
+    other = GOOD[GOOD.index("[[device]]") :].replace('"m1"', '"m2"')
+    text = GOOD.replace('url = "mqtt://127.0.0.1:1883"', mqtt) + other
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text)).check_secrets()
+    first, second = str(caught.value).splitlines()
+    assert f"{tmp_path}/m1.pem" in first
+    assert f"{tmp_path}/m2.pem" in second
+    with pytest.raises(ConfigError, match=r"cert_file: expected \{device\} in it, because each of 2 devices"):
+        load(write(tmp_path, text.replace("{device}", "both")))
 
 
 def test_every_fault_is_told_at_once(tmp_path):

@@ -93,7 +93,7 @@ def test_check(site_dir, kafka, mosquitto):
         (["--site", "."], "mqtt: expected a broker"),
         (["--site", ".", "--mqtt", "http://h:1"], "mqtt: expected mqtt://host:port"),
         (["--site", ".", "--mqtt", "mqtt://u:secret@h:1"], "without a password"),
-        (["--site", "/nowhere", "--mqtt", "mqtt://h:1"], "/nowhere"),
+        (["--site", "/nowhere", "--mqtt", "mqtt://127.0.0.1:1"], "/nowhere"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments, message, tmp_path):

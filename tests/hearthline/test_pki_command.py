@@ -1,0 +1,182 @@
+"""`hearthline pki`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from typer.testing import CliRunner
+
+from hearthline.cli import UsageError, build
+from hearthline.pki import Pki
+from hearthline.serving import up_config
+from hearthline.settings import load_settings
+from tests.support.payloads import TEXTS
+
+
+def run(*words, code=0):
+    done = CliRunner().invoke(build(), [str(word) for word in words])
+    if isinstance(done.exception, UsageError):
+        return str(done.exception)
+    assert done.exit_code == code, (done.output, done.exception)
+    return done.output
+
+
+@pytest.fixture
+def pki(tmp_path):
+    run("pki", "init", "--dir", tmp_path / "pki", "--name", "broker.example", "--name", "10.0.0.5")
+    return tmp_path / "pki"
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "site").mkdir()
+    for name, text in TEXTS.items():
+        (tmp_path / "site" / name).write_text(text)
+    return tmp_path / "site"
+
+
+def load(path):
+    return x509.load_pem_x509_certificate(path.read_bytes())
+
+
+def test_two_authorities_and_a_certificate_for_the_broker(pki):
+    devices, servers, server = (load(pki / f"{name}.pem") for name in ("devices-ca", "servers-ca", "server"))
+    server.verify_directly_issued_by(servers)
+    with pytest.raises(ValueError, match="Issuer"):
+        server.verify_directly_issued_by(devices)
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["broker.example"]
+    assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.5"]
+    for key in pki.glob("*.key"):
+        assert key.stat().st_mode & 0o077 == 0, f"{key}: others may read it"
+    assert "expected no authority there yet" in run("pki", "init", "--dir", pki, "--name", "x")
+
+
+def test_certificates_are_issued_for_a_site_listed_and_revoked(pki, site):
+    run("pki", "issue", "--dir", pki, "--site", site)
+    certificate = load(pki / "devices" / "sub-1.pem")
+    certificate.verify_directly_issued_by(load(pki / "devices-ca.pem"))
+    assert [a.value for a in certificate.subject] == ["sub-1"]
+    assert run("pki", "issue", "--dir", pki, "--site", site) == "", "each has one already"
+    assert "sub-1: expected none yet, got a good certificate" in run("pki", "issue", "--dir", pki, "sub-1")
+    run("pki", "issue", "--dir", pki, "sub-1", "--renew")
+    gone = json.loads(run("pki", "revoke", "--dir", pki, "sub-1", "--json"))
+    assert len(gone) == 2, "the old one too"
+    listed = json.loads(run("pki", "list", "--dir", pki, "--json"))
+    states = {(c["device"], c["state"]) for c in listed["certificates"]}
+    assert ("sub-1", "revoked") in states
+    assert ("sub-2", "good") in states
+    crl = x509.load_pem_x509_crl((pki / "devices.crl.pem").read_bytes())
+    assert {f"{entry.serial_number:x}" for entry in crl} == {c["serial"] for c in gone}
+    assert "sub-1\trevoked" in run("pki", "list", "--dir", pki)
+    run("pki", "issue", "--dir", pki, "sub-1")
+
+
+@pytest.mark.parametrize("name", ["a+b", "a#b", "a/b", "+", "", "x" * 65, "a b"])
+def test_no_certificate_names_what_is_no_device(pki, name):
+    assert "expected 1 to 64 of A-Z a-z 0-9" in run("pki", "issue", "--dir", pki, name)
+    assert not list((pki / "devices").iterdir())
+
+
+def test_a_device_may_keep_its_key(pki, tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody-else")])
+    )
+    path = tmp_path / "a.csr"
+    path.write_bytes(request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    run("pki", "issue", "--dir", pki, "sub-1", "--csr", path)
+    certificate = load(pki / "devices" / "sub-1.pem")
+    assert certificate.public_key() == key.public_key()
+    assert [a.value for a in certificate.subject] == ["sub-1"], "the authority says who it is"
+    assert not (pki / "devices" / "sub-1.key").exists()
+    path.write_text("none")
+    assert "--csr: expected a PEM signing request" in run(
+        "pki", "issue", "--dir", pki, "sub-2", "--csr", path
+    )
+    assert "--csr: expected one device, got 2" in run("pki", "issue", "--dir", pki, "a", "b", "--csr", path)
+
+
+def test_what_is_expired_is_said(tmp_path):
+    past = datetime.now(UTC) - timedelta(days=30)
+    pki = Pki(tmp_path, lambda: past)
+    pki.init(["localhost"], 10)
+    pki.issue("sub-1", 10)
+    assert (
+        json.loads(run("pki", "list", "--dir", tmp_path, "--json"))["certificates"][0]["state"] == "expired"
+    )
+
+
+def test_without_an_authority_each_command_says_so(tmp_path):
+    for words in (("issue", "a"), ("revoke", "a"), ("list",)):
+        assert "hearthline pki init makes it" in run("pki", *words, "--dir", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "hearthline", "pki", "list", "--dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_mosquittos_files_name_each_device_and_its_place(pki, site, tmp_path):
+    run("pki", "mosquitto", "--dir", pki, "--site", site, "--out", tmp_path / "mosquitto")
+    rules = (tmp_path / "mosquitto" / "devices.acl").read_text()
+    assert "user sub-3\ntopic write hearthline/v1/r1/u2/sub-3/telemetry\n" in rules
+    assert "topic read hearthline/v1/r1/u2/sub-3/command\n" in rules
+    assert "+" not in rules
+    assert "%" not in rules
+    conf = (tmp_path / "mosquitto" / "mosquitto.conf").read_text()
+    assert conf.count("require_certificate true") == conf.count("\nlistener ") == 2
+    assert "allow_anonymous true" not in conf
+
+
+def test_the_broker_inside_opens_to_others_only_with_certificates(site, tmp_path):
+    flags = {"site": site, "door_host": "0.0.0.0"}
+    with pytest.raises(UsageError, match=r"door_host: expected --pki .* got none"):
+        up_config(load_settings(flags), 0)
+    config = up_config(load_settings({**flags, "pki": tmp_path}), 0)
+    assert (config.door_host, config.pki) == ("0.0.0.0", tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "hearthline",
+        "up",
+        "--site",
+        site,
+        "--data-dir",
+        tmp_path / "d",
+        "--port",
+        "0",
+    ]
+    done = subprocess.run(
+        [*map(str, command), "--mqtt-port", "0", "--pki", str(tmp_path / "none")],
+        capture_output=True, text=True, check=False, env=dict(os.environ), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pki: expected PEM files in" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"mqtt": "mqtt://10.0.0.5"}, "mqtt: expected mqtts:// and a certificate or a user"),
+        ({"mqtt": "mqtts://10.0.0.5"}, "mqtt: expected mqtts:// and a certificate or a user"),
+        ({"mqtt": "mqtts://10.0.0.5", "mqtt_cert_file": "x"}, "mqtt_cert_file: expected it and mqtt_key_file together"),
+        ({"mqtt": "mqtts://10.0.0.5", "mqtt_cert_file": "/no/c", "mqtt_key_file": "/no/k"}, "mqtt: expected PEM files of a certificate and its key in /no/c, /no/k"),
+    ],
+)  # fmt: skip
+def test_a_broker_elsewhere_needs_tls_and_credentials(flags, expected):
+    with pytest.raises(UsageError, match="^" + expected.replace("(", r"\(")):
+        load_settings(flags).endpoint()
