@@ -18,6 +18,7 @@ BENCHMARKS = (
     "memory",
     "restart",
     "devices",
+    "simulator",
 )
 TABLE = "table"  # runs several of them again, beside their goals
 

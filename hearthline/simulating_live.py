@@ -46,13 +46,18 @@ class Live:
     user: str | None = None
 
 
-def live_start_ms() -> int:
-    """Where a case begins that is played now: the last whole minute. [ms UTC]"""
-    return wall_clock() // _MINUTE_MS * _MINUTE_MS
+def live_start_ms(hours: float, speed: float) -> int:
+    """Where a case of so many hours begins that is played now: a whole minute. [ms UTC]
+
+    One that is played faster begins so much earlier that it ends in the present: what is ahead of the wall
+    clock would be refused.
+    """
+    behind_ms = round(hours * 3_600_000 * max(0.0, 1.0 - 1.0 / speed))
+    return (wall_clock() - behind_ms) // _MINUTE_MS * _MINUTE_MS
 
 
 def play(case: Case, out: Path, live: Live, say: Callable[[str], None]) -> dict[str, Any]:
-    """Play `case` from now until its end or Ctrl-C; gives the summary.
+    """Play `case` until its end or Ctrl-C; gives the summary.
 
     The site lies in ``out/site`` before the first message, and the truth
     beside it at the end.

@@ -97,7 +97,7 @@ def parse(
     read_site: Callable[[str], Site],
     *,
     read_text: Callable[[str], str] = _no_file,
-    start_ms: int | None = None,
+    begin_ms: Callable[[float], int] | None = None,
 ) -> Case:
     """Read a case.
 
@@ -108,8 +108,8 @@ def parse(
     read_site, read_text : callable
         Give the registry of a site directory, and the text of a file, that the case names; OSError
         where there is none.
-    start_ms : int, optional
-        Start in place of the file's, ms UTC.
+    begin_ms : callable, optional
+        Gives the start, ms UTC, in place of the file's, for a run of so many hours.
 
     Raises
     ------
@@ -125,29 +125,29 @@ def parse(
     seed = report.whole(raw, "seed", 1, low=0, high=LARGEST_SEED)
     hours = report.number(raw, "hours", 24.0, low=1e-3, high=20_000.0)
     interval_s = report.number(raw, "interval_s", 10.0, low=1.0, high=301.0)
-    begin_ms = _start(report, raw) if start_ms is None else start_ms
-    end_ms = begin_ms + round(hours * 3_600_000)
+    start_ms = _start(report, raw) if begin_ms is None else begin_ms(hours)
+    end_ms = start_ms + round(hours * 3_600_000)
     _interval(report, hours, interval_s)
     road = Road(**_shares(report, raw, _ROAD))
     clocks = Clocks(**_shares(report, raw, _CLOCKS))
     report.keys(raw.get("telemetry", {}), (*_ROAD, *_CLOCKS), table="telemetry")
     report.stop()
-    weather = read_weather(report, raw.get("weather", {}), seed, (begin_ms, end_ms), read_text)
-    site = _site(report, raw, seed, begin_ms, interval_s, read_site)
+    weather = read_weather(report, raw.get("weather", {}), seed, (start_ms, end_ms), read_text)
+    site = _site(report, raw, seed, start_ms, interval_s, read_site)
     report.stop()
     if site.networks or "logistics" not in raw:
         check_networks(report, site)
     report.stop()
     elsewhere = ROAD_KINDS if "logistics" in raw else ()
     tables = raw.get("fault", [])
-    faults = read_faults(report, tables, site, begin_ms, end_ms, interval_s, elsewhere)
+    faults = read_faults(report, tables, site, start_ms, end_ms, interval_s, elsewhere)
     report.stop()
     site = _registered(site, faults, interval_s)
-    weather = replace(weather, offset_h=standard_offset_h(ZoneInfo(site.timezone), begin_ms))
-    logistics = _logistics(report, raw, site, seed, begin_ms, end_ms)
+    weather = replace(weather, offset_h=standard_offset_h(ZoneInfo(site.timezone), start_ms))
+    logistics = _logistics(report, raw, site, seed, start_ms, end_ms)
     report.stop()
     return Case(
-        seed, begin_ms, hours, interval_s, logistics.site if logistics else site, road, faults, clocks,
+        seed, start_ms, hours, interval_s, logistics.site if logistics else site, road, faults, clocks,
         weather, logistics,
     )  # fmt: skip
 

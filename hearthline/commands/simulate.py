@@ -25,27 +25,34 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def simulate(
         out: Annotated[
-            Path, typer.Option(help="Directory for telemetry, its site and the truth; the page's file.")
+            Path, typer.Option(help="Directory for telemetry, site and truth; with --gallery, the file.")
         ],
         case: Annotated[Path | None, typer.Option(help="The case, a TOML file.")] = None,
         live: Annotated[
-            bool, typer.Option(help="Play it from now, through collectors, to a broker.")
+            bool, typer.Option("--live", help="Play it through collectors to a broker, at the present time.")
         ] = False,
         mqtt: Annotated[str, typer.Option(help="The broker of --live.")] = "mqtt://127.0.0.1:1883",
         mqtt_user: Annotated[str | None, typer.Option(help="Name at the broker of --live.")] = None,
         speed: Annotated[
-            float, typer.Option(min=0.1, max=600, help="Simulated seconds a second of --live.")
+            float,
+            typer.Option(min=0.1, max=600, help="Simulated seconds a second of --live; over 1 it ends now."),
         ] = 1,
         gallery: Annotated[
-            bool, typer.Option(help="Draw every fault as an operator would see it into the page --out.")
+            bool,
+            typer.Option("--gallery", help="Draw every fault as an operator would see it into one page."),
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     ) -> None:
         """Simulate a unit with whatever goes wrong in it; exit 1 if its truth does not close.
 
-        Example: hearthline simulate --case leak.toml --out run
+        A case says which unit, which weather, how long and what goes wrong; ready ones lie in examples/cases,
+        docs/simulator.md has every key. The directory gets telemetry.parquet for `hearthline replay`, the
+        site/ that it belongs to, and truth_*.parquet and truth_faults.json beside them.
 
-        With --live: hearthline simulate --case leak.toml --out run --live --mqtt mqtt://127.0.0.1:1883
+        Example: hearthline simulate --case examples/cases/heat_leak.toml --out run
+
+        With --live: hearthline simulate --case examples/cases/heat_leak.toml --out run --live --mqtt
+        mqtt://127.0.0.1:1883
 
         With --gallery: hearthline simulate --gallery --out faults.html
         """
@@ -104,7 +111,7 @@ def _play(case: Path, out: Path, mqtt: str, user: str | None, speed: float, *, a
 
     try:
         summary = play(
-            _read(case, start_ms=live_start_ms()), out, Live(mqtt, speed, user),
+            _read(case, begin_ms=lambda hours: live_start_ms(hours, speed)), out, Live(mqtt, speed, user),
             lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     except OSError as error:
@@ -155,7 +162,7 @@ def _coal(coal: Recorded | None) -> str:
     )
 
 
-def _read(path: Path, *, start_ms: int | None = None) -> Case:
+def _read(path: Path, *, begin_ms: Callable[[float], int] | None = None) -> Case:
     """The case in a file; a site that it names lies beside it."""
     from hearthline.cli import UsageError
     from models.site_files import SiteError
@@ -172,7 +179,7 @@ def _read(path: Path, *, start_ms: int | None = None) -> Case:
             text,
             lambda name: _site(path.parent / name),
             read_text=lambda name: (path.parent / name).read_text(encoding="utf-8-sig"),
-            start_ms=start_ms,
+            begin_ms=begin_ms,
         )
     except (CaseError, SiteError, NetworkError) as error:
         raise UsageError(str(error)) from error
