@@ -1,5 +1,6 @@
 # `make ci` is what CI runs; `make soak` is what takes longer than a change should wait for: docs/soak.md.
-.PHONY: ci soak benchmarks
+# `make collector` makes dist/hearthline-edge.pyz, a collector as a single file.
+.PHONY: ci soak benchmarks collector
 
 ci:
 	bash .ci/run
@@ -9,3 +10,6 @@ soak:
 
 benchmarks:
 	.venv/bin/python -m benchmarks
+
+collector:
+	.venv/bin/python -m tools.collector_zipapp

@@ -156,6 +156,8 @@ class Fleet:
                 if supervisor is not None:
                     supervisor.turn(self)
         finally:
+            if supervisor is not None:
+                supervisor.end()
             self.stop()
 
     @property

@@ -95,6 +95,10 @@ class Supervisor:
             self._read_again()
         self._pat(watched, now_s)
 
+    def end(self) -> None:
+        """Say that the process is about to end."""
+        self._notifier.tell("STOPPING=1")
+
     def _read_again(self) -> None:
         if self._reload is None:
             return

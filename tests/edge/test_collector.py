@@ -381,11 +381,22 @@ def test_check_reads_each_driver_and_reaches_the_broker(broker, tmp_path):
     assert not (tmp_path / "outbox").exists()
 
 
+GOOD_DEVICE = DEVICE.format(name="m1", interval=10, most=9, pace='"fast"').replace(
+    '[device.csv.columns]\nsupply_c = "a"\n', 'columns = { supply_c = "a" }\n'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("[[device]]\nid = 'a b'\n", "e.toml: [[device]] number 1 (a b): id: expected 1 to 64 of"),
         ("", "device: expected a value"),
+        (2 * GOOD_DEVICE, "[[device]]: id: expected each device once, got 'm1' twice"),
+        (GOOD_DEVICE + "colour = 1\n", "(m1): csv: colour: expected a known field"),
+        (
+            "[mqtt]\nurl = 'mqtts://127.0.0.1:1'\nca_file = 'none.pem'\n" + GOOD_DEVICE,
+            "[mqtt]: expected PEM files of a certificate and its key in",
+        ),
     ],
 )
 def test_a_wrong_configuration_ends_with_2(tmp_path, text, expected):

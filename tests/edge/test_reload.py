@@ -41,7 +41,9 @@ def test_what_needs_a_new_start_is_refused():
         changes(config("a"), config("a", interval_s=20), ["a"])
 
 
-def test_devices_come_change_and_go_without_loss(server, broker, tmp_path):  # noqa: F811
+def test_devices_come_change_and_go_without_loss(server, broker, tmp_path, monkeypatch):  # noqa: F811
+    manager = Manager(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     path = tmp_path / "e.toml"
     began = 1_700_000_000
     for name in "abcd":
@@ -81,6 +83,8 @@ def test_devices_come_change_and_go_without_loss(server, broker, tmp_path):  # n
         times = [s["t"] // 1000 for s in server.samples(name)]
         assert times == list(range(began, began + 10 * len(times), 10)), name
         assert len({boot for boot, _ in server.stored[name]}) == 1
+    told = [manager.heard()[0] for _ in range(6)]
+    assert told == ["READY=1", *["RELOADING=1", "READY=1"] * 2, "STOPPING=1"]
 
 
 class Manager:
