@@ -13,6 +13,7 @@ from edge.datum import gcj02_of, wgs84_of
 from edge.driver import DriverError, RecordError
 from edge.drivers import make
 from edge.drivers.nmea import NoFixError, UnknownSentenceError, decode
+from edge.jt808 import decode as decode_jt808
 from edge.jt808 import split
 from edge.simulators import jt808 as jt808_sim
 from edge.simulators import nmea as nmea_sim
@@ -139,6 +140,30 @@ def test_a_damaged_sentence_is_counted_and_its_neighbours_stand():
 
 
 PHONE = "013912345678"
+
+
+def framed(payload):
+    return jt808_sim.escape(bytes.fromhex(payload))
+
+
+@pytest.mark.parametrize(
+    ("frame", "offset", "expected"),
+    [
+        (framed("0002 0001 013912345678 0001"), 13, "expected 14 bytes, got 13"),
+        (framed("0002 0000 013912345678 0001 00"), 13, "expected 13 bytes, got 14"),
+        (framed("0002 0400 013912345678 0001"), 3, "expected no encryption"),
+        (framed("0002 0000 01391234567a 0001"), 5, "expected a phone number, got 01391234567a"),
+        (framed("0002 2000 013912345678 0001 0002 0003"), 13, "expected package 1 to 2, got 3"),
+        (framed("0002"), 4, "expected at least 13 bytes, got 3"),
+        (b"~\x7d\x03~", 2, "expected 01 or 02 behind 0x7D, got 03"),
+        (b"~\x7d~", 2, "expected 01 or 02 behind 0x7D"),
+        (b"noise", 0, "expected 0x7E, got 6e"),
+    ],
+)
+def test_frames_whose_checksum_is_right_and_that_are_none_all_the_same(frame, offset, expected):
+    with pytest.raises(RecordError, match=expected) as caught:
+        decode_jt808(frame)
+    assert caught.value.offset == offset
 
 
 def free_port():
