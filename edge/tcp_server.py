@@ -18,6 +18,7 @@ __all__ = ["Connection", "Session", "TcpServer"]
 
 MOST_CONNECTIONS: Final = 2000
 MOST_UNSENT: Final = 1 << 18
+GREETING_S: Final = 60.0
 _CHUNK: Final = 4096
 
 
@@ -31,12 +32,14 @@ class Session(Protocol):
 
 @dataclass(eq=False)
 class Connection:
-    """One device that has called in."""
+    """One device that has called in; one that its session does not trust in a minute is hung up on."""
 
     socket: socket.socket
     peer: str
     heard_s: float
     session: Session | None = None
+    since_s: float = 0.0
+    trusted: bool = False
     unsent: bytearray = field(default_factory=bytearray)
     open: bool = True
 
@@ -52,6 +55,8 @@ class TcpServer:
         Given a connection, its side of the conversation.
     idle_s : float
         A connection that says nothing for so long is closed. [s]
+    failed : callable
+        Told of a fault in a session; its connection is closed, the others stand.
 
     Raises
     ------
@@ -59,7 +64,15 @@ class TcpServer:
         If the address cannot be had.
     """
 
-    def __init__(self, host: str, port: int, session: Callable[[Connection], Session], *, idle_s: float):
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        session: Callable[[Connection], Session],
+        *,
+        idle_s: float,
+        failed: Callable[[str], None],
+    ):
         try:
             self._listener = socket.create_server((host, port), backlog=256)
         except OSError as error:
@@ -68,6 +81,7 @@ class TcpServer:
         self._listener.setblocking(False)
         self._session = session
         self._idle_s = idle_s
+        self._failed = failed
         self._connections: set[Connection] = set()
         self._posted: deque[tuple[Connection, bytes]] = deque()
         self._wake, self._woken = socket.socketpair()
@@ -113,19 +127,25 @@ class TcpServer:
             now_s = time.monotonic()
             if now_s - swept_s > 1.0:
                 swept_s = now_s
-                for connection in [c for c in self._connections if now_s - c.heard_s > self._idle_s]:
+                for connection in [c for c in self._connections if self._is_stale(c, now_s)]:
                     self._drop(connection)
+
+    def _is_stale(self, connection: Connection, now_s: float) -> bool:
+        stranger = not connection.trusted and now_s - connection.since_s > GREETING_S
+        return stranger or now_s - connection.heard_s > self._idle_s
 
     def _accept(self) -> None:
         try:
             accepted, peer = self._listener.accept()
         except OSError:
+            time.sleep(0.05)  # out of descriptors: who waits is let in when there is room
             return
         if len(self._connections) >= MOST_CONNECTIONS:
             accepted.close()
             return
         accepted.setblocking(False)
-        connection = Connection(accepted, f"{peer[0]}:{peer[1]}", time.monotonic())
+        now_s = time.monotonic()
+        connection = Connection(accepted, f"{peer[0]}:{peer[1]}", now_s, since_s=now_s)
         connection.session = self._session(connection)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
@@ -139,7 +159,11 @@ class TcpServer:
             except OSError:
                 data = b""
             connection.heard_s = time.monotonic()
-            answer = connection.session.feed(data) if data else None
+            try:
+                answer = connection.session.feed(data) if data else None
+            except Exception as error:  # noqa: BLE001  one caller may not end the server of all
+                self._failed(f"{connection.peer}: session failed: {error!r}")
+                answer = None
             if answer is None:
                 self._drop(connection)
                 return

@@ -11,9 +11,8 @@ private APN or a VPN, and the configuration has to say so (`private_network = tr
 from __future__ import annotations
 
 import hashlib
-import hmac
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -22,31 +21,16 @@ from pydantic import Field, field_validator, model_validator
 
 from edge.config import DeviceConfig
 from edge.datum import wgs84_of
-from edge.driver import DriverError, Reading, RecordError
-from edge.jt808 import (
-    BATCH,
-    LOCATION,
-    MOST_BYTES,
-    Message,
-    Position,
-    batch,
-    decode,
-    encode,
-    general_reply,
-    location,
-    split,
-)
+from edge.driver import Reading
+from edge.jt808 import Position
+from edge.jt808_platform import Platform
 from edge.live import Live, Table, checked
 from edge.say import Complaints
-from edge.tcp_server import Connection, TcpServer
+from edge.tcp_server import Connection
 
 __all__ = ["JtDriver", "Options", "make"]
 
 MOST_WAITING: Final = 10_000
-MOST_PARTS: Final = 64
-MOST_PARTED: Final = 8
-DONE, FAILED, WRONG, UNSUPPORTED = range(4)
-_NO_SUCH_TERMINAL: Final = 4
 
 
 class Options(Table):
@@ -115,163 +99,6 @@ class _Waiting(NamedTuple):
     reply: bytes
 
 
-class _Server:
-    """One listening address and the terminals that may call it."""
-
-    _all: Final[dict[str, _Server]] = {}
-    _guard = threading.Lock()
-
-    def __init__(self, options: Options):
-        self.drivers: dict[str, JtDriver] = {}
-        self.tcp = TcpServer(*options.where, lambda c: _Terminal(self, c), idle_s=options.idle_s)
-
-    @classmethod
-    def join(cls, driver: JtDriver) -> _Server:
-        options = driver.options
-        with cls._guard:
-            server = cls._all.get(options.listen)
-            if server is None:
-                server = cls._all[options.listen] = cls(options)
-            before = server.drivers.get(options.phone)
-            if before is not None and before.device != driver.device:
-                raise DriverError(
-                    f"phone: expected each terminal once on {options.listen}, got it for {before.device} too"
-                )
-            server.drivers[options.phone] = driver
-            return server
-
-    def leave(self, driver: JtDriver) -> None:
-        with self._guard:
-            if self.drivers.get(driver.options.phone) is not driver:
-                return  # the same device by a newer configuration has taken its place
-            del self.drivers[driver.options.phone]
-            if not self.drivers:
-                del self._all[driver.options.listen]
-                self.tcp.close()
-
-    def complain(self, kind: str, what: object) -> None:
-        """Of no terminal that is known: the first device of the server says it."""
-        driver = next(iter(self.drivers.values()), None)
-        if driver is not None:
-            driver.complain(kind, what)
-
-
-class _Terminal:
-    """One connection: what it said so far, and what it is answered. Runs in the server's thread."""
-
-    def __init__(self, server: _Server, connection: Connection):
-        self._server = server
-        self._connection = connection
-        self._buffer = b""
-        self._serial = 0
-        self._driver: JtDriver | None = None
-        self._parts: OrderedDict[tuple[int, int], dict[int, bytes]] = OrderedDict()
-
-    def feed(self, data: bytes) -> bytes | None:
-        """Answer the whole messages among `data`; None to hang up on what is no terminal."""
-        frames, self._buffer = split(self._buffer + data)
-        if len(self._buffer) > MOST_BYTES:
-            self._server.complain("flood", f"{self._connection.peer}: expected 0x7E, got {MOST_BYTES} bytes")
-            return None
-        answers = []
-        for frame in frames:
-            try:
-                message = decode(frame)
-            except RecordError as error:
-                (self._driver or self._server).complain("record", f"{self._connection.peer}: {error}")
-                continue
-            driver = self._server.drivers.get(message.phone)
-            try:
-                answers.append(self._answer(message, driver))
-            except RecordError as error:
-                (driver or self._server).complain("record", f"message 0x{message.id:04X}: {error}")
-                answers.append(self._reply(message, WRONG))
-        return b"".join(answers)
-
-    def _reply(self, message: Message, result: int) -> bytes:
-        self._serial = (self._serial + 1) & 0xFFFF
-        return general_reply(message, self._serial, result)
-
-    def _answer(self, message: Message, driver: JtDriver | None) -> bytes:
-        if message.id == 0x0100:
-            return self._register(message, driver)
-        if self._driver is not None and self._driver.replaced_by(driver):
-            self._driver = driver  # the same terminal by a newer configuration
-        if driver is None or (self._driver is not None and driver is not self._driver):
-            (self._driver or self._server).complain(
-                "unknown terminal", f"{self._connection.peer}: expected a known terminal, got {message.phone}"
-            )
-            return self._reply(message, FAILED)
-        if message.id == 0x0102:
-            return self._authenticate(message, driver)
-        if self._driver is None:
-            driver.complain(
-                "not authenticated", f"expected 0x0102 first, got 0x{message.id:04X} of {message.phone}"
-            )
-            return self._reply(message, FAILED)
-        return self._serve(message, driver)
-
-    def _register(self, message: Message, driver: JtDriver | None) -> bytes:
-        self._serial = (self._serial + 1) & 0xFFFF
-        body = message.serial.to_bytes(2, "big")
-        if driver is None:
-            self._server.complain(
-                "unknown terminal", f"{self._connection.peer}: expected a known terminal, got {message.phone}"
-            )
-            body += bytes((_NO_SUCH_TERMINAL,))
-        else:
-            body += bytes((DONE,)) + driver.token
-        return encode(0x8100, message, self._serial, body)
-
-    def _authenticate(self, message: Message, driver: JtDriver) -> bytes:
-        came = message.body
-        if message.edition == 2019:  # one byte of length, the token, then the terminal's number and version
-            came = came[1 : 1 + came[0]] if came else b""
-        if not hmac.compare_digest(came, driver.token):
-            driver.complain("not authenticated", f"expected the token of {message.phone}, got another")
-            return self._reply(message, FAILED)
-        self._driver = driver
-        return self._reply(message, DONE)
-
-    def _serve(self, message: Message, driver: JtDriver) -> bytes:
-        if message.id == 0x0001:
-            return b""  # it answers what was sent to it
-        if message.id == 0x0003:
-            self._driver = None
-            return self._reply(message, DONE)
-        if message.id == 0x0002:
-            return self._reply(message, DONE)
-        if message.id not in (LOCATION, BATCH):
-            driver.complain(
-                f"unknown message 0x{message.id:04X}",
-                f"expected a message that is known, got 0x{message.id:04X}",
-            )
-            return self._reply(message, UNSUPPORTED)
-        body, offsets = message.body, message.offsets
-        if message.part is not None:
-            whole = self._joined(message)
-            if whole is None:
-                return self._reply(message, DONE)
-            body, offsets = whole, tuple(range(len(whole) + 1))
-        positions = [location(body, offsets)] if message.id == LOCATION else batch(body, offsets)
-        return driver.take(positions, self._connection, self._reply(message, DONE))
-
-    def _joined(self, message: Message) -> bytes | None:
-        """Keep one package; the whole body once all have come."""
-        number, count = message.part or (1, 1)
-        if count > MOST_PARTS:
-            raise RecordError(0, f"expected at most {MOST_PARTS} packages, got {count}")
-        key = message.id, (message.serial - number + 1) & 0xFFFF
-        parts = self._parts.setdefault(key, {})
-        parts[number] = message.body
-        if len(parts) < count:
-            while len(self._parts) > MOST_PARTED:
-                self._parts.popitem(last=False)
-            return None
-        del self._parts[key]
-        return b"".join(parts[i] for i in range(1, count + 1))
-
-
 class JtDriver(Live):
     """One terminal.
 
@@ -296,16 +123,8 @@ class JtDriver(Live):
         self._read: list[_Waiting] = []
         self._something = threading.Event()
         self._first_s = options.timeout_s
-        self._server = _Server.join(self)
-
-    def replaced_by(self, other: JtDriver | None) -> bool:
-        """Whether a terminal that has authenticated here need not do so again with `other`."""
-        return (
-            other is not None
-            and other is not self
-            and other.options.phone == self.options.phone
-            and hmac.compare_digest(other.token, self.token)
-        )
+        self.phone = options.phone
+        self._platform = Platform.join(self, options.where, options.idle_s)
 
     def take(self, positions: list[Position], connection: Connection, reply: bytes) -> bytes:
         """Keep positions for the next `read`; what to answer now."""
@@ -329,7 +148,7 @@ class JtDriver(Live):
         self._something.wait(self._first_s)
         self._first_s = 0.0
         for done in self._read:
-            self._server.tcp.post(done.connection, done.reply)
+            self._platform.tcp.post(done.connection, done.reply)
         with self._lock:
             self._read = list(self._waiting)
             self._waiting.clear()
@@ -356,7 +175,7 @@ class JtDriver(Live):
 
     def close(self) -> None:
         """Stop listening, if no other terminal calls here. What was not answered comes again."""
-        self._server.leave(self)
+        self._platform.leave(self)
 
 
 def make(device: DeviceConfig, options: dict[str, Any]) -> JtDriver:

@@ -94,7 +94,7 @@ def test_a_collector_loads_nothing_of_drivers_that_it_does_not_use():
         "from edge.drivers import available\n"
         "available()\n"
         "heavy = 'pymodbus meterbus pynmea2 serial google.protobuf http.server edge.lines edge.turns edge.turns '\n"
-        "heavy += 'edge.tcp_server edge.simulators edge.drivers.modbus edge.drivers.jt808'\n"
+        "heavy += 'edge.tcp_server edge.jt808_platform edge.simulators edge.drivers.modbus edge.drivers.jt808'\n"
         "print([name for name in heavy.split() if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from edge import tcp_server
 from edge.config import ConfigError
 from edge.datum import gcj02_of, wgs84_of
 from edge.driver import DriverError, RecordError
@@ -355,6 +356,21 @@ def test_terminals_of_one_address_share_a_server_and_a_stranger_hurts_none():
         assert one.complaints.counts == {"d1 flood": 1}
     with pytest.raises(ConnectionRefusedError):
         Line(port)
+
+
+def test_a_caller_that_never_authenticates_is_hung_up_on_and_a_fault_ends_one_connection(monkeypatch):
+    monkeypatch.setattr(tcp_server, "GREETING_S", 0.2)
+    port = free_port()
+    with platform(port, reply="received") as driver, Line(port).log_in() as line, Line(port) as stranger:
+        stranger.say(b"~\x00")
+        assert stranger.socket.recv(10) == b""
+        with Line(port, phone="013900000009") as broken, monkeypatch.context() as patched:
+            patched.setattr("edge.jt808_platform.encode", lambda *_: 1 / 0)
+            broken.say(broken.terminal.register())
+            assert broken.socket.recv(10) == b""
+        line.say(line.terminal.message(0x0200, at(0)))
+        assert line.reply()[2] == 0
+        assert driver.complaints.counts["d1 failed"] == 1
 
 
 def test_another_configuration_of_a_terminal_takes_its_place_while_it_is_connected():
