@@ -140,8 +140,8 @@ class Pipeline:
     def ask(self) -> RestateRequest | None:
         """Ask for what changed in windows that are no longer open; None while an answer is under way.
 
-        `step` does so whenever it rewrites provisional rows. A pipeline without
-        those is asked to, once no record is to come.
+        `step` does so whenever it rewrites provisional rows. Where now stands still,
+        and in a pipeline without those, it is to be called once no record is at hand.
         """
         state = self._state
         return state.restatements.ask(

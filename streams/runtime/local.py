@@ -159,15 +159,18 @@ class LocalRuntime:
         """Go on until `stop` is set, then checkpoint."""
         self.load()
         saved_at = time.monotonic()
-        unsaid = False
+        unsaid = bool(self._pipelines)
         while not stop.is_set():
             try:
                 stepped = self.pass_once(stop)
                 if stepped:
                     unsaid = True
                 elif unsaid:
-                    # On the data clock nothing moves now until more data comes: say what there is to say.
+                    # On the data clock nothing moves now until more data comes: say what there is to say,
+                    # and ask for what came late; what is asked is answered in the next pass.
                     self.report()
+                    for pipeline in self._pipelines.values():
+                        pipeline.ask()
                     unsaid = False
                 if time.monotonic() - saved_at >= self._checkpoint_every_s:
                     self.save()

@@ -11,6 +11,7 @@ from models.frame import Frame
 from models.results import SinkUnavailableError
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
+from store.restate import answer
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
@@ -21,7 +22,9 @@ class Running:
         self.journal = SqliteJournal(directory / "j.sqlite3", lambda: T0)
         self.store = store or DuckdbSeries(directory / "s.duckdb")
         self.checkpoints = SqliteCheckpoints(directory / "c.sqlite3")
-        self.runtime = LocalRuntime(self.journal, self.store, self.checkpoints)
+        self.runtime = LocalRuntime(
+            self.journal, self.store, self.checkpoints, answer=lambda request: answer(self.store, request)
+        )
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.runtime.run, args=(self.stop,))
 
@@ -64,6 +67,36 @@ def test_an_idle_stream_says_what_it_counted_though_now_stands_still(tmp_path):
         running.append(message(2, 0), T0 + 1000)
         running.append(message(3, 0), T0 + 1001)
         running.wait(lambda: stored(running.store) == 3)
+
+
+def restated(store) -> int:
+    return store.counts().get("restatement", 0)
+
+
+def test_what_comes_last_and_late_is_restated_though_now_stands_still(tmp_path):
+    """As at the end of a recording, whose last message is an old one that waited."""
+    now = T0 + 120 * 60_000
+    with Running(tmp_path) as running:
+        running.append(registry_frame(), T0)
+        for seq, minute in enumerate((0, 1, 119, 120), 1):
+            running.append(message(seq, minute), T0 + minute * 60_000)
+        running.wait(lambda: stored(running.store) == 4)
+        running.append(message(5, 2), now)
+        running.wait(lambda: restated(running.store))
+
+
+def test_what_was_late_at_a_stop_is_restated_by_the_next_start(tmp_path):
+    with Running(tmp_path) as running:
+        running.append(registry_frame(), T0)
+        for seq, minute in enumerate((0, 1, 119, 120), 1):
+            running.append(message(seq, minute), T0 + minute * 60_000)
+        running.wait(lambda: stored(running.store) == 4)
+        running.runtime._answer = None  # it is stopped before there is an answer
+        running.append(message(5, 2), T0 + 120 * 60_000)
+        running.wait(lambda: stored(running.store) == 5)
+        assert not restated(running.store)
+    with Running(tmp_path) as running:
+        running.wait(lambda: restated(running.store))
 
 
 def test_a_second_start_goes_on_and_doubles_nothing(tmp_path):
