@@ -34,7 +34,7 @@ class Running:
 
     def __exit__(self, *_):
         self.stop.set()
-        self.thread.join(20)
+        self.thread.join(60)
         self.journal.close()
         self.checkpoints.close()
         self.store.close()
@@ -43,9 +43,9 @@ class Running:
         self.journal.append([Append("u1", frame.encode(), at)])
 
     def wait(self, what) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not what():
-            assert time.monotonic() < deadline, "not within 20 s"
+            assert time.monotonic() < deadline, "not within 100 s"
             time.sleep(0.05)
 
 
