@@ -28,7 +28,7 @@ _QUANTITIES: Final = {
     "ENERGY_WH": "energy_gj", "ENERGY_J": "energy_gj", "VOLUME": "volume_m3", "POWER_W": "heat_kw",
     "POWER_J_H": "heat_kw", "VOLUME_FLOW": "flow_m3_h", "VOLUME_FLOW_EXT": "flow_m3_h",
     "VOLUME_FLOW_EXT_S": "flow_m3_h", "FLOW_TEMPERATURE": "supply_c", "RETURN_TEMPERATURE": "return_c",
-    "OPERATING_TIME": "operating_h",
+    "OPERATING_TIME": "operating_h", "ON_TIME": "on_h",
 }  # fmt: skip
 _UNITS: Final = {"Wh": ("Wh", 1.0), "J": ("kJ", 1e-3), "m^3": ("m³", 1.0), "W": ("W", 1.0),
                  "J/h": ("GJ/h", 1e-9), "m^3/h": ("m³/h", 1.0), "m^3/min": ("m³/s", 1 / 60),
@@ -212,6 +212,8 @@ def decode(frame: bytes, meter: int | None = None, ident: str | None = None) -> 
             if raw is not None:
                 unit, factor = _UNITS[record.unit]
                 values[name] = conversion(name, unit)(raw * factor)
+    if "on_h" in values:  # what some makers count instead of the hours in which it measured
+        values.setdefault("operating_h", values.pop("on_h"))
     return Telegram(body[1], number, body[12], values)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
+from pymodbus.framer import FramerType
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.config import ConfigError, EdgeConfig
 from edge.driver import DriverError, RecordError
@@ -20,6 +24,7 @@ from edge.simulators import modbus as modbus_sim
 from edge.simulators import simulate
 from edge.simulators.peer import Peer
 from tests.support.driving import device, driving
+from tests.support.mosquitto import free_port
 
 NOW = 1_767_225_600_000
 
@@ -65,6 +70,48 @@ def test_modbus_gives_the_values_of_its_registers(serial):
             assert reading.t_ms == NOW
             assert reading.values == pytest.approx(EXPECTED)
         assert not driver.said
+
+
+@contextmanager
+def pymodbus_server(framer):
+    """The server of the library: an implementation of the protocol that is neither ours nor simulated."""
+
+    async def serve(port, ready, stop):
+        blocks = [
+            SimData(100, values=list(HOLDING.values()), datatype=DataType.REGISTERS),
+            SimData(7, values=12.5, datatype=DataType.FLOAT32),
+        ]
+        server = ModbusTcpServer(SimDevice(id=5, simdata=blocks), framer=framer, address=("127.0.0.1", port))
+        await server.serve_forever(background=True)
+        ready.set()
+        while not stop.is_set():
+            await asyncio.sleep(0.02)
+        await server.shutdown()
+
+    port, ready, stop = free_port(), threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve(port, ready, stop)))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield {
+            "address": f"tcp://127.0.0.1:{port}",
+            "framing": "tcp" if framer == FramerType.SOCKET else "rtu",
+        }
+    finally:
+        stop.set()
+        thread.join(30)
+
+
+@pytest.mark.parametrize("framer", [FramerType.SOCKET, FramerType.RTU])
+def test_modbus_against_a_server_of_others(framer):
+    registers = {**MAP, "outdoor_c": {"register": 104}}
+    with (
+        pymodbus_server(framer) as at,
+        driving("modbus", {**at, "meter": 5, "registers": registers}) as driver,
+    ):
+        for _ in range(2):
+            assert driver.read(NOW)[0].values == pytest.approx(EXPECTED)
+        assert driver.complaints.counts == {"d1 outdoor_c refused": 2}
 
 
 def test_modbus_rtu_through_a_serial_server():
@@ -202,11 +249,38 @@ def long_frame(records, ident="12345678"):
         (b"\x0a\x5a\xff\xff", {}),  # the meter's word for no value
         (b"\x4c\x06\x01\x00\x00\x00", {}),  # of the day of settlement
         (b"\x8c\x10\x06\x01\x00\x00\x00", {}),  # of a tariff
-        (b"\x2f\x2f\x04\x22\x01\x00\x00\x00\x0d\x78\x03abc\x0f\x01\x02", {}),  # filler, text, the maker's own
+        (b"\x2f\x2f\x04\x7f\x01\x00\x00\x00\x0d\x78\x03abc\x0f\x01\x02", {}),  # filler, text, the maker's own
     ],
 )
 def test_records_by_hand(records, expected):
     assert mbus.decode(long_frame(records), 7).values == pytest.approx(expected)
+
+
+# Answers of two real meters, as they are published with the tests of libmbus.
+REAL = {
+    "683d3d680801720051200282 4d0204008800000407000000000c15030000000b2e0000000b3b0000000a5a88120a5e1605"
+    "0b61237700026c8c110227370d0f60006716": {
+        "energy_gj": 0.0, "volume_m3": 0.3, "heat_kw": 0.0, "flow_m3_h": 0.0, "supply_c": 128.8,
+        "return_c": 51.6, "operating_h": 3383 * 24.0,
+    },
+    "68717168080472881701 00ae4c060d3e000000046d3b0ee714346d0000010134fd170000000404209222f1000424a41ae700"
+    "04863b979b00000413be095e00052eb1d12ebe053ef5b84e40055bb82df941055f788bf941056300803bbd04be5071bbb000"
+    "04be58f40200000c7888170100027f10b55d16": {
+        "volume_m3": 6162.878, "heat_kw": -0.1707218, "flow_m3_h": 3.2300389, "supply_c": 31.147324,
+        "return_c": 31.193100, "operating_h": 15145636 / 3600,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("telegram", REAL)
+def test_mbus_reads_the_answers_of_real_meters(telegram):
+    assert mbus.decode(bytes.fromhex(telegram)).values == pytest.approx(REAL[telegram], rel=1e-6)
+
+
+def test_hours_switched_on_stand_for_operating_hours_where_there_are_no_others():
+    on, operating = b"\x04\x22\xd9\x03\x00\x00", b"\x02\x26\x07\x00"
+    assert mbus.decode(long_frame(on)).values == {"operating_h": 985.0}
+    assert mbus.decode(long_frame(on + operating)).values["operating_h"] == 7.0
 
 
 @pytest.mark.parametrize(
