@@ -76,20 +76,20 @@ def test_modbus_gives_the_values_of_its_registers(serial):
 def pymodbus_server(framer):
     """The server of the library: an implementation of the protocol that is neither ours nor simulated."""
 
-    async def serve(port, ready, stop):
+    async def serve(port):
         blocks = [
             SimData(100, values=list(HOLDING.values()), datatype=DataType.REGISTERS),
             SimData(7, values=12.5, datatype=DataType.FLOAT32),
         ]
         server = ModbusTcpServer(SimDevice(id=5, simdata=blocks), framer=framer, address=("127.0.0.1", port))
         await server.serve_forever(background=True)
+        running.update(loop=asyncio.get_running_loop(), stop=asyncio.Event())
         ready.set()
-        while not stop.is_set():
-            await asyncio.sleep(0.02)
+        await running["stop"].wait()
         await server.shutdown()
 
-    port, ready, stop = free_port(), threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(serve(port, ready, stop)))
+    port, ready, running = free_port(), threading.Event(), {}
+    thread = threading.Thread(target=lambda: asyncio.run(serve(port)))
     thread.start()
     try:
         assert ready.wait(30)
@@ -98,7 +98,7 @@ def pymodbus_server(framer):
             "framing": "tcp" if framer == FramerType.SOCKET else "rtu",
         }
     finally:
-        stop.set()
+        running["loop"].call_soon_threadsafe(running["stop"].set)
         thread.join(30)
 
 
