@@ -69,7 +69,8 @@ def play(case: Case, out: Path, live: Live, say: Callable[[str], None]) -> dict[
     stop, began = stop_on_signals(), time.monotonic()
     write_site(case, out)
     truths = TruthFiles(out, case)
-    readings: UnitReadings = UnitReadings.of(case) if case.logistics is None else CoalReadings(case)
+    coal = None if case.logistics is None else CoalReadings(case, out)
+    readings = coal or UnitReadings.of(case)
     readings.watchers.append(truths.take)
     unit = SimulatedUnit(case.seed, case.start_ms, readings=readings, end_ms=case.end_ms)
     clock = SimulatedClock(case.start_ms, live.speed)
@@ -81,14 +82,17 @@ def play(case: Case, out: Path, live: Live, say: Callable[[str], None]) -> dict[
         f"SIMULATED: {len(unit.devices())} devices to {live.mqtt} at {live.speed:g} times real time for "
         f"{case.hours:g} h of their time; their site is {out / 'site'}; Ctrl-C stops"
     )
+    missing_kg = 0
     try:
         fleet.run(stop)
     finally:
         truths.close(readings.faults)
+        if coal:
+            missing_kg = coal.close()
     waiting = sum(sum(b - a + 1 for a, b in told["waiting"]) for told in fleet.final.values())
     closure = truths.closure
     return {
         "simulated": True, "seconds": round(time.monotonic() - began, 1),
-        "devices": len(unit.devices()), "steps": closure.steps, "closes": closure.closes,
+        "devices": len(unit.devices()), "steps": closure.steps, "closes": closure.closes and missing_kg == 0,
         "energy_error": closure.energy_error, "mass_error": closure.mass_error, "waiting": waiting,
     }  # fmt: skip

@@ -13,9 +13,11 @@ from models.site import Site
 from simulator.case import Case
 from simulator.faults import Faults
 from simulator.fleet import UnitReadings
-from simulator.logistics.boxes import Boxes
+from simulator.logistics.boxes import Boxes, Fixes
 from simulator.logistics.case_part import Logistics
+from simulator.logistics.closing import residual_kg
 from simulator.logistics.recording import Recorded, record
+from simulator.logistics.truth_files import Truths
 from simulator.logistics.world import World
 from simulator.telemetered import HeatTelemetry
 
@@ -70,9 +72,15 @@ class Coupling:
 
 
 class CoalReadings(UnitReadings):
-    """Everything that the devices of a case report, heat and coal, as it happens."""
+    """Everything that the devices of a case report, heat and coal, as it happens.
 
-    def __init__(self, case: Case) -> None:
+    Parameters
+    ----------
+    out : Path, optional
+        Directory for the truth of the coal; `close` writes the last of it.
+    """
+
+    def __init__(self, case: Case, out: Path | None = None) -> None:
         faults = Faults(case.faults, case.seed, clocks=case.clocks, interval_s=case.interval_s)
         super().__init__(
             heat_of(case).site, case.seed, case.start_ms, interval_s=case.interval_s, faults=faults,
@@ -86,6 +94,7 @@ class CoalReadings(UnitReadings):
         self._boxes = Boxes(case.seed, world.plan.gps, world.tracks, devices, world.plan.wrongs)
         self._held: list[tuple[int, int, str, Reading]] = []
         self._count = 0
+        self._truths = Truths(out, tuple(devices), case.end_ms) if out else None
 
     def step(self) -> list[tuple[str, Reading]]:
         """One interval further: (device, reading) in the order in which they get away."""
@@ -94,19 +103,28 @@ class CoalReadings(UnitReadings):
         world = self._coupling.world
         self._coupling.follow(self.now_ms, self.heat)
         rows += [(e.device, Reading(e.t_ms, dict(e.values))) for e in world.post.due(self.now_ms)]
-        for device, sent_ms, reading in self._fixes(before):
+        fixes = self._boxes.between(before, self.now_ms) if self._boxes.tracked.size else None
+        for device, sent_ms, reading in self._said(fixes):
             self._count += 1
             heapq.heappush(self._held, (sent_ms, self._count, device, reading))
         while self._held and self._held[0][0] <= self.now_ms:
             _, _, device, reading = heapq.heappop(self._held)
             rows.append((device, reading))
+        if self._truths:
+            self._truths.take(world, fixes, self._boxes.outages(before, self.now_ms))
         self._forget(world)
         return rows
 
-    def _fixes(self, before: int) -> Iterator[tuple[str, int, Reading]]:
-        if not self._boxes.tracked.size:
+    def close(self) -> int:
+        """Write the truth as it stands now; gives the most that an identity of the books misses. [kg]"""
+        world = self._coupling.world
+        if self._truths:
+            self._truths.close(world, self.now_ms)
+        return residual_kg(world, self.now_ms)
+
+    def _said(self, fixes: Fixes | None) -> Iterator[tuple[str, int, Reading]]:
+        if fixes is None:
             return
-        fixes = self._boxes.between(before, self.now_ms)
         names = ("lat_deg", "lon_deg", "speed_m_s", "heading_deg", "load_kg")
         columns = zip(*(getattr(fixes, name).tolist() for name in names), strict=True)
         for truck, t_ms, sent_ms, values in zip(

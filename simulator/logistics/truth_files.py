@@ -157,9 +157,9 @@ class Truths:
                 for n in wrong.tolist()
             )  # fmt: skip
 
-    def close(self, world: World) -> None:
-        """Write what the world kept, as it stands at the end."""
-        end_ms = self._end_ms
+    def close(self, world: World, now_ms: int | None = None) -> None:
+        """Write what the world kept, at the end, or at `now_ms` (ms UTC) where that is earlier."""
+        end_ms = self._end_ms if now_ms is None else min(now_ms, self._end_ms)
         self._sinks["trip"].add(
             trip_row(t, end_ms) for t in world.trips if (t.gross_origin_ms or 0) <= end_ms
         )

@@ -247,9 +247,10 @@ def test_replay_reads_it_whole(out, tmp_path):
     assert said["rows"]["reading"] == len(told)
 
 
-def test_live_readings_are_those_of_the_file_but_for_what_is_on_its_way(out):
+def test_live_readings_are_those_of_the_file_but_for_what_is_on_its_way(out, tmp_path):
     case = parse("coal.toml", COAL, no_site)
-    live = SimulatedUnit(case.seed, case.start_ms, interval_s=case.interval_s, readings=CoalReadings(case))
+    readings = CoalReadings(case, tmp_path)
+    live = SimulatedUnit(case.seed, case.start_ms, interval_s=case.interval_s, readings=readings)
     drivers = dict(zip([d.id for d in live.devices()], live.drivers(), strict=True))
     end = case.start_ms + 10 * 3_600_000
     for device in ("truck-0002", "bridge-mine-1-gross", "yard-1", "office-coal", "plant-1"):
@@ -259,6 +260,13 @@ def test_live_readings_are_those_of_the_file_but_for_what_is_on_its_way(out):
         assert file
         late = file - now
         assert len(late) <= 0.1 * len(file), device
+    drivers["plant-1"].read(case.end_ms)
+    assert readings.now_ms == case.end_ms
+    assert readings.close() == 0
+    for name in ("trip", "weighing", "stop", "flow", "yard", "lab", "injected", "outage", "fix"):
+        told, filed = (sorted(map(repr, rows(folder, f"truth_{name}"))) for folder in (tmp_path, out))
+        assert told == filed, name
+        assert told or name == "fix"
 
 
 def test_a_site_directory_with_its_own_places_is_hauled_in(tmp_path):
