@@ -182,12 +182,7 @@ class Settled:
 
     def subjects(self, measurement: str) -> IntArray:
         """Index of each device or network that has a settled row whose window ends with this step."""
-        found = [
-            self._ended(source, start, state)
-            for source in [self._sources[measurement]]
-            for start, state in source.states.items()
-            if start < self.end_ms
-        ]
+        found = [subjects for _, subjects in self._ending(self._sources[measurement])]
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def __call__(self, measurement: str, field: str) -> FloatArray:
@@ -195,22 +190,24 @@ class Settled:
         source = self._sources[measurement]
         subjects = self.subjects(measurement)
         out = np.full(len(subjects), np.nan)
-        for start, state in source.states.items():
-            if start < self.end_ms:
-                mine = np.isin(subjects, self._ended(source, start, state))
-                out[mine] = state.values_of(field, source.fields, subjects[mine])
+        for state, mine in self._ending(source):
+            out[np.searchsorted(subjects, mine)] = state.values_of(field, source.fields, mine)
         return out
 
     def final(self, measurement: str) -> NDArray[np.bool_]:
         """Whether each row is final, not unknown, shape as of `subjects`."""
-        source = self._sources[measurement]
         subjects = self.subjects(measurement)
         out = np.zeros(len(subjects), dtype=bool)
-        for start, state in source.states.items():
-            if start < self.end_ms:
-                mine = np.isin(subjects, self._ended(source, start, state))
-                out[mine] = state.status_of(subjects[mine]) == FINAL
+        for state, mine in self._ending(self._sources[measurement]):
+            out[np.searchsorted(subjects, mine)] = state.status_of(mine) == FINAL
         return out
+
+    def _ending(self, source: Source) -> list[tuple[WindowState, IntArray]]:
+        """Windows that end with this step, and whose rows they have."""
+        longest = STEP_MS if source.lengths_ms is None else int(source.lengths_ms.max(initial=STEP_MS))
+        starts = (s for s in range(self.end_ms - longest, self.end_ms, STEP_MS) if s in source.states)
+        found = [(source.states[s], self._ended(source, s, source.states[s])) for s in starts]
+        return [(state, subjects) for state, subjects in found if len(subjects)]
 
     def _ended(self, source: Source, start_ms: int, state: WindowState) -> IntArray:
         """Subjects whose window began at `start_ms` and ends with this step."""
