@@ -89,7 +89,13 @@ class Asker:
         self._not_before_s = 0.0
         self._closed = False
 
-    def ask(self, request: bytes, whole: Callable[[bytes], int | None]) -> bytes:
+    def ask(
+        self,
+        request: bytes,
+        whole: Callable[[bytes], int | None],
+        *,
+        first: tuple[bytes, bytes] | None = None,
+    ) -> bytes:
         """Send a request and wait for its whole answer.
 
         Parameters
@@ -98,6 +104,8 @@ class Asker:
             What to send.
         whole : callable
             Given what came so far, how long the answer is; None while that cannot be told.
+        first : (bytes, bytes), optional
+            What to send before, in the same turn, and how it has to be answered.
 
         Raises
         ------
@@ -111,6 +119,10 @@ class Asker:
         if not self._shared.turn.acquire(timeout=BUSY_S):
             raise DriverError(f"{self._shared.options.address}: expected a turn, got none in {BUSY_S:g} s")
         try:
+            if first is not None:
+                opened = self._exchange(first[0], lambda _: len(first[1]))
+                if opened != first[1]:
+                    raise RecordError(0, f"expected {first[1].hex(' ')}, got {opened[:16].hex(' ')}")
             answer = self._exchange(request, whole)
         except DriverError:
             self.failed()

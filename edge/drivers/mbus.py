@@ -7,7 +7,7 @@ cut short), so the frame, its length and every record are judged here first, wit
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -35,6 +35,7 @@ _UNITS: Final = {"Wh": ("Wh", 1.0), "J": ("kJ", 1e-3), "m^3": ("m³", 1.0), "W":
                  "m^3/s": ("m³/s", 1.0), "C": ("°C", 1.0), "seconds": ("s", 1.0)}  # fmt: skip
 _SIZES: Final = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 6, 7: 8, 8: 0, 9: 1, 10: 2, 11: 3, 12: 4, 14: 6}
 _DEFAULT: Final = ("energy_gj", "volume_m3", "heat_kw", "flow_m3_h", "supply_c", "return_c", "operating_h")
+_ACKNOWLEDGED: Final = b"\xe5"
 NETWORK: Final = 0xFD
 """Address of the meter that a secondary address has selected."""
 
@@ -48,6 +49,8 @@ class Options(LineOptions):
         Primary address, 1 to 250.
     secondary : str or None
         Instead: the eight digits on the meter's plate.
+    reset : bool
+        Whether to reset the meter's link before each request (SND_NKE), so that its answer is a new one.
     values : list of str
         Measurements to take, of those that a heat meter sends.
     """
@@ -56,6 +59,7 @@ class Options(LineOptions):
     parity: Any = "E"
     meter: Annotated[int, Field(ge=1, le=250)] | None = None
     secondary: Annotated[str, Field(pattern=r"^\d{8}$")] | None = None
+    reset: bool = True
     values: list[str] = Field(default=list(_DEFAULT), min_length=1)
 
     @field_validator("parity")
@@ -234,16 +238,12 @@ class MbusDriver(Polled[Options]):
     def __init__(self, device: str, options: Options, complaints: Complaints | None = None):
         _library()
         super().__init__(device, options, complaints)
+        self._count = False
 
     def read(self, now_ms: int) -> Sequence[Reading]:
         """Ask the meter once."""
         ident = self.options.secondary
-        address = NETWORK if ident else self.options.meter or 0
-        if ident is not None:
-            answer = self._asker.ask(select_frame(ident), lambda _: 1)
-            if answer != b"\xe5":
-                raise RecordError(0, f"expected 0xE5 of meter {ident}, got {answer.hex(' ')}")
-        frame = self._asker.ask(short_frame(0x5B, address), _length)
+        frame = self._asker.ask(*self._request(), first=self._opening())
         telegram = decode(frame, self.options.meter, ident)
         values: dict[str, float | str] = {}
         for name in self.options.values:
@@ -258,6 +258,23 @@ class MbusDriver(Polled[Options]):
         if telegram.status & 0x1C:
             self.complain("alarm", f"meter {telegram.ident} reports a fault: status 0x{telegram.status:02X}")
         return [Reading(now_ms, values)]
+
+    def _opening(self) -> tuple[bytes, bytes] | None:
+        """What goes before a request: the selection of a meter, or the reset of its frame count."""
+        if self.options.secondary is not None:
+            return select_frame(self.options.secondary), _ACKNOWLEDGED
+        return (short_frame(0x40, self.options.meter or 0), _ACKNOWLEDGED) if self.options.reset else None
+
+    def _request(self) -> tuple[bytes, Callable[[bytes], int | None]]:
+        """Ask for data. A meter repeats its last telegram, old values and all, for a count that it knows.
+
+        After a reset the count is 1; where nothing resets it, it alternates.
+        """
+        if self.options.secondary is None and self.options.reset:
+            return short_frame(0x7B, self.options.meter or 0), _length
+        self._count = not self._count
+        address = NETWORK if self.options.secondary else self.options.meter or 0
+        return short_frame(0x7B if self._count else 0x5B, address), _length
 
 
 def _length(head: bytes) -> int | None:

@@ -58,6 +58,14 @@ class Meter:
         self._meters = meters
         self._show = show
         self._selected: tuple[int, str] | None = None
+        self._last: dict[tuple[int, str], tuple[int, bytes]] = {}
+
+    def _told(self, meter: tuple[int, str], count: int) -> bytes:
+        """Its telegram; for the frame count of the last request the last one once more."""
+        before = self._last.get(meter)
+        if before is None or before[0] != count:
+            self._last[meter] = count, telegram(*meter, self._show())
+        return self._last[meter][1]
 
     def heard(self, data: bytes) -> bytes:
         """Answer a request for data, or to a selection."""
@@ -65,12 +73,16 @@ class Meter:
             wanted = data[7:11][::-1].hex()
             self._selected = next((meter for meter in self._meters if meter[1] == wanted), None)
             return b"\xe5" if self._selected else b""
+        if len(data) == 5 and data[0] == 0x10 and data[1] == 0x40:
+            reset = [meter for meter in self._meters if meter[0] == data[2]]
+            self._last |= dict.fromkeys(reset, (0, b""))
+            return b"\xe5" if reset else b""
         if len(data) == 5 and data[0] == 0x10 and data[1] & 0x4F == 0x4B:
             if data[2] == 0xFD:
                 asked = [self._selected] if self._selected else []
             else:
                 asked = [meter for meter in self._meters if meter[0] == data[2]]
-            return b"".join(telegram(address, ident, self._show()) for address, ident in asked)
+            return b"".join(self._told(meter, data[1] & 0x20) for meter in asked)
         return b""
 
     def tick(self) -> bytes:

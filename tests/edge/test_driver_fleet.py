@@ -34,7 +34,8 @@ def peers(stack):
     }
     made["silent"].mangle = lambda _: b""
     made["damaged"].mangle = lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:]
-    made["another"].mangle = lambda _: mbus_sim.telegram(8, "87654321", SHOWN)
+    foreign = mbus_sim.telegram(8, "87654321", SHOWN)
+    made["another"].mangle = lambda data: data if len(data) == 1 else foreign
     return {name: stack.enter_context(closing(peer)).at for name, peer in made.items()}
 
 

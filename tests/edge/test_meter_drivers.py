@@ -199,6 +199,11 @@ def test_wrong_modbus_options_are_named(change, expected):
         pass
 
 
+def telegrams(change):
+    """Change answers, and leave acknowledgements of one byte as they are."""
+    return lambda data: data if len(data) == 1 else change(data)
+
+
 def mbus_peer(serial=False, meters=((7, "12345678"),)):
     return closing(Peer(lambda: mbus_sim.Meter(meters, lambda: SHOWN), serial=serial))
 
@@ -212,20 +217,36 @@ def test_mbus_gives_what_the_meter_shows_now(serial, who):
         assert not driver.said
 
 
+@pytest.mark.parametrize(
+    "who", [{"meter": 7}, {"meter": 7, "reset": False}, {"secondary": "12345678"}], ids=str
+)
+def test_each_answer_is_a_new_one_though_a_meter_repeats_itself_for_a_count_that_it_knows(who):
+    shown = iter(range(50, 100))
+    talk = lambda: mbus_sim.Meter([(7, "12345678")], lambda: {**SHOWN, "supply_c": float(next(shown))})  # noqa: E731
+    with closing(Peer(talk)) as peer, driving("mbus", {**peer.at, **who}) as driver:
+        assert [driver.read(NOW)[0].values["supply_c"] for _ in range(4)] == [50.0, 51.0, 52.0, 53.0]
+
+
+def test_a_meter_that_does_not_acknowledge_is_an_error():
+    with mbus_peer() as peer, driving("mbus", {**peer.at, "meter": 7}) as driver:
+        peer.mangle = lambda _: b"\xa2"
+        refuses(driver, RecordError, "byte 0: expected e5, got a2")
+
+
 def test_a_meter_that_answers_with_anothers_address_is_an_error():
     with mbus_peer(meters=((7, "12345678"), (8, "87654321"))) as peer:
         with driving("mbus", {**peer.at, "meter": 7}) as driver:
-            peer.mangle = lambda _: mbus_sim.telegram(8, "87654321", SHOWN)
+            peer.mangle = telegrams(lambda _: mbus_sim.telegram(8, "87654321", SHOWN))
             refuses(driver, RecordError, r"byte 5: expected meter 7, got an answer of meter 8")
         with driving("mbus", {**peer.at, "secondary": "12345678"}) as driver:
-            peer.mangle = lambda data: data if len(data) == 1 else mbus_sim.telegram(8, "87654321", SHOWN)
+            peer.mangle = telegrams(lambda _: mbus_sim.telegram(8, "87654321", SHOWN))
             refuses(driver, RecordError, r"byte 7: expected meter 12345678, got .* 87654321")
 
 
 def test_what_a_meter_does_not_send_is_named_once_and_its_faults_each_time():
     shown = {name: value for name, value in SHOWN.items() if name != "heat_kw"}
     with mbus_peer() as peer, driving("mbus", {**peer.at, "meter": 7}) as driver:
-        peer.mangle = lambda _: mbus_sim.telegram(7, "12345678", shown, status=0x08)
+        peer.mangle = telegrams(lambda _: mbus_sim.telegram(7, "12345678", shown, status=0x08))
         for _ in range(2):
             assert driver.read(NOW)[0].values == pytest.approx(shown)
         assert driver.complaints.counts == {"d1 heat_kw missing": 2, "d1 alarm": 2}
@@ -370,9 +391,9 @@ def test_an_answer_cut_short_changed_or_missing_is_an_error_and_the_next_stands(
     more = {"modbus": {"meter": 5, "registers": MAP}, "mbus": {"meter": 7}, "cjt188": METER}[kind]
     with played(serial) as peer, driving(kind, {**peer.at, **more, "timeout_s": 0.15}) as driver:
         whole = driver.read(NOW)[0].values
-        peer.mangle = lambda data: data[:-3]
+        peer.mangle = telegrams(lambda data: data[:-3])
         refuses(driver, RecordError, r"bytes, got .* before the time-out")
-        peer.mangle = lambda data: data[:1] + bytes([data[1] ^ 0x40]) + data[2:]
+        peer.mangle = telegrams(lambda data: data[:1] + bytes([data[1] ^ 0x40]) + data[2:])
         with pytest.raises(RecordError):
             driver.read(NOW)
         peer.mangle = lambda _: b""
