@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from edge.config import ConfigError, DeviceConfig, MqttConfig
 from edge.driver import DriverError, Reading
@@ -39,6 +40,8 @@ class Options(Table):
         ``mqtt://HOST[:PORT]`` or ``mqtts://``; the one that the edge node speaks to.
     username, password_file, ca_file, cert_file, key_file
         As in ``[mqtt]``, for that broker.
+    private_network : bool
+        That the broker can be reached from a closed network alone, so that it may be spoken to in plain.
     group, node, device
         As in its topics; without `device` the node's own metrics.
     metrics : dict
@@ -55,12 +58,21 @@ class Options(Table):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    private_network: bool = False
     group: Annotated[str, Field(pattern=r"^[^/+#]+$")]
     node: Annotated[str, Field(pattern=r"^[^/+#]+$")]
     device: Annotated[str, Field(pattern=r"^[^/+#]+$")] | None = None
     metrics: dict[str, MetricPoint] = Field(min_length=1)
     rebirth_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
     timeout_s: Annotated[float, Field(ge=0, le=60)] = 10.0
+
+    @field_validator("broker")
+    @classmethod
+    def _is_broker(cls, broker: str) -> str:
+        parts = urlsplit(broker)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError("expected mqtt://HOST[:PORT] or mqtts://HOST[:PORT]")
+        return broker
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
@@ -71,14 +83,16 @@ class Options(Table):
     @property
     def mqtt(self) -> MqttConfig:
         """The broker, as the collector's own would be described."""
-        return MqttConfig(
-            url=self.broker,
+        plain = self.private_network and self.broker.startswith("mqtt://")
+        config = MqttConfig(
+            url="mqtt://127.0.0.1" if plain else self.broker,
             username=self.username,
             password_file=self.password_file,
             ca_file=self.ca_file,
             cert_file=self.cert_file,
             key_file=self.key_file,
         )
+        return config.model_copy(update={"url": self.broker}) if plain else config
 
 
 class SparkplugDriver(Live):

@@ -10,6 +10,7 @@ import pytest
 from edge.config import ConfigError, EdgeConfig
 from edge.driver import DriverError, RecordError
 from edge.drivers import make
+from edge.drivers.sparkplug import Options
 from edge.simulators import simulate
 from edge.simulators.sparkplug import EdgeNode, metric, payload
 from edge.sparkplug import MetricPoint, Node, decode, rebirth_request
@@ -213,6 +214,12 @@ def test_without_a_broker_it_is_an_error_and_the_next_read_does_not_wait():
                 driver.read(T)
 
 
+def test_a_plain_broker_of_a_closed_network_has_to_be_said():
+    given = {**OPTIONS, "broker": "mqtt://u@192.0.2.1:1884", "private_network": True}
+    assert Options.model_validate(given).mqtt.host == "192.0.2.1"
+    assert Options.model_validate(given).mqtt.port == 1884
+
+
 def test_a_simulated_node_with_a_broker_of_its_own():
     config = device("sparkplug", {**OPTIONS, "broker": "mqtt://broker.example:1883"})
     moved, started = simulate(EdgeConfig(device=[config]))
@@ -231,6 +238,8 @@ def test_a_simulated_node_with_a_broker_of_its_own():
     ("change", "expected"),
     [
         ({"broker": "http://x"}, "expected mqtt://HOST"),
+        ({"broker": "http://x", "private_network": True}, "expected mqtt://HOST"),
+        ({"broker": "mqtt://192.0.2.1"}, "expected mqtts:// for a broker that is not on loopback"),
         ({"node": "a/b"}, "node: .*pattern"),
         ({"metrics": {}}, "metrics: .*at least 1"),
         ({"metrics": {"supply_c": {"metric": "a", "unit": "bar"}}}, "expected one of .*K.* for supply_c"),
