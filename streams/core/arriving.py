@@ -122,6 +122,8 @@ class Arriving:
         else:
             self._state.book.meet_events(batch, device_class, device)
             if device_class == OFFICE:
+                for at in self._of_unknown_networks(batch):
+                    flags[at] = _joined(flags.get(at), "unknown_network")
                 self._take_network_events(batch, outputs)
         if self._state.book.awaited:  # what the stream before has stored of them is not known here yet
             late = late | np.isin(device, list(self._state.book.awaited))
@@ -143,6 +145,11 @@ class Arriving:
             lost_readings(r, device_class, buffer.columns, self._state.site, self._stream, record.offset)
             for r in lost
         )
+
+    def _of_unknown_networks(self, batch: pa.RecordBatch) -> list[int]:
+        """Positions of events about a network that the registry does not have."""
+        named = batch.column("network").to_pylist() if "network" in batch.schema.names else []
+        return [at for at, name in enumerate(named) if name and name not in self._state.registry.networks]
 
     def _take_network_events(self, batch: pa.RecordBatch, outputs: Outputs) -> None:
         """Take in what people did to networks, and compute again what rests on it."""

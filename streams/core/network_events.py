@@ -29,7 +29,7 @@ class NetworkEvent:
     event : str
         `flush`, `fill`, `drain` or `draw`.
     volume_m3 : float or None
-        None when it was not entered.
+        As entered, which may be negative; None when it was not.
     boot, seq, pos : int
         Name of the message, and place in it.
     """
@@ -89,7 +89,7 @@ class NetworkEvents:
     def of(self, network: str, from_ms: int, to_ms: int) -> Sequence[NetworkEvent]:
         """Events of a network in [from, to), in their order."""
         found = [e for e in self._by_name.values() if e.network == network and from_ms <= e.t < to_ms]
-        return sorted(found, key=astuple)
+        return sorted(found, key=_in_time)
 
     def drop_before(self, now_ms: int) -> None:
         """Forget what is older than sixty days at `now_ms`. [ms UTC]"""
@@ -106,3 +106,9 @@ class NetworkEvents:
         self = cls()
         self._by_name = {name: NetworkEvent(*fields) for name, fields in json.loads(text).items()}
         return self
+
+
+def _in_time(event: NetworkEvent) -> tuple[float, ...]:
+    """The order of events, whether or not their volume was entered."""
+    volume_m3 = -1.0 if event.volume_m3 is None else event.volume_m3
+    return (event.t, event.boot, event.seq, event.pos, volume_m3)

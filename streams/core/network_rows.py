@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.site import Network, Site
-from streams.core.network_events import NetworkEvent
+from streams.core.network_events import NetworkEvent, NetworkEvents
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, UNKNOWN, WindowState
 
@@ -171,6 +171,8 @@ class Settled:
     stream : str
     networks : sequence of str
         Networks by subject index.
+    events : NetworkEvents
+        What people did to networks, as far as it has been entered by now, late or not.
     """
 
     start_ms: int
@@ -179,6 +181,7 @@ class Settled:
     stream: str
     networks: Sequence[str]
     _sources: Mapping[str, Source]
+    events: NetworkEvents = field(default_factory=NetworkEvents)
 
     def subjects(self, measurement: str) -> IntArray:
         """Index of each device or network that has a settled row whose window ends with this step."""

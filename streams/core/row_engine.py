@@ -343,7 +343,9 @@ class RowEngine:
         for start in range(self.settled_to_ms, until_ms - STEP_MS + 1, STEP_MS):
             for learner in self.learners:
                 sources = {name: self._source(name, windows, site) for name in learner.reads}
-                settled = Settled(start, start + STEP_MS, site, self.stream, tuple(self._subjects), sources)
+                settled = Settled(
+                    start, start + STEP_MS, site, self.stream, tuple(self._subjects), sources, self.events
+                )
                 state, rows = learner.function(self._learnt.get(learner.name), settled)
                 self._learnt[learner.name] = state
                 if rows is not None and rows.num_rows:
