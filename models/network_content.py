@@ -23,6 +23,8 @@ BoolArray = NDArray[np.bool_]
 STEP_S: Final = 900.0
 _PARTS: Final = 3  # of a step: a front stays sharp to a few minutes over many pipes
 _STORED_SHARE: Final = 0.05  # steel of the walls (up to 8 % of the water's), diameters, flows
+_SWELLING_SHARE: Final = 0.05 / np.sqrt(3.0)
+# Walls widen by 2 to 3 times 12e-6 /K where water does by 6e-4 /K, and what was laid is not what was drawn.
 _LUMPED_SHARE: Final = 0.30
 _UNSEEN_K: Final = 1.0  # at least: temperature of water that entered before the history began
 _GJ: Final = 1e-6  # of a kJ
@@ -64,12 +66,18 @@ class Contents:
         Rise of the pipes' content, enthalpy over 0 °C and mass. [GJ], [kg]
     u_gj : float
         Standard uncertainty of loss and storage together. [GJ]
+    supply_kg : float
+        The part of `stored_kg` in the supply pipes. [kg]
+    stored_u_kg : float
+        Standard uncertainty of `stored_kg`. [kg]
     """
 
     loss_gj: float
     stored_gj: float
     stored_kg: float
     u_gj: float
+    supply_kg: float = 0.0
+    stored_u_kg: float = 0.0
 
 
 def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Contents:
@@ -103,7 +111,8 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
     back = _Side(end, start, len(rank) - 1 - rank, drawn.kg, drawn.return_c)
     low, high = (traffic.window.start * _PARTS, traffic.window.stop * _PARTS)
     seconds = STEP_S * (traffic.window.stop - traffic.window.start)
-    loss_gj = stored_gj = stored_kg = own_gj = squares = 0.0
+    loss_gj = stored_gj = own_gj = squares = unseen_kg2 = 0.0
+    gained_kg = []
     for side in (supply, back):
         content_c = _content_c(pipes, side, moved, ground_c)
         before, after = content_c[:, low], content_c[:, high]
@@ -113,11 +122,16 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
         own_gj += float((pipes.loss_share * np.abs(lost_gj)).sum())
         gained_gj = _stored_gj(pipes.volume_m3, before, after)
         loss_gj, stored_gj = loss_gj + float(lost_gj.sum()), stored_gj + gained_gj
-        stored_kg += float((pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))).sum())
+        gained_kg.append(float((pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))).sum()))
         squares += (_STORED_SHARE * gained_gj) ** 2
-        squares += _unseen_gj(pipes, side, content_c, traffic.window) ** 2
+        unseen_gj = _unseen_gj(pipes, side, content_c, traffic.window)
+        squares += unseen_gj**2
+        unseen_kg2 += (unseen_gj * _shrinking_kg_gj(float(content_c.mean()))) ** 2
     ground_gj = 2.0 * float(pipes.loss_w_k.sum()) * GROUND_K * seconds * 1e-9
-    return Contents(loss_gj, stored_gj, stored_kg, float(np.sqrt(squares + own_gj**2 + ground_gj**2)))
+    u_gj = float(np.sqrt(squares + own_gj**2 + ground_gj**2))
+    stored_kg = sum(gained_kg)
+    u_kg = float(np.sqrt((_SWELLING_SHARE * stored_kg) ** 2 + unseen_kg2))
+    return Contents(loss_gj, stored_gj, stored_kg, u_gj, gained_kg[0], u_kg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +220,13 @@ def _unseen_gj(pipes: PipeNetwork, side: _Side, content_c: FloatArray, window: s
     return float(left[window.start] - left[window.stop]) * capacity * spread_k * _GJ
 
 
+def _shrinking_kg_gj(temperature_c: float) -> float:
+    """Water that a full pipe takes up for each GJ that its content cools by. [kg/GJ]"""
+    colder, warmer = density_kg_m3(temperature_c - 1.0), density_kg_m3(temperature_c + 1.0)
+    share_1_k = float(colder - warmer) / 2.0 / float(density_kg_m3(temperature_c))
+    return share_1_k / float(heat_capacity_kj_kg_k(temperature_c)) / _GJ
+
+
 def lumped_contents(
     volume_m3: float, traffic: Traffic, loss_w_k: tuple[float, float] | None, ground_c: float
 ) -> Contents:
@@ -231,20 +252,22 @@ def lumped_contents(
     ends = [(_mean_c(c, traffic, traffic.is_plant), _mean_c(c, traffic, ~traffic.is_plant))
             for c in (traffic.supply_c, traffic.return_c)]  # fmt: skip
     sides = [(a + b) / 2.0 for a, b in ends]
-    stored_gj = stored_kg = 0.0
+    stored_gj = 0.0
+    gained_kg = []
     for side_c in sides:
         before, after = _edge_c(side_c, window.start), _edge_c(side_c, window.stop)
         half = np.array([volume_m3 / 2.0])
         stored_gj += _stored_gj(half, before, after)
-        stored_kg += float((half * (density_kg_m3(after) - density_kg_m3(before)))[0])
+        gained_kg.append(float((half * (density_kg_m3(after) - density_kg_m3(before)))[0]))
+    stored_kg, u_kg = sum(gained_kg), _LUMPED_SHARE * float(np.hypot(gained_kg[0], gained_kg[1]))
     if loss_w_k is not None:
         above = sum(float(side_c[window].mean()) for side_c in sides) - 2.0 * ground_c
         loss_gj = loss_w_k[0] * above * seconds * 1e-9
         ground_gj = 2.0 * loss_w_k[0] * GROUND_K * seconds * 1e-9
         u = np.sqrt((loss_w_k[1] * loss_gj) ** 2 + ground_gj**2 + (_LUMPED_SHARE * stored_gj) ** 2)
-        return Contents(loss_gj, stored_gj, stored_kg, float(u))
+        return Contents(loss_gj, stored_gj, stored_kg, float(u), gained_kg[0], u_kg)
     dropped_gj, u_gj = _dropped_gj(ends, traffic)
-    return Contents(dropped_gj - stored_gj, stored_gj, stored_kg, u_gj)
+    return Contents(dropped_gj - stored_gj, stored_gj, stored_kg, u_gj, gained_kg[0], u_kg)
 
 
 def _mean_c(temperature_c: FloatArray, traffic: Traffic, members: BoolArray) -> FloatArray:

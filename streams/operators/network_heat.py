@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.accuracy import COVERAGE_FACTOR
-from models.missing_heat import estimated_heat, held_in_time
-from models.network_content import Contents, Traffic, lumped_contents, piped_contents
+from models.missing_heat import estimated_heat
+from models.network_content import Traffic
 from models.network_heat import (
     DEFAULT_LEAK_PCT,
     DEFAULT_MAKEUP_C,
@@ -19,10 +19,9 @@ from models.network_heat import (
     heat_balance,
     meter_u_gj,
 )
-from models.pipe_network import PipeNetwork
-from models.water import density_kg_m3
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_rows import NetworkRows
+from streams.core.network_traffic import contents_of, pipes_of, traffic_of
 from streams.core.operator import network_operator
 from streams.core.window_state import UNKNOWN
 
@@ -79,13 +78,12 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
         delivered_gj=float(delivered.sum()),
         coverage=coverage,
     )
-    registered = [p for p in rows.registry.pipes.values() if p.network == rows.network.id]
-    pipes = PipeNetwork.of(registered) if registered else None
-    traffic = _traffic(meters, pipes)
+    pipes = pipes_of(rows)
+    traffic = traffic_of(meters, pipes)
     reason = _lacking(meters, known, traffic)
     if reason or traffic is None:
         return replace(known, reason=reason)
-    contents, reason = _contents(meters, rows, pipes, traffic)
+    contents, reason = contents_of(meters, rows, pipes, traffic, rows.network.ground_c)
     if contents is None:
         return replace(known, reason=reason)
     balance = heat_balance(
@@ -111,39 +109,6 @@ def _coverage(meters: HeatMeters, delivered_gj: FloatArray, rows: NetworkRows) -
     return float((weight * measured).sum() / weight.sum() * begun) if len(weight) else 0.0
 
 
-def _traffic(meters: HeatMeters, pipes: PipeNetwork | None) -> Traffic | None:
-    """Flows and temperatures with what is missing filled in; None where no plant gives its temperatures."""
-    plant, window = meters.is_plant, meters.window
-    # History begins where the plants' does: before it nobody saw what went into the pipes.
-    seen = ~np.isnan(meters["supply_c"][: window.start, plant]).all(axis=1)
-    first = int(np.argmax(seen)) if seen.any() else window.start
-    upto = slice(first, window.stop)
-    supply, back = held_in_time(meters["supply_c"][upto]), held_in_time(meters["return_c"][upto])
-    if np.isnan(supply[:, plant]).any() or np.isnan(back[:, plant]).any():
-        return None
-    # Of one that never said its temperatures those of the plants: the pipes have them within a few kelvin.
-    supply = np.where(np.isnan(supply), supply[:, plant].mean(axis=1)[:, None], supply)
-    back = np.where(np.isnan(back), back[:, plant].mean(axis=1)[:, None], back)
-    on_supply = np.array([d.mounting == "supply" for d in meters.devices], dtype=bool)
-    volume_m3 = held_in_time(meters["volume_m3"][upto])
-    flow_kg = np.maximum(volume_m3 * density_kg_m3(np.where(on_supply, supply, back)), 0.0)
-    nodes = pipes.nodes if pipes else {}
-    node = np.array([nodes.get(d.node or "", -1) for d in meters.devices], dtype=np.int64)
-    inside = slice(window.start - first, window.stop - first)
-    return Traffic(_shared_flow(flow_kg, plant), supply, back, plant, node, inside)
-
-
-def _shared_flow(flow_kg: FloatArray, plant: BoolArray) -> FloatArray:
-    """Let those that never said their flow share evenly in what the other side has and the rest leaves."""
-    filled = flow_kg.copy()
-    for mine, others in ((~plant, plant), (plant, ~plant)):
-        silent = mine & np.isnan(filled).all(axis=0)
-        if silent.any():
-            rest = np.nansum(filled[:, others], axis=1) - np.nansum(filled[:, mine], axis=1)
-            filled[:, silent] = (np.maximum(rest, 0.0) / silent.sum())[:, None]
-    return filled
-
-
 def _lacking(meters: HeatMeters, known: NetworkHeat, traffic: Traffic | None) -> str:
     """Why the balance cannot be closed, as far as meters go."""
     covered = np.nan_to_num(meters["coverage"][meters.window][:, meters.is_plant])
@@ -154,28 +119,6 @@ def _lacking(meters: HeatMeters, known: NetworkHeat, traffic: Traffic | None) ->
     if traffic is None:
         return "no_temperature"
     return "" if traffic.flow_kg.any() else "no_flow"
-
-
-def _contents(
-    meters: HeatMeters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic
-) -> tuple[Contents | None, str]:
-    """What the pipes lost and stored, or why nobody can say it."""
-    ground_c, volume_m3 = rows.network.ground_c, rows.network.volume_m3
-    if pipes is None:
-        if volume_m3 is None:
-            return None, "no_volume"
-        return lumped_contents(volume_m3, traffic, None, np.nan), ""
-    if ground_c is None:
-        return None, "no_ground_c"
-    roots = [d.node for d in meters.devices if d.device_class == "plant"]
-    if all(node in pipes.nodes for node in roots):
-        if pipes.apart([node for node in roots if node]) is not None:
-            return None, "pipes_apart"
-        return piped_contents(pipes, traffic, ground_c), ""
-    loss_w_k = float(pipes.loss_w_k.sum())
-    share = float((pipes.loss_w_k * pipes.loss_share).sum()) / max(loss_w_k, 1e-12)
-    volume_m3 = 2.0 * float(pipes.volume_m3.sum()) if volume_m3 is None else volume_m3
-    return lumped_contents(volume_m3, traffic, (loss_w_k, share), ground_c), ""
 
 
 def _source(meters: HeatMeters, traffic: Traffic) -> Source:

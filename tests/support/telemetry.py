@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -83,6 +83,27 @@ def history(
         if samples:
             messages.append(Message(device, T0 - 5, seq + 1, tuple(samples)))
     return messages
+
+
+def with_water(messages: Sequence[Message], seed: int) -> list[Message]:
+    """The plant's messages with make-up, in fits and starts, and a tank."""
+    rng = np.random.default_rng(seed)
+    counter, level = 500.0, 20.0
+    told: list[Message] = []
+    for m in messages:
+        if m.device == "plant":
+            samples = []
+            for t, values in m.samples:
+                added = 0.3 if rng.random() < 0.2 else 0.0
+                counter, level = counter + added, level + added - 0.06
+                more = {"makeup_m3": round(counter, 2), "tank_m3": round(level, 2), "makeup_c": 14.0}
+                for name in [n for n in more if rng.random() < 0.05]:
+                    del more[name]
+                samples.append((t, values | more))
+            told.append(replace(m, samples=tuple(samples)))
+        else:
+            told.append(m)
+    return told
 
 
 def telemetry_frames(messages: Sequence[Message]) -> list[Frame]:

@@ -1,0 +1,79 @@
+"""What network operators share: the meters of a network, its water by step, and what lies in its pipes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.missing_heat import held_in_time
+from models.network_content import Contents, Traffic, lumped_contents, piped_contents
+from models.pipe_network import PipeNetwork
+from models.water import density_kg_m3
+from streams.core.heat_meters import HeatMeters
+from streams.core.network_rows import NetworkRows
+
+__all__ = ["contents_of", "pipes_of", "traffic_of"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+def traffic_of(meters: HeatMeters, pipes: PipeNetwork | None) -> Traffic | None:
+    """Flows and temperatures with what is missing filled in; None where no plant gives its temperatures."""
+    plant, window = meters.is_plant, meters.window
+    # History begins where the plants' does: before it nobody saw what went into the pipes.
+    seen = ~np.isnan(meters["supply_c"][: window.start, plant]).all(axis=1)
+    first = int(np.argmax(seen)) if seen.any() else window.start
+    upto = slice(first, window.stop)
+    supply, back = held_in_time(meters["supply_c"][upto]), held_in_time(meters["return_c"][upto])
+    if np.isnan(supply[:, plant]).any() or np.isnan(back[:, plant]).any():
+        return None
+    # Of one that never said its temperatures those of the plants: the pipes have them within a few kelvin.
+    supply = np.where(np.isnan(supply), supply[:, plant].mean(axis=1)[:, None], supply)
+    back = np.where(np.isnan(back), back[:, plant].mean(axis=1)[:, None], back)
+    on_supply = np.array([d.mounting == "supply" for d in meters.devices], dtype=bool)
+    volume_m3 = held_in_time(meters["volume_m3"][upto])
+    flow_kg = np.maximum(volume_m3 * density_kg_m3(np.where(on_supply, supply, back)), 0.0)
+    nodes = pipes.nodes if pipes else {}
+    node = np.array([nodes.get(d.node or "", -1) for d in meters.devices], dtype=np.int64)
+    inside = slice(window.start - first, window.stop - first)
+    return Traffic(_shared_flow(flow_kg, plant), supply, back, plant, node, inside)
+
+
+def _shared_flow(flow_kg: FloatArray, plant: BoolArray) -> FloatArray:
+    """Let those that never said their flow share evenly in what the other side has and the rest leaves."""
+    filled = flow_kg.copy()
+    for mine, others in ((~plant, plant), (plant, ~plant)):
+        silent = mine & np.isnan(filled).all(axis=0)
+        if silent.any():
+            rest = np.nansum(filled[:, others], axis=1) - np.nansum(filled[:, mine], axis=1)
+            filled[:, silent] = (np.maximum(rest, 0.0) / silent.sum())[:, None]
+    return filled
+
+
+def pipes_of(rows: NetworkRows) -> PipeNetwork | None:
+    """The registered pipes of the network; None where there are none."""
+    registered = [p for p in rows.registry.pipes.values() if p.network == rows.network.id]
+    return PipeNetwork.of(registered) if registered else None
+
+
+def contents_of(
+    meters: HeatMeters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic, ground_c: float | None
+) -> tuple[Contents | None, str]:
+    """What the pipes lost and stored, or why nobody can say it."""
+    volume_m3 = rows.network.volume_m3
+    if pipes is None:
+        if volume_m3 is None:
+            return None, "no_volume"
+        return lumped_contents(volume_m3, traffic, None, np.nan), ""
+    if ground_c is None:
+        return None, "no_ground_c"
+    roots = [d.node for d in meters.devices if d.device_class == "plant"]
+    if all(node in pipes.nodes for node in roots):
+        if pipes.apart([node for node in roots if node]) is not None:
+            return None, "pipes_apart"
+        return piped_contents(pipes, traffic, ground_c), ""
+    loss_w_k = float(pipes.loss_w_k.sum())
+    share = float((pipes.loss_w_k * pipes.loss_share).sum()) / max(loss_w_k, 1e-12)
+    volume_m3 = 2.0 * float(pipes.volume_m3.sum()) if volume_m3 is None else volume_m3
+    return lumped_contents(volume_m3, traffic, (loss_w_k, share), ground_c), ""
