@@ -1,0 +1,169 @@
+"""Leaks and draw-off as a stream of settled water balances tells of them."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.site import Network, Region, Site, Unit
+from streams.core.network_events import NetworkEvents
+from streams.core.network_rows import STEP_MS, Settled, Source
+from streams.core.stream_site import StreamSite
+from streams.core.window_state import FINAL, UNKNOWN, WindowState
+from streams.operators.network_water import network_water
+from streams.operators.water_loss import water_loss
+from streams.operators.water_normal import water_normal
+
+HOUR_MS = 3_600_000
+T0 = 1_767_196_800_000  # midnight in Shanghai
+USUAL = 1.5
+SITE = StreamSite(
+    Site("s", "s", "Asia/Shanghai", regions={"r": Region("r", "r")}, units={"u": Unit("u", "r", "u")},
+         networks={"n": Network("n", "u", "n", makeup_limit_pct=0.5)}),
+    (), {},
+)  # fmt: skip
+LEARNT_H = 24 * 7
+
+
+@dataclass
+class Watched:
+    """Feeds hours of water to a learner."""
+
+    operator: object = water_loss
+    state: object = None
+    hour: int = 0
+    rows: list = field(default_factory=list)
+    events: NetworkEvents = field(default_factory=NetworkEvents)
+    rng: object = field(default_factory=lambda: np.random.default_rng(5))
+
+    def lose(self, lost, floor=None, *, booked=0.0, status=FINAL):
+        """One hour in which `lost` m³ are lost over the usual."""
+        lost = USUAL + lost + 0.03 * self.rng.standard_normal()
+        told = {"makeup_m3": lost, "authorised_m3": booked, "storage_m3": 0.0, "tank_m3": 0.0,
+                "leak_m3": lost - booked, "leak_u_m3": 0.1, "circulated_m3": 1000.0, "difference_m3": 3.0,
+                "floor_m3_h": USUAL + (lost - USUAL if floor is None else floor)}  # fmt: skip
+        values = np.array([[told.get(f, np.nan)] for f in network_water.fields])
+        row = WindowState(len(network_water.fields))
+        row.remember(np.array([0]), values, np.ones(1), np.array([status]), np.array([""], object),
+                     np.zeros(1, np.int64))  # fmt: skip
+        start = T0 + self.hour * HOUR_MS
+        source = Source(network_water.fields, "network", {start: row}, np.array([HOUR_MS]))
+        settled = Settled(start + HOUR_MS - STEP_MS, start + HOUR_MS, SITE, "u", ("n",),
+                          {"network_water": source}, self.events)  # fmt: skip
+        # What a checkpoint keeps is what the next step is given.
+        self.state, table = self.operator.function(json.loads(json.dumps(self.state)), settled)
+        told = [] if table is None else table.to_pylist()
+        self.rows += told
+        self.hour += 1
+        return told
+
+    def book(self, hour, volume_m3, event="flush"):
+        """Book water that was taken until `hour`."""
+        row = {"device": "desk", "t": T0 + hour * HOUR_MS, "boot": 1, "seq": hour, "pos": 0, "ref": str(hour),
+               "event": event, "network": "n", "volume_m3": volume_m3}  # fmt: skip
+        self.events.take(pa.RecordBatch.from_pylist([row]))
+
+
+@pytest.fixture
+def watched():
+    watched = Watched()
+    for _ in range(LEARNT_H):
+        assert watched.lose(0.0) == []
+    return watched
+
+
+def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
+    said = [watched.lose(0.6) for _ in range(8)]
+    assert [bool(s) for s in said] == [False] * 3 + [True] * 5
+    first = said[3][0]
+    assert (first["code"], first["subject"], first["state"]) == ("primary_leak", "network:n", "active")
+    assert first["key"] == f"network:n:primary_leak:{T0 + LEARNT_H * HOUR_MS}"
+    assert first["score"] >= 1.0
+    evidence = json.loads(first["evidence"])
+    assert evidence["excess_m3_h"] == pytest.approx(0.6, abs=evidence["excess_u_m3_h"])
+    assert evidence["usual_m3_h"] == pytest.approx(USUAL, abs=0.05)
+    assert evidence["learning"] is False
+    for _ in range(9):
+        watched.lose(0.0)
+    assert {r["key"] for r in watched.rows} == {first["key"]}, "one leak, one name"
+    assert watched.rows[-1]["state"] == "ended"
+    assert watched.rows[-1]["until"] == pytest.approx(T0 + (LEARNT_H + 8) * HOUR_MS, abs=HOUR_MS)
+    assert [watched.lose(0.0) for _ in range(48)] == [[]] * 48, "what was lost then is no usual loss"
+
+
+def test_draw_off_goes_on_overnight(watched):
+    for n in range(60):
+        busy = (LEARNT_H + n) % 24 in {6, 7, 18, 19, 20, 21}
+        watched.lose(4.0 if busy else 0.0, floor=0.0)
+    assert {r["code"] for r in watched.rows} == {"water_theft"}
+    assert len({r["key"] for r in watched.rows}) == 1
+    assert watched.rows[-1]["state"] == "active"
+    evidence = json.loads(watched.rows[-1]["evidence"])
+    assert set(evidence["busiest_h"]) <= {6, 7, 18, 19, 20, 21}
+    assert evidence["floor_share"] == pytest.approx(0.0, abs=0.1)
+
+
+def test_flushing_that_is_booked_when_it_is_done_is_no_leak(watched):
+    for _ in range(2):
+        watched.lose(15.0)
+    watched.book(watched.hour, 45.0)
+    watched.lose(15.0, booked=45.0)
+    for _ in range(24):
+        watched.lose(0.0)
+    assert watched.rows == []
+
+
+def test_what_is_booked_a_day_late_takes_the_alarm_back(watched):
+    for _ in range(6):
+        watched.lose(6.0)
+    for _ in range(24):
+        watched.lose(0.0)
+    assert watched.rows[-1]["state"] == "ended"
+    watched.book(LEARNT_H + 5, 36.0)
+    row = watched.lose(0.0)[-1]
+    assert (row["status"], row["state"]) == ("withdrawn", "ended")
+    assert row["key"] == watched.rows[0]["key"]
+    assert [watched.lose(0.0) for _ in range(10)] == [[]] * 10
+
+
+def test_a_volume_that_nobody_can_have_booked_explains_nothing(watched):
+    for volume in (-36.0, None):
+        watched.book(LEARNT_H + (1 if volume is None else 2), volume)
+    for _ in range(6):
+        watched.lose(6.0)
+    assert watched.rows[-1]["state"] == "active"
+
+
+def test_a_burst_is_said_at_once(watched):
+    assert watched.lose(60.0)[0]["severity"] == "critical"
+
+
+def test_before_a_week_is_learnt_only_more_than_the_norm_is_said():
+    watched = Watched()
+    for _ in range(12):
+        watched.lose(1.0)
+    assert watched.rows == []
+    for _ in range(6):
+        watched.lose(20.0)
+    assert watched.rows
+    assert json.loads(watched.rows[0]["evidence"])["learning"] is True
+
+
+def test_windows_of_which_nothing_is_known_are_passed_over(watched):
+    for _ in range(10):
+        assert watched.lose(9.0, status=UNKNOWN) == []
+
+
+def test_the_usual_is_told_daily_with_the_night_and_the_meters_disagreement():
+    watched = Watched(operator=water_normal)
+    for _ in range(LEARNT_H):
+        watched.lose(0.0)
+    assert [r["days"] for r in watched.rows] == [3.0, 4.0, 5.0]
+    last = watched.rows[-1]
+    assert last["usual_m3_h"] == pytest.approx(USUAL, abs=0.03)
+    assert last["night_m3_h"] == pytest.approx(USUAL, abs=0.1)
+    assert last["bias_pct"] == pytest.approx(0.3)
+    assert last["bias_u_pct"] > 0.0
+    assert last["model"] == "water_normal/1"
