@@ -156,7 +156,7 @@ class NetworkTruth:
         self.supply_leak_kg_s = np.zeros(count)
         self.ground_c = 4.0 if self.network.ground_c is None else self.network.ground_c
         self.valve_kv = 1.35 * self.substations.design_flow / np.sqrt(_LEAST_DP_KPA)
-        self._dp_kpa = np.full(len(self.devices), _LEAST_DP_KPA)
+        self._largest_kg_s = self.valve_kv * np.sqrt(_LEAST_DP_KPA)
         self.delivered_kw = np.zeros(len(self.devices))
         self.pressure_swing = np.zeros(len(self.devices))
         self.age_s = max(0.0, (start_ms - _SEASON_MS) / 1000.0)
@@ -180,8 +180,7 @@ class NetworkTruth:
         before_kj = self.supply.content.energy_kj + self.back.content.energy_kj
         before_kg = self.supply.content.total_kg + self.back.content.total_kg
 
-        largest = self.valve_kv * np.sqrt(np.maximum(self._dp_kpa, 0.0))
-        flow = self.substations.control(outdoor, local_h, largest, seconds)
+        flow = self.substations.control(outdoor, local_h, self._largest_kg_s, seconds)
         at_nodes = self._at_nodes(flow)
         out_kg_s = self.supply.solve(at_nodes + self.supply_leak_kg_s, seconds)
         in_kg_s = -self.back.solve(self.leak_kg_s - at_nodes, seconds)
@@ -234,6 +233,18 @@ class NetworkTruth:
         )
         return summed
 
+    def _reach(self, flow: Array, dp_kpa: Array, spent_kpa: Array) -> Array:
+        """What an open valve lets through at the pressures of this step. [kg/s].
+
+        Where even an open valve would need more than there is, the flow is what pipes and valve together
+        let through of the same head: a valve alone would overshoot, to and fro, in pipes that are too thin.
+        """
+        open_kpa = (flow / self.valve_kv) ** 2
+        head = np.maximum(dp_kpa + spent_kpa, 0.0)
+        both = flow * np.sqrt(head / np.maximum(spent_kpa + open_kpa, 1e-9))
+        reach: Array = np.where(dp_kpa < open_kpa, both, self.valve_kv * np.sqrt(np.maximum(dp_kpa, 0.0)))
+        return reach
+
     def _snapshot(
         self,
         seconds: float,
@@ -249,12 +260,13 @@ class NetworkTruth:
         head_kpa = _LEAST_DP_KPA + float(spent.max())
         self.plant.head_kpa += (head_kpa - self.plant.head_kpa) * min(1.0, seconds / 120.0)
         low = self.plant.return_kpa
-        self._dp_kpa = self.plant.head_kpa - spent
+        dp_kpa = self.plant.head_kpa - spent
         flow = self.substations.flow_kg_s
+        self._largest_kg_s = self._reach(flow, dp_kpa, spent)
         # A strainer that leaves the share 1 - s of the reach costs the pressure (q/kv)²·(1/(1 - s)² - 1).
         clogged = (flow / self.valve_kv) ** 2 * (1.0 / (1.0 - self.substations.strained) ** 2 - 1.0)
-        opening = flow / (self.valve_kv * np.sqrt(np.maximum(self._dp_kpa - clogged, 1.0)))
-        swing = np.append(0.0, self.pressure_swing * self._dp_kpa / 2.0)
+        opening = flow / (self.valve_kv * np.sqrt(np.maximum(dp_kpa - clogged, 1.0)))
+        swing = np.append(0.0, self.pressure_swing * dp_kpa / 2.0)
         return Snapshot(
             t_ms=self.now_ms,
             seconds=seconds,

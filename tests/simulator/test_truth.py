@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -94,3 +96,16 @@ def test_mpe_of_class_2_at_nominal_flow_is_two_percent_and_never_over_five():
     assert flow_mpe_pct(np.array([2.0, 3.0, 1.0]), np.array([1.0, 0.001, 1.0])) == pytest.approx(
         [2.02, 5.0, 1.01]
     )
+
+
+@pytest.mark.parametrize("width", [0.3, 0.6])
+def test_flows_settle_in_pipes_that_are_too_thin(width):
+    plan = demo_plan(3, 6, 0)
+    pipes = {n: replace(p, inner_diameter_m=width * p.inner_diameter_m) for n, p in plan.pipes.items()}
+    truth = NetworkTruth(replace(plan, pipes=pipes, texts={}), NETWORK, 3, START)
+    truth.warm_up(2.0)
+    snaps = [truth.step(60.0) for _ in range(360)]
+    change = np.diff([s.flow_kg_s[1:] for s in snaps], axis=0) / truth.substations.design_flow
+    turns = (change[1:] * change[:-1] < 0.0) & (np.abs(change[1:]) > 0.05)
+    assert turns.mean() < 0.002
+    assert min((s.supply_kpa - s.return_kpa)[1:].min() for s in snaps) > 0.0
