@@ -276,21 +276,35 @@ def _compare_windows(
 ) -> int:
     """Compare result rows, revisions apart, up to the last window that is final in both; how many there were.
 
-    A key of which the run has nothing final is held to the earliest of the others' last windows.
+    Whatever is stored is compared, of whatever measurement, unless it is named above. A key of which
+    the run has nothing final is held to the earliest of the others' last windows; a measurement of
+    which it has nothing, to the earliest of all.
     """
+    settled = {
+        m: (_settled(run.get(m, ())), _settled(replay.get(m, ())))
+        for m in sorted((run.keys() | replay.keys()) - _NOT_WINDOWS)
+    }
+    lasts = {
+        m: {k: min(max(rows), max(other[k])) for k, rows in mine.items() if k in other}
+        for m, (mine, other) in settled.items()
+    }
+    everywhere = min((min(x.values()) for x in lasts.values() if x), default=-(2**63))
     compared = 0
-    for measurement in sorted((run.keys() | replay.keys()) - _NOT_WINDOWS):
-        mine, other = _settled(run.get(measurement, ())), _settled(replay.get(measurement, ()))
-        lasts = {k: min(max(rows), max(other[k])) for k, rows in mine.items() if k in other}
-        earliest = min(lasts.values(), default=-(2**63))
+    for measurement, (mine, other) in settled.items():
+        ends = lasts[measurement]
+        earliest = min(ends.values(), default=None)
         a, b = (
             Counter(
                 _plain(row, "revision")
-                for key, rows in settled.items()
+                for key, rows in side.items()
                 for start, row in rows.items()
-                if start <= lasts.get(key, earliest)
+                if (
+                    start + row["window_ms"] <= everywhere
+                    if earliest is None
+                    else start <= ends.get(key, earliest)
+                )
             )
-            for settled in (mine, other)
+            for side in (mine, other)
         )
         strangers = sorted(set(mine) - set(other))
         verdict.fault(f"{measurement} has the keys of {whose}", strangers)
