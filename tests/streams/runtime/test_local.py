@@ -130,3 +130,19 @@ def test_a_store_that_is_away_is_said_and_waited_for(tmp_path):
         assert running.runtime.status.detail == "the disk is away"
         running.wait(lambda: stored(running.store) == 1)
         running.wait(lambda: running.runtime.status.state == "ok")
+
+
+def test_a_poisoned_record_is_one_dead_letter_and_a_restart_does_not_loop(tmp_path):
+    """The second start has no checkpoint, and comes to the record once more."""
+    for _ in range(2):
+        with Running(tmp_path) as running:
+            running.runtime.save = lambda: None
+            if not running.journal.count():
+                running.append(registry_frame(), T0)
+                running.journal.append([Append("u1", b"no frame", T0 + 500)])
+                running.append(message(1, 0), T0 + 1000)
+            running.wait(lambda r=running: r.runtime.offsets().get("u1") == 2)
+            letters = running.store.select(Select("dead_letter")).to_pylist()
+            assert [(x["reason"], x["payload"]) for x in letters] == [("frame", "no frame")]
+            assert running.store.counts()["reading"] == 1
+            running.wait(lambda r=running: r.runtime.status.state == "ok")
