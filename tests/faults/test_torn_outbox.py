@@ -10,31 +10,34 @@ from pathlib import Path
 import pytest
 
 from edge.outbox import OutboxError, OutboxFile
-from tests.support.damage import copied, every_bit, flip, pieces
+from tests.support.damage import copied, flip, flip_everywhere, pieces
 
 SEED = 20_260_103
 IN_GATE = 100
 BOOT, LATER = 1000, 2000
 DEVICES = ("sub-1", "bridge-1")
+LONG = 7
+ACKNOWLEDGED = 5  # after it, the first three
 
 
 def values(k: int) -> dict:
     """What was measured at `k`; once so much that it spans pages."""
-    return {"supply_c": k / 3} | ({f"note_{n}": "x" * 1000 for n in range(6)} if k == 7 else {})
+    return {"supply_c": k / 3} | ({f"note_{n}": "x" * 840 for n in range(5)} if k == LONG else {})
 
 
 def open_file(path, said, **kw):
     return OutboxFile(path, **{"boot_ms": LATER, "max_bytes": 10**9, "say": said.append, **kw})
 
 
-def fill(path: Path) -> tuple[OutboxFile, dict]:
+def fill(path: Path, last: int = 12, at_once: int = 1) -> tuple[OutboxFile, dict]:
     """An outbox of two devices, with long messages and acknowledged ones; what waits in it."""
     file = open_file(path, [], boot_ms=BOOT)
-    for k in range(1, 13):
+    for first in range(1, last + 1, at_once):
         with file.group():
-            for device in DEVICES:
-                file.outbox(device).put([(k, values(k))], position=f"line {k}")
-        if k == 5:
+            for k in range(first, min(first + at_once, last + 1)):
+                for device in DEVICES:
+                    file.outbox(device).put([(k, values(k))], position=f"line {k}")
+        if first <= ACKNOWLEDGED < first + at_once:
             file.outbox("sub-1").ack(BOOT, [(1, 3)])
     return file, {d: waiting(file, d) for d in DEVICES}
 
@@ -76,7 +79,7 @@ def judge(path: Path, truth: dict, where: str) -> str:
         # Nothing that a server may know is named again: a new boot, or numbers that follow on.
         (message,) = outbox.put([(99, {"supply_c": 1.0})])
         if outbox.boot == BOOT and not any("torn end" in line for line in said):
-            assert message.seq == 13, f"{where}: {device} {message.seq}: {said}"
+            assert message.seq == max(truth[device]) + 1, f"{where}: {device} {message.seq}: {said}"
         assert outbox.boot in (BOOT, LATER), where
         if missing:
             verdict = "torn" if outbox.boot == BOOT else "saved"
@@ -93,11 +96,7 @@ def flips(kept, tmp_path, count):
     rng = random.Random(SEED)
     for piece in pieces(path):
         total = piece.stat().st_size * 8
-        some = (
-            every_bit(piece)
-            if count is None
-            else {*rng.sample(range(min(total, 800)), count // 2), *rng.sample(range(total), count)}
-        )
+        some = {*rng.sample(range(min(total, 800)), count // 2), *rng.sample(range(total), count)}
         for bit in sorted(some):
             damaged = copied(path, tmp_path / "x")
             flip(damaged.with_name(piece.name), bit)
@@ -113,8 +112,15 @@ def test_any_flipped_bit(kept, tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-def test_every_flipped_bit(kept, tmp_path):
-    print(flips(kept, tmp_path, None))
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+def test_every_flipped_bit(killed, tmp_path):
+    """Of an outbox as small as one that has everything: two devices, acknowledged messages, long ones."""
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path, last=LONG, at_once=3)
+    if killed:
+        path = copied(path, tmp_path / "copy")
+    file.close()
+    print("killed" if killed else "closed", flip_everywhere(path, lambda p, where: judge(p, truth, where)))
 
 
 def test_the_last_message_cut_at_any_byte(tmp_path):

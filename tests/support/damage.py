@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from journal.protocol import Append
 from journal.sqlite import SqliteJournal
 from models.frame import Record
 
-__all__ = ["Truth", "copied", "every_bit", "flip", "judge", "pieces"]
+__all__ = ["Truth", "copied", "every_bit", "flip", "flip_everywhere", "judge", "pieces"]
 
 Truth = Mapping[str, list[Record]]
 """The records that were promised, by stream."""
@@ -45,6 +49,47 @@ def every_bit(path: Path) -> list[int]:
     return [
         8 * at + bit for at, byte in enumerate(path.read_bytes()) for bit in (range(8) if byte else (at % 8,))
     ]
+
+
+def flip_everywhere(source: Path, judged: Callable[[Path, str], str]) -> Counter[str]:
+    """Flip every bit of a file and of its log, each in a copy of its own, on all cores; what `judged` says of them.
+
+    The copies lie in memory where the system has room for files there: nothing here is about syncing.
+    A judgement that fails does not end it: all are told together.
+    """
+    context = multiprocessing.get_context("fork")
+    told = context.SimpleQueue()
+    cores = os.cpu_count() or 1
+    todo = [(piece.name, bit) for piece in pieces(source) for bit in every_bit(piece)]
+
+    def work(share: int) -> None:
+        verdicts: Counter[str] = Counter()
+        faults: list[str] = []
+        memory = Path("/dev/shm")
+        with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as room:
+            for name, bit in todo[share::cores]:
+                path = copied(source, Path(room) / "x")
+                flip(path.with_name(name), bit)
+                try:
+                    verdicts[judged(path, f"bit {bit} of {name}")] += 1
+                except Exception as fault:  # noqa: BLE001 -- whatever it is, it is told
+                    faults.append(f"bit {bit} of {name}: {type(fault).__name__}: {fault}")
+        told.put((verdicts, len(faults), faults[:20]))
+
+    processes = [context.Process(target=work, args=(share,)) for share in range(cores)]
+    for process in processes:
+        process.start()
+    verdicts, count, faults = Counter[str](), 0, []
+    for _ in processes:
+        its_verdicts, its_count, its_faults = told.get()
+        verdicts += its_verdicts
+        count += its_count
+        faults += its_faults
+    for process in processes:
+        process.join()
+    assert not count, "\n".join([f"{count} of {len(todo)} flips:", *faults])
+    assert verdicts.total() == len(todo)
+    return verdicts
 
 
 def _held(journal: SqliteJournal, stream: str) -> Iterator[Record]:
