@@ -6,7 +6,7 @@ ci:
 	bash .ci/run
 
 soak:
-	.venv/bin/pytest -m soak -s
+	.venv/bin/pytest -n 0 -m soak -s
 
 benchmarks:
 	.venv/bin/python -m benchmarks
