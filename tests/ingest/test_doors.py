@@ -136,6 +136,50 @@ def test_a_device_hears_nothing_of_others(door):
         assert {t for t, _, _ in device.heard} == {topic("sub-1", "ack")}
 
 
+def test_who_connects_hears_nothing_that_was_kept_of_others(door):
+    """amqtt hands what is retained to whoever comes, if anybody at all has subscribed to it."""
+    with Client(door, server=True) as server, Client(door, "sub-2") as other:
+        listen(server)
+        other.publish(topic("sub-2", "birth"), b"{}", retain=True)
+        settle(server, other, "sub-2")
+        with Client(door, "sub-1", client_id="x") as device:
+            device.subscribe(topic("sub-1", "ack"))
+            server.publish(topic("sub-1", "ack"), b"mine")
+            until(lambda: device.heard, 20)
+            assert [payload for _, payload, _ in device.heard] == [b"mine"]
+        other.publish(topic("sub-2", "birth"), b"", retain=True)
+
+
+def test_many_connect_while_others_subscribe(door):
+    """A storm of connections: each comes in and is heard."""
+    with Client(door, server=True) as server:
+        listen(server)
+        for _ in range(3):
+            clients = [Client(door, name) for name in ("sub-1", "sub-2", "truck-1")]
+            for name, client in zip(("sub-1", "sub-2", "truck-1"), clients, strict=True):
+                client.client.on_connect = lambda c, *_, name=name, own=client: (
+                    c.subscribe([(topic(name, "ack"), 1), (topic(name, "command"), 1)]),
+                    own.connected.set(),
+                )
+                client.__enter__()
+            try:
+                until(lambda clients=clients: all(c.subscribed.is_set() for c in clients), 20)
+            finally:
+                for client in clients:
+                    client.__exit__()
+
+
+def test_a_table_may_change_while_it_is_walked_through():
+    from ingest.guarded_broker import _Steady
+
+    table = _Steady({"a": 1, "b": 2})
+    for key in table:
+        table[key + "x"] = 1
+    for key, _ in table.items():  # noqa: PERF102  the pairs are what is walked through
+        del table[key]
+    assert not table
+
+
 def test_a_will_for_another_is_not_said(door):
     with Client(door, server=True) as server, Client(door, "sub-2") as witness:
         listen(server)
@@ -352,7 +396,7 @@ def test_a_device_is_parted_from_when_it_is_revoked(tmp_path, monkeypatch):
     from hearthline.pki import Pki
     from tests.support.door import now
 
-    monkeypatch.setattr("ingest.broker._REVOKED_S", 0.1)
+    monkeypatch.setattr("ingest.guarded_broker._REVOKED_S", 0.1)
     own = make_pki(tmp_path)
     with gate("embedded", tmp_path, own) as opened, Client(opened, "sub-2") as device:
         assert device.connected.wait(10)

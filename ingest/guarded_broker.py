@@ -1,0 +1,199 @@
+"""amqtt with a bound on what waits for its subscribers, and a door for devices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from amqtt.adapters import StreamWriterAdapter
+from amqtt.broker import Broker
+from amqtt.contexts import Action
+
+from ingest.door import Allowance, Denied, Door
+from ingest.porter import DEVICE_PREFIX, Porter
+from models.wire import ACK, COMMAND, DEATH, TELEMETRY
+
+__all__ = ["DOOR", "INSIDE", "GuardedBroker"]
+
+INSIDE: Final = "default"
+DOOR: Final = "devices"
+"""Names of the two listeners."""
+_FROM_SERVER: Final = (f"/{ACK}", f"/{COMMAND}")
+_NEVER_RETAINED: Final = (*_FROM_SERVER, f"/{TELEMETRY}", f"/{DEATH}")
+_REVOKED_S: Final = 5.0
+_log = logging.getLogger(__name__)
+
+
+def _device_of(session: Any) -> str | None:
+    """Name of the device that a session belongs to; None for one of this machine."""
+    name = str(session.client_id or "")
+    return name.removeprefix(DEVICE_PREFIX) if name.startswith(DEVICE_PREFIX) else None
+
+
+class _Steady(dict[str, Any]):
+    """A table that may be changed while somebody walks through it: amqtt awaits on the way."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(super().__iter__()))
+
+    def items(self) -> Any:
+        """Pairs as they are now."""
+        return list(super().items())
+
+
+class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
+    """amqtt with a bound on what waits for its subscribers.
+
+    Its own queues have none. What finds no room is dropped, as Mosquitto drops what its
+    `max_queued_messages` does not allow: the sender's outbox keeps it until ingest has it.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], most_messages: int, most_bytes: int, door: Door | None, porter: Porter
+    ) -> None:
+        super().__init__(config)
+        self._subscriptions: dict[str, Any] = _Steady()
+        self._door = door
+        self._porter = porter
+        self._allowances: dict[str, Allowance] = {}
+        self.throttled = 0
+        self._most = (most_messages, most_bytes)
+        self._sizes: deque[int] = deque()  # of what waits to be given out, in order
+        self.waiting = self.waiting_bytes = self.dropped = 0
+
+    # -- the door -------------------------------------------------------------------
+
+    def _create_ssl_context(self, _listener: Any) -> ssl.SSLContext:
+        assert self._door is not None
+        return self._door.files.context()
+
+    async def _create_server_instance(
+        self,
+        listener_name: str,
+        _type: Any,
+        address: str | None,
+        port: int,
+        ssl_context: ssl.SSLContext | None,
+    ) -> asyncio.Server:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self.stream_connected(reader, writer, listener_name)
+
+        patience: dict[str, Any] = (
+            {} if ssl_context is None else {"ssl_handshake_timeout": self._porter.enter_s}
+        )
+        return await asyncio.start_server(
+            connected, address, port, reuse_address=True, ssl=ssl_context, backlog=1024, **patience
+        )
+
+    async def stream_connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+    ) -> None:
+        """Let a client in, or not."""
+        stream = await self._porter.admit(reader, writer, outside=listener_name == DOOR)
+        if stream is not None:
+            await self._client_connected(listener_name, stream, StreamWriterAdapter(writer))
+
+    async def _topic_filtering(self, session: Any, topic: str, action: Action) -> bool:
+        device = _device_of(session)
+        if device is None or self._door is None:
+            return True
+        if action is Action.PUBLISH:
+            why = self._door.rules.publishing(device, topic, retained=False)
+        else:
+            why = self._door.rules.subscribing(device, topic)
+        if why and action is not Action.RECEIVE:
+            self._door.denied(Denied(device, str(action.value), topic, why))
+        return not why
+
+    async def _handle_message_delivery(self, client_session: Any, handler: Any, wait_deliver: Any) -> bool:
+        message, device = wait_deliver.result(), _device_of(client_session)
+        if message is not None and message.topic:
+            packet = message.publish_packet
+            if packet is not None and packet.retain_flag and message.topic.endswith(_NEVER_RETAINED):
+                if self._door is not None:
+                    why = "expected it not to be retained"
+                    self._door.denied(Denied(device or "", "publish", message.topic, why))
+                return True
+            if device is not None and not self._within_allowance(device, len(message.data or b"")):
+                self.throttled += 1
+                return True
+        return bool(await super()._handle_message_delivery(client_session, handler, wait_deliver))
+
+    def _within_allowance(self, device: str, size: int) -> bool:
+        assert self._door is not None
+        if device not in self._allowances:
+            self._allowances[device] = self._door.allowance()
+        return self._allowances[device].take(size, self._door.clock())
+
+    async def _publish_retained_messages_for_subscription(
+        self, subscription: tuple[str, int], session: Any
+    ) -> None:
+        """Give what was kept to who subscribed: at a connect amqtt gives it to the newcomer, whoever did.
+
+        Nothing that is kept is for a device.
+        """
+        if _device_of(session) is not None:
+            return
+        if any(s.client_id == session.client_id for s, _ in self._subscriptions.get(subscription[0], ())):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
+
+    async def mind_revocations(self) -> None:
+        """Take a new list of what is revoked, and part from whoever is on it."""
+        door = self._door
+        if door is None:
+            return
+        read_ns = door.files.revoked.stat().st_mtime_ns
+        while True:
+            await asyncio.sleep(_REVOKED_S)
+            with contextlib.suppress(OSError, ValueError):
+                changed_ns = door.files.revoked.stat().st_mtime_ns
+                if changed_ns != read_ns:
+                    door.take_revocations()
+                    await self._part_from(door)
+                    read_ns = changed_ns
+
+    async def _part_from(self, door: Door) -> None:
+        for session, handler in list(self._sessions.values()):
+            certificate = session.ssl_object.getpeercert() if session.ssl_object is not None else None
+            if door.has_revoked(certificate) and handler.writer is not None:
+                _log.warning("device %s: its certificate was revoked", _device_of(session))
+                await handler.handle_connection_closed()
+                await handler.stop()
+
+    # -- the bound ------------------------------------------------------------------
+
+    async def _broadcast_message(
+        self, session: Any, topic: Any, data: Any, force_qos: int | None = None
+    ) -> None:
+        size = len(data or b"")
+        # What the server says of what is safe makes room: it may take as much again.
+        times = 2 if str(topic).endswith(_FROM_SERVER) else 1
+        if self.waiting >= times * self._most[0] or self.waiting_bytes + size > times * self._most[1]:
+            self.dropped += 1
+            return
+        self._sizes.append(size)
+        self._take(size)
+        await super()._broadcast_message(session, topic, data, force_qos)
+
+    async def _run_broadcast(self, running_tasks: deque[Any]) -> None:
+        before = len(running_tasks)
+        await super()._run_broadcast(running_tasks)
+        size = self._sizes.popleft()
+        for task in islice(running_tasks, before, None):  # one for each subscriber, done at its PUBACK
+            self._take(size)
+            task.add_done_callback(lambda _task, size=size: self._give(size))
+        self._give(size)
+
+    def _take(self, size: int) -> None:
+        self.waiting += 1
+        self.waiting_bytes += size
+
+    def _give(self, size: int) -> None:
+        self.waiting -= 1
+        self.waiting_bytes -= size

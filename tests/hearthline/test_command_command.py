@@ -1,0 +1,60 @@
+"""`hearthline command` against a collector at a real broker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hearthline.cli import UsageError, build
+from tests.edge.test_collector import Counting, Running, device
+from tests.support.edge_server import FakeServer, until
+from tests.support.mosquitto import Mosquitto
+from tests.support.payloads import TEXTS
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "site").mkdir()
+    for name, text in TEXTS.items():
+        (tmp_path / "site" / name).write_text(text)
+    return tmp_path / "site"
+
+
+def test_it_is_obeyed_and_answered(site, tmp_path):
+    with Mosquitto() as broker:
+        server = FakeServer(broker.port)
+
+        def say(*words):
+            return CliRunner().invoke(build(), ["command", *words, "--site", str(site), "--mqtt", broker.url])
+
+        with Running(broker.port, tmp_path / "edge", [(device("sub-1"), Counting())]):
+            until(lambda: server.stored["sub-1"])
+            done = say("sub-1", "diagnose", "--json")
+            assert done.exit_code == 0, done.output
+            assert json.loads(done.output)["diagnosis"]["interval_s"] == 0.02
+            done = say("sub-1", "set-interval", "--interval-s", "60")
+            assert done.output == "sub-1: obeyed set-interval\n"
+            until(lambda: server.births["sub-1"][-1]["interval_s"] == 60)
+            assert "interval_s: 60" in say("sub-1", "diagnose").output
+            done = say("sub-2", "resend", "--wait-s", "0.5")
+            assert done.exit_code == 1
+            assert "sub-2: expected it to obey within 0.5 s, got no answer" in done.output
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["nobody", "resend"], "device: expected a device of"),
+        (["sub-1", "reboot"], "do: Input should be 'resend', 'set-interval' or 'diagnose', got 'reboot'"),
+        (["sub-1", "set-interval"], "expected interval_s with set-interval"),
+        (["sub-1", "resend", "--mqtt", "mqtt://127.0.0.1:1"], "mqtt: expected a broker at mqtt://127.0.0.1:1, got:"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_said_is_one_line(site, words, expected):
+    done = CliRunner().invoke(build(), ["command", *words, "--site", str(site)])
+    assert isinstance(done.exception, UsageError)
+    assert expected in str(done.exception)
+    assert "\n" not in str(done.exception)
