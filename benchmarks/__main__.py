@@ -22,6 +22,7 @@ BENCHMARKS = (
     "restart",
     "devices",
     "simulator",
+    "load_forecast",
 )
 TABLE = "table"  # runs several of them again, beside their goals
 

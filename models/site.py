@@ -43,6 +43,9 @@ class Network:
     return_ref_c: float | None = None
     makeup_limit_pct: float | None = None
     makeup_c: float | None = None
+    design_c: float | None = None
+    season_c: float | None = None
+    season_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ _TOML_TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("return_ref_c", Number(0, 180)),
         Column("makeup_limit_pct", Number(0, 100)),
         Column("makeup_c", Number(0, 110)),
+        Column("design_c", Number(-60, 15)),
+        Column("season_c", Number(-60, 15)),
+        Column("season_days", Number(1, 366)),
     ),
 }
 _CSV_TABLES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {

@@ -206,7 +206,8 @@ def demo_plan(
     volume = sum(2.0 * np.pi / 4.0 * p.inner_diameter_m**2 * p.length_m for p in pipes)
     network = Network(
         NETWORK, UNIT, "仿真一次网 Simulated primary network", round(float(volume), 1), ground_c=4.0,
-        return_ref_c=45.0, makeup_limit_pct=0.5, makeup_c=15.0,
+        return_ref_c=45.0, makeup_limit_pct=0.5, makeup_c=15.0, design_c=-17.0, season_c=-6.0,
+        season_days=152.0,
     )  # fmt: skip
     return Site(
         id="",
@@ -301,7 +302,8 @@ def _toml(site: Site) -> str:
         values = {
             "id": n.id, "unit": n.unit, "name": n.name, "volume_m3": n.volume_m3, "window_s": n.window_s,
             "lateness_s": n.lateness_s, "ground_c": n.ground_c, "return_ref_c": n.return_ref_c,
-            "makeup_limit_pct": n.makeup_limit_pct, "makeup_c": n.makeup_c,
+            "makeup_limit_pct": n.makeup_limit_pct, "makeup_c": n.makeup_c, "design_c": n.design_c,
+            "season_c": n.season_c, "season_days": n.season_days,
         }  # fmt: skip
         text += lines("[[network]]", values)
     return text
