@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.machine import machine
 from models.site import Device, Network, Region, Site, Unit
+from streams.core.operator import WindowOperator
 from streams.core.rows import Rows, numeric_columns
 from streams.core.samples import ClassSamples, Samples
 from streams.core.stream_site import StreamSite
@@ -40,8 +41,8 @@ def site() -> StreamSite:
     return StreamSite(whole, list(devices), {})
 
 
-def rows(*, counters: bool) -> Rows:
-    """Samples of one window and one on each side, sorted by (device, t)."""
+def rows(*, counters: bool, secondary: bool = False) -> Rows:
+    """Samples of one window and one on each side, sorted by (device, t), of secondary loops too if asked."""
     names = numeric_columns("substation")
     each = 92
     n = DEVICES * each
@@ -55,19 +56,23 @@ def rows(*, counters: bool) -> Rows:
     if counters:
         values[names.index("volume_m3")] = 1000 + np.cumsum(flow.reshape(DEVICES, each) / 360, axis=1).ravel()
         values[names.index("energy_gj")] = values[names.index("volume_m3")] * 0.19
+    if secondary:
+        values[names.index("secondary_flow_m3_h")] = 3.0 * flow
+        values[names.index("secondary_supply_c")] = rng.normal(55, 0.2, n)
+        values[names.index("secondary_return_c")] = rng.normal(42, 0.2, n)
     device = np.repeat(np.arange(DEVICES), each)
     zeros = np.zeros(n, np.int64)
     return Rows(device, t, zeros, zeros, zeros, zeros, values)
 
 
-def measure(*, counters: bool) -> float:
+def measure(*, counters: bool, operator: WindowOperator = device_heat, secondary: bool = False) -> float:
     """Samples/s of the best of a few runs."""
-    view, given = site(), rows(counters=counters)
+    view, given = site(), rows(counters=counters, secondary=secondary)
     best = float("inf")
     for _ in range(REPEATS):
         began = time.process_time()
         samples = Samples(START_MS, START_MS + 900_000, [ClassSamples(numeric_columns("substation"), given)])
-        device_heat.function(samples, view)
+        operator.function(samples, view)
         best = min(best, time.process_time() - began)
     return given.n / best
 
