@@ -193,7 +193,7 @@ class Run:
         return other
 
     def until(self, end_ms: int) -> Iterator[dict[str, Any]]:
-        """Rows of `anomaly` up to a time, each with `told_ms`, when it was told. [ms UTC]"""
+        """Rows of the learners up to a time, each with `told_ms`, when it was told. [ms UTC]"""
         day, states = self.weeks.day, self._states
         stream, site = day.stream, day.site
         window_ms = 1000 * site.networks[NETWORK].window_s
@@ -219,7 +219,7 @@ class Run:
             for one, state in list(self.learners.items()):
                 self.learners[one], told = one.function(state, settled)
                 for row in told.to_pylist() if told is not None else ():
-                    yield {**row, "told_ms": end, "evidence": json.loads(row["evidence"])}
+                    yield {**row, "told_ms": end, "evidence": json.loads(row.get("evidence", "{}"))}
             for kept in states.values():
                 for old in [s for s in kept if s < end - history_ms - window_ms]:
                     del kept[old]

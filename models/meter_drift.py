@@ -237,13 +237,15 @@ def likeness(layout: Layout, off: FloatArray, weight: FloatArray) -> Likeness:
     add(Kind.HEAT_ONLY, -2 - plants, of_plant * at_heat, of_plant**2 * w[HEAT])
     add(Kind.LOSS, alone, np.array([at_heat]), np.array([w[HEAT]]))
     add(Kind.LEAK, alone, np.array([layout.leak_sign * at_both]), np.array([w[HEAT] + w[WATER]]))
+    # Of a leak that the water balance knows of, heat is accounted for.
+    add(Kind.LEAK, alone, np.array([layout.leak_sign * dw[WATER]]), np.array([w[WATER]]))
     top, bottom = np.concatenate(pull), np.concatenate(seen)
     usable = bottom > 0.0
     safe = np.where(usable, bottom, 1.0)
     size = np.where(usable, top / safe, 0.0)
     ratio = top * size
     # Leaks and losses only grow.
-    ratio[-2:] = np.where(size[-2:] > 0.0, ratio[-2:], 0.0)
+    ratio[-3:] = np.where(size[-3:] > 0.0, ratio[-3:], 0.0)
     like = ratio.copy()
     for first in (0, count):
         mine = slice(first, first + count)

@@ -217,6 +217,8 @@ def _told(
     told, seen = list[tuple[str, State]](), set[str]()
     registry = settled.site.site
     for step in found:
+        if step.faults[0].kind is Kind.LEAK:
+            continue  # no meter's fault: water is judged by the water balance
         subject, code, evidence = _named(step, members, network)
         name = f"{subject}:{code}"
         seen.add(name)
@@ -254,9 +256,7 @@ def _named(step: Found, members: _Members, network: str) -> tuple[str, str, dict
     located = len(suspects) <= _MOST_NAMED
     owner = _owner(first, members)
     subject = owner if located and owner else f"network:{network}"
-    code = "sensor_bias" if first.kind is Kind.HEAT_ONLY else "flow_meter_drift"
-    if first.kind in {Kind.LOSS, Kind.LEAK}:
-        code = "heat_loss" if first.kind is Kind.LOSS else "primary_leak"
+    code = "sensor_bias" if first.kind in {Kind.HEAT_ONLY, Kind.LOSS} else "flow_meter_drift"
     evidence: dict[str, Any] = {
         "rule": "step of daily ratios against their own past (generalised likelihood ratio)",
         "size": round(step.sizes[0], 5), "size_u": round(step.size_u, 5), "days": step.days,

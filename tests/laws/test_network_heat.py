@@ -1,4 +1,4 @@
-"""Late readings of a device restate the heat balance of its network, to the last digit."""
+"""Late readings of a device restate the balance and the reconciled heat of its network, to the last digit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowState
 from streams.operators.device_heat import device_heat
 from streams.operators.network_heat import network_heat
+from streams.operators.reconciled_heat import reconciled_heat
 from tests.laws.test_restatement import HOUR_MS, late_journal
 from tests.support.restating import StoredStream
 from tests.support.telemetry import SITE_TEXTS, T0, history, registry_frame
@@ -30,33 +31,45 @@ TEXTS = {
     ),
 }  # fmt: skip
 FIELDS = (*network_heat.fields, "coverage")
+OPERATORS = {"device_heat", "network_heat", "reading", "reconciled_heat"}
 
 
-def recomputed(heat, start):
-    """The balance that the rows of the store give, computed at once."""
-    site = parse_site(TEXTS)[0]
-    ids = sorted(NODES)
+def states_of(rows, fields, ids):
+    """Rows of the store as states by window start."""
     states = {}
-    for (key, at), row in sorted(heat.items()):
-        state = states.setdefault(at, WindowState(len(device_heat.fields)))
-        values = np.array([[np.nan if row[f] is None else row[f]] for f in device_heat.fields])
+    for (key, at), row in sorted(rows.items()):
+        state = states.setdefault(at, WindowState(len(fields)))
+        values = np.array([[np.nan if row[f] is None else row[f]] for f in fields])
         state.remember(
             np.array([ids.index(key)]), values, np.array([row["coverage"]]),
             np.array([STATUS_NAMES.index(row["status"])]), np.array([row["reason"] or ""], object),
             np.zeros(1, np.int64),
         )  # fmt: skip
+    return states
+
+
+def recomputed(operator, heat, balances, start):
+    """What the rows of the store give, computed at once."""
+    site = parse_site(TEXTS)[0]
+    ids = sorted(NODES)
+    sources = {
+        "device_heat": Source(device_heat.fields, "device", states_of(heat, device_heat.fields, ids)),
+        "network_heat": Source(
+            network_heat.fields, "network", states_of(balances, network_heat.fields, ["n1"])
+        ),
+    }
     rows = NetworkRows(
-        site.networks["n1"], 0, start, start + HOUR_MS, 1000 * network_heat.history_s, np.arange(len(ids)),
-        StreamSite(site, ids, {}), {"device_heat": Source(device_heat.fields, "device", states)}, (),
+        site.networks["n1"], 0, start, start + HOUR_MS, 1000 * operator.history_s, np.arange(len(ids)),
+        StreamSite(site, ids, {}), {name: sources[name] for name in operator.reads}, (),
     )  # fmt: skip
-    return network_heat.function(rows)
+    return operator.function(rows)
 
 
 def test_a_balance_is_what_its_devices_rows_give_however_late_they_came(tmp_path):
     seed = 3
     messages = history(seed, hours=9.0, longest_gap_ms=HOUR_MS)
     records = late_journal(messages, random.Random(seed), 0.15, 8 * HOUR_MS)
-    operators = [o for o in discovered() if o.name in {"device_heat", "network_heat", "reading"}]
+    operators = [o for o in discovered() if o.name in OPERATORS]
     stream = StoredStream(tmp_path / "a.duckdb", operators, write_every=11)
     stream.step(registry_frame(TEXTS).encode(), T0)
     for record in records[1:]:
@@ -67,14 +80,33 @@ def test_a_balance_is_what_its_devices_rows_give_however_late_they_came(tmp_path
     settled = {k: r for k, r in balances.items() if r["status"] in {"final", "unknown"}}
     assert len(settled) >= 8
     for (_, start), row in settled.items():
-        expected = recomputed(heat, start)
+        expected = recomputed(network_heat, heat, {}, start)
         got = {f: np.nan if row[f] is None else row[f] for f in FIELDS}
         assert got == {f: same_if_absent(getattr(expected, f), got[f]) for f in FIELDS}, (seed, start)
         assert (row["reason"] or "") == expected.reason
     assert any(r["revision"] >= 1 for r in settled.values()), "some were restated"
     assert any(r["status"] == "final" and r["residual_gj"] is not None for r in settled.values())
+    assert_reconciled(heat, balances, stream.rows("reconciled_heat"))
     first = min(start for _, start in heat)
     assert all(start >= first - STEP_MS * 4 for _, start in balances)
+
+
+def assert_reconciled(heat, balances, reconciled):
+    """Reconciled heat follows its sources, those that were restated too."""
+    ids = sorted(NODES)
+    compared = restated = 0
+    for (device, start), row in reconciled.items():
+        if row["status"] not in {"final", "unknown"} or balances["n1", start]["status"] == "provisional":
+            continue
+        expected = recomputed(reconciled_heat, heat, balances, start)
+        for field in (*reconciled_heat.fields, "coverage"):
+            got = np.nan if row[field] is None else row[field]
+            value = getattr(expected, field)[ids.index(device)]
+            np.testing.assert_equal(got, value, err_msg=f"{device} {start} {field}")
+        compared += row["heat_gj"] is not None
+        restated += row["revision"] >= 1
+    assert compared >= 12
+    assert restated >= 1
 
 
 def same_if_absent(expected: float, got: float) -> float:

@@ -76,6 +76,9 @@ def test_a_plant_s_meter_looks_like_a_leak_and_like_no_substation():
     shift[[HEAT, WATER]] = -0.03
     step = found(rng, base, shift)[0]
     assert {(f.kind, f.at) for f in step.faults} == {(Kind.FLOW, -2)}, "no leak brings water in"
+    shift[[HEAT, WATER]] = 0.0, 0.03
+    step = found(rng, base, shift)[0]
+    assert {(f.kind, f.at) for f in step.faults} == {(Kind.LEAK, -1)}, "one that the heat balance knows of"
 
 
 def test_a_consumer_s_own_share_tells_it_from_the_plant():
