@@ -45,9 +45,12 @@ def _part_crc(stream: str, name: str, data: bytes) -> int:
 
 
 def _crc(stream: str, offset: int, parts: Mapping[str, int]) -> int:
-    """Checksum over a whole checkpoint: a part that is missing shows, and one of another save."""
-    told = [f"{name}\0{crc}" for name, crc in sorted(parts.items())]
-    return zlib.crc32("\0".join([stream, str(offset), *told]).encode())
+    """Checksum over a whole checkpoint: a part that is missing shows, and one of another save.
+
+    One flipped bit makes SQLite read bytes where text was written: that is another sum, no error.
+    """
+    told = [f"{name}\0{crc}" for name, crc in sorted(parts.items(), key=lambda part: str(part[0]))]
+    return zlib.crc32("\0".join([str(stream), str(offset), *told]).encode())
 
 
 class SqliteCheckpoints:

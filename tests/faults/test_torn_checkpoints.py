@@ -117,6 +117,20 @@ def test_a_schema_that_is_no_text_any_more(tmp_path):
     assert taken(path, "schema") == "anew"
 
 
+@pytest.mark.parametrize("damage", ["checkpoint SET stream", "part SET name"])
+def test_text_that_is_read_as_bytes(tmp_path, damage):
+    """One bit in the head of a row does it, and the row is found all the same."""
+    path = tmp_path / "checkpoints.sqlite3"
+    checkpoints = SqliteCheckpoints(path)
+    for save in saves():
+        checkpoints.save(save)
+    column = damage.split()[-1]
+    checkpoints._db.execute(f"UPDATE {damage} = CAST({column} AS BLOB) WHERE stream = 'u2'")
+    assert checkpoints.offsets() == {"u1": 9}
+    checkpoints.close()
+    assert taken(path, damage) == "anew"
+
+
 def test_a_segment_that_lies_under_its_name_is_written_again(tmp_path):
     """Left by a checkpoint that was lost: a stream that is computed anew may have other segments of that name."""
     checkpoints = SqliteCheckpoints(tmp_path / "checkpoints.sqlite3")
