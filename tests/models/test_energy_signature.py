@@ -40,7 +40,7 @@ def test_a_few_days_gone_wrong_do_not_bend_it() -> None:
 
 def test_days_shut_off_out_of_season_are_left_out_and_warm_ones_without_heat_are_not() -> None:
     load = days(0.0, 5.0, 16.0, 2)
-    off = (np.arange(len(load)) > 150) & (OUTDOOR > 5.0)
+    off = (np.arange(len(load)) > 60) & (OUTDOOR > 0.0) & (OUTDOOR < 12.0)
     found = fit_signature(np.where(off, 0.0, load)[:, None], OUTDOOR)
     assert found.slope_kw_k[0] == pytest.approx(5.0, rel=0.04)
     assert found.balance_c[0] == pytest.approx(16.0, abs=0.75)

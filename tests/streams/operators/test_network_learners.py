@@ -59,6 +59,10 @@ def test_days_give_the_signature_of_the_plain_function_and_say_what_they_lack() 
     assert (last["status"], last["reason"], last["model"]) == ("final", None, "signature/1")
     for name in ("base_kw", "slope_kw_k", "balance_c", "sigma_kw"):
         assert last[name] == pytest.approx(getattr(plain, name)[0], rel=1e-5), name
+    of_sub = 0.4 * power
+    of_sub[7] = np.nan  # 76 of 96 quarters of an hour are not a day
+    plain = fit_signature(of_sub[:, None], means)
+    assert row("sub", days - 1)["slope_kw_k"] == pytest.approx(plain.slope_kw_k[0], rel=1e-6)
     known = ~np.isnan(means)
     per_kelvin = power[known].sum() / (18.0 - means[known]).sum()
     assert last["w_m2"] == pytest.approx(per_kelvin * 28.0, rel=1e-5)
