@@ -74,13 +74,14 @@ def _run(case: Path, out: Path, *, as_json: bool) -> None:
     """Simulate into files."""
     from hearthline.cli import UsageError
     from simulator.logistics.yards import YardEmptyError
+    from simulator.network.hydraulics import NetworkError
     from simulator.simulate import run
 
     read = _read(case)
     try:
         with _progress() as progress:
             done = run(read, out, progress=progress)
-    except YardEmptyError as error:
+    except (NetworkError, YardEmptyError) as error:
         raise UsageError(f"{case}: {error}") from error
     except OSError as error:
         raise UsageError(f"{out}: expected a directory that can be written, got: {error}") from error

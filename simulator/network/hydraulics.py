@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 ROUGHNESS_M: Final = 1e-4
 """Inner roughness of a steel pipe in service. [m]"""
 _LAMINAR_RE: Final = 2300.0
+_NOTHING_KG_S: Final = 1e-12  # where nobody draws, rounding alone keeps water in a ring moving
 
 
 class NetworkError(ValueError):
@@ -166,7 +167,7 @@ class Graph:
             slope = (drop_pa(now + nudge) - drop) / nudge + 1e-9
             step = np.linalg.solve(self._loops.T @ (slope[:, None] * self._loops), -(self._loops.T @ drop))
             x += step
-            if np.abs(step).max() < 1e-9 * scale:
+            if np.abs(step).max() < max(1e-9 * scale, _NOTHING_KG_S):
                 self._warm = x
                 result: Array = flow + self._loops @ x
                 return result
