@@ -123,21 +123,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.meter_faults", description=__doc__)
     parser.add_argument("--networks", type=int, default=2, help="networks of each size")
     parser.add_argument("--forks", type=int, default=3, help="steps of each kind in each")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="substations of a network")
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
     given = parser.parse_args()
     print(f"machine: {machine()}; seeds from {given.seed}; a sample every 300 s", flush=True)
     every, clean, early, right, wrong = list[Case](), list[bool](), 0, list[bool](), 0
-    for place, size in enumerate(SIZES):
+    for place, size in enumerate(given.sizes):
         for number in range(given.networks):
             seed = given.seed + 1000 * place + 10 * number
             got, sound, before = cases(seed, size, given.forks)
             every, clean, early = every + got, clean + sound, early + before
             hit, others = mounting(seed + 500, size)
             right, wrong = [*right, hit], wrong + others
-            print(
-                f"{size} substations, seed {seed}: {sum(c.named for c in got)} of {len(got)} named",
-                flush=True,
+            words = ", ".join(
+                f"{kind} {sum(c.named for c in got if c.kind == kind)} of {sum(c.kind == kind for c in got)}"
+                for kind in sorted({c.kind for c in got})
             )
+            print(f"{size} substations, seed {seed}: named {words}; wrong mounting found: {hit}", flush=True)
+    told(every)
+    print(
+        f"sound meters: {early} anomalies in {CLEAN_DAYS} clean days of each, "
+        f"{sum(clean)} of {len(clean)} networks in the days after"
+    )
+    print(f"wrong mounting: {sum(right)} of {len(right)} found, {wrong} others said to be")
+
+
+def told(every: list[Case]) -> None:
+    """Print how many steps were named, and the map of what can be beside what was."""
     by_kind = defaultdict(list)
     for case in every:
         by_kind[case.kind].append(case)
@@ -163,11 +175,6 @@ def main() -> None:
                     f"  share {low:4.0%} to {high:4.0%}, step {size:3.0%}: "
                     f"power {likely:6.1%}, named {was:6.1%} of {len(some)}"
                 )
-    print(
-        f"sound meters: {early} anomalies in {CLEAN_DAYS} clean days of each, "
-        f"{sum(clean)} of {len(clean)} networks in the days after"
-    )
-    print(f"wrong mounting: {sum(right)} of {len(right)} found, {wrong} others said to be")
 
 
 if __name__ == "__main__":
