@@ -31,6 +31,8 @@ SERIES_FILE: Final = "series.duckdb"
 _DATA_ERRORS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, pa.ArrowInvalid)
 """Errors of the rows themselves: the same rows fail again, their neighbours do not."""
 _DEAD_LETTER: Final = "dead_letter"
+_LOOK_EVERY_ROWS: Final = 100_000
+"""After so many written rows is looked at what DuckDB keeps in memory."""
 _EXPIRING: Final = (READING_REPEAT, _DEAD_LETTER, REFUSED)
 
 
@@ -49,6 +51,9 @@ class DuckdbSeries:
         Made when it does not exist, its directory too.
     memory_limit : str
         What DuckDB may use before it spills to disk.
+    cached_mb : int
+        How much of its tables' blocks DuckDB may keep after a write. Left alone it keeps all
+        that it wrote, up to its limit; the system's own cache of the file holds them too. [MB]
     threads : int
     read_only : bool
         Look at an existing file; several processes may, while nobody writes it.
@@ -64,6 +69,7 @@ class DuckdbSeries:
         path: str | os.PathLike[str],
         *,
         memory_limit: str = "512MB",
+        cached_mb: int = 32,
         threads: int = 2,
         read_only: bool = False,
     ) -> None:
@@ -73,6 +79,8 @@ class DuckdbSeries:
             "memory_limit": memory_limit,
             "threads": str(threads),
         }
+        self._memory_limit, self._cached_bytes = memory_limit, cached_mb * 2**20
+        self._rows_since_look = 0
         self._lock = threading.Lock()
         self._open()
 
@@ -138,6 +146,26 @@ class DuckdbSeries:
                 except _DATA_ERRORS as error:
                     msg = f"{self.path}: the store cannot take this write: {_line(error)}"
                     raise StoreError(msg) from error
+            self._rows_since_look += sum(job.rows.num_rows for job in todo)
+            if self._rows_since_look >= _LOOK_EVERY_ROWS:
+                self._rows_since_look = 0
+                self._forget_blocks()
+
+    def _forget_blocks(self) -> None:
+        """Let DuckDB forget blocks of its tables beyond `cached_mb`: it does when its limit is lowered.
+
+        What others need meanwhile has room in what stays cached; where DuckDB refuses, nothing is changed.
+        """
+        with contextlib.suppress(duckdb.Error):
+            found = self._writer.execute("SELECT tag, memory_usage_bytes FROM duckdb_memory()").fetchall()
+            used = {str(tag): int(size) for tag, size in found}
+            if used.get("BASE_TABLE", 0) <= self._cached_bytes:
+                return
+            low = sum(used.values()) - used["BASE_TABLE"] + self._cached_bytes
+            try:
+                self._writer.execute(f"SET memory_limit = '{low}B'")
+            finally:
+                self._writer.execute(f"SET memory_limit = '{self._memory_limit}'")
 
     def _commit(self, todo: Sequence[Job], refused: Sequence[Refusal], progress: dict[str, int]) -> None:
         with self._transaction():
