@@ -131,10 +131,16 @@ class ClassBuffer:
         return self._newest_by
 
     def _note_newest(self, rows: Rows, devices: int) -> None:
-        np.maximum.at(self.newest_t(devices), rows.device, rows.t)
-        newest = self.newest_by(devices)
-        column, at = np.nonzero(~np.isnan(rows.values))
-        np.maximum.at(newest, (column, rows.device[at]), rows.t[at])
+        of_device = np.full(devices, _NEVER)
+        np.maximum.at(of_device, rows.device, rows.t)
+        newest_t, newest = self.newest_t(devices), self.newest_by(devices)
+        np.maximum(newest_t, of_device, out=newest_t)
+        there = ~np.isnan(rows.values)
+        for column, known in enumerate(there):
+            if known.all():  # most columns are either had by every sample or by none
+                np.maximum(newest[column], of_device, out=newest[column])
+            elif known.any():
+                np.maximum.at(newest[column], rows.device[known], rows.t[known])
 
     def add(self, rows: Rows, devices: int) -> None:
         """Take in samples; those before the oldest kept bucket only matter as neighbours.
@@ -154,11 +160,12 @@ class ClassBuffer:
         if int(starts[0]) == int(starts.max()) == int(starts.min()):
             self.bucket(int(starts[0])).add(rows)
         else:
-            order = np.argsort(starts, kind="stable")
-            starts, rows = starts[order], rows.take(order)
+            if bool((starts[1:] < starts[:-1]).any()):
+                order = np.argsort(starts, kind="stable")
+                starts, rows = starts[order], rows.take(order)
             cuts = np.flatnonzero(starts[1:] != starts[:-1]) + 1
             for low, high in zip(np.append(0, cuts), np.append(cuts, len(starts)), strict=True):
-                self.bucket(int(starts[low])).add(rows.take(np.arange(low, high)))
+                self.bucket(int(starts[low])).add(rows.take(slice(low, high)))
         self._note_newest(rows, devices)
 
     def merge_carry(self, rows: Rows) -> None:

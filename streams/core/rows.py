@@ -51,8 +51,8 @@ class Rows:
         """How many samples there are."""
         return int(self.device.shape[0])
 
-    def take(self, index: NDArray[Any]) -> Rows:
-        """The samples at `index` (positions or a mask)."""
+    def take(self, index: NDArray[Any] | slice) -> Rows:
+        """The samples at `index` (positions, a mask, or a slice, which copies nothing)."""
         return Rows(
             self.device[index], self.t[index], self.boot[index], self.seq[index],
             self.pos[index], self.offset[index], self.values[:, index],

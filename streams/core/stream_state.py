@@ -268,5 +268,6 @@ class StreamState:
             rows = Rows.from_bytes(data)
             self._segments[segment] = (int(rows.t.max()), data)
             buffer = self.buffers[segment.split("/")[0]]
-            buffer.add(rows.take(rows.t >= kept_from), self.known)
+            kept = rows.t >= kept_from
+            buffer.add(rows if kept.all() else rows.take(kept), self.known)
             buffer.unsaved = []
