@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.site import Network, Site
 from streams.core.network_events import NetworkEvent, NetworkEvents
+from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, UNKNOWN, WindowState
 
@@ -161,7 +162,7 @@ class NetworkRows:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One step of 15 minutes whose rows are settled, for learners.
+    """One step of 15 minutes whose samples and rows are settled, for learners.
 
     Attributes
     ----------
@@ -173,6 +174,9 @@ class Settled:
         Networks by subject index.
     events : NetworkEvents
         What people did to networks, as far as it has been entered by now, late or not.
+    samples : mapping of str to ClassSamples
+        By the device classes that the learner asks for the samples of the step, sorted by
+        (device, t), repeats removed, without neighbours; only those of devices that the registry has here.
     """
 
     start_ms: int
@@ -182,6 +186,7 @@ class Settled:
     networks: Sequence[str]
     _sources: Mapping[str, Source]
     events: NetworkEvents = field(default_factory=NetworkEvents)
+    samples: Mapping[str, ClassSamples] = field(default_factory=dict)
 
     def subjects(self, measurement: str) -> IntArray:
         """Index of each device or network that has a settled row whose window ends with this step."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streams.core.stream_site import StreamSite
 
 __all__ = [
-    "Learner", "LedgerOperator", "NetworkOperator", "Operator", "SampleOperator", "WindowOperator",
+    "Learner", "Learnt", "LedgerOperator", "NetworkOperator", "Operator", "SampleOperator", "WindowOperator",
     "discovered", "in_order_of_reading", "learner", "ledger_operator", "network_operator", "sample_operator",
     "window_operator",
 ]  # fmt: skip
@@ -120,9 +120,22 @@ class NetworkOperator:
         return tuple(f.name for f in fields(self.writes) if f.name not in _NOT_FIELDS)
 
 
+class Learnt(Protocol):
+    """State of a learner that is too much for JSON. Never changed in place: each step gives another."""
+
+    def to_bytes(self) -> bytes:
+        """The whole of it; the same state gives the same bytes."""
+        ...
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """Settled rows, a quarter of an hour after the other → state that grows, and rows that tell of it.
+    """What is settled, a quarter of an hour after the other → state that grows, and rows that tell of it.
 
     It is never taken back: what is restated later is not learnt again.
 
@@ -140,9 +153,13 @@ class Learner:
         What a row is about: `network` or `device`.
     function : callable
         ``function(state, settled) -> (state, rows or None)``; pure. `state` is what
-        JSON holds, None at the beginning; `rows` a result table.
+        JSON holds or of the type `state`, None at the beginning; `rows` a result table.
     writes : str
         The measurement of its rows where that is not its name, such as `anomaly`: nobody reads them.
+    samples : tuple of str
+        Device classes whose samples of the step it is given.
+    state : type or None
+        Of a state that makes bytes of itself.
     """
 
     name: str
@@ -152,6 +169,8 @@ class Learner:
     subject: str
     function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]
     writes: str = ""
+    samples: tuple[str, ...] = ()
+    state: type[Learnt] | None = None
 
     @property
     def measurement(self) -> str:
@@ -206,11 +225,13 @@ def network_operator(
 
 def learner(
     *,
-    reads: Sequence[str],
     version: int,
+    reads: Sequence[str] = (),
     fields: Sequence[str] = (),
     subject: str = "device",
     writes: str = "",
+    samples: Sequence[str] = (),
+    state: type[Learnt] | None = None,
 ) -> Callable[[Callable[[Any, Settled], tuple[Any, pa.Table | None]]], Learner]:
     """Declare the decorated function a learner of its own name."""
     if writes and fields:
@@ -218,7 +239,10 @@ def learner(
         raise ValueError(msg)
 
     def declare(function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]) -> Learner:
-        return Learner(function.__name__, version, tuple(reads), tuple(fields), subject, function, writes)
+        name = function.__name__
+        return Learner(
+            name, version, tuple(reads), tuple(fields), subject, function, writes, tuple(samples), state
+        )
 
     return declare
 

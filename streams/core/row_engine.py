@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from models.restate import RowSource
 from models.site import Network
+from streams.core.buffer import ClassBuffer
 from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, NetworkRows, Settled, Source
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
+from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
 
@@ -23,6 +26,7 @@ __all__ = ["MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
 
 MODEL_AGE_MS = 86_400_000
 """How old what was learnt must be before a window may use it: longer than any window stays open."""
+_VERSION = struct.Struct("<I")
 IntArray = NDArray[np.int64]
 States = Mapping[tuple[str, int], WindowState]
 """Rows by measurement and window start (ms UTC)."""
@@ -89,6 +93,7 @@ class RowEngine:
         self.states: dict[tuple[str, int], WindowState] = {}
         self.settled_to_ms: int | None = None
         self._learnt: dict[str, object] = {}
+        self._kept: dict[str, tuple[object, bytes]] = {}
         self._subjects: dict[str, int] = {}
         self.events = NetworkEvents()
         self._check()
@@ -324,7 +329,12 @@ class RowEngine:
     # -- learners -----------------------------------------------------------------------
 
     def settle(
-        self, until_ms: int, begin_ms: int, site: StreamSite, windows: States
+        self,
+        until_ms: int,
+        begin_ms: int,
+        site: StreamSite,
+        windows: States,
+        buffers: Mapping[str, ClassBuffer],
     ) -> list[tuple[str, pa.Table]]:
         """Let learners take in what ended by `until_ms` and was not taken in yet, a step after the other.
 
@@ -334,6 +344,11 @@ class RowEngine:
             Nothing that ended by then can change any more but by a restatement. [ms UTC]
         begin_ms : int
             Where the first step begins, when there was none. [ms UTC]
+        site : StreamSite
+        windows : mapping
+            Rows of window operators.
+        buffers : mapping
+            Samples of what ended and was not taken in yet, by device class.
         """
         told: list[tuple[str, pa.Table]] = []
         if not self.learners:
@@ -343,8 +358,20 @@ class RowEngine:
         for start in range(self.settled_to_ms, until_ms - STEP_MS + 1, STEP_MS):
             for learner in self.learners:
                 sources = {name: self._source(name, windows, site) for name in learner.reads}
+                samples = {
+                    name: _step_samples(buffers[name], start, site)
+                    for name in learner.samples
+                    if name in buffers
+                }
                 settled = Settled(
-                    start, start + STEP_MS, site, self.stream, tuple(self._subjects), sources, self.events
+                    start,
+                    start + STEP_MS,
+                    site,
+                    self.stream,
+                    tuple(self._subjects),
+                    sources,
+                    self.events,
+                    samples,
                 )
                 state, rows = learner.function(self._learnt.get(learner.name), settled)
                 self._learnt[learner.name] = state
@@ -392,14 +419,30 @@ class RowEngine:
                 _carry_over(self.states.pop((name, earlier)), self.states[name, start])
 
     def to_bytes(self) -> bytes:
-        """State but for `states`, as JSON; `load` reads it."""
+        """State but for `states` and `learnt_parts`, as JSON; `load` reads it."""
         return json.dumps({
             "version": 1,
             "settled_to_ms": self.settled_to_ms,
             "subjects": list(self._subjects),
             "events": self.events.to_json(),
-            "learnt": {x.name: [x.version, self._learnt.get(x.name)] for x in self.learners},
+            "learnt": {x.name: [x.version, self._learnt.get(x.name)] for x in self.learners if not x.state},
         }).encode()  # fmt: skip
+
+    def learnt_parts(self) -> dict[str, bytes]:
+        """State of learners that makes bytes of itself, by learner; `load_learnt` reads it."""
+        for x in self.learners:
+            state = self._learnt.get(x.name)
+            if x.state is not None and state is not None and self._kept.get(x.name, (None,))[0] is not state:
+                assert isinstance(state, x.state)
+                self._kept[x.name] = (state, _VERSION.pack(x.version) + state.to_bytes())
+        return {name: data for name, (_, data) in self._kept.items()}
+
+    def load_learnt(self, name: str, data: bytes) -> None:
+        """Read one of `learnt_parts`; a learner that is gone, or of another version, begins anew."""
+        for x in self.learners:
+            if x.name == name and x.state is not None and _VERSION.unpack_from(data)[0] == x.version:
+                self._learnt[name] = x.state.from_bytes(data[_VERSION.size :])
+                self._kept[name] = (self._learnt[name], data)
 
     def load(self, data: bytes) -> None:
         """Read what `to_bytes` wrote; a learner of another version begins anew."""
@@ -413,6 +456,12 @@ class RowEngine:
             version, state = kept["learnt"].get(learner.name, (None, None))
             if version == learner.version:
                 self._learnt[learner.name] = state
+
+
+def _step_samples(buffer: ClassBuffer, start_ms: int, site: StreamSite) -> ClassSamples:
+    rows = buffer.inside(start_ms, start_ms + STEP_MS)
+    mine = site.owned[rows.device] & (site.classes[rows.device] == buffer.device_class)
+    return ClassSamples(buffer.columns, rows if mine.all() else rows.take(mine))
 
 
 def _of(states: States, name: str) -> dict[int, WindowState]:

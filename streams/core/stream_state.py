@@ -210,6 +210,7 @@ class StreamState:
         parts.update({f"carry/{name}": b.carry.to_bytes() for name, b in self.buffers.items()})
         parts.update({f"window/{n}/{start}": state.to_bytes() for (n, start), state in engine.states.items()})
         parts.update({f"row/{n}/{start}": state.to_bytes() for (n, start), state in self.rows.states.items()})
+        parts.update({f"learnt/{name}": data for name, data in self.rows.learnt_parts().items()})
         parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
         return Checkpoint(self.stream, self.offset, parts)
 
@@ -254,6 +255,8 @@ class StreamState:
             elif name.startswith("row/"):
                 _, operator, start = name.split("/")
                 self.rows.states[operator, int(start)] = WindowState.from_bytes(parts[name])
+            elif name.startswith("learnt/"):
+                self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
         self._load_samples(meta["classes"], meta["segments"], parts)
 
     def _load_samples(

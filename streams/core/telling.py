@@ -104,7 +104,8 @@ class Telling:
         rows, engine = self._state.rows, self._state.engine
         if rows.idle or engine.begin_ms is None:
             return
-        for name, table in rows.settle(settled_ms, engine.begin_ms, self._state.site, engine.states):
+        state = self._state
+        for name, table in rows.settle(settled_ms, engine.begin_ms, state.site, engine.states, state.buffers):
             outputs.add(name, table)
         rows.drop_before(settled_ms, self._state.site)
 
