@@ -78,6 +78,7 @@ def test_a_ready_case_closes_at_every_step(path):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
 def test_a_ready_case_closes_as_it_is_written(path, tmp_path):
     done = run(parse(path.name, path.read_text(encoding="utf-8"), None), tmp_path)
@@ -134,6 +135,7 @@ def test_rings_that_nobody_draws_from_close(seed):
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3_600)
 def test_hundreds_of_cases_that_nobody_chose_close():
     worst = {seed: audited(drawn_case(seed)) for seed in range(100, 400)}
     assert max(worst.values()) < CLOSES / 1000.0, worst
