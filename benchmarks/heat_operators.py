@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.device_heat import measure
 from benchmarks.machine import machine
@@ -22,6 +23,7 @@ from streams.core.row_engine import RowEngine
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import WindowState
 from streams.operators.device_heat import device_heat
+from streams.operators.device_water import device_water
 from streams.operators.secondary_heat import secondary_heat
 
 GOAL = 300_000
@@ -65,7 +67,22 @@ def device_rows(view: StreamSite) -> dict[tuple[str, int], WindowState]:
             state.say(everyone, values, np.ones(len(flow)), np.full(len(flow), "", object),
                       np.ones(len(flow), dtype=bool))  # fmt: skip
             states[operator.name, START_MS + (step - HISTORY_STEPS) * STEP_MS] = state
+        start = START_MS + (step - HISTORY_STEPS) * STEP_MS
+        states["device_water", start] = _plant_water(np.flatnonzero(plant), step)
     return states
+
+
+def _plant_water(plants: NDArray[np.int64], step: int) -> WindowState:
+    """Rows of `device_water`: a tank that falls with what the pipes take up, and some make-up."""
+    by_name = {
+        "makeup_m3": 2.0, "makeup_c": 15.0, "tank_m3": -6.0, "level_m3": 5e3 - 6.0 * step, "least_m3_h": 8.0,
+        "metered": 1.0,
+    }  # fmt: skip
+    values = np.array([np.full(len(plants), by_name[f]) for f in device_water.fields])
+    state = WindowState(len(device_water.fields))
+    state.say(plants, values, np.ones(len(plants)), np.full(len(plants), "", object),
+              np.ones(len(plants), dtype=bool))  # fmt: skip
+    return state
 
 
 def resting(view: StreamSite, states: dict[tuple[str, int], WindowState]) -> tuple[dict[str, float], float]:

@@ -111,7 +111,7 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
     back = _Side(end, start, len(rank) - 1 - rank, drawn.kg, drawn.return_c)
     low, high = (traffic.window.start * _PARTS, traffic.window.stop * _PARTS)
     seconds = STEP_S * (traffic.window.stop - traffic.window.start)
-    loss_gj = stored_gj = own_gj = squares = unseen_kg2 = 0.0
+    loss_gj = stored_gj = own_gj = squares = unseen_kg2 = moved_kg = late_kg = 0.0
     gained_kg = []
     for side in (supply, back):
         content_c = _content_c(pipes, side, moved, ground_c)
@@ -122,7 +122,11 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
         own_gj += float((pipes.loss_share * np.abs(lost_gj)).sum())
         gained_gj = _stored_gj(pipes.volume_m3, before, after)
         loss_gj, stored_gj = loss_gj + float(lost_gj.sum()), stored_gj + gained_gj
-        gained_kg.append(float((pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))).sum()))
+        swelling_kg = pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))
+        gained_kg.append(float(swelling_kg.sum()))
+        moved_kg += float(np.abs(swelling_kg).sum())
+        earlier = content_c[:, max(2 * low - high, 0)]
+        late_kg += float(np.abs(pipes.volume_m3 * (density_kg_m3(before) - density_kg_m3(earlier))).sum())
         squares += (_STORED_SHARE * gained_gj) ** 2
         unseen_gj = _unseen_gj(pipes, side, content_c, traffic.window)
         squares += unseen_gj**2
@@ -130,7 +134,8 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
     ground_gj = 2.0 * float(pipes.loss_w_k.sum()) * GROUND_K * seconds * 1e-9
     u_gj = float(np.sqrt(squares + own_gj**2 + ground_gj**2))
     stored_kg = sum(gained_kg)
-    u_kg = float(np.sqrt((_SWELLING_SHARE * stored_kg) ** 2 + unseen_kg2))
+    # Pipes that hold more than is registered are passed later too: half of what the time before is off by.
+    u_kg = float(np.sqrt(_SWELLING_SHARE**2 * (moved_kg**2 + late_kg**2 / 4.0) + unseen_kg2))
     return Contents(loss_gj, stored_gj, stored_kg, u_gj, gained_kg[0], u_kg)
 
 
