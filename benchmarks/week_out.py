@@ -1,7 +1,7 @@
 """A collector of 20 devices cut off for a week: ``python -m benchmarks.week_out``.
 
 20 substations of 18 values every 10 s, a heating station's series (see `benchmarks.wire_bytes`), gathered for
-ten minutes into a message, into an outbox that may hold 90 MB: once every sample, once by exception. Time is
+ten minutes into a message, into an outbox that may hold 80 MB: once every sample, once by exception. Time is
 compressed: samples go through the collector's own intake as fast as it takes them, a message of each device
 in a transaction. Then the network is back, and the whole backlog goes to `hearthline up` through Mosquitto.
 Shown are the size of the file, what was thinned, how long the delivery took and the server's ledger.
@@ -30,7 +30,8 @@ from edge.exceptions import Exceptions
 from edge.outbox import OutboxFile
 from edge.run import Fleet
 
-GOAL_MB, ROOM_MB = 100.0, 90.0
+GOAL_MB, ROOM_MB = 100.0, 80.0
+LEDGER_S = 600.0  # the server has to restate a week; its ledger follows
 DEVICES, GATHER = 20, 60
 BATCH_S = GATHER * EVERY_S
 
@@ -103,9 +104,11 @@ def run(days: float, *, by_exception: bool) -> bool:
         with running(site_texts(DEVICES), broker) as server:
             final, seconds = deliver(Path(name), broker.url)
             sent = sum(box["next_seq"] - 1 for box in final.values())
-            deadline = time.monotonic() + 180
+            deadline = time.monotonic() + LEDGER_S
             ledger: dict[str, int] = {"sent": -1}
-            while time.monotonic() < deadline and (ledger["sent"] != sent or ledger["unaccounted"]):
+            while time.monotonic() < deadline and (
+                ledger["sent"] != sent or ledger["stored"] + ledger["thinned"] != sent
+            ):
                 time.sleep(2.0)
                 ledger = server.get("/api/status")["ledger"]
     share = f"{100 * kept / taken:.0f} %" if by_exception else "every one"
@@ -120,9 +123,15 @@ def run(days: float, *, by_exception: bool) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--days", type=float, default=7.0)
+    parser.add_argument("--only", choices=["exception", "every"], help="one of the two runs")
     options = parser.parse_args()
-    print(f"machine: {machine()}")
-    met = [run(options.days, by_exception=by_exception) for by_exception in (True, False)]
+    print(f"machine: {machine()}", flush=True)
+    runs = {"exception": True, "every": False}
+    met = [
+        run(options.days, by_exception=by_exception)
+        for name, by_exception in runs.items()
+        if options.only in (None, name)
+    ]
     print(f"machine at the end: {machine()}")
     print("met" if all(met) else "MISSED")
     sys.exit(0 if all(met) else 1)
