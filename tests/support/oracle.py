@@ -122,10 +122,19 @@ def judge(generated: Generated, data_dir: Path, scratch: Path) -> Verdict:
     verdict.fault("the store took every row", stored.get(REFUSED, ()))
     replayed = replay_journal(data_dir, scratch)
     _compare_rows(stored, replayed, verdict)
-    verdict.windows = _compare_windows(stored, replayed, "the replay's", verdict)
     undisturbed = replay_generated(generated, scratch)
+    if any(rows.get(RESTATEMENT) for rows in (stored, replayed)):
+        # What came later than the lateness was not learnt when it was due, and is not learnt again.
+        stored, replayed, undisturbed = (_unlearnt(rows) for rows in (stored, replayed, undisturbed))
+    verdict.windows = _compare_windows(stored, replayed, "the replay's", verdict)
     verdict.undisturbed = _compare_windows(stored, undisturbed, "those of an undisturbed run", verdict)
     return verdict
+
+
+def _unlearnt(rows: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    """Rows that rest on samples alone, by measurement."""
+    plain = {m: [row for row in found if row.get("model") is None] for m, found in rows.items()}
+    return {m: found for m, found in plain.items() if found}
 
 
 def _stored(data_dir: Path) -> dict[str, list[Row]]:
