@@ -154,12 +154,16 @@ class WindowState:
     def values_of(self, field: str, fields: Sequence[str], subjects: IntArray) -> FloatArray:
         """What is said of one of the operator's `fields`, or the coverage, shape (subjects,); NaN absent."""
         column = self._coverage if field == "coverage" else self._values[fields.index(field)]
+        if len(subjects) and subjects.max() < len(column):
+            return np.asarray(column[subjects])
         return np.where(
             subjects < len(column), np.append(column, np.nan)[np.minimum(subjects, len(column))], np.nan
         )
 
     def status_of(self, subjects: IntArray) -> IntArray:
         """Status of each subject's row, shape (subjects,); `NONE` where there is no row."""
+        if len(subjects) and subjects.max() < len(self._status):
+            return np.asarray(self._status[subjects])
         status = np.append(self._status, NONE)
         return np.asarray(status[np.minimum(subjects, len(self._status))], dtype=np.int64)
 
