@@ -3,8 +3,8 @@
 Needs HEARTHLINE_RECORDINGS (docs/recordings.md). The forecast goes through the record hour by hour: what it
 says at an hour rests on loads and temperatures up to it and on the weather forecast issued at it. Scored from
 the sixth day on. The constants of p50 were chosen by the score of the mean of the houses up to the 28th day;
-the days after it and the single house decided nothing of it. The rule of the spread (one reach for both sides,
-its gain) was chosen with all of them in view: its coverage is not held out.
+the days after it and the single house decided nothing of it. The rule of the spread (one reach for both
+sides, its gain) was chosen with all of them in view: its coverage is not held out.
 """
 
 from __future__ import annotations
