@@ -76,17 +76,21 @@ class Baseline:
         Days, their mean and the sum of squares about it.
     lever : ndarray
         Mean of what the signal's own error goes with.
+    spread, cross : ndarray
+        Sum of its squares about that, and of its products with the signal about both means.
     """
 
     count: FloatArray
     mean: FloatArray
     square: FloatArray
     lever: FloatArray
+    spread: FloatArray
+    cross: FloatArray
 
     @classmethod
     def empty(cls, signals: int) -> Baseline:
         """Nothing learnt yet."""
-        return cls(np.zeros(signals), np.zeros(signals), np.zeros(signals), np.zeros(signals))
+        return cls(*np.zeros((6, signals)))
 
     @property
     def deviation(self) -> FloatArray:
@@ -181,12 +185,17 @@ def learnt(baseline: Baseline, value: FloatArray, lever: FloatArray) -> Baseline
     step = np.where(there, value, 0.0) - baseline.mean
     mean = baseline.mean + step / count
     square = baseline.square * fade + step**2 * kept / count
-    drawn = baseline.lever + (np.nan_to_num(lever) - baseline.lever) / count
+    moved = np.nan_to_num(lever) - baseline.lever
+    drawn = baseline.lever + moved / count
+    spread = baseline.spread * fade + moved**2 * kept / count
+    cross = baseline.cross * fade + moved * step * kept / count
     return Baseline(
         np.where(there, count, baseline.count),
         np.where(there, mean, baseline.mean),
         np.where(there, square, baseline.square),
         np.where(there, drawn, baseline.lever),
+        np.where(there, spread, baseline.spread),
+        np.where(there, cross, baseline.cross),
     )
 
 
@@ -261,7 +270,8 @@ def find_steps(
     """Steps that the last days show against the baseline, the plainest first.
 
     Every onset among the days is tried. A signal's variance is that of its days, that of the baseline, a
-    floor that does not average down, and how much its own error moves with its lever.
+    floor that does not average down, and what its own error's way with its lever leaves open: 0 ±
+    `lever_u`, and what the baseline's days showed of it.
 
     Parameters
     ----------
@@ -325,13 +335,22 @@ def _best(
         moved = np.nansum(np.where(seen, lever[-days:], 0.0), axis=0) / some - baseline.lever
         each = np.maximum(np.nan_to_num(baseline.deviation), 1e-9) ** 2
         variance = each * (1.0 / some + 1.0 / np.maximum(baseline.count, 1.0))
-        variance += floor**2 + (lever_u * np.nan_to_num(moved)) ** 2
+        slope, slope_variance = _slope(baseline, each + floor**2, lever_u)
+        off = np.where(there, off - slope * np.nan_to_num(moved), 0.0)
+        variance += floor**2 + slope_variance * np.nan_to_num(moved) ** 2
         said = likeness(layout, off, np.where(there, 1.0 / variance, 0.0))
         needed = threshold(tested, float(baseline.count[left].min(initial=np.inf)))
         at = int(np.argmax(said.ratio))
         if said.ratio[at] > needed and (best is None or said.ratio[at] > best.ratio):
             best = _named(said, days, needed)
     return best
+
+
+def _slope(baseline: Baseline, variance: FloatArray, lever_u: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How a signal goes with its lever, and the variance of that: 0 ± `lever_u` and what its days showed."""
+    prior = lever_u**2
+    precision = baseline.spread * prior / variance + 1.0
+    return prior * baseline.cross / variance / precision, prior / precision
 
 
 def _named(said: Likeness, days: int, needed: float) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +35,7 @@ __all__ = ["meter_drift"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-VERSION: Final = 1
+VERSION: Final = 2
 _RECENT_DAYS: Final = 5
 _MIN_DAY: Final = 0.8
 """Share of a day's steps that must be known."""
@@ -200,7 +200,7 @@ def _ended_day(state: dict[str, Any], members: _Members, settled: Settled, netwo
         base = learnt(base, untouched(days[0, 0], found, count), days[0, 1])
         recent = recent[1:]
     state["recent"] = recent
-    state["base"] = [_short(x) for x in (base.count, base.mean, base.square, base.lever)]
+    state["base"] = [_short(x) for x in astuple(base)]
     return _told(state, found, members, settled, network, end_ms)
 
 
