@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from pydantic import Field, field_validator, model_validator
 
+from edge.clock import wall_ms
 from edge.config import ConfigError, DeviceConfig, MqttConfig
 from edge.driver import DriverError, Reading
 from edge.live import Live, Table, check_units, checked, need
@@ -157,7 +158,7 @@ class SparkplugDriver(Live):
         client.subscribe([(f"{self._topic(kind)}/+", 1) for kind in _DEVICE_KINDS])
         self._connected.set()
         # What was said before is not known: births are not retained.
-        client.publish(self._topic("NCMD"), rebirth_request(time.time_ns() // 1_000_000))
+        client.publish(self._topic("NCMD"), rebirth_request(wall_ms()))
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._connected.clear()

@@ -209,13 +209,16 @@ class RowEngine:
         )
         if not any(bool(rows.status(name)[rows.window].any()) for name, s in sources.items() if not s.learnt):
             return None
+        state = self.states.get((operator.name, start))
+        over = start + window_ms + int(site.lateness_ms[devices].max(initial=0)) <= now_ms
+        closes = settling and over and not rows.open
+        if state is None:
+            if not closes and not self.provisional:
+                return None  # it would only be told as provisional
+            state = self.states[operator.name, start] = WindowState(len(operator.fields))
         result = operator.function(rows)
         subjects = devices if operator.subject == "device" else np.array([at])
-        state = self.states.get((operator.name, start))
-        if state is None:
-            state = self.states[operator.name, start] = WindowState(len(operator.fields))
-        over = start + window_ms + int(site.lateness_ms[devices].max(initial=0)) <= now_ms
-        closed = np.full(len(subjects), settling and over and not rows.open)
+        closed = np.full(len(subjects), closes)
         said = state.say(
             subjects,
             np.array(

@@ -15,10 +15,12 @@ from streams.core.pipeline import Pipeline
 from streams.core.rows import Rows, concat, numeric_columns
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
+from tests.support.restating import REWRITTEN_MS
 from tests.support.results import Said
 from tests.support.telemetry import (
     CLASS_OF,
     GAP_MS,
+    HELD_MS,
     SITE_TEXTS,
     T0,
     Log,
@@ -48,7 +50,7 @@ def journal(batches: list[list[Message]], arrivals: list[int]) -> list[Record]:
 
 
 def run(
-    records: list[Record], *, crash_at: int | None = None, provisional_every_ms: int | None = 10_000
+    records: list[Record], *, crash_at: int | None = None, provisional_every_ms: int | None = REWRITTEN_MS
 ) -> Said:
     pipeline = Pipeline("u1", provisional_every_ms=provisional_every_ms)
     said = Said()
@@ -100,7 +102,7 @@ def equal(a: Said, b: Said) -> None:
     }
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=5, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.randoms(use_true_random=False))
 def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     messages = history(seed)
@@ -111,11 +113,11 @@ def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     equal(run(in_order(messages)), run(split))
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=5, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng) -> None:
     messages = history(seed)
-    delayed = [(m.newest_t + rng.randint(0, LATENESS_MS - GAP_MS - 10_000), m) for m in messages]
+    delayed = [(m.newest_t + rng.randint(0, LATENESS_MS - GAP_MS - HELD_MS - 10_000), m) for m in messages]
     delayed += [(at + rng.randint(0, 3_600_000), m) for at, m in delayed if rng.random() < 0.3]
     delayed.sort(key=lambda x: x[0])
     shuffled = journal([[m] for _, m in delayed], [at for at, _ in delayed])
@@ -131,7 +133,7 @@ def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng
     assert all(r["unaccounted"] == 0 for r in last.values())
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=5, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000), st.floats(0.05, 0.95))
 def test_a_crash_at_any_point_changes_nothing(seed: int, where: float) -> None:
     records = in_order(history(seed, hours=1.5))
@@ -141,7 +143,7 @@ def test_a_crash_at_any_point_changes_nothing(seed: int, where: float) -> None:
     assert clean.rows == crashed.rows
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=5, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000))
 def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     records = in_order(history(seed))
@@ -192,7 +194,7 @@ def batch_rows(operator: WindowOperator, messages: list[Message]) -> dict[tuple[
 
 
 @pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=5, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000))
 def test_results_equal_a_batch_computation_over_the_whole_history(
     operator: WindowOperator, seed: int

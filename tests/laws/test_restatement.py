@@ -41,7 +41,7 @@ def assert_equals_batch(stream: StoredStream, messages) -> None:
         assert got == expected, operator.name
 
 
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000))
 def test_hours_of_lateness_change_nothing_but_the_revision(seed: int, tmp_path_factory) -> None:
     messages = history(seed, hours=5.0, longest_gap_ms=3 * HOUR_MS)
@@ -69,7 +69,9 @@ def test_a_device_that_comes_back_after_hours_gets_its_counter_differences(tmp_p
     assert in_gap
     assert all(r["status"] == "unknown" and r["volume_m3"] is not None and r["revision"] >= 1 for r in in_gap)
     listed = stream.rows("restatement")
-    assert {r["reason"] for r in listed.values()} == {"gap"}
+    windows = {o.name for o in discovered() if isinstance(o, WindowOperator)}
+    assert {r["reason"] for r in listed.values() if r["measurement"] in windows} == {"gap"}
+    assert {r["reason"] for r in listed.values() if r["measurement"] not in windows} <= {"source"}
     one = next(r for r in listed.values() if r["window_start"] == in_gap[0]["window_start"]
                and r["measurement"] == "device_heat")  # fmt: skip
     assert json.loads(one["was"])["volume_m3"] is None
@@ -96,7 +98,7 @@ def test_what_was_said_late_is_listed_with_old_and_new(tmp_path, seed: int) -> N
     assert {k for (k, _), r in rows.items() if r["revision"]} == {"sub-1"}
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
+@settings(max_examples=2, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000), crashes=st.integers(1, 6))
 def test_crashes_between_request_and_answer_change_nothing(seed: int, crashes: int, tmp_path_factory) -> None:
     messages = history(seed, hours=4.0, longest_gap_ms=2 * HOUR_MS)

@@ -14,6 +14,8 @@ from store.restate import answer
 from streams.core.pipeline import Pipeline
 
 Row = dict[str, Any]
+REWRITTEN_MS = 120_000
+"""How often rows are rewritten while their windows fill: seldom, since each time costs as much as a window."""
 
 
 class StoredStream:
@@ -33,7 +35,7 @@ class StoredStream:
         self.store = DuckdbSeries(path)
         self.journal: list[Record] = []
         self.operators = operators
-        self.pipeline = Pipeline(stream, operators)
+        self.pipeline = Pipeline(stream, operators, provisional_every_ms=REWRITTEN_MS)
         self._every = write_every
         self._unwritten = []
         self._answered = ""
@@ -61,7 +63,9 @@ class StoredStream:
     def crash(self) -> None:
         """Go on from a checkpoint taken now by another pipeline."""
         self.write()
-        self.pipeline = Pipeline.restore(self.pipeline.checkpoint(), self.operators)
+        self.pipeline = Pipeline.restore(
+            self.pipeline.checkpoint(), self.operators, provisional_every_ms=REWRITTEN_MS
+        )
 
     def settle(self) -> None:
         """Move now on until all is final, restatements too."""

@@ -30,6 +30,8 @@ SITE_TEXTS = {
 }
 CLASS_OF = {"plant": "plant", "sub-1": "substation", "sub-2": "substation", "meter-1": "meter"}
 LONGEST_HELD_MS = 60_000
+HELD_MS = 2 * LONGEST_HELD_MS
+"""Of the three samples that a message may hold the first waits so long for the last."""
 GAP_MS = 600_000  # shorter than the lateness: longer ones end in rows that only a restatement can fill
 INTERVAL_MS = {"plant": 60_000, "sub-1": 60_000, "sub-2": 60_000, "meter-1": 600_000}
 
@@ -54,7 +56,11 @@ def history(
     devices: Sequence[str] = tuple(CLASS_OF),
     longest_gap_ms: int = GAP_MS,
 ) -> list[Message]:
-    """Messages of a few meters, by device in order of seq: with gaps, absent values and counters."""
+    """Messages of a few meters, by device in order of seq: with gaps, absent values and counters.
+
+    A message holds no samples from both sides of a gap, and all is measured at once after one: what
+    closes a window's edge comes at most `longest_gap_ms` and `HELD_MS` after it was due.
+    """
     rng = np.random.default_rng(seed)
     messages = []
     for device in devices:
@@ -63,6 +69,7 @@ def history(
         energy, volume, seq = float(rng.uniform(100, 200)), float(rng.uniform(1000, 2000)), 0
         end = T0 + int(hours * 3_600_000)
         samples: list[tuple[int, dict[str, float]]] = []
+        back_again = False
         while t < end:
             flow = float(rng.uniform(0.5, 15))
             supply, back = float(rng.uniform(86, 94)), float(rng.uniform(42, 50))
@@ -72,14 +79,21 @@ def history(
             if device != "sub-2":  # one without counters
                 values |= {"energy_gj": round(energy, 3), "volume_m3": round(volume, 2)}
             for name in [n for n in values if rng.random() < 0.05 and interval <= LONGEST_HELD_MS]:
-                del values[name]
+                if not back_again:
+                    del values[name]
             samples.append((t, values))
             if rng.random() < 0.6 or len(samples) >= 3 or interval > LONGEST_HELD_MS:
                 seq += 1
                 messages.append(Message(device, T0 - 5, seq, tuple(samples)))
                 samples = []
             gap = min(interval * int(rng.integers(2, max(12, longest_gap_ms // interval))), longest_gap_ms)
-            t += interval if rng.random() > 0.03 else max(interval, gap)
+            step = interval if rng.random() > 0.03 else max(interval, gap)
+            back_again = step > interval
+            if back_again and samples:
+                seq += 1
+                messages.append(Message(device, T0 - 5, seq, tuple(samples)))
+                samples = []
+            t += step
         if samples:
             messages.append(Message(device, T0 - 5, seq + 1, tuple(samples)))
     return messages
