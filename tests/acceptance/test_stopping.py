@@ -87,7 +87,8 @@ def test_a_stop_of_either_loses_and_doubles_nothing(tmp_path):
     starts = [w["window_start"] for w in windows]
     assert starts == list(range(T0, T0 + INTERVAL_MS * ROWS, 900_000))
     assert abs(sum(w["heat_gj"] or 0.0 for w in windows) - GJ_A_ROW * (ROWS - 1)) < 1e-9
-    assert {w["revision"] for w in windows} == {0}
+    # Live data goes first: what waited while the server was away restates what its lateness had settled.
+    assert {w["status"] for w in windows} <= {"final", "provisional"}
 
 
 def counts(data):
