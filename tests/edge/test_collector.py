@@ -87,7 +87,7 @@ class Running:
 
     def __exit__(self, *_):
         self.stop.set()
-        self.thread.join(15)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 

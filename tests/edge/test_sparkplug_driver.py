@@ -200,7 +200,7 @@ def test_a_node_at_a_real_broker_is_asked_for_its_births_and_followed():
                 births = node.births
                 node.seq += 3  # as if messages were lost
                 node.report()
-                until(driver, lambda _: node.births > births)
+                until(driver, lambda _: node.births > births and driver.complaints.counts["d1 sequence"])
                 assert driver.complaints.counts["d1 sequence"] == 1
                 node.report()
                 assert until(driver, bool)[-1].values == SHOWN

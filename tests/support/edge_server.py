@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 __all__ = ["FakeServer", "until"]
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0, what: str = "") -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0, what: str = "") -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():
