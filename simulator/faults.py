@@ -70,7 +70,8 @@ class Faults:
             self._scenes[name] = Scene.of(truth, self._seed)
         apply_physical(self._scenes[name], self.faults, t_ms)
         for fault in self.faults:
-            if fault.kind != "counter_rollover" and fault.share(t_ms) > 0.0:
+            idle = fault.kind == "draw_off" and fault not in self._scenes[name].taking  # between two bursts
+            if fault.kind != "counter_rollover" and fault.share(t_ms) > 0.0 and not idle:
                 self.first_ms.setdefault(fault, t_ms)
 
     def taken_kg_s(self, network: str) -> dict[str, float]:

@@ -54,6 +54,8 @@ class Scene:
     ----------
     taken_kg_s : dict of str to float
         Water that faults of each kind take just now. [kg/s]
+    taking : set of Fault
+        Those that take any just now.
     """
 
     truth: NetworkTruth
@@ -64,6 +66,7 @@ class Scene:
     sound_loss: Array
     taken_kg_s: dict[str, float] = field(default_factory=dict)
     members: dict[str, Sequence[int]] = field(default_factory=dict)
+    taking: set[Fault] = field(default_factory=set)
 
     @classmethod
     def of(cls, truth: NetworkTruth, seed: int) -> Scene:
@@ -87,6 +90,7 @@ class Scene:
         sub.strained[:], sub.pump_share[:], sub.air[:] = 0.0, 1.0, 0.0
         truth.secondary.leak_kg_s[:] = truth.secondary.gain_kg_s[:] = 0.0
         self.taken_kg_s.clear()
+        self.taking.clear()
 
     def holds(self, fault: Fault) -> bool:
         """Whether what a fault befalls belongs to this network."""
@@ -106,6 +110,7 @@ class Scene:
 
     def take(self, fault: Fault, kg_s: float, *, node: int, hot: bool = False) -> None:
         """Let water out at a node. [kg/s]"""
+        self.taking.add(fault)
         (self.truth.supply_leak_kg_s if hot else self.truth.leak_kg_s)[node] += kg_s
         self.taken_kg_s[fault.kind] = self.taken_kg_s.get(fault.kind, 0.0) + kg_s
 
@@ -167,7 +172,7 @@ def _stuck_valve(scene: Scene, f: Fault, _share: float, _t_ms: int) -> None:
 
 
 def _hunting(scene: Scene, f: Fault, share: float, t_ms: int) -> None:
-    phase = 2.0 * np.pi * (t_ms / 1000.0) / _HUNTING_S
+    phase = 2.0 * np.pi * ((t_ms / 1000.0) / _HUNTING_S + 0.125)  # not nothing at every whole two minutes
     scene.truth.substations.swing[scene.rows[f.place]] += f.size * share * np.sin(phase)
 
 
