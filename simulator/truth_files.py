@@ -100,6 +100,8 @@ class TruthFiles:
 
     def __init__(self, out: Path, case: Case) -> None:
         self._out, self._case = out, case
+        for stale in (*out.glob("truth_*.parquet"), out / "truth_faults.json"):  # of an earlier run
+            stale.unlink(missing_ok=True)
         self._network = _Table(out / "truth_network.parquet")
         self._device = _Table(out / "truth_device.parquet")
         self._weighing = _Table(out / "truth_weighing.parquet")
