@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -52,7 +51,7 @@ def read_weather(
         return Weather(seed)
     try:
         text = read_text(name)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         report.at(f"csv: expected a readable file of UTF-8 text, got: {error}", "csv", table="weather")
         return Weather(seed)
     return Weather.recorded(*_series(PurePath(name).name, text, span_ms))
@@ -64,21 +63,22 @@ def _series(name: str, text: str, span_ms: tuple[int, int]) -> tuple[list[int], 
         got = ",".join(reader.fieldnames or ()) or "nothing"
         raise CaseError(f"{name}:1: expected the columns t and outdoor_c, got {got}")
     times, values, found = list[int](), list[float](), list[str]()
-    for row in reader:
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise CaseError(f"{name}:{reader.line_num}: expected CSV, got: {error}") from error
+    for line, row in rows:
         try:
             t_ms, value = _time_ms(row["t"] or ""), _celsius(row["outdoor_c"] or "")
         except ValueError as error:
-            found.append(f"{name}:{reader.line_num}: {error}")
+            found.append(f"{name}:{line}: {error}")
             continue
         if not -60.0 <= value <= 60.0:
-            found.append(f"{name}:{reader.line_num}: outdoor_c: expected -60 to 60, got {value:g}")
+            found.append(f"{name}:{line}: outdoor_c: expected -60 to 60, got {value:g}")
+        if times and t_ms <= times[-1]:
+            found.append(f"{name}:{line}: t: expected times that rise, got {t_ms} after {times[-1]}")
         times.append(t_ms)
         values.append(value)
-    found += [
-        f"{name}: expected times that rise, got {_iso(b)} after {_iso(a)}"
-        for a, b in pairwise(times)
-        if b <= a
-    ]
     if not found and (not times or times[0] > span_ms[0] or times[-1] < span_ms[1]):
         got = f"{_iso(times[0])} to {_iso(times[-1])}" if times else "no row"
         found.append(f"{name}:1: expected weather from {_iso(span_ms[0])} to {_iso(span_ms[1])}, got {got}")
