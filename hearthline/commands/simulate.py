@@ -77,7 +77,7 @@ def _run(case: Path, out: Path, *, as_json: bool) -> None:
     from simulator.network.hydraulics import NetworkError
     from simulator.simulate import run
 
-    read = _read(case)
+    read = _read(case, out)
     try:
         with _progress() as progress:
             done = run(read, out, progress=progress)
@@ -112,7 +112,7 @@ def _play(case: Path, out: Path, mqtt: str, user: str | None, speed: float, *, a
 
     try:
         summary = play(
-            _read(case, begin_ms=lambda hours: live_start_ms(hours, speed)), out, Live(mqtt, speed, user),
+            _read(case, out, begin_ms=lambda hours: live_start_ms(hours, speed)), out, Live(mqtt, speed, user),
             lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     except OSError as error:
@@ -163,7 +163,7 @@ def _coal(coal: Recorded | None) -> str:
     )
 
 
-def _read(path: Path, *, begin_ms: Callable[[float], int] | None = None) -> Case:
+def _read(path: Path, out: Path | None = None, *, begin_ms: Callable[[float], int] | None = None) -> Case:
     """The case in a file; a site that it names lies beside it."""
     from hearthline.cli import UsageError
     from models.site_files import SiteError
@@ -178,7 +178,7 @@ def _read(path: Path, *, begin_ms: Callable[[float], int] | None = None) -> Case
         return parse(
             str(path),
             text,
-            lambda name: _site(path.parent / name),
+            lambda name: _site(path.parent / name, out),
             read_text=lambda name: (path.parent / name).read_text(encoding="utf-8-sig"),
             begin_ms=begin_ms,
         )
@@ -186,13 +186,17 @@ def _read(path: Path, *, begin_ms: Callable[[float], int] | None = None) -> Case
         raise UsageError(str(error)) from error
 
 
-def _site(path: Path) -> Site:
+def _site(path: Path, out: Path | None) -> Site:
     """The site in a directory; OSError where there is none, so that the case's line can be named."""
     from hearthline.cli import UsageError
     from hearthline.site_dir import read_site
 
     try:
+        if out is not None and path.resolve() == (out / "site").resolve():
+            raise OSError(f"expected a directory other than the run's own {out / 'site'}, got {path}")
         return read_site(path)
+    except ValueError as error:
+        raise OSError(f"expected the name of a directory, got: {error}") from error
     except UsageError as error:
         raise OSError(str(error).removeprefix("site: ")) from error
 
