@@ -143,6 +143,9 @@ class _Reader:
         if until_ms <= onset_ms:
             self._at(f"until_h: expected at least an interval after onset_h, got {until_h:g}", "until_h")
             return None
+        if name == "counter_exchange" and "until_h" in self.row and size * 60_000 >= until_ms - onset_ms:
+            self._at(f"until_h: expected an end after the {size:g} min of work, got {until_h:g}", "until_h")
+            return None
         return Fault(name, place, size, onset_ms, until_ms, onset_ms + round(ramp_h * 3_600_000), channel)
 
     def _place(self, kind: Kind) -> str:
