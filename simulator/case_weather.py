@@ -76,7 +76,7 @@ def _series(name: str, text: str, span_ms: tuple[int, int]) -> tuple[list[int], 
         if not -60.0 <= value <= 60.0:
             found.append(f"{name}:{line}: outdoor_c: expected -60 to 60, got {value:g}")
         if times and t_ms <= times[-1]:
-            found.append(f"{name}:{line}: t: expected times that rise, got {t_ms} after {times[-1]}")
+            found.append(f"{name}:{line}: expected times that rise, got {_iso(t_ms)} after {_iso(times[-1])}")
         times.append(t_ms)
         values.append(value)
     if not found and (not times or times[0] > span_ms[0] or times[-1] < span_ms[1]):
@@ -108,4 +108,7 @@ def _time_ms(text: str) -> int:
 
 
 def _iso(t_ms: int) -> str:
-    return datetime.fromtimestamp(t_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(t_ms / 1000, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):  # no year that a calendar has
+        return f"{t_ms} ms"

@@ -112,7 +112,8 @@ def _play(case: Path, out: Path, mqtt: str, user: str | None, speed: float, *, a
 
     try:
         summary = play(
-            _read(case, out, begin_ms=lambda hours: live_start_ms(hours, speed)), out, Live(mqtt, speed, user),
+            _read(case, out, begin_ms=lambda hours: live_start_ms(hours, speed)), out,
+            Live(mqtt, speed, user),
             lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     except OSError as error:

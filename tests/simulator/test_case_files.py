@@ -266,7 +266,7 @@ def test_measured_weather_is_what_the_devices_see(tmp_path):
         ("time,x\n", "w.csv:1: expected the columns t and outdoor_c, got time,x"),
         (CSV.replace("-5", "warm"), "w.csv:2: outdoor_c: expected a number, got 'warm'"),
         (CSV.replace("-5", "-500"), "w.csv:2: outdoor_c: expected -60 to 60, got -500"),
-        (CSV.replace("2026-01-10T02", "2026-01-09T02"), "w.csv: expected times that rise, got 2026-01-09"),
+        (CSV.replace("2026-01-10T02", "2026-01-09T02"), "w.csv:3: expected times that rise, got 2026-01-09"),
         (CSV.replace("Z", ""), "w.csv:2: t: expected ms UTC or a time such as "),
         (
             CSV.replace("1768014000000", "1768013000000"),
