@@ -42,7 +42,8 @@ def test_mass_and_energy_close_whatever_goes_wrong(tmp_path, kind):
     told = faults_told(out)[0]
     assert told["deadline_ms"] >= told["onset_ms"] + KINDS[kind].deadline_h * 3_600_000
     assert told["shows"]
-    assert told["first_ms"] >= told["onset_ms"]
+    assert (told["first_ms"] or told["onset_ms"]) >= told["onset_ms"]
+    assert told["first_ms"] is not None or told["kind"] == "draw_off"  # it comes in bursts
 
 
 @pytest.mark.parametrize("kind", ["leak", "supply_leak", "flushing", "pump_trip", "internal_leak", "air"])
