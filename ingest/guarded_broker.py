@@ -113,14 +113,14 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     async def _handle_message_delivery(self, client_session: Any, handler: Any, wait_deliver: Any) -> bool:
         message, device = wait_deliver.result(), _device_of(client_session)
-        if message is not None and message.topic:
+        # What this machine itself keeps at the broker, ingest refuses and counts when it is given out.
+        if device is not None and self._door is not None and message is not None and message.topic:
             packet = message.publish_packet
             if packet is not None and packet.retain_flag and message.topic.endswith(_NEVER_RETAINED):
-                if self._door is not None:
-                    why = "expected it not to be retained"
-                    self._door.denied(Denied(device or "", "publish", message.topic, why))
+                why = "expected it not to be retained"
+                self._door.denied(Denied(device, "publish", message.topic, why))
                 return True
-            if device is not None and not self._within_allowance(device, len(message.data or b"")):
+            if not self._within_allowance(device, len(message.data or b"")):
                 self.throttled += 1
                 return True
         return bool(await super()._handle_message_delivery(client_session, handler, wait_deliver))
