@@ -48,10 +48,13 @@ def _records(stream: str, seed: int, *, late_ms: int = 0) -> list[tuple[int, byt
     """An hour of a unit with some frames twice or late, a poisoned one, and time for all to be final."""
     texts = dict(SITE_TEXTS)
     texts["devices.csv"] = "\n".join(
-        line if line.startswith("device,") or not line else f"{stream}-{line}".replace(",u1,", f",{stream},")
+        line
+        if line.startswith("device,") or not line
+        else f"{stream}-{line}".replace(",u1,n1,", f",{stream},{stream}-n1,")
         for line in texts["devices.csv"].split("\n")
     )
-    texts["site.toml"] = texts["site.toml"].replace('"u1"', f'"{stream}"')
+    # A network lies in one stream: each has its own.
+    texts["site.toml"] = texts["site.toml"].replace('"u1"', f'"{stream}"').replace('"n1"', f'"{stream}-n1"')
     messages = sorted(history(seed, hours=1.0), key=lambda m: m.newest_t)
     records = [(T0, registry_frame(texts).encode())]
     for at in range(0, len(messages), 6):
@@ -203,4 +206,4 @@ def test_points_in_influxdb_equal_those_of_stepping(kafka, tmp_path):
 def test_registry_frames_name_the_streams_devices():
     frame = Frame.decode(_records("u2", 1)[0][1])
     assert frame.kind is FrameKind.REGISTRY
-    assert "u2-sub-1,substation,u2,n1" in frame.batch.column("payload")[0].as_py()
+    assert "u2-sub-1,substation,u2,u2-n1" in frame.batch.column("payload")[0].as_py()
