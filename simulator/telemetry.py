@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import heapq
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
@@ -106,10 +107,14 @@ class _Sender:
     def __init__(self, site: Site, boot_ms: int) -> None:
         self.site, self.boot = site, boot_ms
         self._next = dict.fromkeys(site.devices, 1)
+        self._topics: dict[tuple[str, str], str] = {}
 
     def _message(self, name: str, kind: str, payload: dict[str, Any]) -> Message:
-        device = self.site.devices[name]
-        topic = str(wire.Topic(self.site.region_of(device), device.unit, name, kind))
+        topic = self._topics.get((name, kind))
+        if topic is None:
+            device = self.site.devices[name]
+            topic = str(wire.Topic(self.site.region_of(device), device.unit, name, kind))
+            self._topics[name, kind] = topic
         return {"topic": topic, "payload": payload}
 
     def birth(self, name: str, at_ms: int) -> Message:
@@ -179,7 +184,7 @@ def write(path: Path, rows: Iterable[Message]) -> int:
     count = 0
     with path.open("wb") as file, _packed(path.name, file) as out:
         for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            out.write(orjson.dumps(row) + b"\n")
             count += 1
     return count
 
@@ -200,16 +205,17 @@ def _packed(name: str, file: IO[bytes]) -> AbstractContextManager[Any]:
 
 
 def _write_parquet(path: Path, rows: Iterable[Message]) -> int:
-    count = 0
+    count, rows = 0, iter(rows)
     with pq.ParquetWriter(path, MESSAGE_SCHEMA, compression="zstd") as writer:
-        batch: list[Message] = []
-        for row in rows:
-            batch.append(
-                {**row, "payload": json.dumps(row["payload"], ensure_ascii=False, separators=(",", ":"))}
-            )
-            if len(batch) == _ROWS:
-                writer.write_table(pa.Table.from_pylist(batch, MESSAGE_SCHEMA))
-                count, batch = count + len(batch), []
-        if batch:
-            writer.write_table(pa.Table.from_pylist(batch, MESSAGE_SCHEMA))
-    return count + len(batch)
+        while batch := list(islice(rows, _ROWS)):
+            columns = [
+                [row["topic"] for row in batch],
+                [orjson.dumps(row["payload"]).decode() for row in batch],
+                [row["received_ms"] for row in batch],
+            ]
+            arrays = [
+                pa.array(column, field.type) for column, field in zip(columns, MESSAGE_SCHEMA, strict=True)
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=MESSAGE_SCHEMA))
+            count += len(batch)
+    return count
