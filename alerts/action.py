@@ -1,0 +1,110 @@
+"""What people do about alarms: frames of the journal, so that a replay does it again at the same place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from models.frame import Frame, FrameKind
+
+__all__ = ["ALARM_STREAM", "Action", "ActionError", "Deed", "actions_of", "encode"]
+
+ALARM_STREAM: Final = "_alarms"
+"""Stream of the journal that holds what people do about alarms."""
+MAX_SHELF_MS: Final = 30 * 86_400_000
+MAX_TEXT: Final = 2_000
+_PREFIX: Final = "alarm_"
+
+
+class ActionError(ValueError):
+    """What a person asks for cannot be done so; says what was expected."""
+
+
+class Deed(StrEnum):
+    """What can be done."""
+
+    ACKNOWLEDGE = "acknowledge"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    ASSIGN = "assign"
+    COMMENT = "comment"
+    MAINTAIN = "maintain"
+    END_MAINTENANCE = "end_maintenance"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One deed of one person.
+
+    Attributes
+    ----------
+    id : str
+        Unique; the same deed given twice is done once.
+    deed : Deed
+    alarm : str
+        Id of the alarm; for maintenance what is maintained: ``*``, ``region:``, ``unit:``, ``network:`` and
+        an id, or a subject.
+    who : str
+        Name of the person.
+    at_ms : int
+        When it was done. [ms UTC]
+    reason : str
+        Why it is shelved or maintained; the text of a comment; the name of the new owner.
+    until_ms : int or None
+        End of the shelving or of the maintenance. [ms UTC]
+    code : str
+        For maintenance: only this code; empty means all.
+    """
+
+    id: str
+    deed: Deed
+    alarm: str
+    who: str
+    at_ms: int
+    reason: str = ""
+    until_ms: int | None = None
+    code: str = ""
+
+    def check(self) -> None:
+        """Refuse what is incomplete, with an ActionError that says what is missing."""
+        if not self.who.strip():
+            raise ActionError("who: expected the name of a person, got none")
+        if not self.alarm.strip():
+            raise ActionError("alarm: expected the id of an alarm, got none")
+        if len(self.reason) > MAX_TEXT or len(self.who) > MAX_TEXT:
+            raise ActionError(f"reason: expected at most {MAX_TEXT} characters, got {len(self.reason)}")
+        timed = self.deed in {Deed.SHELVE, Deed.MAINTAIN}
+        if timed or self.deed in {Deed.COMMENT, Deed.ASSIGN}:
+            what = {Deed.COMMENT: "a text", Deed.ASSIGN: "the name of the owner"}.get(self.deed, "a reason")
+            if not self.reason.strip():
+                raise ActionError(f"reason: expected {what}, got none")
+        if timed and (self.until_ms is None or not 0 < self.until_ms - self.at_ms <= MAX_SHELF_MS):
+            got = "none" if self.until_ms is None else f"{(self.until_ms - self.at_ms) / 3_600_000:.1f} hours"
+            raise ActionError(f"until: expected an end within the next 30 days, got {got}")
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def encode(action: Action) -> bytes:
+    """The action as a frame for the journal."""
+    row = {"device": "", "kind": _PREFIX + action.deed, "payload": json.dumps(action.to_json())}
+    return Frame.events([row], FrameKind.ACTION).encode()
+
+
+def actions_of(frame: Frame) -> list[Action]:
+    """Actions about alarms in a frame; none when it holds others."""
+    if frame.kind is not FrameKind.ACTION:
+        return []
+    rows = (r for r in frame.batch.to_pylist() if r["kind"].startswith(_PREFIX))
+    return [action_of(json.loads(row["payload"])) for row in rows]
+
+
+def action_of(said: Mapping[str, Any]) -> Action:
+    """Read what `Action.to_json` gave."""
+    known = {name: said[name] for name in Action.__slots__ if name in said}
+    return Action(**{**known, "deed": Deed(said["deed"])})
