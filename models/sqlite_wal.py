@@ -15,6 +15,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from operator import mul
 from typing import Final
 
@@ -82,6 +83,7 @@ class Wal:
     headless: bool = False
 
 
+@cache
 def _factors(words: int) -> _Factors:
     """Weights of a run of `words` 32-bit words in SQLite's checksum.
 

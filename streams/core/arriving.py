@@ -65,7 +65,7 @@ class Arriving:
             return
         device = self._state.devices(batch.column("device"))
         messages = split_messages(batch, device)
-        verdicts = judge_messages(messages, self._state.book.of)
+        verdicts = judge_messages(messages, self._state.book)
         if verdicts.count(Arrival.NEW) < len(verdicts):
             self._refuse_reused(batch, messages, verdicts, record, outputs)
             batch = self._rename_retaken(batch, messages, verdicts)

@@ -63,6 +63,14 @@ class BootDeliveries:
         if len(self.reused) > _MOST_REUSED:
             del self.reused[next(iter(self.reused))]
 
+    def follow(self, first: int, last: int, newest_t: int) -> bool:
+        """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
+        if first <= self.stored.highest:
+            return False
+        self.stored.add(first, last)
+        self.newest_t = max(self.newest_t, newest_t)
+        return True
+
     def unite(self, other: BootDeliveries) -> int:
         """Take in what is known of the same boot elsewhere; how many messages both had."""
         both = len(self.stored) + len(other.stored) + len(self.dead) + len(other.dead)
@@ -158,15 +166,6 @@ class Deliveries:
         seq = deliveries.stored.highest + 1
         deliveries.stored.add(seq, seq)
         return seq
-
-    def arrive_run(self, boot: int, first: int, last: int, newest_t: int) -> bool:
-        """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
-        deliveries = self.boot(boot)
-        if first <= deliveries.stored.highest:
-            return False
-        deliveries.stored.add(first, last)
-        deliveries.newest_t = max(deliveries.newest_t, newest_t)
-        return True
 
     def report(
         self, boot: int, at: int, next_seq: int, waiting: Any, thinned: Any, now_ms: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,8 @@ from models.frame import HEADER_FIELDS
 from models.measurements import Kind, known, of_class
 from models.quality import mask, outside
 from streams.core.buffer import BUCKET_MS, ClassBuffer
-from streams.core.deliveries import Arrival, Deliveries
+from streams.core.deliveries import Arrival
+from streams.core.ledger_book import LedgerBook
 from streams.core.rows import Rows
 
 __all__ = ["Messages", "Standing", "flags_of", "judge_messages", "judge_repeats", "numeric_rows",
@@ -59,8 +59,8 @@ def split_messages(batch: pa.RecordBatch, device: IntArray) -> Messages:
     )
 
 
-def judge_messages(messages: Messages, deliveries_of: Callable[[int], Deliveries]) -> list[Arrival]:
-    """Say of each message whether it is new, a duplicate, or reuses a number; note it for the ledger."""
+def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
+    """Say of each message whether it is new, a duplicate, or reuses a number; note it in the book."""
     verdicts = [Arrival.NEW] * len(messages.first)
     order = np.lexsort((messages.boot, messages.device))
     device, boot, seq = messages.device[order], messages.boot[order], messages.seq[order]
@@ -72,23 +72,16 @@ def judge_messages(messages: Messages, deliveries_of: Callable[[int], Deliveries
     follows[1:] |= seq[1:] == seq[:-1] + 1
     # Nearly always a device's messages are the next ones, without a gap: then one call takes them all.
     runs = np.logical_and.reduceat(follows, starts).tolist()
-    newest = np.maximum.reduceat(messages.newest_t[order], starts).tolist()
-    for at, (d, b, first, last, run) in enumerate(
-        zip(
-            device[starts].tolist(),
-            boot[starts].tolist(),
-            seq[starts].tolist(),
-            seq[ends].tolist(),
-            runs,
-            strict=True,
-        )
-    ):
-        deliveries = deliveries_of(d)
-        if run and deliveries.arrive_run(b, first, last, newest[at]):
-            continue
+    newest = np.maximum.reduceat(messages.newest_t[order], starts)
+    of, boots = device[starts], boot[starts].tolist()
+    others = book.arrive_runs(
+        of.tolist(), boots, seq[starts].tolist(), seq[ends].tolist(), newest.tolist(), runs
+    )
+    for at in others:
+        deliveries = book.of(int(of[at]))
         for m in order[starts[at] : ends[at] + 1]:
             verdicts[m] = deliveries.arrive(
-                b, int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m])
+                boots[at], int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m])
             )
     return verdicts
 

@@ -58,6 +58,44 @@ class LedgerBook:
             found = self.deliveries[device] = Deliveries()
         return found
 
+    def arrive_runs(
+        self,
+        devices: Sequence[int],
+        boots: Sequence[int],
+        firsts: Sequence[int],
+        lasts: Sequence[int],
+        newest_t: Sequence[int],
+        runs: Sequence[bool],
+    ) -> list[int]:
+        """Take in what came of each device and boot; of which, by position, each message is to be judged.
+
+        Parameters
+        ----------
+        devices, boots : sequence of int
+        firsts, lasts : sequence of int
+            Lowest and highest number.
+        newest_t : sequence of int
+            Newest sample. [ms UTC]
+        runs : sequence of bool
+            Whether the numbers from `firsts` to `lasts` are all there.
+        """
+        self.touched.update(devices)
+        get = self.deliveries.get
+        others = []
+        for at, (device, boot, first, last, newest, run) in enumerate(
+            zip(devices, boots, firsts, lasts, newest_t, runs, strict=True)
+        ):
+            found = get(device)
+            if found is None:
+                found = self.deliveries[device] = Deliveries()
+            # Nearly always the next numbers of a known boot: once a device in each batch of a large fleet.
+            known = found.boots.get(boot)
+            if known is None:
+                known = found.boot(boot)
+            if not run or not known.follow(first, last, newest):
+                others.append(at)
+        return others
+
     def meet_events(self, batch: pa.RecordBatch, device_class: str, device: NDArray[np.int64]) -> None:
         """Count the events of a frame whose names were met before, as `repeat` of their devices.
 

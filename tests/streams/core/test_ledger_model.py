@@ -120,9 +120,9 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(boot=BOOTS, first=NUMBERS, length=st.integers(1, 8), t=st.integers(0, 60))
     def run_arrives(self, boot: int, first: int, length: int, t: int) -> None:
         new = not any(n >= first for n in self.naive.boot(boot).stored)
-        taken = self.device.arrive_run(boot, first, first + length - 1, t)
-        assert taken is new
-        if taken:
+        others = self.book.arrive_runs([DEVICE], [boot], [first], [first + length - 1], [t], [True])
+        assert others == ([] if new else [0])
+        if new:
             for seq in range(first, first + length):
                 assert self.naive.arrive(boot, seq, t, t) is Arrival.NEW
 
