@@ -61,6 +61,7 @@ class _Streams:
         self._registry = Frame.events([row], FrameKind.REGISTRY).encode()
         self.pipelines: dict[str, Pipeline] = {}
         self._outputs: dict[str, Outputs] = {}
+        self._forwards: deque[tuple[str, bytes]] = deque()
         self._rows = 0
 
     def step(self, stream: str, frame: Frame, timestamp_ms: int) -> None:
@@ -69,32 +70,62 @@ class _Streams:
         The registry holds from the beginning of time: a first frame may span months,
         and at its own time all but its newest samples would be late.
         """
+        pipeline = self._pipeline(stream, min(timestamp_ms, _oldest_ms(frame, timestamp_ms)))
+        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())))
+        self._forward(timestamp_ms)
+
+    def _pipeline(self, stream: str, begin_ms: int) -> Pipeline:
+        """The stream's, which knows the registry; made at its first frame."""
         pipeline = self.pipelines.get(stream)
         if pipeline is None:
             pipeline = self.pipelines[stream] = Pipeline(stream, provisional_every_ms=None)
-            begin_ms = min(timestamp_ms, _oldest_ms(frame, timestamp_ms))
             self._take(pipeline.step(Record(stream, 0, begin_ms, self._registry)))
-        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())))
+        return pipeline
+
+    def _forward(self, now_ms: int) -> set[str]:
+        """Step what streams have to tell each other; who was told something."""
+        told: set[str] = set()
+        while self._forwards:
+            stream, frame = self._forwards.popleft()
+            pipeline = self._pipeline(stream, now_ms)
+            at_ms = now_ms if pipeline.now_ms is None else pipeline.now_ms
+            self._take(pipeline.step(Record(stream, pipeline.offset + 1, at_ms, frame)))
+            told.add(stream)
+        return told
 
     def settle(self) -> None:
         """Move every stream's now on until all that has samples is final."""
         heartbeat = Frame.heartbeat()
-        for stream, pipeline in self.pipelines.items():
+        for stream, pipeline in list(self.pipelines.items()):
             settled_ms = pipeline.settled_ms()
             if settled_ms is not None:
                 self.step(stream, heartbeat, settled_ms)
-            self._take(pipeline.finish())
+        self._finish(set(self.pipelines))
+
+    def _finish(self, streams: set[str]) -> None:
+        """Let streams say what is left, and those who hear of it too."""
+        while streams:
+            for stream in sorted(streams):
+                self._take(self.pipelines[stream].finish())
+            streams = self._forward(0)
 
     def restate(self, store: SeriesStore) -> None:
         """Compute again what came later than the lateness, from `store`, which has all that was computed."""
-        for stream, pipeline in self.pipelines.items():
+        for stream, pipeline in list(self.pipelines.items()):
+            asked = False
             while (request := pipeline.ask()) is not None:
+                asked = True
                 for part in list(restate.answer(store, request)):
                     record = Record(stream, pipeline.offset + 1, pipeline.now_ms or 0, part.encode())
                     self._take(pipeline.step(record))
                 store.write(self.give(at_least=0))
+            if asked:
+                self._finish({stream})
+                store.write(self.give(at_least=0))
 
     def _take(self, outputs: Outputs) -> None:
+        self._forwards.extend(outputs.forwards)
+        outputs.forwards.clear()
         held = self._outputs.get(outputs.stream)
         if held is None:
             self._outputs[outputs.stream] = outputs

@@ -99,16 +99,23 @@ class Anomaly:
         """
         return f"{self.subject}:{self.code}:{self.first_ms}"
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its own fields, as a row has them."""
+        return {
+            "subject": self.subject, "code": self.code, "severity": str(self.severity), "score": self.score,
+            "evidence": json.dumps(self.evidence, ensure_ascii=False, sort_keys=True), "until": self.until_ms,
+            "state": str(self.state),
+        }  # fmt: skip
+
 
 def anomaly_table(anomalies: Sequence[Anomaly], stream: str) -> pa.Table:
     """Anomalies as rows of `ANOMALY`, as a learner gives them."""
     rows = [
         {
             "key": a.key, "unit": a.unit, "region": a.region, "stream": stream, "window_start": a.first_ms,
-            "window_ms": a.window_ms, "subject": a.subject, "code": a.code, "severity": str(a.severity),
-            "score": a.score, "evidence": json.dumps(a.evidence, ensure_ascii=False, sort_keys=True),
-            "until": a.until_ms, "state": str(a.state), "coverage": None, "status": str(a.status),
-            "reason": None, "revision": 0, "model": a.model,
+            "window_ms": a.window_ms, **a.fields, "coverage": None, "status": str(a.status), "reason": None,
+            "revision": 0, "model": a.model,
         }
         for a in anomalies
     ]  # fmt: skip

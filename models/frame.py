@@ -16,7 +16,7 @@ from models.measurements import Kind, of_class
 
 __all__ = [
     "DELIVERIES", "EVENT_SCHEMA", "HEADER_FIELDS", "LETTER_ALLOWED", "LETTER_RETRIED", "MAX_FRAME_BYTES",
-    "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM",
+    "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM", "ROW_OF_ANOTHER_STREAM",
     "Frame", "FrameError", "FrameKind", "Record", "telemetry_schema",
 ]  # fmt: skip
 
@@ -32,6 +32,8 @@ LETTER_ALLOWED: Final = "dead_letter_allowed"
 """Kind of an action: the message that comes next may be taken in although its number was used."""
 LETTER_RETRIED: Final = "dead_letter_retried"
 """Kind of an action: a dead letter was given in again."""
+ROW_OF_ANOTHER_STREAM: Final = "row"
+"""Kind of an action: a result row that another stream said, for those here who read such rows."""
 _VERSION: Final = b"1"
 
 

@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "CLASSES",
     "DEVICE_CLASSES",
+    "ENTITY_CLASSES",
     "EVENT_CLASSES",
     "MEASUREMENTS",
     "Kind",
@@ -26,6 +27,8 @@ DEVICE_CLASSES: Final = (
 )  # fmt: skip
 EVENT_CLASSES: Final = frozenset({"weighbridge", "lab", "office"})
 """Classes whose samples are events with a name of their own, not states of a quantity."""
+ENTITY_CLASSES: Final = EVENT_CLASSES | {"yard"}
+"""Classes whose samples are kept as events of trucks, contracts and yards."""
 
 
 class Kind(StrEnum):
@@ -110,10 +113,10 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     Measurement("speed_m_s", "m/s", "speed", "车速", ("truck",), low=0, high=60),
     Measurement("heading_deg", "°", "heading", "航向", ("truck",), low=0, high=360),
     Measurement("load_kg", "kg", "load", "载重", ("truck",), low=0, high=200_000),
-    Measurement("ticket", "", "weigh ticket", "磅单", ("weighbridge", "lab"), _T),
-    Measurement("plate", "", "plate", "车牌", ("weighbridge",), _T),
+    Measurement("ticket", "", "weigh ticket", "磅单", ("weighbridge", "lab", "office"), _T),
+    Measurement("plate", "", "plate", "车牌", ("weighbridge", "office"), _T),
     Measurement("tag", "", "vehicle tag", "电子标签", ("weighbridge",), _T),
-    Measurement("step", "", "weighing step", "称重步骤", ("weighbridge",), _T),
+    Measurement("step", "", "weighing step", "称重步骤", ("weighbridge", "office"), _T),
     Measurement("mass_kg", "kg", "mass", "质量", ("weighbridge", "office"), low=0, high=1e10),
     Measurement("contract", "", "contract", "合同", ("weighbridge", "lab", "office"), _T),
     Measurement("grade", "", "coal grade", "煤种", ("weighbridge",), _T),
@@ -136,6 +139,7 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     Measurement("ref", "", "reference", "编号", ("office",), _T),
     Measurement("event", "", "event", "事件", ("office",), _T),
     Measurement("network", "", "network", "热网", ("office",), _T),
+    Measurement("person", "", "person", "经办人", ("office",), _T),
     Measurement("note", "", "note", "备注", ("office",), _T),
 )  # fmt: skip
 

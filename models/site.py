@@ -135,6 +135,10 @@ class Site:
     ----------
     texts : mapping of str to str
         The files it was read from, by name: a registry frame carries these.
+    plates : mapping of str to str
+        Plate by the device that a vehicle carries.
+    tags : mapping of str to str
+        Plate by a vehicle's tag.
     """
 
     id: str
@@ -151,6 +155,13 @@ class Site:
     contracts: Mapping[str, Contract] = field(default_factory=dict)
     vehicles: Mapping[str, Vehicle] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    plates: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    tags: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        carried = {v.device: plate for plate, v in self.vehicles.items() if v.device}
+        object.__setattr__(self, "plates", carried)
+        object.__setattr__(self, "tags", {v.tag: plate for plate, v in self.vehicles.items() if v.tag})
 
     def region_of(self, device: Device) -> str:
         """Region that `device` lies in."""

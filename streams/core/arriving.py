@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.frame import SEQ_REUSED, Frame, Record
-from models.measurements import EVENT_CLASSES
+from models.measurements import ENTITY_CLASSES, EVENT_CLASSES
 from models.results import Outputs
 from models.wire import TELEMETRY, Topic
 from streams.core.accepted import Accepted
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import RETAKEN_BOOT, Arrival
+from streams.core.entity_engine import BEYOND_HORIZON
 from streams.core.intake import (
     Messages,
     flags_of,
@@ -125,6 +127,8 @@ class Arriving:
                 for at in self._of_unknown_networks(batch):
                     flags[at] = _joined(flags.get(at), "unknown_network")
                 self._take_network_events(batch, outputs)
+        if device_class in ENTITY_CLASSES:
+            self._take_entity_events(batch, device_class, flags)
         if self._state.book.awaited:  # what the stream before has stored of them is not known here yet
             late = late | np.isin(device, list(self._state.book.awaited))
         quality = np.full(n, None, dtype=object)
@@ -145,6 +149,14 @@ class Arriving:
             lost_readings(r, device_class, buffer.columns, self._state.site, self._stream, record.offset)
             for r in lost
         )
+
+    def _take_entity_events(self, batch: pa.RecordBatch, device_class: str, flags: dict[int, str]) -> None:
+        """Take in what happened to trucks, contracts and yards."""
+        state = self._state
+        newest_ms = int(pc.max(batch.column("t")).as_py())
+        state.newest_event_ms = max(newest_ms, state.newest_event_ms or newest_ms)
+        for at in state.entities.take_events(batch, device_class, flags, state.moving_to_ms):
+            flags[at] = _joined(flags.get(at), BEYOND_HORIZON)
 
     def _of_unknown_networks(self, batch: pa.RecordBatch) -> list[int]:
         """Positions of events about a network that the registry does not have."""
@@ -178,6 +190,8 @@ class Arriving:
         from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
         buffer.add(fresh, known)
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
+        if buffer.device_class in self._state.entities.marking.reads:
+            self._state.entities.marking.touch(from_ms // BUCKET_MS * BUCKET_MS)
 
     def _spoke_before(self, buffer: ClassBuffer, fresh: Rows, known: int) -> int:
         """Since when nothing was known of what `fresh` samples now tell. [ms UTC]

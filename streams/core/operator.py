@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyarrow as pa
 
+from streams.core.entity_operator import EntityOperator, MarkOperator
+
 if TYPE_CHECKING:
     from streams.core.deliveries import LedgerCounts
     from streams.core.network_rows import NetworkRows, Settled
@@ -178,7 +180,15 @@ class Learner:
         return self.writes or self.name
 
 
-Operator = WindowOperator | SampleOperator | LedgerOperator | NetworkOperator | Learner
+Operator = (
+    WindowOperator
+    | SampleOperator
+    | LedgerOperator
+    | NetworkOperator
+    | Learner
+    | EntityOperator
+    | MarkOperator
+)
 
 
 def window_operator(

@@ -13,6 +13,7 @@ from models.frame import (
     DELIVERIES,
     LETTER_ALLOWED,
     LETTER_RETRIED,
+    ROW_OF_ANOTHER_STREAM,
     Frame,
     FrameError,
     FrameKind,
@@ -24,6 +25,7 @@ from models.site import Site
 from models.wire import BIRTH, STATE, Birth, State
 from streams.core.arriving import Arriving
 from streams.core.checkpoint import Checkpoint
+from streams.core.entity_operator import EntityOperator, MarkOperator
 from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
 from streams.core.operator import (
     Learner,
@@ -43,6 +45,8 @@ from streams.core.telling import Telling
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
+_ENTITIES_EVERY_MS = 900_000
+"""How often entities are computed where nothing provisional is asked for. [ms]"""
 IntArray = NDArray[np.int64]
 
 
@@ -78,8 +82,12 @@ class Pipeline:
         windows = [o for o in self.operators if isinstance(o, WindowOperator)]
         networks = [o for o in self.operators if isinstance(o, NetworkOperator)]
         learners = [o for o in self.operators if isinstance(o, Learner)]
+        entities = [o for o in self.operators if isinstance(o, EntityOperator)]
+        marks = [o for o in self.operators if isinstance(o, MarkOperator)]
         provisional = provisional_every_ms is not None
-        self._state = StreamState(stream, windows, networks, learners, provisional=provisional)
+        self._state = StreamState(
+            stream, windows, networks, learners, entities, marks, provisional=provisional
+        )
         self._telling = Telling(stream, self._state, ledgers)
         self._arriving = Arriving(stream, self._state, samplers, self._telling)
 
@@ -117,6 +125,7 @@ class Pipeline:
         except FrameError as error:
             self._arriving.refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
+        self._telling.mark_before_close(now_ms)
         self._telling.close(now_ms, outputs)
         self._state.forget_segments()
         if self._every_ms is not None and (
@@ -128,7 +137,17 @@ class Pipeline:
             )
             self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
             self.ask()
+        self._tell_entities(now_ms, outputs)
         return outputs
+
+    def _tell_entities(self, now_ms: int, outputs: Outputs) -> None:
+        """Let entities see what was told in this step, and tell of them from time to time."""
+        state = self._state
+        state.entities.take_rows(outputs)
+        every_ms = _ENTITIES_EVERY_MS if self._every_ms is None else self._every_ms
+        if state.entities_ms is None or now_ms - state.entities_ms >= every_ms:
+            state.entities_ms = now_ms
+            self._telling.entities(now_ms, outputs)
 
     # -- restatement ----------------------------------------------------------------
 
@@ -152,6 +171,7 @@ class Pipeline:
             state.rows,
             state.site,
             state.buffers,
+            state.entities.marking.reads,
         )
 
     def _take_restatement(self, frame: Frame, record: Record, outputs: Outputs) -> None:
@@ -176,6 +196,7 @@ class Pipeline:
         computed = computed_again(
             answer, state.engine.operators, state.index, state.site, state.engine.states
         )
+        state.entities.marking.again(answer, state.index, state.site)
         self._telling.windows(outputs, computed, why=why_of(answer))
         for operator, start_ms, rows in computed:
             self._ask_for_networks(operator, start_ms, rows.device)
@@ -194,7 +215,12 @@ class Pipeline:
 
     def settled_ms(self) -> int | None:
         """When all windows that hold samples will be final, if nothing more comes. [ms UTC]"""
-        return self._state.engine.settled_ms(self._state.site, self._state.buffers)
+        of_windows = self._state.engine.settled_ms(self._state.site, self._state.buffers)
+        newest_ms = self._state.newest_event_ms
+        if newest_ms is None or self._state.entities.idle:
+            return of_windows
+        of_events = newest_ms + 1000 * self._state.registry.lateness_s + 1
+        return of_events if of_windows is None else max(of_windows, of_events)
 
     def report(self) -> Outputs:
         """What can be said right now, without waiting for the next rewrite: for a clean stop."""
@@ -204,11 +230,15 @@ class Pipeline:
                 outputs, self._state.engine.refresh(self.now_ms, self._state.site, self._state.buffers)
             )
             self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self._state.entities.take_rows(outputs)
+            self._telling.entities(self.now_ms, outputs, always=True)
         return outputs
 
     def finish(self) -> Outputs:
-        """What is left to say when no record will ever come again: the open day of the ledger."""
+        """What is left to say when no record will ever come again: the open day of the ledger, entities."""
         outputs = Outputs(self.stream, self.offset)
+        if self.now_ms is not None:
+            self._telling.entities(self.now_ms, outputs, always=True)
         if self._state.day_ms is not None:
             self._telling.ledger(outputs, *self._state.book.all(), final=True)
         return outputs
@@ -233,12 +263,14 @@ class Pipeline:
     def _take_actions(self, frame: Frame, outputs: Outputs) -> None:
         book = self._state.book
         for row in frame.batch.to_pylist():
-            about = json.loads(row["payload"])
+            about = {} if row["kind"] == ROW_OF_ANOTHER_STREAM else json.loads(row["payload"])
             if row["kind"] == LETTER_RETRIED:
                 outputs.add("dead_letter", dead_letter_rows(self.stream, [about]))
             elif row["kind"] == LETTER_ALLOWED:
                 deliveries = book.of(self._state.intern(row["device"]))
                 deliveries.allow(about["boot"], about["seq"], about["oldest_t"])
+            elif row["kind"] == ROW_OF_ANOTHER_STREAM:
+                self._state.entities.take_forwarded(row["payload"])
             elif row["kind"] == DELIVERIES:
                 book.take_over(
                     self._state.intern(row["device"]), about["given"], about["stream"], about["offset"]

@@ -25,6 +25,7 @@ __all__ = [
     "SOURCE",
     "Restatements",
     "Why",
+    "answer_buffers",
     "computed_again",
     "networks_again",
     "said_rows",
@@ -90,15 +91,17 @@ class Restatements:
         rows: RowEngine,
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
+        also_read: frozenset[str] = frozenset(),
     ) -> RestateRequest | None:
         """Put what waits, the oldest first, into a request, unless one is under way.
 
-        Networks follow when no device waits any more: what their rows rest on is true by then.
+        `also_read` are classes whose samples matter besides those that operators read. Networks follow
+        when no device waits any more: what their rows rest on is true by then.
         """
         if self.request is not None:
             return None
         self._parts = {}
-        read = frozenset(name for o in operators for name in o.reads)
+        read = also_read.union(name for o in operators for name in o.reads)
         for devices in self._pending.values():
             for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
                 del devices[d]
@@ -228,6 +231,17 @@ def _columns_had(buffer: ClassBuffer, devices: int) -> BoolArray:
     return had
 
 
+def answer_buffers(answer: RestateAnswer, index: Mapping[str, int], known: int) -> dict[str, ClassBuffer]:
+    """Samples of an answer, by device class."""
+    buffers: dict[str, ClassBuffer] = {}
+    for name, batch in answer.samples.items():
+        buffer = buffers[name] = ClassBuffer(name)
+        device = np.array([index[d] for d in batch.column("device").to_pylist()], dtype=np.int64)
+        clean, _ = flags_of(numeric_rows(batch, name, device, 0), buffer.columns, None)
+        buffer.add(clean, known)
+    return buffers
+
+
 def computed_again(
     answer: RestateAnswer,
     operators: Sequence[WindowOperator],
@@ -248,12 +262,7 @@ def computed_again(
         Rows that are at hand still, brought up to date here; of others the answer says what was said.
     """
     known = len(site.ids)
-    buffers: dict[str, ClassBuffer] = {}
-    for name, batch in answer.samples.items():
-        buffer = buffers[name] = ClassBuffer(name)
-        device = np.array([index[d] for d in batch.column("device").to_pylist()], dtype=np.int64)
-        clean, _ = flags_of(numeric_rows(batch, name, device, 0), buffer.columns, None)
-        buffer.add(clean, known)
+    buffers = answer_buffers(answer, index, known)
     computed: list[Computed] = []
     for operator in operators:
         every_ms = 1000 * operator.every_s

@@ -15,6 +15,8 @@ from models.site import Site
 from models.site_files import parse_site
 from streams.core.buffer import ClassBuffer
 from streams.core.checkpoint import Checkpoint, CheckpointError
+from streams.core.entity_engine import EntityEngine
+from streams.core.entity_operator import EntityOperator, MarkOperator
 from streams.core.ledger_book import LedgerBook
 from streams.core.operator import Learner, NetworkOperator, WindowOperator
 from streams.core.restating import Restatements
@@ -40,6 +42,8 @@ class StreamState:
     operators : sequence of WindowOperator
     networks : sequence of NetworkOperator
     learners : sequence of Learner
+    entities : sequence of EntityOperator
+    marks : sequence of MarkOperator
     provisional : bool
         Whether windows give rows while they fill.
 
@@ -62,6 +66,11 @@ class StreamState:
         What changed in windows that are no longer open.
     engine : WindowEngine
     rows : RowEngine
+    entities : EntityEngine
+    newest_event_ms : int or None
+        Time of the newest event. [ms UTC]
+    entities_ms : int or None
+        When entities were computed last. [ms UTC]
     refreshed_ms : int or None
         When provisional rows were given last. [ms UTC]
     day_ms, day_end_ms : int or None, int
@@ -74,6 +83,8 @@ class StreamState:
         operators: Sequence[WindowOperator],
         networks: Sequence[NetworkOperator] = (),
         learners: Sequence[Learner] = (),
+        entities: Sequence[EntityOperator] = (),
+        marks: Sequence[MarkOperator] = (),
         *,
         provisional: bool,
     ):
@@ -86,7 +97,12 @@ class StreamState:
         self.buffers: dict[str, ClassBuffer] = {}
         self.book = LedgerBook()
         self.restatements = Restatements()
-        self.engine = WindowEngine(operators, provisional=provisional)
+        others = {o.name for o in operators} | {o.name for o in networks} | {x.measurement for x in learners}
+        self.entities = EntityEngine(stream, entities, marks, others)
+        self.newest_event_ms: int | None = None
+        self.entities_ms: int | None = None
+        also_read = self.entities.marking.reads
+        self.engine = WindowEngine(operators, provisional=provisional, also_read=also_read)
         self.rows = RowEngine(stream, operators, networks, learners, provisional=provisional)
         self.refreshed_ms: int | None = None
         self.day_ms: int | None = None
@@ -126,6 +142,7 @@ class StreamState:
         """Take a version of the registry; which of the devices met leave with it, by the index of before."""
         before, self.registry = self.site, parse_site(texts)[0]
         self._rebuild_site()
+        self.entities.register(self.registry)
         known = len(before.ids)
         stays = self.site.owned[:known] & (self.site.classes[:known] == before.classes)
         return np.asarray(before.owned & ~stays, dtype=bool)
@@ -187,6 +204,8 @@ class StreamState:
             "devices": list(self._index),
             "born_interval_s": self._born_interval_s,
             "refreshed_ms": self.refreshed_ms,
+            "newest_event_ms": self.newest_event_ms,
+            "entities_ms": self.entities_ms,
             "day_ms": self.day_ms,
             "day_end_ms": self.day_end_ms,
             "next_segment": self._next_segment,
@@ -212,6 +231,7 @@ class StreamState:
         parts.update({f"row/{n}/{start}": state.to_bytes() for (n, start), state in self.rows.states.items()})
         parts.update({f"learnt/{name}": data for name, data in self.rows.learnt_parts().items()})
         parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
+        parts.update(self.entities.parts())
         return Checkpoint(self.stream, self.offset, parts)
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -230,6 +250,8 @@ class StreamState:
             raise ValueError(f"version {meta['version']}")
         self.offset, self.now_ms = meta["offset"], meta["now_ms"]
         self.refreshed_ms = meta["refreshed_ms"]
+        self.newest_event_ms = meta.get("newest_event_ms")
+        self.entities_ms = meta.get("entities_ms")
         self.day_ms, self.day_end_ms = meta["day_ms"], meta["day_end_ms"]
         self._index = {device: at for at, device in enumerate(meta["devices"])}
         self._born_interval_s = meta["born_interval_s"]
@@ -258,6 +280,7 @@ class StreamState:
             elif name.startswith("learnt/"):
                 self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
         self._load_samples(meta["classes"], meta["segments"], parts)
+        self.entities.load(parts, self.registry)
 
     def _load_samples(
         self, classes: Sequence[str], segments: Sequence[str], parts: Mapping[str, bytes]

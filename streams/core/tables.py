@@ -18,6 +18,7 @@ from streams.core.stream_site import StreamSite
 from streams.core.window_state import STATUS_NAMES, WindowRows
 
 __all__ = [
+    "RESTATEMENT_SCHEMA",
     "dead_letter_rows",
     "ledger_rows",
     "lost_readings",
@@ -28,7 +29,7 @@ __all__ = [
 
 _MOST = 2**63 - 1
 _STATUS = np.array(STATUS_NAMES, dtype=object)
-_RESTATEMENT = result_schema([
+RESTATEMENT_SCHEMA = result_schema([
     pa.field("measurement", pa.string()),
     pa.field("subject", pa.string()),
     pa.field("was", pa.string()),
@@ -162,7 +163,7 @@ def restated_rows(
         "reason": pa.array([w for *_, w in listed], pa.string()),
         "model": pa.nulls(n, pa.string()),
     }
-    return pa.table(columns).select(_RESTATEMENT.names).cast(_RESTATEMENT)
+    return pa.table(columns).select(RESTATEMENT_SCHEMA.names).cast(RESTATEMENT_SCHEMA)
 
 
 def _number(value: float) -> float | None:

@@ -88,6 +88,19 @@ class Telling:
                 listed = restated_rows(each.operator, table, each.rows, now_ms, lambda *_: SOURCE)
                 outputs.add(RESTATEMENT, listed)
 
+    def mark_before_close(self, now_ms: int) -> None:
+        """Make marks of samples that are about to be let go."""
+        state = self._state
+        kept_from_ms = state.engine.kept_from_ms(now_ms, state.site)
+        if kept_from_ms > state.engine.floor_ms:
+            state.entities.marking.update(state.engine.floor_ms, now_ms, state.site, state.buffers)
+
+    def entities(self, now_ms: int, outputs: Outputs, *, always: bool = False) -> None:
+        """Tell of entities; `always` is as of `EntityEngine.run`."""
+        state = self._state
+        state.entities.marking.update(state.kept_from_ms(), now_ms, state.site, state.buffers)
+        state.entities.run(now_ms, outputs, always=always)
+
     def close(self, now_ms: int, outputs: Outputs) -> None:
         """Settle what ended, with what rests on it, in order of end."""
         state = self._state

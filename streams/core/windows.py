@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.buffer import ClassBuffer
+from streams.core.buffer import BUCKET_MS, ClassBuffer
+from streams.core.entity_operator import MarkOperator
 from streams.core.operator import WindowOperator
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
@@ -29,7 +30,7 @@ def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
 
 
 def window_samples(
-    operator: WindowOperator,
+    operator: WindowOperator | MarkOperator,
     start_ms: int,
     site: StreamSite,
     buffers: Mapping[str, ClassBuffer],
@@ -85,6 +86,8 @@ class WindowEngine:
     operators : sequence of WindowOperator
     provisional : bool
         Whether rows are given while windows fill; only settled ones if not.
+    also_read : frozenset of str
+        Classes whose samples are kept for others who look at windows.
 
     Attributes
     ----------
@@ -96,7 +99,13 @@ class WindowEngine:
         Rows of windows that ended by then are not at hand. [ms UTC]
     """
 
-    def __init__(self, operators: Sequence[WindowOperator], *, provisional: bool):
+    def __init__(
+        self,
+        operators: Sequence[WindowOperator],
+        *,
+        provisional: bool,
+        also_read: frozenset[str] = frozenset(),
+    ):
         self.operators = tuple(operators)
         self.provisional = provisional
         self.states: dict[tuple[str, int], WindowState] = {}
@@ -113,6 +122,7 @@ class WindowEngine:
         self._latenesses: list[int] = []
         self._shared: tuple[tuple[int, int, tuple[str, ...]], BoolArray, Samples] | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
+        self._also_read = also_read
 
     def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
         """Start of the earliest window that may still change without a restatement. [ms UTC]
@@ -121,12 +131,9 @@ class WindowEngine:
         """
         if now_ms is None:
             return self.floor_ms
-        longest = site.longest_lateness_ms(self._reads)
-        kept = (
-            now_ms
-            if not self.operators
-            else min(self._first_kept_ms(now_ms, longest, 1000 * o.every_s) for o in self.operators)
-        )
+        longest = site.longest_lateness_ms(self._reads | self._also_read)
+        lengths = {1000 * o.every_s for o in self.operators} | ({BUCKET_MS} if self._also_read else set())
+        kept = min((self._first_kept_ms(now_ms, longest, every_ms) for every_ms in lengths), default=now_ms)
         return max(kept, self.floor_ms)
 
     def _first_kept_ms(self, now_ms: int, lateness_ms: int, every_ms: int) -> int:

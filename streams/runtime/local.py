@@ -240,6 +240,7 @@ class LocalRuntime:
         """Have every stream say what it can: what is asked after a stop is as new as what was journalled."""
         said = [p.report() for p in self._pipelines.values()]
         self._store.write([outputs for outputs in said if not outputs.empty])
+        self._forwards.extend(forward for outputs in said for forward in outputs.forwards)
 
     def save(self) -> None:
         """Keep a checkpoint of every stream that moved; its results are stored already."""

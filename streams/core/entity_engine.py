@@ -1,0 +1,381 @@
+"""Operators over entities: what each is given, when it is computed, and what is said of it."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final
+
+import pyarrow as pa
+
+from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind
+from models.restate import RESTATEMENT
+from models.results import Outputs, Status, result_schema
+from models.site import Site
+from streams.core.entity_events import events_of
+from streams.core.entity_items import DAY_MS, ItemStore, Name
+from streams.core.entity_operator import Entity, EntityOperator, Item, MarkOperator
+from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
+from streams.core.marking import Marking
+
+__all__ = ["BEYOND_HORIZON", "EntityEngine"]
+
+_VERSION: Final = 1
+_WHY: Final = "source"
+_MOST_FORWARDED: Final = 400
+"""Rows of one frame, which has to stay under 512 KiB."""
+BEYOND_HORIZON: Final = "beyond_horizon"
+"""Measurement that counts events which came too late to be used, and the flag of their readings."""
+_SETTLED: Final = frozenset({Status.FINAL, Status.UNKNOWN})
+_BESIDE: Final = frozenset({"key", "region", "stream", "window_start", "model"})
+
+
+_BEYOND: Final = result_schema([pa.field("events", pa.int64())])
+
+
+class _Operated:
+    """One operator with what it knows."""
+
+    def __init__(self, operator: EntityOperator):
+        self.operator = operator
+        self.said = SaidRows(operator)
+        self.index: dict[str, dict[tuple[str, Name], Item]] = {}
+        self.dirty: set[str] = set()
+        self.wakes: dict[str, int] = {}
+        self.queue: list[tuple[int, str]] = []
+        self.computed_ms: int | None = None
+        self.floor_ms = 0
+
+    def wake(self, name: str, at_ms: int | None) -> None:
+        self.wakes.pop(name, None)
+        if at_ms is not None:
+            self.wakes[name] = at_ms
+            heapq.heappush(self.queue, (at_ms, name))
+
+    def due(self, now_ms: int) -> set[str]:
+        """Entities that are to be computed, taken off the list."""
+        names, self.dirty = self.dirty, set()
+        while self.queue and self.queue[0][0] <= now_ms:
+            at_ms, name = heapq.heappop(self.queue)
+            if self.wakes.get(name) == at_ms:
+                names.add(name)
+        return names
+
+
+class EntityEngine:
+    """Entity operators of one stream, and the marks that they read.
+
+    Parameters
+    ----------
+    stream : str
+    operators : sequence of EntityOperator
+    marks : sequence of MarkOperator
+    others : collection of str
+        Measurements of other operators of the stream, which may be read.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        operators: Sequence[EntityOperator],
+        marks: Sequence[MarkOperator],
+        others: Iterable[str],
+    ):
+        self.stream = stream
+        ordered = _in_order(operators, [m.name for m in marks], set(others))
+        self._operated = [_Operated(o) for o in ordered]
+        self._readers: dict[str, list[_Operated]] = {}
+        for each in self._operated:
+            for source in each.operator.sources:
+                self._readers.setdefault(source, []).append(each)
+        self._items = ItemStore()
+        self.marking = Marking([m for m in marks if m.name in self._readers], self._items, self._put)
+        self._site = Site(id="", name="", timezone="UTC")
+        self._beyond: dict[str, int] = {}
+        self._beyond_day_ms = 0
+        self._beyond_told: dict[str, int] = {}
+        self._others = frozenset(others) & self._readers.keys()
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no such operator."""
+        return not self._operated
+
+    # -- what comes in -----------------------------------------------------------------
+
+    def register(self, site: Site) -> None:
+        """Take a version of the registry: by it items may concern others than before."""
+        self._site = site
+        for each in self._operated:
+            each.index.clear()
+            each.dirty.update(each.said.entities(), each.operator.names(site))
+            for source in each.operator.sources:
+                for name, item in self._items.of(source):
+                    for entity in _concerned(each.operator, item, site):
+                        each.index.setdefault(entity, {})[source, name] = item
+                        each.dirty.add(entity)
+
+    def take_events(
+        self, batch: pa.RecordBatch, device_class: str, flags: Mapping[int, str], now_ms: int
+    ) -> list[int]:
+        """Take in accepted samples of a class; positions of those that came beyond a horizon."""
+        readers = self._readers.get(device_class)
+        if not readers:
+            return []
+        floor_ms = max(_floor_ms(each.operator, now_ms) for each in readers)
+        oldest_ms = min(_floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
+        beyond = []
+        for at, (name, event) in enumerate(events_of(batch, device_class, flags)):
+            if event.t < floor_ms:
+                beyond.append(at)
+                self._count_beyond(event.device, now_ms)
+            if event.t < oldest_ms:
+                continue
+            before = self._items.get(device_class, name)
+            stands = event if before is None else _standing(before, event)
+            if stands is not before:
+                self._put(name, stands, device_class)
+        return beyond
+
+    def take_rows(self, outputs: Outputs) -> None:
+        """Take in settled rows of the stream's other operators."""
+        for measurement in sorted(self._others & outputs.rows.keys()):
+            for table in outputs.rows[measurement]:
+                for row in table.to_pylist():
+                    name = (row["key"], row["window_start"])
+                    if row["status"] in _SETTLED:
+                        values = {n: v for n, v in row.items() if v is not None and n not in _BESIDE}
+                        self._put(name, Item(measurement, *name, values), measurement)
+                    elif row["status"] == Status.WITHDRAWN:
+                        self._put(name, None, measurement)
+
+    def take_forwarded(self, payload: str) -> None:
+        """Take in a row of another stream, unless a later word on it is known."""
+        about = json.loads(payload)
+        measurement, name = about["measurement"], (about["key"], about["start_ms"], about["stream"])
+        if measurement not in self._readers:
+            return
+        before = self._items.get(measurement, name)
+        if before is None or before.seq < about["told"]:
+            item = Item(measurement, about["key"], about["start_ms"], about["values"], seq=about["told"])
+            self._put(name, item, measurement)
+
+    def _put(self, name: Name, item: Item | None, source: str) -> None:
+        before = self._items.get(source, name)
+        if item is None:
+            self._items.remove(source, name)
+        else:
+            self._items.put(name, item)
+        for each in self._readers.get(source, ()):
+            if before is not None:
+                for entity in _concerned(each.operator, before, self._site):
+                    of_entity = each.index.get(entity, {})
+                    of_entity.pop((source, name), None)
+                    each.dirty.add(entity)
+            if item is not None:
+                for entity in _concerned(each.operator, item, self._site):
+                    each.index.setdefault(entity, {})[source, name] = item
+                    each.dirty.add(entity)
+
+    # -- what goes out -----------------------------------------------------------------
+
+    def run(self, now_ms: int, outputs: Outputs, *, always: bool = False) -> None:
+        """Compute entities of which something changed, or whose time has come, and say what is new.
+
+        Each operator at most once in its `every_s`, but for `always`.
+        """
+        for each in self._operated:
+            every_ms = 1000 * each.operator.every_s
+            if not always and each.computed_ms is not None and now_ms - each.computed_ms < every_ms:
+                continue
+            each.computed_ms = now_ms
+            each.floor_ms = _floor_ms(each.operator, now_ms)
+            changed = [c for name in sorted(each.due(now_ms)) for c in self._compute(each, name, now_ms)]
+            self._tell(each.operator, changed, now_ms, outputs)
+        self._tell_beyond(outputs)
+        self._forget(now_ms)
+
+    def _compute(self, each: _Operated, name: str, now_ms: int) -> list[tuple[Said | None, Said]]:
+        operator = each.operator
+        from_ms = each.floor_ms - 1000 * operator.reach_s
+        items = [i for i in each.index.get(name, {}).values() if i.t >= from_ms]
+        items.sort(key=_order)
+        rows = list(operator.function(Entity(name, items, self._site, self.stream, now_ms, from_ms)))
+        times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
+        each.wake(name, min(times, default=None))
+        return each.said.say(name, rows, now_ms, each.floor_ms)
+
+    def _tell(
+        self, operator: EntityOperator, changed: list[tuple[Said | None, Said]], now_ms: int, outputs: Outputs
+    ) -> None:
+        for measurement in sorted(operator.writes.keys() - operator.hidden):
+            rows = [now for _, now in changed if now.name[0] == measurement]
+            if rows:
+                outputs.add(measurement, entity_table(operator, measurement, rows, self._site, self.stream))
+        told = [c for c in changed if c[1].name[0] not in operator.hidden]
+        outputs.add(RESTATEMENT, entity_restated(told, now_ms, _WHY, self._site, self.stream))
+        for _, row in changed:
+            measurement, key, start_ms = row.name
+            if measurement in self._readers:
+                withdrawn = row.status == Status.WITHDRAWN
+                item = None if withdrawn else Item(measurement, key, start_ms, row.values)
+                self._put((key, start_ms), item, measurement)
+        if operator.forward is not None:
+            self._forward(operator, changed, outputs)
+
+    def _forward(
+        self, operator: EntityOperator, changed: list[tuple[Said | None, Said]], outputs: Outputs
+    ) -> None:
+        """Send rows to the streams that are to know of them; one that it concerns no more hears so."""
+        assert operator.forward is not None
+        events: dict[str, list[dict[str, str]]] = {}
+        for before, row in changed:
+            target = operator.forward(row.values, self._site)
+            earlier = target if before is None else operator.forward(before.values, self._site)
+            taken_back = row.values | {"status": str(Status.WITHDRAWN)}
+            for stream, values in {earlier: taken_back, target: row.values}.items():
+                if stream and stream != self.stream:
+                    measurement, key, start_ms = row.name
+                    about = {
+                        "measurement": measurement, "key": key, "start_ms": start_ms, "stream": self.stream,
+                        "told": row.told, "values": values,
+                    }  # fmt: skip
+                    payload = json.dumps(about, ensure_ascii=False)
+                    event = {"device": "", "kind": ROW_OF_ANOTHER_STREAM, "payload": payload}
+                    events.setdefault(stream, []).append(event)
+        for stream, rows in sorted(events.items()):
+            for at in range(0, len(rows), _MOST_FORWARDED):
+                frame = Frame.events(rows[at : at + _MOST_FORWARDED], FrameKind.ACTION)
+                outputs.forwards.append((stream, frame.encode()))
+
+    def _count_beyond(self, device: str, now_ms: int) -> None:
+        day_ms = now_ms // DAY_MS * DAY_MS
+        if day_ms != self._beyond_day_ms:
+            self._beyond, self._beyond_told, self._beyond_day_ms = {}, {}, day_ms
+        self._beyond[device] = self._beyond.get(device, 0) + 1
+
+    def _tell_beyond(self, outputs: Outputs) -> None:
+        """Say how many events came later than a horizon that day (UTC), by device."""
+        changed = {d: n for d, n in self._beyond.items() if self._beyond_told.get(d) != n}
+        self._beyond_told.update(changed)
+        if changed:
+            outputs.add(BEYOND_HORIZON, _beyond_rows(changed, self._beyond_day_ms, self._site, self.stream))
+
+    def _forget(self, now_ms: int) -> None:
+        for source, readers in self._readers.items():
+            oldest_ms = min(_floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
+            for name, item in self._items.drop_before(source, oldest_ms):
+                for each in readers:
+                    for entity in _concerned(each.operator, item, self._site):
+                        of_entity = each.index.get(entity, {})
+                        of_entity.pop((source, name), None)
+                        if not of_entity:
+                            each.index.pop(entity, None)
+        for each in self._operated:
+            each.said.seal_before(each.floor_ms)
+
+    # -- keeping -----------------------------------------------------------------------
+
+    def parts(self) -> dict[str, bytes]:
+        """State as parts of a checkpoint; `load` reads them."""
+        about = {
+            "version": _VERSION,
+            "dirty_from_ms": self.marking.dirty_from_ms,
+            "beyond": [self._beyond_day_ms, self._beyond, self._beyond_told],
+            "operators": {e.operator.name: [sorted(e.dirty), e.wakes, e.computed_ms] for e in self._operated},
+        }
+        parts = {"entities": json.dumps(about, ensure_ascii=False).encode(), **self._items.parts()}
+        for each in self._operated:
+            parts.update(each.said.parts())
+        return parts
+
+    def load(self, parts: Mapping[str, bytes], site: Site) -> None:
+        """Read what `parts` gave; nothing where there is none."""
+        if "entities" not in parts:
+            self.register(site)
+            return
+        about = json.loads(parts["entities"])
+        if about["version"] != _VERSION:
+            raise ValueError(f"entities of version {about['version']}")
+        self._items.load(parts)
+        for each in self._operated:
+            each.said.load(parts)
+        self.register(site)
+        self.marking.dirty_from_ms = about["dirty_from_ms"]
+        self._beyond_day_ms, self._beyond, self._beyond_told = about["beyond"]
+        for each in self._operated:
+            kept = about["operators"].get(each.operator.name)
+            if kept is not None:  # of one that is new everything is to be computed
+                dirty, wakes, each.computed_ms = kept
+                each.dirty = set(dirty)
+                for name, at_ms in wakes.items():
+                    each.wake(name, at_ms)
+
+
+def _order(item: Item) -> tuple[Any, ...]:
+    return item.order
+
+
+def _concerned(operator: EntityOperator, item: Item, site: Site) -> Iterable[str]:
+    return () if item.values.get("status") == Status.WITHDRAWN else operator.by(item, site)
+
+
+def _floor_ms(operator: EntityOperator, now_ms: int) -> int:
+    """Rows that start before are sealed. [ms UTC]"""
+    return (now_ms - 1000 * operator.horizon_s) // DAY_MS * DAY_MS
+
+
+def _standing(before: Item, event: Item) -> Item:
+    """Of two events of one name the one that stands, flagged where they differ."""
+    later, other = (event, before) if _message(event) > _message(before) else (before, event)
+    differ = (later.t, later.values) != (other.t, other.values)
+    if "repeat" in later.flags or not (differ or "repeat" in other.flags):
+        return later
+    flags = (*later.flags, "repeat")
+    return Item(later.source, later.device, later.t, later.values, flags, later.boot, later.seq, later.pos)
+
+
+def _message(item: Item) -> tuple[int, int, int]:
+    return (item.boot, item.seq, item.pos)
+
+
+def _in_order(
+    operators: Sequence[EntityOperator], marks: Sequence[str], others: set[str]
+) -> tuple[EntityOperator, ...]:
+    """Operators, each after those whose rows it reads."""
+    writers: dict[str, list[str]] = {}
+    for o in operators:
+        for measurement in o.writes:
+            writers.setdefault(measurement, []).append(o.name)
+    for o in operators:
+        for source, allowed in [(s, writers.keys() | others) for s in o.reads] + [
+            (s, marks) for s in o.marks
+        ]:
+            if source not in allowed:
+                expected = ", ".join(sorted(allowed))
+                raise ValueError(f"{o.name}: expected to read one of {expected}, got {source!r}")
+    by_name = {o.name: o for o in operators}
+    graph = {
+        o.name: [w for r in o.reads for w in writers.get(r, ())]
+        for o in sorted(operators, key=lambda x: x.name)
+    }
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise ValueError(
+            f"expected entity operators that do not read each other in a ring, got {error.args[1]}"
+        ) from error
+
+
+def _beyond_rows(counts: Mapping[str, int], day_ms: int, site: Site, stream: str) -> pa.Table:
+    rows = []
+    for name, count in sorted(counts.items()):
+        device = site.devices.get(name)
+        rows.append({
+            "key": name, "unit": device.unit if device else "",
+            "region": site.region_of(device) if device else "", "stream": stream, "window_start": day_ms,
+            "window_ms": DAY_MS, "events": count, "status": str(Status.FINAL), "revision": 0,
+        })  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_BEYOND)

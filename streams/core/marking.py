@@ -1,0 +1,118 @@
+"""When marks are made of samples: before these are let go, and whenever they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.restate import RestateAnswer
+from streams.core.buffer import ClassBuffer
+from streams.core.entity_items import ItemStore, Name
+from streams.core.entity_operator import Item, MarkOperator
+from streams.core.restating import answer_buffers
+from streams.core.stream_site import StreamSite
+from streams.core.windows import window_samples
+
+__all__ = ["Marking"]
+
+_NO_TIME: Final = int(np.iinfo(np.int64).max)
+Put = Callable[[Name, Item | None, str], None]
+"""Takes the new item of a name of a source, None where it is no more."""
+
+
+class Marking:
+    """Mark operators of one stream over its open samples.
+
+    Parameters
+    ----------
+    operators : sequence of MarkOperator
+    items : ItemStore
+        Where marks are kept, each by device, window and place among them.
+    put : callable
+        Called with each mark that changed.
+    """
+
+    def __init__(self, operators: Sequence[MarkOperator], items: ItemStore, put: Put):
+        self.operators = tuple(operators)
+        self.dirty_from_ms: int | None = None
+        self._items = items
+        self._put = put
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Device classes whose samples are looked at."""
+        return frozenset(name for o in self.operators for name in o.reads)
+
+    def touch(self, from_ms: int) -> None:
+        """Note that samples changed from then on. [ms UTC]"""
+        if self.operators:
+            self.dirty_from_ms = min(from_ms, _NO_TIME if self.dirty_from_ms is None else self.dirty_from_ms)
+
+    def update(
+        self, kept_from_ms: int, newest_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]
+    ) -> None:
+        """Make the marks of all windows at hand whose samples changed."""
+        if self.dirty_from_ms is None:
+            return
+        for operator in self.operators:
+            every_ms = 1000 * operator.every_s
+            first = max(self.dirty_from_ms, kept_from_ms) // every_ms * every_ms
+            newest = [b.starts[-1] for n, b in buffers.items() if n in operator.reads and b.starts]
+            for start in range(first, min(newest_ms, max(newest, default=first - 1)) + 1, every_ms):
+                self._make(operator, start, site, buffers, site.owned)
+        self.dirty_from_ms = None
+
+    def again(self, answer: RestateAnswer, index: Mapping[str, int], site: StreamSite) -> None:
+        """Make the marks of windows that changed after their samples were let go."""
+        buffers = answer_buffers(answer, index, len(site.ids))
+        for operator in self.operators:
+            every_ms = 1000 * operator.every_s
+            wanted: dict[int, NDArray[np.bool_]] = {}
+            for span in answer.windows:
+                if span.device_class in operator.reads:
+                    for start in range(span.from_ms // every_ms * every_ms, span.to_ms, every_ms):
+                        mask = wanted.setdefault(start, np.zeros(len(site.ids), dtype=bool))
+                        mask[index[span.device]] = True
+            for start, mask in sorted(wanted.items()):
+                self._make(operator, start, site, buffers, mask & site.owned)
+
+    def _make(
+        self,
+        operator: MarkOperator,
+        start_ms: int,
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+        wanted: NDArray[np.bool_],
+    ) -> None:
+        samples = window_samples(operator, start_ms, site, buffers, wanted)
+        if not len(samples.devices):
+            return
+        marks = operator.function(samples, site)
+        columns = {name: _listed(column) for name, column in marks.values.items()}
+        of_device: dict[int, list[Item]] = {int(d): [] for d in samples.devices}
+        for at, (device, t) in enumerate(zip(marks.device.tolist(), marks.t.tolist(), strict=True)):
+            values = {name: column[at] for name, column in columns.items() if column[at] is not None}
+            mine = of_device[device]
+            mine.append(Item(operator.name, site.ids[device], t, values, pos=len(mine)))
+        for device, made in of_device.items():
+            self._replace(operator.name, site.ids[device], start_ms, made)
+
+    def _replace(self, source: str, device: str, start_ms: int, made: Sequence[Item]) -> None:
+        at = 0
+        while True:
+            name = (device, start_ms, at)
+            before = self._items.get(source, name)
+            now = made[at] if at < len(made) else None
+            if before is None and now is None:
+                return
+            if before is None or now is None or (before.t, before.values) != (now.t, now.values):
+                self._put(name, now, source)
+            at += 1
+
+
+def _listed(column: Any) -> list[Any]:
+    listed = column.tolist() if hasattr(column, "tolist") else list(column)
+    return [None if isinstance(v, float) and v != v else v for v in listed]  # noqa: PLR0124  NaN
