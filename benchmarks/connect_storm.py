@@ -4,7 +4,8 @@ Every device has a certificate of `hearthline pki`; the broker is Mosquitto with
 or the one inside the server at its door. Collectors run in a few processes, each device with a connection
 of its own and a sample every 10 s, all at the same instant. Measured: until all are connected, until the
 journal has the birth of each (by the times of its records), and how long a sample waits for its
-acknowledgement, from when the collector first sends it to the server's `ack`, the storm included.
+acknowledgement, from when the collector first sends it to the server's `ack`, the storm included, and the
+server's processor time, which does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.collector_memory import cpu_s
 from benchmarks.load import site_texts
 from benchmarks.machine import machine
 from benchmarks.outage import Now
@@ -161,9 +163,10 @@ def main() -> None:
         for process in processes:
             process.start()
         time.sleep(5.0)  # until they have loaded what they need
-        began = time.time()
+        began, used_s = time.time(), cpu_s(server.process.pid)
         go.set()
         connected_s = max(said.get(timeout=300)[1] for _ in processes) - began
+        used_s = cpu_s(server.process.pid) - used_s
         time.sleep(options.seconds)
         stop.set()
         told = [said.get(timeout=60) for _ in processes]
@@ -177,6 +180,7 @@ def main() -> None:
     p99_s, born_s = float(np.quantile(waited, 0.99)), max(born.values()) / 1000 - began
     print(f"machine at the end: {machine()}")
     print(f"{options.devices} collectors, {options.broker}: all connected after {connected_s:.1f} s")
+    print(f"the server's processor time until then: {used_s:.1f} s")
     print(f"births journalled: {len(born)}, the last after {born_s:.1f} s; goal {GOAL_S:.0f} s")
     left = sum(n for *_, n in told)
     print(

@@ -9,15 +9,20 @@ import ssl
 import statistics
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from amqtt.broker import Broker
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hearthline.audit import AuditLog, verify
 from hearthline.health import ledger_totals
 from hearthline.server import Server, ServerConfig
 from ingest.door import Allowance, Denied, peer_name
-from tests.support.door import ODD_NAMES, Client, gate, make_pki, refused
+from ingest.subscriptions import Subscriptions
+from tests.support.door import ODD_NAMES, Client, gate, make_pki, refused, say_too_much
 from tests.support.edge_server import until
 from tests.support.payloads import decode, event, refusals, site, telemetry, topic
 
@@ -170,14 +175,30 @@ def test_many_connect_while_others_subscribe(door):
 
 
 def test_a_table_may_change_while_it_is_walked_through():
-    from ingest.guarded_broker import _Steady
-
-    table = _Steady({"a": 1, "b": 2})
+    table = Subscriptions()
+    table["a"], table["b"] = [(1, 1)], [(2, 1)]
     for key in table:
-        table[key + "x"] = 1
+        table[key + "x"] = [(3, 1)]
     for key, _ in table.items():  # noqa: PERF102  the pairs are what is walked through
         del table[key]
     assert not table
+
+
+@given(
+    st.lists(st.sampled_from(["a/b", "a/c", "a/+", "+/b", "#", "a/#", "a", "b/b/b"]), max_size=8),
+    st.lists(st.sampled_from(["a/b", "a/+", "#", "a"]), max_size=4),
+    st.sampled_from(["a/b", "a/c", "a", "b/b", "b/b/b"]),
+)
+def test_who_hears_a_topic_is_who_a_walk_through_all_would_find(filters, gone, said):
+    matches = partial(Broker._matches, SimpleNamespace())
+    table = Subscriptions()
+    for number, name in enumerate(filters):
+        table[name] = [*table.get(name, []), (number, 1)]
+    for name in gone:
+        if name in table:
+            del table[name]
+    walked = [pair for name, pairs in table.items() for pair in pairs if matches(said, name)]
+    assert sorted(table.hearers(said, matches)) == sorted(walked)
 
 
 def test_a_will_for_another_is_not_said(door):
@@ -225,10 +246,7 @@ def test_retained_telemetry_is_not_taken(door, tmp_path):
 def test_a_packet_above_the_limit_ends_its_connection_and_the_next_good_one_comes(door):
     with Client(door, server=True) as server:
         listen(server)
-        with Client(door, "sub-1") as device:
-            device.publish(topic("sub-1"), b"x" * 300 * 1024)  # too large for ingest, which says so
-            device.client.publish(topic("sub-1"), b"y" * 1_100_000, 1)
-            until(lambda: not device.client.is_connected(), 20)
+        say_too_much(door)
         with Client(door, "sub-1") as device:
             device.publish(topic("sub-1"), b"good")
             until(lambda: any(payload == b"good" for _, payload, _ in server.heard), 20)

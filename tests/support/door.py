@@ -29,7 +29,7 @@ from ingest.door import Door, DoorFiles, Rules
 from ingest.endpoint import Endpoint
 from tests.support.edge_server import until
 from tests.support.mosquitto import _binary, free_port
-from tests.support.payloads import site
+from tests.support.payloads import site, topic
 
 DEVICES = ("sub-1", "sub-2", "truck-1")
 ODD_NAMES = ("a+b", "a#b", "a/b", "+", "#")
@@ -147,9 +147,9 @@ class Client:
 
     def subscribe(self, *topics):
         assert self.connected.wait(10)
-        for topic in topics:
+        for place in topics:
             self.subscribed.clear()
-            self.client.subscribe(topic, 1)
+            self.client.subscribe(place, 1)
             assert self.subscribed.wait(10)
 
     def publish(self, topic, payload=b"{}", *, retain=False):
@@ -172,6 +172,14 @@ def refused(gate: Gate, certificate: str | None, **options) -> bool:
             return not client.connected.is_set()
     except (ssl.SSLError, OSError):
         return True
+
+
+def say_too_much(gate: Gate) -> None:
+    """Say what is too large for ingest, which tells why, and then what is too large for the door."""
+    with Client(gate, "sub-1") as device:
+        device.publish(topic("sub-1"), b"x" * 300 * 1024)
+        device.client.publish(topic("sub-1"), b"y" * 1_100_000, 1)
+        until(lambda: not device.client.is_connected(), 20)
 
 
 def listening(port: int) -> bool:
@@ -199,7 +207,6 @@ def gate(kind: str, directory: Path, pki: Path | None = None, *, the_site=None, 
         with EmbeddedBroker(door=rules) as broker:
             yield Gate(kind, pki, rules.port, Endpoint.parse(broker.url, *(broker.login or ())), log, audit)
         return
-    binary = _binary()
     places = Places(
         pki=str(pki), out=str(directory), data=str(directory / "data"), address="127.0.0.1",
         port=free_port(), server_port=free_port(),
@@ -207,26 +214,31 @@ def gate(kind: str, directory: Path, pki: Path | None = None, *, the_site=None, 
     (directory / "data").mkdir(exist_ok=True)
     for name, text in files(the_site, places).items():
         (directory / name).write_text(text)
-    config = directory / "mosquitto.conf"
+    endpoint = Endpoint(
+        "127.0.0.1", places.server_port, True, None, None, pki / "servers-ca.pem",
+        (pki / "ingest.pem", pki / "ingest.key"),
+    )  # fmt: skip
+    with started(directory / "mosquitto.conf", log, (places.port, places.server_port)):
+        yield Gate(kind, pki, places.port, endpoint, log, audit)
+
+
+@contextmanager
+def started(config: Path, log: Path, ports: tuple[int, ...]):
+    """A Mosquitto with a configuration, once it listens; what it says goes to `log`."""
     if os.getuid() == 0:
         config.write_text(f"user {getpass.getuser()}\n{config.read_text()}")
     with (
         log.open("wb") as out,
-        subprocess.Popen([binary, "-c", str(config)], stderr=out, stdout=out) as process,
+        subprocess.Popen([_binary(), "-c", str(config)], stderr=out, stdout=out) as process,
     ):
         try:
-            context = ssl.create_default_context(cafile=str(pki / "servers-ca.pem"))
-            context.load_cert_chain(pki / "ingest.pem", pki / "ingest.key")
-            endpoint = Endpoint(
-                "127.0.0.1", places.server_port, True, None, None, pki / "servers-ca.pem",
-                (pki / "ingest.pem", pki / "ingest.key"),
-            )  # fmt: skip
-            it = Gate(kind, pki, places.port, endpoint, log, audit)
             deadline = time.monotonic() + 20
-            while not (listening(places.port) and listening(places.server_port)):
+            while not all(listening(port) for port in ports):
                 if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"mosquitto did not start: {log.read_text()[-2000:]}")
+                    pytest.fail(
+                        f"mosquitto did not start: {log.read_text()[-2000:] if log.is_file() else log}"
+                    )
                 time.sleep(0.02)
-            yield it
+            yield process
         finally:
             process.kill()
