@@ -202,15 +202,21 @@ class Collector:
             self._publish_state(link, now_s)
 
     def _send_backlog(self, link: Link, now_s: float) -> None:
-        for message in self.outbox.after(self.pacer.cursor, self.pacer.room + self.pacer.under_way):
-            if not self.pacer.room:
+        most = self.pacer.room
+        while self.pacer.room:
+            messages = self.outbox.after(self.pacer.cursor, most)
+            for message in messages:
+                if not self.pacer.room:
+                    return
+                if not self.pacer.wanted(message.seq):
+                    continue
+                if not link.publish(self.topic(wire.TELEMETRY), message.payload):
+                    self.pacer.cursor = message.seq - 1
+                    return
+                self.pacer.backlog(message.seq, now_s)
+            if len(messages) < most:
                 return
-            if not self.pacer.wanted(message.seq):
-                continue
-            if not link.publish(self.topic(wire.TELEMETRY), message.payload):
-                self.pacer.cursor = message.seq - 1
-                return
-            self.pacer.backlog(message.seq, now_s)
+            most *= 2  # many that are under way already lie ahead
 
     def _publish_state(self, link: Link, now_s: float) -> None:
         standing = self.outbox.standing()

@@ -2,7 +2,8 @@
 
 One file serves every device of a collector process, so that samples due at the same
 instant cost one transaction. Each device has its own outbox in it, with its own boot and
-sequence: a number is given once, survives restarts and is never given again.
+sequence: a number is given once, survives restarts and is never given again. What waits for
+long is packed, many messages in a row.
 
 Each row bears a checksum. A damaged file is built anew: what can be proved of it waits
 again, under a new boot, because the numbers that were given last may be among what is lost.
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from edge.outbox_device import OVERHEAD_BYTES, Outbox
+from edge.outbox_device import OVERHEAD_BYTES, PACK_BYTES, Outbox
 from edge.outbox_format import DamageError, OutboxError, faults, prepare, try_to_write
 from edge.outbox_message import Message, Standing, TooLargeError
 from edge.outbox_salvage import salvage
@@ -47,10 +48,12 @@ class OutboxFile:
     boot_ms : int
         Time now, ms UTC: the boot of outboxes that begin here.
     max_bytes : int
-        Payload and row bytes that may wait, over all devices; beyond it the device that holds
-        most is thinned.
+        Payload (packed, where it is) and row bytes that may wait, over all devices; beyond it the device
+        that holds most is thinned.
     say : callable
         Told, in a line each, what a person has to know.
+    pack_bytes : int
+        How much of one device's oldest messages is packed together.
 
     Raises
     ------
@@ -59,9 +62,18 @@ class OutboxFile:
         damaged file is no error: it is moved aside, and what can be saved of it waits again.
     """
 
-    def __init__(self, path: Path, *, boot_ms: int, max_bytes: int, say: Callable[[str], None] = print):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        boot_ms: int,
+        max_bytes: int,
+        say: Callable[[str], None] = print,
+        pack_bytes: int = PACK_BYTES,
+    ):
         self.path = path
         self.max_bytes = max_bytes
+        self.pack_bytes = pack_bytes
         self.lock = threading.RLock()
         self._say = say
         self._depth = 0
@@ -225,9 +237,11 @@ class OutboxFile:
         return sum(outbox.bytes for outbox in self._outboxes.values())
 
     def make_room(self) -> None:
-        """Thin the device that holds most until all fit again; one message is always kept."""
+        """Pack or thin what the device that holds most has until all fit; one message is always kept."""
         while self.bytes > self.max_bytes:
             largest = max(self._outboxes.values(), key=lambda outbox: outbox.bytes)
+            if largest.pack():
+                continue
             dropped = largest.thin()
             if not dropped:
                 return

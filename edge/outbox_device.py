@@ -12,6 +12,7 @@ from edge.outbox_format import SIZE, OutboxError, device_crc
 from edge.outbox_message import (
     MAX_RANGES,
     MAX_SAMPLES,
+    OVERHEAD_BYTES,
     SEQ_BITS,
     SEQ_MASK,
     Message,
@@ -19,17 +20,22 @@ from edge.outbox_message import (
     crc_of,
     encode_sample,
     message_crc,
+    payload_of,
     split,
 )
+from edge.outbox_packs import MAX_PACKED, Packs
 from edge.ranges import Ranges
 
 if TYPE_CHECKING:
     from edge.outbox import OutboxFile
 
-__all__ = ["OVERHEAD_BYTES", "Outbox"]
+__all__ = ["OVERHEAD_BYTES", "PACK_BYTES", "Outbox"]
 
-OVERHEAD_BYTES: Final = 100
-"""What a row costs on disk beside its payload. [bytes]"""
+PACK_BYTES: Final = 96 * 1024
+"""So much of the oldest that waits is packed together, once as much again waits behind it. [bytes]"""
+
+
+_ROWS: Final = "SELECT id & ?, t_ms, payload, crc FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
 
 
 class Outbox:
@@ -40,8 +46,8 @@ class Outbox:
         self.device = device
         self.boot = boot_ms
         self.next_seq = 1
-        self.count = 0
-        self.bytes = 0
+        self._loose = 0  # messages that are not packed
+        self._loose_bytes = 0
         self.position: str | None = None
         self._thinned: Ranges = []
         self._thinned_acked: Ranges = []
@@ -54,6 +60,7 @@ class Outbox:
                 values = (found[0], device, boot_ms, crc, crc_of("[]", "[]"))
                 db.execute("INSERT INTO outbox VALUES (?, ?, ?, 1, NULL, ?, '[]', '[]', ?)", values)
             self._id: int = found[0]
+            self._packs = Packs(file, device, self._id)
             self.load()
 
     def load(self) -> None:
@@ -69,10 +76,21 @@ class Outbox:
             self._open = []
             self.boot, self.next_seq, self.position = row[:3]
             self._thinned, self._thinned_acked = ([(a, b) for a, b in json.loads(text)] for text in row[3:])
-            self.count, self.bytes = db.execute(
+            self._loose, self._loose_bytes = db.execute(
                 SIZE,
                 (OVERHEAD_BYTES, *self._keys(0, self.next_seq)),
             ).fetchone()
+            self._packs.load()
+
+    @property
+    def count(self) -> int:
+        """How many messages wait."""
+        return self._loose + self._packs.count
+
+    @property
+    def bytes(self) -> int:
+        """What they take on disk, with their rows."""
+        return self._loose_bytes + self._packs.bytes
 
     def _keys(self, first: int, last: int) -> tuple[int, int]:
         base = self._id << SEQ_BITS
@@ -132,24 +150,46 @@ class Outbox:
                 ],
             )
             if opened:
-                self.count -= 1
-                self.bytes -= len(self._message(first, opened).payload) + OVERHEAD_BYTES
+                self._loose -= 1
+                self._loose_bytes -= len(self._message(first, opened).payload) + OVERHEAD_BYTES
             self.next_seq = first + len(messages)
-            self.count += len(messages)
-            self.bytes += sum(len(m.payload) + OVERHEAD_BYTES for m in messages)
+            self._loose += len(messages)
+            self._loose_bytes += sum(len(m.payload) + OVERHEAD_BYTES for m in messages)
             self._open = parts[-1] if parts and len(parts[-1]) < stay_open else []
             self.position = self.position if position is None else position
             db.execute(
                 "UPDATE outbox SET next_seq = ?, position = ?, crc = ? WHERE id = ?",
                 (self.next_seq, self.position, self._row_crc(), self._id),
             )
+            while self.pack(behind=self._file.pack_bytes):
+                pass
             self._file.make_room()
         return messages[:-1] if self._open else messages
 
     def _message(self, seq: int, part: Sequence[tuple[int, bytes]]) -> Message:
-        head = f'{{"boot":{self.boot},"seq":{seq},"samples":['.encode()
-        payload = head + b",".join(text for _, text in part) + b"]}"
+        payload = payload_of(self.boot, seq, (text for _, text in part))
         return Message(seq, min(t_ms for t_ms, _ in part), payload)
+
+    def pack(self, behind: int = 0) -> bool:
+        """Pack the oldest messages that are not, if enough wait and `behind` bytes more; whether it did."""
+        if self._loose_bytes < self._file.pack_bytes + behind:
+            return False
+        with self._file.group() as db:
+            taken, size = [], 0
+            for row in db.execute(_ROWS, (SEQ_MASK, *self._keys(0, self.last_seq), MAX_PACKED)):
+                taken.append(self._checked(*row))
+                size += len(taken[-1].payload) + OVERHEAD_BYTES
+                if size >= self._file.pack_bytes:
+                    break
+            if not taken:
+                return False
+            self._packs.add(db, taken)
+            db.execute(
+                "DELETE FROM message WHERE id BETWEEN ? AND ?", self._keys(taken[0].seq, taken[-1].seq)
+            )
+            self._loose -= len(taken)
+            self._loose_bytes -= size
+        return True
 
     @property
     def last_seq(self) -> int:
@@ -172,17 +212,17 @@ class Outbox:
     def after(self, seq: int, most: int) -> list[Message]:
         """Up to `most` waiting messages with a number above `seq`, in order, but for one that is open."""
         with self._file.lock:
+            found = self._packs.after(seq, most)
             rows = self._file._db.execute(  # noqa: SLF001
-                "SELECT id & ?, t_ms, payload, crc FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                (SEQ_MASK, *self._keys(seq + 1, self.last_seq), most),
+                _ROWS, (SEQ_MASK, *self._keys(seq + 1, self.last_seq), most - len(found))
             ).fetchall()
-        for number, t_ms, payload, crc in rows:
-            if not isinstance(payload, bytes) or self._crc(number, t_ms, payload) != crc:
-                where = f"{self._file.path}: message {number} of {self.device}"
-                raise OutboxError(
-                    f"{where}: expected its checksum, got another; a new start saves the others"
-                )
-        return [Message(*row[:3]) for row in rows]
+        return found + [self._checked(*row) for row in rows]
+
+    def _checked(self, seq: int, t_ms: int, payload: bytes, crc: int) -> Message:
+        if not isinstance(payload, bytes) or self._crc(seq, t_ms, payload) != crc:
+            where = f"{self._file.path}: message {seq} of {self.device}"
+            raise OutboxError(f"{where}: expected its checksum, got another; a new start saves the others")
+        return Message(seq, t_ms, payload)
 
     def get(self, seq: int) -> Message | None:
         """Return one waiting message, None if it is acknowledged or thinned."""
@@ -210,8 +250,9 @@ class Outbox:
                 if count:
                     db.execute("DELETE FROM message WHERE id BETWEEN ? AND ?", keys)
                     gone += count
-                    self.bytes -= size
-            self.count -= gone
+                    self._loose_bytes -= size
+            self._loose -= gone
+            gone += self._packs.ack(db, known)
             heard = intervals.intersect(self._thinned, known)
             if heard:
                 self._thinned = intervals.subtract(self._thinned, heard)
@@ -221,30 +262,30 @@ class Outbox:
         return gone
 
     def thin(self) -> int:
-        """Drop every second message of the older half; the numbers are remembered, never given again."""
+        """Drop every second message of the older half; the numbers are remembered, never given again.
+
+        Of a half that is packed some at a time, those that were thinned least.
+        """
+        half = self.count // 2
         with self._file.group() as db:
-            older = [
-                key
-                for (key,) in db.execute(
-                    "SELECT id FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                    (*self._keys(0, self.next_seq), self.count // 2),
-                )
-            ]
-            victims = [(key,) for key in older[::2]]
-            size = sum(
-                db.execute(
-                    "SELECT length(payload) + ? FROM message WHERE id = ?", (OVERHEAD_BYTES, *key)
-                ).fetchone()[0]
-                for key in victims
-            )
-            db.executemany("DELETE FROM message WHERE id = ?", victims)
-            self.count -= len(victims)
-            self.bytes -= size
-            self._thinned = intervals.union(
-                self._thinned, intervals.of_numbers(key & SEQ_MASK for (key,) in victims)
-            )
+            if half and self._packs.count:
+                victims = self._packs.thin(db, half, self._file.pack_bytes)
+            else:
+                victims = self._thin_loose(db, half)
+            self._thinned = intervals.union(self._thinned, intervals.of_numbers(victims))
             self._write_thinned(db)
         return len(victims)
+
+    def _thin_loose(self, db: sqlite3.Connection, half: int) -> list[int]:
+        older = db.execute(
+            "SELECT id, length(payload) FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+            (*self._keys(0, self.next_seq), half),
+        ).fetchall()
+        victims = older[::2]
+        db.executemany("DELETE FROM message WHERE id = ?", [(key,) for key, _ in victims])
+        self._loose -= len(victims)
+        self._loose_bytes -= sum(size + OVERHEAD_BYTES for _, size in victims)
+        return [key & SEQ_MASK for key, _ in victims]
 
     def _write_thinned(self, db: sqlite3.Connection) -> None:
         told = (json.dumps(self._thinned), json.dumps(self._thinned_acked))
@@ -272,7 +313,8 @@ class Outbox:
                 " FROM message WHERE id BETWEEN ? AND ?) GROUP BY run ORDER BY 1",
                 self._keys(0, self.next_seq),
             ).fetchall()
-        return [(first & SEQ_MASK, last & SEQ_MASK) for first, last in rows]
+            packed = self._packs.waiting()
+        return intervals.union(packed, [(first & SEQ_MASK, last & SEQ_MASK) for first, last in rows])
 
     def standing(self) -> Standing:
         """What `state` reports: at most 1,000 ranges each.
@@ -284,6 +326,7 @@ class Outbox:
             oldest = self._file._db.execute(  # noqa: SLF001
                 "SELECT min(t_ms) FROM message WHERE outbox = ?", (self._id,)
             ).fetchone()[0]
+            oldest = min((t for t in (oldest, self._packs.oldest_ms) if t is not None), default=None)
             told, untold = self._thinned[:MAX_RANGES], self._thinned[MAX_RANGES:]
             room = MAX_RANGES - len(told)
             thinned = intervals.union(told, self._thinned_acked[-room:] if room else [])

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from edge.outbox_message import SEQ_MASK, crc_of, message_crc
+from edge.outbox_message import SEQ_MASK, crc_of, message_crc, pack_crc
 
 __all__ = [
     "FORMAT", "SIZE", "DamageError", "OutboxError", "device_crc", "faults", "prepare", "transaction",
     "try_to_write",
 ]  # fmt: skip
 
-FORMAT: Final = 2
-"""Of the file. 1 had no checksums, and did not say its number."""
+FORMAT: Final = 3
+"""Of the file. 1 had no checksums, and did not say its number; 2 had no packed messages."""
 SIZE: Final = "SELECT count(*), coalesce(sum(length(payload) + ?), 0) FROM message WHERE id BETWEEN ? AND ?"
 _MARK: Final = 0x484F4200  # "HOB": of the application id, whose last byte says the format again
-_SCHEMA: Final = f"""
+_SCHEMA: Final = """
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY, device TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, next_seq INTEGER NOT NULL,
     position TEXT, crc INTEGER NOT NULL, thinned TEXT NOT NULL, thinned_acked TEXT NOT NULL,
@@ -28,10 +28,18 @@ CREATE TABLE message (
     id INTEGER PRIMARY KEY, outbox INTEGER NOT NULL, device TEXT NOT NULL, t_ms INTEGER NOT NULL,
     crc INTEGER NOT NULL, payload BLOB NOT NULL
 );
-CREATE INDEX message_age ON message (outbox, t_ms);
+CREATE INDEX message_age ON message (outbox, t_ms)
+"""
+_PACKED: Final = f"""
+CREATE TABLE pack (
+    id INTEGER PRIMARY KEY, outbox INTEGER NOT NULL, device TEXT NOT NULL, t_ms INTEGER NOT NULL,
+    numbers TEXT NOT NULL, crc INTEGER NOT NULL, packed BLOB NOT NULL
+);
+CREATE TABLE partly (outbox INTEGER PRIMARY KEY, numbers TEXT NOT NULL, crc INTEGER NOT NULL);
 PRAGMA user_version = {FORMAT};
 PRAGMA application_id = {_MARK | FORMAT}
 """
+"""Messages that were packed together, under the number of the first; and what of them is acknowledged."""
 
 
 class OutboxError(RuntimeError):
@@ -92,17 +100,19 @@ def prepare(db: sqlite3.Connection) -> None:
     if version == FORMAT:
         return
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables - {"outbox", "message"}:
+    if tables - {"outbox", "message"} or (version == 2 and not tables):
         raise DamageError(f"expected the tables of an outbox, got {', '.join(sorted(tables))}")
     with transaction(db):
-        if tables:
+        if version == 2:
+            _make(db, _PACKED)
+        elif tables:
             _from_1(db)
         else:
-            _make(db)
+            _make(db, _SCHEMA + ";" + _PACKED)
 
 
-def _make(db: sqlite3.Connection) -> None:
-    for statement in _SCHEMA.split(";"):
+def _make(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";"):
         db.execute(statement)
 
 
@@ -117,7 +127,7 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE outbox RENAME TO outbox_1")
     db.execute("ALTER TABLE message RENAME TO message_1")
     db.execute("DROP INDEX message_age")
-    _make(db)
+    _make(db, _SCHEMA + ";" + _PACKED)
     db.execute(
         "INSERT INTO outbox SELECT id, device, boot, next_seq, position,"
         " device_crc(id, device, boot, next_seq, position), thinned, thinned_acked,"
@@ -142,6 +152,11 @@ def faults(db: sqlite3.Connection) -> Iterator[str]:
     ):
         if device_crc(number, device, boot, next_seq, position) != crc or crc_of(*thinned) != thinned_crc:
             yield f"the outbox of {device!r:.80} has a wrong checksum"
+    yield from _faulty_messages(db)
+    yield from _faulty_packs(db)
+
+
+def _faulty_messages(db: sqlite3.Connection) -> Iterator[str]:
     for key, device, t_ms, crc, payload in db.execute(
         "SELECT id, device, t_ms, crc, payload FROM message WHERE outbox >= 0 ORDER BY id"
     ):
@@ -149,3 +164,16 @@ def faults(db: sqlite3.Connection) -> Iterator[str]:
             yield f"expected a message, got a row of other types under the key {key!r}"
         elif message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
             yield f"message {key & SEQ_MASK} of {device!r:.80} has a wrong checksum"
+
+
+def _faulty_packs(db: sqlite3.Connection) -> Iterator[str]:
+    for key, device, t_ms, numbers, crc, packed in db.execute(
+        "SELECT id, device, t_ms, numbers, crc, packed FROM pack WHERE outbox >= 0 ORDER BY id"
+    ):
+        if not (isinstance(key, int) and isinstance(numbers, str) and isinstance(packed, bytes)):
+            yield f"expected packed messages, got a row of other types under the key {key!r}"
+        elif pack_crc(device, key & SEQ_MASK, t_ms, numbers, packed) != crc:
+            yield f"messages from {key & SEQ_MASK} on of {device!r:.80} have a wrong checksum"
+    for number, numbers, crc in db.execute("SELECT outbox, numbers, crc FROM partly"):
+        if crc_of(number, numbers) != crc:
+            yield f"what is acknowledged of packed messages of outbox {number!r} has a wrong checksum"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from edge.ranges import Ranges
 from models.wire import MAX_PAYLOAD_BYTES
 
 __all__ = [
-    "ENVELOPE_BYTES", "MAX_RANGES", "MAX_SAMPLES", "SEQ_BITS", "SEQ_MASK",
-    "Message", "Standing", "TooLargeError", "crc_of", "encode_sample", "message_crc", "split",
+    "ENVELOPE_BYTES", "MAX_RANGES", "MAX_SAMPLES", "OVERHEAD_BYTES", "SEQ_BITS", "SEQ_MASK",
+    "Message", "Standing", "TooLargeError", "crc_of", "encode_sample", "message_crc", "pack_crc",
+    "payload_of", "sample_text", "split",
 ]  # fmt: skip
 
 MAX_SAMPLES: Final = 1000
 MAX_RANGES: Final = 1000
 ENVELOPE_BYTES: Final = 96  # room for the longest boot and seq around the samples
+OVERHEAD_BYTES: Final = 100
+"""What a row costs on disk beside its payload. [bytes]"""
 SEQ_BITS: Final = 40  # a row's key is the device's number and the sequence number side by side
 SEQ_MASK: Final = (1 << SEQ_BITS) - 1
 _TEXT_CHARS: Final = 1024
@@ -55,6 +58,21 @@ def message_crc(device: str, seq: int, t_ms: int, payload: bytes) -> int:
     return zlib.crc32(payload, crc_of(device, seq, t_ms))
 
 
+def pack_crc(device: str, first: int, t_ms: int, numbers: str, packed: bytes) -> int:
+    """Checksum of packed messages and their place."""
+    return zlib.crc32(packed, crc_of("pack", device, first, t_ms, numbers))
+
+
+def payload_of(boot: int, seq: int, samples: Iterable[bytes]) -> bytes:
+    """A message as it goes on the wire."""
+    return f'{{"boot":{boot},"seq":{seq},"samples":['.encode() + b",".join(samples) + b"]}"
+
+
+def sample_text(sample: Mapping[str, float | str]) -> bytes:
+    """One sample, its time first, as JSON; ValueError for a number that is none."""
+    return json.dumps(sample, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def encode_sample(t_ms: int, values: Mapping[str, float | str]) -> bytes:
     """Write one sample as JSON; ValueError names the measurement that the wire cannot carry."""
     for name, value in values.items():
@@ -64,8 +82,7 @@ def encode_sample(t_ms: int, values: Mapping[str, float | str]) -> bytes:
         if isinstance(value, str) and len(value) > _TEXT_CHARS:
             msg = f"{name}: expected at most {_TEXT_CHARS} characters, got {len(value)}"
             raise ValueError(msg)
-    sample = {"t": t_ms, **values}
-    return json.dumps(sample, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return sample_text({"t": t_ms, **values})
 
 
 def split(

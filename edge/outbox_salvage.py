@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge.outbox_format import device_crc
-from edge.outbox_message import SEQ_MASK, message_crc
+from edge.outbox_message import SEQ_MASK, message_crc, pack_crc
+from edge.packing import unpack
 from models.sqlite_pages import DamagedCellError, Value, children, leaf_rows, page_size_of
 from models.sqlite_wal import committed, read_wal
 
@@ -65,30 +66,35 @@ def salvage(file: bytes, log: bytes) -> Salvaged:
     places: dict[str, tuple[int, str | None]] = {}
     # What was acknowledged may lie on in pages that nothing leads to: where the tree is whole, only
     # its leaves count; else all are taken, and the server passes over what it has.
-    numbers = _tree(images, "message")
-    for number in images.numbers if numbers is None else [*numbers, *(_tree(images, "outbox") or [])]:
+    numbers, packs = _tree(images, "message"), _tree(images, "pack")
+    if numbers is not None and packs is not None:
+        numbers += packs + (_tree(images, "outbox") or [])
+    else:
+        numbers = None
+    for number in images.numbers if numbers is None else numbers:
         page = images(number)
         for row in leaf_rows(page, number, images) if page else ():
             if isinstance(row, DamagedCellError):
                 found.damaged += 1
-            elif not (_message(found, *row) or _place(found, places, *row)):
-                found.damaged += numbers is not None or len(row[1]) == 6
+            elif not (_message(found, *row) or _pack(found, *row) or _place(found, places, *row)):
+                found.damaged += numbers is not None or len(row[1]) in {6, 7}
     found.positions = {device: told for device, (_, told) in places.items() if told is not None}
     found.messages = dict(sorted(found.messages.items()))
     return found
 
 
 def _tree(images: _Images, table: str) -> list[int] | None:
-    """Leaves of a table; None where a page on the way is damaged."""
+    """Leaves of a table; None where a page on the way is damaged. Older files have none of packs."""
     first = images(1)
     rows = leaf_rows(first, 1, images) if first else iter(())
-    roots = [
-        values[3]
+    tables = [
+        (values[1], values[3])
         for row in rows
-        if not isinstance(row, DamagedCellError)
-        and len(values := row[1]) == 5
-        and values[:2] == ["table", table]
+        if not isinstance(row, DamagedCellError) and len(values := row[1]) == 5 and values[0] == "table"
     ]
+    if table == "pack" and len(tables) == 2:
+        return []
+    roots = [root for name, root in tables if name == table]
     if len(roots) != 1 or not isinstance(roots[0], int):
         return None
     leaves: list[int] = []
@@ -124,9 +130,27 @@ def _message(found: Salvaged, rowid: int, values: list[Value]) -> bool:
         return False
     if message_crc(device, seq, t_ms, payload) != crc:
         return False
+    _keep(found, device, seq, payload)
+    return True
+
+
+def _keep(found: Salvaged, device: str, seq: int, payload: bytes) -> None:
     told: dict[str, Any] = json.loads(payload)
     found.boot = max(found.boot, told["boot"])
     found.messages.setdefault((device, seq), [(s.pop("t"), s) for s in told["samples"]])
+
+
+def _pack(found: Salvaged, rowid: int, values: list[Value]) -> bool:
+    """What of packed messages was acknowledged comes again too: the server passes over it."""
+    if len(values) != 7:
+        return False
+    _, _, device, t_ms, numbers, crc, packed = values
+    if not (isinstance(device, str) and isinstance(t_ms, int) and isinstance(numbers, str)):
+        return False
+    if not isinstance(packed, bytes) or pack_crc(device, rowid & SEQ_MASK, t_ms, numbers, packed) != crc:
+        return False
+    for message in unpack(packed):
+        _keep(found, device, message.seq, message.payload)
     return True
 
 

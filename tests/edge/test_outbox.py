@@ -33,6 +33,10 @@ class OutboxMachine(RuleBasedStateMachine):
     """Puts, acks of anything, and crashes, against a model of plain sets."""
 
     max_bytes = 6_000
+    pack_bytes = 10**9
+
+    def open(self, **more):
+        return open_file(self.path, max_bytes=self.max_bytes, pack_bytes=self.pack_bytes, **more)
 
     @initialize()
     def begin(self):
@@ -41,7 +45,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.given = dict.fromkeys(DEVICES, 0)
         self.payloads = {d: {} for d in DEVICES}
         self.acked = {d: set() for d in DEVICES}
-        self.file = open_file(self.path, max_bytes=self.max_bytes)
+        self.file = self.open()
 
     def teardown(self):
         self.file.close()
@@ -82,7 +86,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.dir, self.path = other, other / "o.sqlite"
         else:
             self.file.close()
-        self.file = open_file(self.path, max_bytes=self.max_bytes, boot_ms=5000)
+        self.file = self.open(boot_ms=5000)
 
     @rule()
     def failing_group(self):
@@ -112,14 +116,35 @@ class OutboxMachine(RuleBasedStateMachine):
             assert outbox.count == len(waiting)
             kept = {m.seq: m.payload for m in outbox.after(0, 10_000)}
             assert kept == {seq: self.payloads[device][seq] for seq in waiting}
-            assert outbox.bytes == sum(len(p) + OVERHEAD_BYTES for p in kept.values())
+            assert outbox.after(3, 2) == [m for m in outbox.after(0, 10_000) if m.seq > 3][:2]
+            assert outbox.bytes == self.on_disk(outbox)
+            if waiting:
+                assert outbox.standing().waiting_from == min(m.t_ms for m in outbox.after(0, 10_000))
         assert self.file.bytes <= self.max_bytes or all(self.file.outbox(d).count <= 1 for d in DEVICES)
 
+    def on_disk(self, outbox):
+        whose = "FROM {} WHERE outbox = (SELECT id FROM outbox WHERE device = ?)"
+        sizes = {"message": "length(payload)", "pack": "length(packed) + length(numbers)"}
+        return sum(
+            self.file._db.execute(
+                f"SELECT coalesce(sum({size} + ?), 0) {whose.format(table)}", (OVERHEAD_BYTES, outbox.device)
+            ).fetchone()[0]
+            for table, size in sizes.items()
+        )
 
-OutboxMachine.TestCase.settings = settings(
+
+class PackedOutboxMachine(OutboxMachine):
+    """The same with most of it packed."""
+
+    max_bytes = 2_500
+    pack_bytes = 700
+
+
+OutboxMachine.TestCase.settings = PackedOutboxMachine.TestCase.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestOutboxLaws = OutboxMachine.TestCase
+TestPackedOutboxLaws = PackedOutboxMachine.TestCase
 
 
 def test_payload_is_what_the_wire_defines(tmp_path):
@@ -176,7 +201,7 @@ def test_thinning_is_even_counted_and_said(tmp_path):
 
 def test_state_stays_within_the_wire_and_accounts_for_every_number(tmp_path):
     """Thousands of thinned ranges do not fit in one state; those that do not are told as waiting."""
-    file = open_file(tmp_path / "o", max_bytes=9000 * (45 + OVERHEAD_BYTES))
+    file = open_file(tmp_path / "o", max_bytes=9000 * (45 + OVERHEAD_BYTES), pack_bytes=10**9)
     outbox = file.outbox("m")
     with file.group():
         for k in range(9500):
@@ -201,7 +226,7 @@ def test_state_stays_within_the_wire_and_accounts_for_every_number(tmp_path):
 
 def test_what_a_damaged_file_still_proves_waits_again_and_it_is_said(tmp_path):
     path = tmp_path / "o"
-    file = open_file(path)
+    file = open_file(path, pack_bytes=10**9)
     with file.group():
         for k in range(2000):
             file.outbox("m").put([(k, {"note": "z" * 200})])

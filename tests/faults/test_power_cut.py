@@ -70,18 +70,22 @@ class _Journal:
 
 
 class _Outbox:
-    """Puts of two devices in one transaction, acknowledgements, thinning, a second start."""
+    """Puts of two devices in one transaction, packing, acknowledgements, thinning, a second start."""
 
     file = "outbox.sqlite"
 
     def work(self, directory: Path, disk: Recorder) -> None:
         rng = random.Random(SEED)
         for _ in range(2):
-            file = OutboxFile(directory / self.file, boot_ms=NOW, max_bytes=60_000, say=lambda _: None)
+            file = OutboxFile(
+                directory / self.file, boot_ms=NOW, max_bytes=30_000, say=lambda _: None, pack_bytes=5_000
+            )
             file._db.execute("PRAGMA wal_autocheckpoint = 25")
             for step in range(40):
                 with file.group():
-                    samples = {f"n{n}": "x" * rng.randint(1, 900) for n in range(rng.randint(1, 5))}
+                    samples = {
+                        f"n{n}": rng.randbytes(rng.randint(1, 400)).hex() for n in range(rng.randint(1, 5))
+                    }
                     given = {d: file.outbox(d).put([(step, samples)], position=str(step)) for d in ("a", "b")}
                 thinned = {d: file.outbox(d).thinned for d in given}
                 disk.promise(("kept", given, thinned))

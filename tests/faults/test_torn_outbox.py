@@ -13,7 +13,7 @@ from edge.outbox import OutboxError, OutboxFile
 from tests.support.damage import copied, flip, flip_everywhere, pieces
 
 SEED = 20_260_103
-IN_GATE = 100
+IN_GATE = 60
 BOOT, LATER = 1000, 2000
 DEVICES = ("sub-1", "bridge-1")
 LONG = 7
@@ -29,9 +29,9 @@ def open_file(path, said, **kw):
     return OutboxFile(path, **{"boot_ms": LATER, "max_bytes": 10**9, "say": said.append, **kw})
 
 
-def fill(path: Path, last: int = 12, at_once: int = 1) -> tuple[OutboxFile, dict]:
+def fill(path: Path, last: int = 12, at_once: int = 1, **kw) -> tuple[OutboxFile, dict]:
     """An outbox of two devices, with long messages and acknowledged ones; what waits in it."""
-    file = open_file(path, [], boot_ms=BOOT)
+    file = open_file(path, [], boot_ms=BOOT, **kw)
     for first in range(1, last + 1, at_once):
         with file.group():
             for k in range(first, min(first + at_once, last + 1)):
@@ -53,11 +53,13 @@ def waiting(file: OutboxFile, device: str) -> dict:
     return found
 
 
-@pytest.fixture(scope="module", params=["closed", "killed"])
+@pytest.fixture(scope="module", params=["closed", "killed", "packed, closed", "packed, killed"])
 def kept(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp(request.param) / "outbox.sqlite"
-    file, truth = fill(path)
-    if request.param == "killed":
+    path = tmp_path_factory.mktemp("outbox") / "outbox.sqlite"
+    file, truth = fill(path, **({"pack_bytes": 300} if "packed" in request.param else {}))
+    packed = file._db.execute("SELECT count(*) FROM pack").fetchone()[0]
+    assert packed > 4 if "packed" in request.param else packed == 0
+    if "killed" in request.param:
         path = copied(path, path.parent / "copy")
     file.close()
     return path, truth
@@ -112,11 +114,12 @@ def test_any_flipped_bit(kept, tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
 @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
-def test_every_flipped_bit(killed, tmp_path):
+def test_every_flipped_bit(killed, packed, tmp_path):
     """Of an outbox as small as one that has everything: two devices, acknowledged messages, long ones."""
     path = tmp_path / "outbox.sqlite"
-    file, truth = fill(path, last=LONG, at_once=3)
+    file, truth = fill(path, last=LONG, at_once=3, **({"pack_bytes": 300} if packed else {}))
     if killed:
         path = copied(path, tmp_path / "copy")
     file.close()
@@ -209,3 +212,15 @@ def test_keys_that_are_none_any_more(tmp_path):
     raw = path.read_bytes()
     flip(path, (raw.index(b"PRIMARY KEY, outbox INTEGER") - 2) * 8)
     assert judge(path, truth, "schema") in {"whole", "all saved"}
+
+
+def test_damage_of_what_is_packed_while_it_runs(tmp_path):
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path, pack_bytes=300)
+    file._db.execute("UPDATE pack SET packed = packed || x'00' WHERE t_ms >= 9")
+    with pytest.raises(
+        OutboxError, match=r"messages \d+ to \d+ of sub-1: expected their checksum, got another"
+    ):
+        file.outbox("sub-1").after(0, 100)
+    file.close()
+    assert judge(path, truth, "next start") == "saved"

@@ -86,7 +86,7 @@ def make(directory: Path) -> dict[str, Any]:
 
 
 def _outbox(work: Path) -> OutboxFile:
-    file = OutboxFile(work / OUTBOX_FILE, boot_ms=BOOT, max_bytes=10**9, say=lambda _: None)
+    file = OutboxFile(work / OUTBOX_FILE, boot_ms=BOOT, max_bytes=10**9, say=lambda _: None, pack_bytes=400)
     for device in ("sub-1", "bridge-1"):
         box = file.outbox(device)
         for k in range(8):
