@@ -15,6 +15,7 @@ from edge.live import Table, need
 __all__ = ["MAX_DRAIN", "Line", "LineOptions", "drain", "open_line"]
 
 MAX_DRAIN: Final = 1 << 16
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 _CHUNK: Final = 4096
 try:
     import termios
@@ -75,6 +76,14 @@ class Line(Protocol):
         ...
 
 
+def _watch_over(connection: socket.socket) -> None:
+    """Have the system notice within half a minute that the other end is gone without a word."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # not every system has each
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class _Tcp:
     def __init__(self, options: LineOptions):
         parts = urlsplit(options.address)
@@ -90,6 +99,7 @@ class _Tcp:
             except OSError as error:
                 raise DriverError(f"{self._name}: expected a connection, got: {error}") from error
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _watch_over(self._socket)
         return self._socket
 
     def send(self, data: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from edge import drivers
@@ -14,6 +14,7 @@ from edge.fleet import Fleet
 from edge.reload import changes
 from edge.say import Say, to_stderr
 from edge.supervisor import Supervisor
+from edge.turns import Polled, Streamed
 
 __all__ = ["Fleet", "make_drivers", "run", "wall_ms"]
 
@@ -34,11 +35,26 @@ def make_drivers(
                 f"{where}: [[device]] number {number} ({device.id}): {line}"
                 for line in str(error).splitlines()
             ]
+    faults += [f"{where}: {line}" for line in _twice(made)]
     if faults:
         for _, driver in made:
             driver.close()
         raise ConfigError("\n".join(faults))
     return made
+
+
+def _twice(made: Sequence[tuple[DeviceConfig, Driver]]) -> Iterator[str]:
+    """A line for each device on a line whose table is that of another: it was copied and not changed.
+
+    Two devices may follow one web service or one recording, but no two meters are one.
+    """
+    first: dict[tuple[str, str], str] = {}
+    for device, driver in made:
+        if not isinstance(driver, (Polled, Streamed)):
+            continue
+        name = first.setdefault((device.driver, driver.options.model_dump_json()), device.id)
+        if name != device.id:
+            yield f"[[device]] {device.id}: {device.driver}: expected another one than {name}, got the same"
 
 
 def run(

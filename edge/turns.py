@@ -218,6 +218,9 @@ class Streamed(Live, Generic[T]):
         """Take the records since the last call as `split` finds them; it leaves what is not whole."""
         came = drain(self._line, self.options.timeout_s)
         if not came:
+            # It may be gone without a word, or have come back: the next call opens the line anew.
+            self._line.close()
+            self._rest = b""
             raise DriverError(
                 f"{self.options.address}: expected the device to speak, "
                 f"got nothing within {self.options.timeout_s:g} s"

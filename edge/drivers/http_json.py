@@ -29,6 +29,7 @@ from edge.say import Complaints
 __all__ = ["HttpJsonDriver", "Options", "Row", "decode", "decode_ahead", "make"]
 
 _HOUR_MS: Final = 3_600_000
+AHEAD_MS: Final = 600_000  # beyond it the server takes nothing
 
 
 class Value(Point):
@@ -262,6 +263,7 @@ class HttpJsonDriver(Live):
         """Poll once; rows that are not newer than those of the last call are left out."""
         body = self._get()
         rows = decode(body, self.options)
+        self._mind_clock([row.t_ms for row in rows if row.t_ms is not None], now_ms)
         fresh = [row for row in rows if row.values and (row.t_ms is None or row.t_ms > self._newest_ms)]
         self._newest_ms = max([self._newest_ms, *(row.t_ms for row in fresh if row.t_ms is not None)])
         if self.options.forecast:
@@ -274,6 +276,14 @@ class HttpJsonDriver(Live):
             for kind, what in row.faults:
                 self.complain(kind, what)
         return [Reading(now_ms if row.t_ms is None else row.t_ms, row.values) for row in fresh]
+
+    def _mind_clock(self, times: Sequence[int], now_ms: int) -> None:
+        """Go on with a device whose clock was in the future once: all that it says now is older than that."""
+        if times and max(times) < self._newest_ms and self._newest_ms > now_ms + AHEAD_MS:
+            self.complain(
+                "clock", f"expected times after {self._newest_ms}, got {max(times)}: it was set back"
+            )
+            self._newest_ms = max(times) - 1
 
     def _get(self) -> bytes:
         where, o = self.options.url.partition("?")[0], self.options  # a query may hold a key

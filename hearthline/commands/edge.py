@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,8 @@ import typer
 from hearthline.cli import UsageError
 
 if TYPE_CHECKING:
-    from edge.config import EdgeConfig
+    from edge.config import DeviceConfig, EdgeConfig
+    from edge.driver import Reading
 
 _HELP = """Read devices and send what they give to a broker, losing nothing.
 
@@ -148,6 +149,8 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
                 "first": {"t": first.t_ms, **first.values} if first else None,
                 **({"now": now} if now else {}),
             }
+            if unmet := _unmet(device, readings):
+                devices[device.id] = {"ok": False, "error": unmet}
         except DriverError as error:
             devices[device.id] = {"ok": False, "error": str(error)}
         finally:
@@ -159,6 +162,15 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
         "devices": devices,
         "broker": broker,
     }
+
+
+def _unmet(device: DeviceConfig, readings: Sequence[Reading]) -> str:
+    """What is said of dead bands for measurements that the device does not give; empty if it gives all."""
+    came = {name for reading in readings for name in reading.values}
+    unmet = sorted(set(device.report.dead_band) - came) if device.report is not None and came else []
+    if not unmet:
+        return ""
+    return f"report.dead_band: expected measurements of {', '.join(sorted(came))}, got {', '.join(unmet)}"
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -207,3 +207,16 @@ def test_the_simulated_service_has_what_a_configuration_points_to(options):
     assert got.faults == []
     assert set(got.values) == set(options["values"])
     assert got.t_ms in (None, NOW)
+
+
+def test_a_device_whose_clock_was_in_the_future_is_heard_again():
+    with served(row(NOW // 1000), ROW) as (driver, _, held):
+        assert [t for t, _ in values(driver.read(NOW))] == [NOW]
+        held[0] = json.dumps(row(NOW // 1000 + 86_400 * 365)).encode()
+        assert len(driver.read(NOW)) == 1, "the server says what it thinks of that"
+        held[0] = json.dumps(row(NOW // 1000 + 10)).encode()
+        assert [t for t, _ in values(driver.read(NOW + 10_000))] == [NOW + 10_000]
+        assert driver.read(NOW + 10_000) == []
+        held[0] = json.dumps(row(NOW // 1000 + 5)).encode()
+        assert driver.read(NOW + 10_000) == [], "a late answer of a clock that is right is none"
+        assert any("clock" in kind for kind in driver.complaints.counts)
