@@ -17,12 +17,17 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from ingest.endpoint import Endpoint
     from store.protocol import Select
 
-__all__ = ["SERVER_FILE", "TOKEN_HEADER", "ServerClient", "ServerError", "ServerUnreachableError", "owner"]
+__all__ = [
+    "SERVER_FILE", "TOKEN_HEADER", "ServerClient", "ServerError", "ServerUnreachableError", "broker_inside",
+    "owner",
+]  # fmt: skip
 
 SERVER_FILE: Final = "server.json"
-"""In a data directory: ``{"url", "pid", "token"}`` of the server that owns it."""
+"""In a data directory: ``{"url", "pid", "token"}`` of the server that owns it, and ``"mqtt"`` where its
+broker is the one inside: ``{"url", "username", "password"}``."""
 TOKEN_HEADER: Final = "X-Hearthline-Token"  # noqa: S105  a name, no secret
 _MAX_REPLY: Final = 1 << 31
 
@@ -146,16 +151,34 @@ def owner(data_dir: Path) -> ServerClient | None:
     A file that a killed server left behind, or that is torn, names none: the
     lock of the series file still protects what is in the directory.
     """
+    said = _announced(data_dir)
+    try:
+        return ServerClient(str(said.get("url", "")), str(said.get("token") or "")) if said else None
+    except ValueError:
+        return None
+
+
+def broker_inside(data_dir: Path) -> Endpoint | None:
+    """The broker of the server that owns `data_dir`, with its login; None without, or if none runs."""
+    from ingest.endpoint import Endpoint
+
+    told = _announced(data_dir).get("mqtt")
+    if not isinstance(told, Mapping):
+        return None
+    try:
+        return Endpoint.parse(str(told.get("url")), told.get("username"), told.get("password"))
+    except ValueError:
+        return None
+
+
+def _announced(data_dir: Path) -> Mapping[str, Any]:
+    """What a server that runs said of itself in its data directory; empty if there is none."""
     try:
         said = json.loads((data_dir / SERVER_FILE).read_bytes())
     except (OSError, ValueError):
-        return None
-    if not isinstance(said, Mapping) or not isinstance(said.get("pid"), int) or not _runs(said["pid"]):
-        return None
-    try:
-        return ServerClient(str(said.get("url", "")), str(said.get("token") or ""))
-    except ValueError:
-        return None
+        return {}
+    known = isinstance(said, Mapping) and isinstance(said.get("pid"), int) and _runs(said["pid"])
+    return said if known else {}
 
 
 def _runs(pid: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from models.site import Site
 from models.wire import ACK, BIRTH, COMMAND, DEATH, ROOT, STATE, TELEMETRY, Topic
 
-__all__ = ["Places", "files"]
+__all__ = ["IN_COMPOSE", "Places", "files"]
 
 MAX_PACKET_BYTES: Final = 1_048_576
 FROM_DEVICE: Final = (TELEMETRY, BIRTH, STATE, DEATH)
@@ -96,6 +96,16 @@ class Places:
     server_port: int = 8884
     most: int = 10_000
     audit: bool = True
+
+
+IN_COMPOSE: Final = Places(
+    pki="/run/secrets",
+    out="/mosquitto/config",
+    data="/mosquitto/data",
+    server_address="0.0.0.0",  # noqa: S104  of its own network, where only ingest is besides
+    audit=False,
+)
+"""Where things are inside the container of docker-compose.yml."""
 
 
 def files(site: Site, places: Places) -> Mapping[str, str]:

@@ -278,9 +278,12 @@ class Server:
         return Endpoint.parse(self.broker.url, *(self.broker.login or ()))
 
     def _announce(self) -> None:
-        """Tell commands on this machine who owns the directory; its token allows changes."""
+        """Tell commands on this machine who owns the directory; token and login allow changes."""
         path = self.config.data_dir / SERVER_FILE
-        said = {"url": self.board.url, "pid": os.getpid(), "token": self.token}
+        said: dict[str, Any] = {"url": self.board.url, "pid": os.getpid(), "token": self.token}
+        if self.broker is not None:
+            username, password = self.broker.login or (None, None)
+            said["mqtt"] = {"url": self.broker.url, "username": username, "password": password}
         scratch = path.with_suffix(".new")
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(said, file)

@@ -11,6 +11,7 @@ import typer
 from hearthline.cli import UsageError
 
 if TYPE_CHECKING:
+    from hearthline.settings import Settings
     from ingest.endpoint import Endpoint
     from models.wire import Command
 
@@ -27,21 +28,24 @@ def register(app: typer.Typer) -> None:
         ] = None,
         site: Annotated[Path | None, typer.Option(help="Site directory.")] = None,
         mqtt: Annotated[str | None, typer.Option(help="Broker by URL.")] = None,
+        data_dir: Annotated[
+            Path | None, typer.Option(help="Data directory of a server with the broker inside.")
+        ] = None,
         config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
         wait_s: Annotated[float, typer.Option(min=0, help="How long to wait for its answer.")] = 15.0,
         as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     ) -> None:
         """Have a collector send again, read a device more or less often, or say how it fares.
 
-        The collector obeys a command once, while it is new, and its state says so. At a broker inside
-        `up` that has a door for devices, only that process may say commands.
+        The collector obeys a command once, while it is new, and its state says so. The broker inside `up`
+        is found, and opened, by who may read the server's data directory.
 
         Example: hearthline command meter-17 diagnose --site site --mqtt mqtt://127.0.0.1:1883
         """
         from hearthline.settings import load_settings
         from hearthline.site_dir import open_site
 
-        settings = load_settings({"site": site, "mqtt": mqtt}, config)
+        settings = load_settings({"site": site, "mqtt": mqtt, "data_dir": data_dir}, config)
         if settings.site is None:
             raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
         registry = open_site(settings.site)
@@ -50,7 +54,7 @@ def register(app: typer.Typer) -> None:
         known = registry.devices[device]
         said = _make(do, interval_s)
         place = f"hearthline/v1/{registry.region_of(known)}/{known.unit}/{device}"
-        answer = _say(settings.endpoint(), place, said, wait_s)
+        answer = _say(_broker(settings), place, said, wait_s)
         if answer is None:
             typer.echo(f"{device}: expected it to obey within {wait_s:g} s, got no answer", err=True)
             raise typer.Exit(1)
@@ -61,6 +65,21 @@ def register(app: typer.Typer) -> None:
                 typer.echo(f"{name}: {value}")
         else:
             typer.echo(f"{device}: obeyed {do}")
+
+
+def _broker(settings: Settings) -> Endpoint:
+    """The broker that was named, or the one inside the server of the data directory."""
+    from hearthline.client import broker_inside
+
+    if settings.mqtt is not None:
+        return settings.endpoint()
+    found = broker_inside(settings.data_dir)
+    if found is None:
+        raise UsageError(
+            "mqtt: expected a broker in --mqtt or HEARTHLINE_MQTT, or in --data-dir a server that runs with "
+            f"the broker inside, got none in {settings.data_dir}"
+        )
+    return found
 
 
 def _make(do: str, interval_s: float | None) -> Command:
@@ -82,42 +101,67 @@ def _make(do: str, interval_s: float | None) -> Command:
 
 def _say(endpoint: Endpoint, place: str, command: Command, wait_s: float) -> dict[str, Any] | None:
     """Publish a command; the first state that says it was obeyed, None if there is none in time."""
-    import threading
-
-    import paho.mqtt.client as mqtt
-    from paho.mqtt.enums import CallbackAPIVersion
-
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"hearthline-command-{command.id}")
-    if endpoint.username is not None:
-        client.username_pw_set(endpoint.username, endpoint.password)
-    if endpoint.tls:
-        client.tls_set_context(endpoint.tls_context())
-    answers: list[dict[str, Any]] = []
-    heard = threading.Event()
-
-    def on_connect(*_: Any) -> None:
-        client.subscribe(f"{place}/state", 1)
-
-    def on_subscribe(*_: Any) -> None:
-        client.publish(f"{place}/command", command.model_dump_json(exclude_none=True), qos=1)
-
-    def on_message(_client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
-        state = json.loads(message.payload)
-        if isinstance(state, dict) and state.get("command") == command.id:
-            answers.append(state)
-            heard.set()
-
-    client.on_connect = on_connect
-    client.on_subscribe = on_subscribe
-    client.on_message = on_message
+    talk = _Talk(endpoint, place, command)
     try:
-        client.connect(endpoint.host, endpoint.port)
+        talk.client.connect(endpoint.host, endpoint.port)
     except OSError as error:
         raise UsageError(f"mqtt: expected a broker at {endpoint}, got: {error}") from error
-    client.loop_start()
+    talk.client.loop_start()
     try:
-        heard.wait(wait_s)
+        talk.over.wait(wait_s)
     finally:
-        client.disconnect()
-        client.loop_stop()
-    return answers[0] if answers else None
+        talk.client.disconnect()
+        talk.client.loop_stop()
+    if talk.answer is None and talk.refused:
+        raise UsageError(f"mqtt: expected {endpoint} to let it in and hear of {place}, got: {talk.refused}")
+    return talk.answer
+
+
+class _Talk:
+    """One command at a broker: listened for first, then said."""
+
+    def __init__(self, endpoint: Endpoint, place: str, command: Command):
+        import threading
+
+        import paho.mqtt.client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self._place, self._command = place, command
+        self.answer: dict[str, Any] | None = None
+        self.refused = ""
+        self.over = threading.Event()
+        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"hearthline-command-{command.id}")
+        if endpoint.username is not None:
+            self.client.username_pw_set(endpoint.username, endpoint.password)
+        if endpoint.tls:
+            self.client.tls_set_context(endpoint.tls_context())
+        self.client.on_connect = self._on_connect
+        self.client.on_subscribe = self._on_subscribe
+        self.client.on_message = self._on_message
+        self.client.on_disconnect = self._on_disconnect
+
+    def _end(self, why: str) -> None:
+        self.refused = self.refused or why
+        self.over.set()
+
+    def _on_connect(self, client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            self._end(str(code))
+        else:
+            client.subscribe(f"{self._place}/state", 1)
+
+    def _on_subscribe(self, client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
+        if any(code.is_failure for code in codes):
+            self._end("a subscription that is not allowed")
+        else:
+            client.publish(f"{self._place}/command", self._command.model_dump_json(exclude_none=True), qos=1)
+
+    def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        state = json.loads(message.payload)
+        if isinstance(state, dict) and state.get("command") == self._command.id:
+            self.answer = state
+            self.over.set()
+
+    def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            self._end(f"{code}; the broker inside a server with --pki is opened by --data-dir, not by --mqtt")

@@ -165,12 +165,15 @@ def _mosquitto(
     audit: Annotated[
         bool, typer.Option(help="Have it say what it denies, for `hearthline pki watch`.")
     ] = True,
+    compose: Annotated[
+        bool, typer.Option("--compose", help="For the container of docker-compose.yml; ignores the rest.")
+    ] = False,
 ) -> None:
     """Write Mosquitto's configuration and access lists for a site.
 
     Example: hearthline pki mosquitto --dir pki --site site --out /etc/mosquitto/hearthline
     """
-    from hearthline.mosquitto_files import Places, files
+    from hearthline.mosquitto_files import IN_COMPOSE, Places, files
     from hearthline.site_dir import open_site
 
     places = Places(
@@ -184,12 +187,13 @@ def _mosquitto(
         audit=audit,
     )
     try:
-        Path(places.data).mkdir(parents=True, exist_ok=True)
-        for name, text in files(open_site(site), places).items():
+        (out if compose else Path(places.data)).mkdir(parents=True, exist_ok=True)
+        for name, text in files(open_site(site), IN_COMPOSE if compose else places).items():
             (out / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--out: expected a writable directory, got {out}: {error.strerror}") from error
-    typer.echo(f"start it with: mosquitto -c {out.resolve() / 'mosquitto.conf'}")
+    conf = out.resolve() / "mosquitto.conf"
+    typer.echo(f"{out}: mounted by docker-compose.yml" if compose else f"start it with: mosquitto -c {conf}")
 
 
 def _watch(

@@ -26,9 +26,7 @@ LEFT_OUT: Final = shutil.ignore_patterns(
 BROKER: Final = "tests/test_compose_mosquitto.py"
 SCOPE: Final = "tests/dashboards/test_scope.py"
 LEDGER: Final = "tests/streams/core/test_ledger_paths.py"
-DEVICES_ACL: Final = "deploy/mosquitto/devices.acl"
-SERVER_ACL: Final = "deploy/mosquitto/server.acl"
-BROKER_CONF: Final = "deploy/mosquitto/mosquitto.conf"
+BROKER_FILES: Final = "hearthline/mosquitto_files.py"
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,8 @@ def _lines(file: str, *starts: str) -> list[Lock]:
 
 
 GATE: Final = [
-    Lock(DEVICES_ACL, "pattern write hearthline/v1/+/+/%u/telemetry\n", "pattern write hearthline/v1/+/+/+/telemetry\n",
-         (BROKER,)),
-    Lock(DEVICES_ACL, "pattern read hearthline/v1/+/+/%u/ack\n", "", (BROKER,)),
+    Lock(BROKER_FILES, "Topic(region, device.unit, name, kind)", "Topic(region, device.unit, '+', kind)", (BROKER,)),
+    Lock(BROKER_FILES, "TO_DEVICE: Final = (ACK, COMMAND)", "TO_DEVICE: Final = (COMMAND,)", (BROKER,)),
     Lock("dashboards/scope.py", "        return replace(select, units=(scope.unit,))\n", "        return select\n", (SCOPE,)),
     Lock("dashboards/scope.py", "        and (not scope.region or site.region_of(d) == scope.region)\n", "", (SCOPE,)),
     Lock("streams/core/deliveries.py", "        self.duplicate += 1\n        return Arrival.DUPLICATE\n",
@@ -64,11 +61,14 @@ GATE: Final = [
          ("tests/ingest/test_decode.py",)),
 ]  # fmt: skip
 SOAK: Final = [
-    *_lines(DEVICES_ACL, "pattern"),
-    *_lines(SERVER_ACL, "topic"),
-    *_lines(BROKER_CONF, "require_certificate", "crlfile", "acl_file", "max_packet_size", "password_file",
-            "use_identity_as_username"),
-    Lock(DEVICES_ACL, "pattern read", "pattern read #\npattern read", (BROKER,)),
+    *_lines(BROKER_FILES, "require_certificate", "crlfile", "acl_file", "max_packet_size",
+            "use_identity_as_username", "use_username_as_clientid"),
+    *(Lock(BROKER_FILES, "FROM_DEVICE: Final = (TELEMETRY, BIRTH, STATE, DEATH)",
+           f"FROM_DEVICE: Final = ({', '.join(k for k in ('TELEMETRY', 'BIRTH', 'STATE', 'DEATH') if k != kind)},)",
+           (BROKER,))
+      for kind in ("TELEMETRY", "BIRTH", "STATE", "DEATH")),
+    Lock(BROKER_FILES, '    yield "user ingest"\n', '    yield "user ingest"\n    yield "topic readwrite #"\n', (BROKER,)),
+    Lock(BROKER_FILES, '        yield f"user {name}"\n', '        yield f"user {name}"\n        yield "topic read #"\n', (BROKER,)),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from edge.config import MqttConfig
 from hearthline.cli import UsageError, build
 from tests.edge.test_collector import Counting, Running, device
 from tests.support.edge_server import FakeServer, until
@@ -44,12 +45,55 @@ def test_it_is_obeyed_and_answered(site, tmp_path):
         server.close()
 
 
+@pytest.mark.parametrize("door", [False, True])
+def test_the_broker_inside_is_opened_by_the_data_directory(site, tmp_path, door):
+    """Beside a door the loopback port lets nobody in who has not read what only its owner may read."""
+    import time
+
+    from hearthline.server import Server, ServerConfig
+    from hearthline.site_dir import open_site
+    from tests.support.door import make_pki
+
+    pki = make_pki(tmp_path) if door else None
+    config = ServerConfig(
+        data_dir=tmp_path / "data",
+        site=open_site(site),
+        clock=lambda: int(time.time() * 1000),
+        broker=0,
+        pki=pki,
+        door_port=0,
+        port=0,
+    )
+    server = Server(config)
+    try:
+        server.start()
+        mqtt = None
+        if pki is not None:
+            mqtt = MqttConfig(
+                url=server.door_url, ca_file=pki / "servers-ca.pem",
+                cert_file=pki / "devices" / "{device}.pem", key_file=pki / "devices" / "{device}.key",
+            )  # fmt: skip
+        with Running(server.broker.port, tmp_path / "edge", [(device("sub-1"), Counting())], mqtt=mqtt) as it:
+            until(lambda: it.fleet.connected == 1, 60)
+            words = ["command", "sub-1", "diagnose", "--site", str(site), "--wait-s", "60"]
+            done = CliRunner().invoke(build(), [*words, "--data-dir", str(tmp_path / "data")])
+            assert done.exit_code == 0, (done.output, done.exception)
+            assert "interval_s: " in done.output
+            if door:
+                done = CliRunner().invoke(build(), [*words, "--mqtt", server.broker.url])
+                assert "with --pki is opened by --data-dir, not by --mqtt" in str(done.exception)
+                assert (tmp_path / "data" / "server.json").stat().st_mode & 0o077 == 0
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["nobody", "resend"], "device: expected a device of"),
         (["sub-1", "reboot"], "do: Input should be 'resend', 'set-interval' or 'diagnose', got 'reboot'"),
         (["sub-1", "set-interval"], "expected interval_s with set-interval"),
+        (["sub-1", "resend", "--data-dir", "/nowhere"], "broker inside, got none in /nowhere"),
         (["sub-1", "resend", "--mqtt", "mqtt://127.0.0.1:1"], "mqtt: expected a broker at mqtt://127.0.0.1:1, got:"),
     ],
 )  # fmt: skip
