@@ -35,6 +35,7 @@ PACK_BYTES: Final = 96 * 1024
 """So much of the oldest that waits is packed together, once as much again waits behind it. [bytes]"""
 
 
+_PACKS_A_PUT: Final = 4  # a file of an older format may hold much that is not packed: little by little
 _ROWS: Final = "SELECT id & ?, t_ms, payload, crc FROM message WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?"
 
 
@@ -161,8 +162,9 @@ class Outbox:
                 "UPDATE outbox SET next_seq = ?, position = ?, crc = ? WHERE id = ?",
                 (self.next_seq, self.position, self._row_crc(), self._id),
             )
-            while self.pack(behind=self._file.pack_bytes):
-                pass
+            for _ in range(_PACKS_A_PUT):
+                if not self.pack(behind=self._file.pack_bytes):
+                    break
             self._file.make_room()
         return messages[:-1] if self._open else messages
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import ssl
 from collections import defaultdict, deque
+from functools import partial
 from typing import Any, Final
 
 from amqtt.adapters import StreamWriterAdapter
@@ -213,13 +214,13 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
                 task = asyncio.ensure_future(_give_out(handler, topic, message["data"], qos))
                 running_tasks.append(task)
                 self._take(size)  # until its PUBACK
-                task.add_done_callback(lambda _task, size=size: self._give(size))
+                task.add_done_callback(partial(self._give, size))
         self._give(size)
 
     def _take(self, size: int) -> None:
         self.waiting += 1
         self.waiting_bytes += size
 
-    def _give(self, size: int) -> None:
+    def _give(self, size: int, _task: Any = None) -> None:
         self.waiting -= 1
         self.waiting_bytes -= size
