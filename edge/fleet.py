@@ -248,7 +248,7 @@ class Fleet:
             "busy_s": round(busy_s, 1),
             "held_back": unit.exceptions.held_back if unit.exceptions is not None else 0,
             "outbox_messages": unit.outbox.count,
-            "outbox_bytes": unit.outbox.bytes,
+            "outbox_bytes": unit.outbox.size,
             "complaints": {k: n for k, n in self.complaints.counts.items() if name in k.split()},
             "clock": wall_ms(),
         }

@@ -234,12 +234,12 @@ class OutboxFile:
     @property
     def bytes(self) -> int:
         """What waits, in bytes of payload and row, over all devices."""
-        return sum(outbox.bytes for outbox in self._outboxes.values())
+        return sum(outbox.size for outbox in self._outboxes.values())
 
     def make_room(self) -> None:
         """Pack or thin what the device that holds most has until all fit; one message is always kept."""
         while self.bytes > self.max_bytes:
-            largest = max(self._outboxes.values(), key=lambda outbox: outbox.bytes)
+            largest = max(self._outboxes.values(), key=lambda outbox: outbox.size)
             if largest.pack():
                 continue
             dropped = largest.thin()

@@ -89,7 +89,7 @@ class Outbox:
         return self._loose + self._packs.count
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """What they take on disk, with their rows."""
         return self._loose_bytes + self._packs.bytes
 

@@ -196,6 +196,10 @@ def _mosquitto(
     typer.echo(f"{out}: mounted by docker-compose.yml" if compose else f"start it with: mosquitto -c {conf}")
 
 
+_DETAILS = (" PUBLISH ", " PUBACK ", " PING", " SUB", "Sending ", "Received ", ": \t", "will message")
+"""What Mosquitto says of every client and message at level debug; topics stand on lines of their own."""
+
+
 def _watch(
     audit: Annotated[Path, typer.Option(help="File that what was denied is added to.")] = Path("audit.jsonl"),
 ) -> None:
@@ -211,7 +215,5 @@ def _watch(
         denied = denied_in(line)
         if denied is not None:
             log(denied)
-        elif not any(
-            word in line for word in (" PUBLISH ", " PUBACK ", " PING", " SUB", "Sending ", "Received ")
-        ):
+        elif not any(word in line for word in _DETAILS):
             print(line, end="", flush=True)  # noqa: T201

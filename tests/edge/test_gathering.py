@@ -92,7 +92,7 @@ def test_whatever_happens_every_sample_is_in_one_message_and_a_sent_one_never_ch
         for message in told:
             assert sent.setdefault(message.seq, message) == message
         assert (
-            box.bytes == box._file._db.execute("SELECT sum(length(payload) + 100) FROM message").fetchone()[0]
+            box.size == box._file._db.execute("SELECT sum(length(payload) + 100) FROM message").fetchone()[0]
             or not given
         )
     box.seal()

@@ -117,7 +117,7 @@ class OutboxMachine(RuleBasedStateMachine):
             kept = {m.seq: m.payload for m in outbox.after(0, 10_000)}
             assert kept == {seq: self.payloads[device][seq] for seq in waiting}
             assert outbox.after(3, 2) == [m for m in outbox.after(0, 10_000) if m.seq > 3][:2]
-            assert outbox.bytes == self.on_disk(outbox)
+            assert outbox.size == self.on_disk(outbox)
             if waiting:
                 assert outbox.standing().waiting_from == min(m.t_ms for m in outbox.after(0, 10_000))
         assert self.file.bytes <= self.max_bytes or all(self.file.outbox(d).count <= 1 for d in DEVICES)

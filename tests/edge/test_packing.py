@@ -68,14 +68,14 @@ def test_a_device_that_waits_takes_a_sixth_of_the_room(tmp_path):
         with file.group():
             for t_ms, sample in islice(samples, 200):
                 given += box.put([(t_ms, sample)])
-    assert box.bytes < sum(len(m.payload) for m in given) / 6
+    assert box.size < sum(len(m.payload) for m in given) / 6
     found, last = [], 0
     while part := box.after(last, 64):
         found += part
         last = part[-1].seq
     assert found == given
     assert box.ack(1, [(1, 3000)]) == 3000
-    assert (box.count, box.bytes) == (0, 0)
+    assert (box.count, box.size) == (0, 0)
     file.close()
 
 
