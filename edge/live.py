@@ -127,6 +127,11 @@ class Live:
         """A device is never at its end."""
         return False
 
+    @property
+    def whom(self) -> str:
+        """Whom it reads, where no two devices can be one; else empty."""
+        return ""
+
     def glance(self) -> str:
         """What a person who wires it up wants to see though it is no sample; empty if there is nothing."""
         return ""

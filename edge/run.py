@@ -11,10 +11,10 @@ from edge.clock import wall_ms
 from edge.config import ConfigError, DeviceConfig, EdgeConfig
 from edge.driver import Driver, DriverError, Recording
 from edge.fleet import Fleet
+from edge.live import Live
 from edge.reload import changes
 from edge.say import Say, to_stderr
 from edge.supervisor import Supervisor
-from edge.turns import Polled, Streamed
 
 __all__ = ["Fleet", "make_drivers", "run", "wall_ms"]
 
@@ -50,9 +50,9 @@ def _twice(made: Sequence[tuple[DeviceConfig, Driver]]) -> Iterator[str]:
     """
     first: dict[tuple[str, str], str] = {}
     for device, driver in made:
-        if not isinstance(driver, (Polled, Streamed)):
+        if not (isinstance(driver, Live) and driver.whom):
             continue
-        name = first.setdefault((device.driver, driver.options.model_dump_json()), device.id)
+        name = first.setdefault((device.driver, driver.whom), device.id)
         if name != device.id:
             yield f"[[device]] {device.id}: {device.driver}: expected another one than {name}, got the same"
 

@@ -190,6 +190,11 @@ class Polled(Live, Generic[T]):
         self.options = options
         self._asker = Asker(options)
 
+    @property
+    def whom(self) -> str:
+        """Its line and its place there."""
+        return self.options.model_dump_json()
+
     def close(self) -> None:
         """Leave the line."""
         self._asker.close()
@@ -213,6 +218,11 @@ class Streamed(Live, Generic[T]):
         self.options = options
         self._line = open_line(options)
         self._rest = b""
+
+    @property
+    def whom(self) -> str:
+        """Its line."""
+        return self.options.model_dump_json()
 
     def _pull(self, split: Callable[[bytes], tuple[list[bytes], bytes]]) -> list[bytes]:
         """Take the records since the last call as `split` finds them; it leaves what is not whole."""

@@ -217,7 +217,7 @@ def test_keys_that_are_none_any_more(tmp_path):
 def test_damage_of_what_is_packed_while_it_runs(tmp_path):
     path = tmp_path / "outbox.sqlite"
     file, truth = fill(path, pack_bytes=300)
-    file._db.execute("UPDATE pack SET packed = packed || x'00' WHERE t_ms BETWEEN 4 AND 6")
+    file._db.execute("UPDATE pack SET crc = crc + 1 WHERE t_ms BETWEEN 4 AND 6")
     with pytest.raises(
         OutboxError, match=r"messages \d+ to \d+ of sub-1: expected their checksum, got another"
     ):
