@@ -15,6 +15,7 @@ from amqtt.broker import Broker
 from amqtt.contexts import Action
 
 from ingest.door import Allowance, Denied, Door
+from ingest.paced_server import PacedServer
 from ingest.porter import DEVICE_PREFIX, Porter
 from ingest.subscriptions import Subscriptions
 from models.wire import ACK, COMMAND, DEATH, TELEMETRY
@@ -82,16 +83,14 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
         address: str | None,
         port: int,
         ssl_context: ssl.SSLContext | None,
-    ) -> asyncio.Server:
+    ) -> asyncio.Server | PacedServer:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self.stream_connected(reader, writer, listener_name)
 
-        patience: dict[str, Any] = (
-            {} if ssl_context is None else {"ssl_handshake_timeout": self._porter.enter_s}
-        )
-        return await asyncio.start_server(
-            connected, address, port, reuse_address=True, ssl=ssl_context, backlog=1024, **patience
-        )
+        if ssl_context is not None:
+            enter_s, most = self._porter.enter_s, self._porter.most_entering
+            return PacedServer(str(address), port or 0, connected, ssl_context, enter_s, most)
+        return await asyncio.start_server(connected, address, port, reuse_address=True, backlog=1024)
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str

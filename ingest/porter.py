@@ -83,7 +83,7 @@ class Porter:
         self._login = login
         self._clock = clock
         self.enter_s = door.enter_s if door is not None else 10.0
-        self._most = door.most_entering if door is not None else 1_000
+        self.most_entering = door.most_entering if door is not None else 1_000
         self.entering = 0
         self.turned_away = 0
 
@@ -94,7 +94,7 @@ class Porter:
         stream = LimitedReader(StreamReaderAdapter(reader), self._clock)
         self.entering += 1
         try:
-            if self.entering > self._most:
+            if self.entering > self.most_entering:
                 raise RefusedError("too many at once")
             async with asyncio.timeout(self.enter_s):
                 connect = await ConnectPacket.from_stream(stream)
