@@ -23,6 +23,7 @@ BENCHMARKS = (
     "devices",
     "simulator",
     "load_forecast",
+    "trips",
 )
 TABLE = "table"  # runs several of them again, beside their goals
 

@@ -45,7 +45,7 @@ from streams.core.telling import Telling
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
-_ENTITIES_EVERY_MS = 900_000
+_ENTITIES_EVERY_MS = 21_600_000
 """How often entities are computed where nothing provisional is asked for. [ms]"""
 IntArray = NDArray[np.int64]
 

@@ -1,0 +1,217 @@
+"""Loads and receipts of each truck, matched one to one, with what the fences saw of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from models.site import Site
+from models.trip import LONGEST_MS, lane_ms, match, too_fast
+from models.weighing import Ticket, Weighing, tickets_of, truck_of
+from streams.core.entity_operator import Entity, EntityRow, Item, by_plate, entity_operator
+from streams.operators.weighing import WEIGHED
+
+__all__ = ["HAUL", "by_truck", "haul", "weighing_of"]
+
+HAUL: Final = "haul"
+"""Measurement for other operators: a load with its receipt, before the laboratory's results."""
+_DAY_S: Final = 86_400
+_FENCE_MS: Final = 6 * 3_600_000
+"""How long before a weighing its truck may have come into the fence, and after it have left. [ms]"""
+
+
+def by_truck(item: Item, site: Site) -> Iterable[str]:
+    """The truck that an item concerns: that of the tag on the bridge, if known."""
+    if item.source != WEIGHED:
+        return by_plate(item, site)
+    truck = truck_of(item.values["plate"], item.values["tag"], site.tags)
+    return (truck,) if truck else ()
+
+
+def weighing_of(item: Item) -> Weighing:
+    """A row of `WEIGHED` as a weighing."""
+    v = item.values
+    return Weighing(
+        item.t, v["bridge"], v["ticket"], v["step"], v.get("mass_kg"), v["plate"], v["tag"], v["contract"],
+        tuple(v["flags"]),
+    )  # fmt: skip
+
+
+@entity_operator(
+    by=by_truck,
+    reads=(WEIGHED,),
+    marks=(),
+    writes={HAUL: {}},
+    hidden=(HAUL,),
+    horizon_s=21 * _DAY_S,
+    reach_s=6 * _DAY_S,
+)  # fmt: skip
+def haul(entity: Entity) -> Iterator[EntityRow]:
+    """Match what one truck brought to what it loaded."""
+    site = entity.site
+    tickets = tickets_of((weighing_of(i) for i in entity.of(WEIGHED)), site)
+    loads = sorted(
+        (t for t in tickets if t.end == "origin" and t.gross), key=lambda t: (t.loaded_ms, t.ticket)
+    )
+    receipts = sorted((t for t in tickets if t.end == "destination"), key=lambda t: (t.loaded_ms, t.ticket))
+    matched = match(loads, receipts, lambda a, b: lane_ms(_place(a, site), _place(b, site)))
+    fences = _Fences(entity)
+    for at, load in enumerate(loads):
+        receipt = receipts[matched[at]] if at in matched else None
+        following = loads[at + 1] if at + 1 < len(loads) else None
+        yield _load_row(entity, load, receipt, following, fences)
+    taken = set(matched.values())
+    for at, receipt in enumerate(receipts):
+        if at not in taken:
+            yield _orphan_row(entity, receipt)
+
+
+class _Fences:
+    """When the truck was inside of which place."""
+
+    def __init__(self, entity: Entity):
+        self.marks = entity.of("visits")
+        self.tracked = bool(self.marks)
+
+    def left(self, place: str, about_ms: int) -> int | None:
+        """When the truck left a place, soon after it was weighed there. [ms UTC]"""
+        found = [
+            m.t for m in self.marks
+            if m.values.get("what") == "leave" and m.values.get("place") == place
+            and about_ms <= m.t <= about_ms + _FENCE_MS
+        ]  # fmt: skip
+        return min(found, default=None)
+
+    def entered(self, place: str, after_ms: int, before_ms: int | None) -> int | None:
+        """When the truck came into a place, on its way between two times. [ms UTC]"""
+        until_ms = after_ms + LONGEST_MS if before_ms is None else before_ms
+        found = [
+            m.t for m in self.marks
+            if m.values.get("what") == "enter" and m.values.get("place") == place
+            and after_ms < m.t <= until_ms
+        ]  # fmt: skip
+        if not found:
+            return None
+        return min(found) if before_ms is None else max(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    origin: str
+    destination: str
+    unit: str
+
+
+def _lane(load: Ticket, receipt: Ticket | None, site: Site) -> _Lane:
+    """From where to where: by the contract, else by the bridges."""
+    assert load.gross is not None
+    contract = site.contracts.get(load.gross.contract)
+    origin, destination = _place_id(load, site), _place_id(receipt, site) if receipt else ""
+    if contract is not None:
+        return _Lane(origin or contract.origin, destination or contract.destination, contract.unit)
+    place = site.places.get(destination)
+    return _Lane(origin, destination, (place.unit or "") if place is not None else "")
+
+
+def _load_row(
+    entity: Entity, load: Ticket, receipt: Ticket | None, following: Ticket | None, fences: _Fences
+) -> EntityRow:
+    assert load.gross is not None
+    site, gross_ms = entity.site, load.gross.t_ms
+    lane = _lane(load, receipt, site)
+    whole = receipt is not None and receipt.tare is not None and receipt.gross is not None
+    flags = [*load.flags, *(receipt.flags if receipt else ())]
+    left_ms = fences.left(lane.origin, gross_ms)
+    until_ms = receipt.loaded_ms if receipt else (following.loaded_ms if following else None)
+    entered_ms = fences.entered(lane.destination, gross_ms, until_ms)
+    lost_ms = gross_ms + LONGEST_MS
+    if receipt is not None:
+        flags += _between(load, receipt, site)
+    elif following is not None:
+        flags.append("two_origins")
+    if receipt is not None or entity.now_ms >= lost_ms:
+        flags += _seen(fences, left_ms, entered_ms, receipt)
+    known = load.net_kg is not None and receipt is not None and receipt.net_kg is not None
+    if whole:
+        sure = known and not {"no_positions", "not_seen_at_origin", "not_seen_at_destination"} & set(flags)
+        state = "closed" if sure else "unverified"
+    else:
+        state = "lost" if entity.now_ms >= lost_ms else "open"
+    arrived = entered_ms if entered_ms is not None else (receipt.loaded_ms if receipt else None)
+    fields = {
+        "plate": load.gross.plate, "truck": entity.name, "contract": load.gross.contract,
+        "origin": lane.origin, "destination": lane.destination, "origin_ticket": load.ticket,
+        "destination_ticket": receipt.ticket if receipt else None, "loaded_kg": load.net_kg,
+        "received_kg": receipt.net_kg if receipt and whole else None,
+        "departed": left_ms if left_ms is not None else gross_ms, "arrived": arrived, "state": state,
+        "flags": list(dict.fromkeys(flags)), "gross_ms": gross_ms,
+        "received_ms": _last_ms(receipt) if receipt and whole else None, **_masses(load, receipt),
+    }  # fmt: skip
+    settles_ms = lost_ms if receipt is None or not whole else _last_ms(receipt) + 1000 * site.lateness_s
+    return EntityRow(HAUL, load.ticket, gross_ms, 0, lane.unit, fields, max(settles_ms, gross_ms))
+
+
+def _orphan_row(entity: Entity, receipt: Ticket) -> EntityRow:
+    """A receipt without a load: it is in the yard, so it may not be missing in the sums."""
+    site, weighing = entity.site, receipt.gross or receipt.tare
+    assert weighing is not None
+    contract = site.contracts.get(weighing.contract)
+    place = _place_id(receipt, site)
+    known = site.places.get(place)
+    unit = contract.unit if contract is not None else (known.unit or "" if known is not None else "")
+    whole = receipt.tare is not None and receipt.gross is not None
+    fields = {
+        "plate": weighing.plate, "truck": entity.name, "contract": weighing.contract, "destination": place,
+        "destination_ticket": receipt.ticket, "received_kg": receipt.net_kg, "arrived": receipt.loaded_ms,
+        "state": "unverified", "flags": list(dict.fromkeys([*receipt.flags, "orphan_receipt"])),
+        "gross_ms": receipt.loaded_ms, "received_ms": _last_ms(receipt) if whole else None,
+        **_masses(None, receipt),
+    }  # fmt: skip
+    return EntityRow(HAUL, receipt.ticket, receipt.loaded_ms, 0, unit, fields, receipt.loaded_ms + LONGEST_MS)
+
+
+def _masses(load: Ticket | None, receipt: Ticket | None) -> dict[str, Any]:
+    """What was weighed where, origin first, for those who judge bridges and trucks."""
+    pairs = (load, receipt)
+    return {
+        "tares_kg": [t.tare.mass_kg if t and t.tare else None for t in pairs],
+        "grosses_kg": [t.gross.mass_kg if t and t.gross else None for t in pairs],
+        "bridges": [
+            w.bridge if w else None for t in pairs for w in ((t.tare, t.gross) if t else (None, None))
+        ],
+    }
+
+
+def _between(load: Ticket, receipt: Ticket, site: Site) -> list[str]:
+    assert load.gross is not None
+    flags = []
+    other = receipt.gross or receipt.tare
+    if other is not None and other.contract != load.gross.contract:
+        flags.append("contracts_differ")
+    if too_fast(_place(load, site), _place(receipt, site), receipt.loaded_ms - load.loaded_ms):
+        flags.append("too_fast")
+    return flags
+
+
+def _seen(
+    fences: _Fences, left_ms: int | None, entered_ms: int | None, receipt: Ticket | None
+) -> Sequence[str]:
+    if not fences.tracked:
+        return ("no_positions",)
+    missing = [] if left_ms is not None else ["not_seen_at_origin"]
+    return missing + (["not_seen_at_destination"] if receipt is not None and entered_ms is None else [])
+
+
+def _last_ms(ticket: Ticket) -> int:
+    return max(w.t_ms for w in (ticket.tare, ticket.gross) if w is not None)
+
+
+def _place_id(ticket: Ticket, site: Site) -> str:
+    weighing = ticket.gross or ticket.tare
+    device = site.devices.get(weighing.bridge) if weighing is not None else None
+    return (device.place or "") if device is not None else ""
+
+
+def _place(ticket: Ticket, site: Site) -> Any:
+    return site.places.get(_place_id(ticket, site))

@@ -1,0 +1,92 @@
+"""Every weighing with what is wrong with it; the ticket stays as it was, corrections stand beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import pyarrow as pa
+
+from models.weighing import Correction, Weighing, as_event, corrected, end_of, flags_of, signed, usable
+from streams.core.entity_operator import Entity, EntityRow, Item, by_ticket, entity_operator
+
+__all__ = ["WEIGHED", "weighing"]
+
+WEIGHED: Final = "weighed"
+"""Measurement for other operators: a weighing as it stands, corrected, without what may enter no sum."""
+_CORRECT: Final = "correct"
+_DAY_S: Final = 86_400
+_FIELDS: Final = {
+    "ticket": pa.string(), "plate": pa.string(), "mass_kg": pa.float64(), "contract": pa.string(),
+    "flags": pa.string(), "tag": pa.string(), "step": pa.string(), "grade": pa.string(), "place": pa.string(),
+    "end": pa.string(), "corrected_kg": pa.float64(), "correction": pa.string(),
+}  # fmt: skip
+
+
+@entity_operator(
+    by=by_ticket,
+    events=("weighbridge", "office"),
+    writes={"weighing": _FIELDS, WEIGHED: {}},
+    hidden=(WEIGHED,),
+    horizon_s=45 * _DAY_S,
+    reach_s=30 * _DAY_S,
+)
+def weighing(entity: Entity) -> Iterator[EntityRow]:
+    """Judge each weighing of a ticket by itself, and say what people corrected."""
+    site = entity.site
+    entered = [_correction(e) for e in entity.of("office") if e.values.get("event") == _CORRECT]
+    for event in entity.of("weighbridge"):
+        v = event.values
+        step = as_event(v, "step")
+        as_said = Weighing(
+            event.t, event.device, entity.name, step, v.get("mass_kg"), as_event(v, "plate"),
+            as_event(v, "tag"), as_event(v, "contract"),
+        )  # fmt: skip
+        mine = [c for c in entered if c.step in {"", step}]
+        flags = flags_of(as_said, event.flags, site, site.tags)
+        unsigned = () if len(signed(mine)) == len(mine) else ("correction_unsigned",)
+        stands = corrected(as_said, mine)
+        device = site.devices.get(event.device)
+        place = (device.place or "") if device is not None else ""
+        key, settles_ms = f"{event.device}:{entity.name}:{step}", event.t + 1000 * site.lateness_s
+        unit = device.unit if device is not None else ""
+        changed = stands.mass_kg != as_said.mass_kg
+        fields = {
+            **{n: v.get(n) for n in ("ticket", "plate", "tag", "step", "contract", "grade")},
+            "mass_kg": as_said.mass_kg, "place": place or None, "end": end_of(as_said, site) or None,
+            "flags": ";".join((*flags, *unsigned, *stands.flags)) or None,
+            "corrected_kg": stands.mass_kg if changed else None, "correction": _told(mine),
+        }  # fmt: skip
+        yield EntityRow("weighing", key, event.t, 0, unit, fields, settles_ms)
+        yield EntityRow(
+            WEIGHED, key, event.t, 0, unit, _standing(stands, event, place, site, flags), settles_ms
+        )
+
+
+def _standing(stands: Weighing, event: Item, place: str, site: Any, flags: Iterable[str]) -> dict[str, Any]:
+    """What other operators go by."""
+    again = flags_of(stands, event.flags, site, site.tags) if stands.flags else tuple(flags)
+    return {
+        "ticket": stands.ticket, "plate": stands.plate, "tag": stands.tag, "step": stands.step,
+        "contract": stands.contract, "bridge": event.device, "place": place,
+        "mass_kg": usable(stands.mass_kg, again), "flags": [*again, *stands.flags],
+    }  # fmt: skip
+
+
+def _correction(event: Item) -> Correction:
+    v = event.values
+    return Correction(
+        event.t, as_event(v, "ref"), as_event(v, "note"), as_event(v, "person"), as_event(v, "step"),
+        v.get("mass_kg"), as_event(v, "plate"), as_event(v, "contract"),
+    )  # fmt: skip
+
+
+def _told(corrections: Iterable[Correction]) -> str | None:
+    """Corrections that count, as JSON: who said what, when and why."""
+    told = [
+        {"ref": c.ref, "at": c.t_ms, "person": c.person, "reason": c.reason}
+        | {n: getattr(c, n) for n in ("mass_kg", "plate", "contract") if getattr(c, n)}
+        for c in signed(corrections)
+    ]
+    return json.dumps(told, ensure_ascii=False) if told else None

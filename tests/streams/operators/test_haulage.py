@@ -1,0 +1,181 @@
+"""Weighings and trips of a haulage group: states, flags, corrections, and what may enter no sum."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from models.frame import Frame, Record
+from streams.core.entity_operator import EntityOperator, MarkOperator
+from streams.core.operator import discovered
+from streams.core.pipeline import Pipeline
+from streams.operators.reading import reading
+from tests.support.road import (
+    HOUR_MS,
+    MINUTE_MS,
+    STREAM,
+    Event,
+    road_journal,
+    run_road,
+    weighing,
+)
+from tests.support.telemetry import T0
+
+OPERATORS = (reading, *(o for o in discovered() if isinstance(o, EntityOperator | MarkOperator)))
+DAY_MS = 24 * HOUR_MS
+
+
+def trip_events(net_kg: float = 30_000.0, back_kg: float = 29_900.0, **more) -> list[Event]:
+    """Four weighings of one trip that takes six hours."""
+    plant = {"device": "bridge-p", **more}
+    return [
+        weighing(1, T0, "M1", "tare", 15_000.0, **more),
+        weighing(2, T0 + 40 * MINUTE_MS, "M1", "gross", 15_000.0 + net_kg, **more),
+        weighing(1, T0 + 400 * MINUTE_MS, "Y1", "gross", 14_960.0 + back_kg, **plant),
+        weighing(2, T0 + 430 * MINUTE_MS, "Y1", "tare", 14_960.0, **plant),
+    ]
+
+
+def play(events: list[Event], until_ms: int = T0 + 10 * DAY_MS, arrivals: list[int] | None = None):
+    ordered = sorted(zip(arrivals or [e.t for e in events], events, strict=True), key=lambda x: x[0])
+    records = road_journal([[e] for _, e in ordered], [at + 500 for at, _ in ordered])
+    return run_road(records, OPERATORS, until_ms=until_ms)
+
+
+def only(rows):
+    assert len(rows) == 1, rows
+    return next(iter(rows.values()))
+
+
+def test_a_trip_with_its_loss_by_the_moisture_at_both_ends() -> None:
+    lab = [
+        Event("lab-m", 1, T0 + 25 * HOUR_MS, {"lot": "C1-260101", "contract": "C1", "end": "origin",
+                                              "moisture_pct": 10.0, "q_net_ar_mj_kg": 22.0}),
+        Event("lab-p", 1, T0 + 26 * HOUR_MS, {"lot": "C1-260101", "contract": "C1", "end": "destination",
+                                              "moisture_pct": 11.0, "q_net_ar_mj_kg": 21.0}),
+    ]  # fmt: skip
+    row = only(play([*trip_events(), *lab]).of("trip"))
+    assert (row["key"], row["window_start"], row["unit"]) == ("M1", T0 + 40 * MINUTE_MS, "u1")
+    assert (row["loaded_kg"], row["received_kg"], row["destination_ticket"]) == (30_000, 29_900, "Y1")
+    assert row["loss_pct"] == pytest.approx(100.0 * (1.0 - 29_900.0 * 89.0 / (30_000.0 * 90.0)))
+    assert row["loss_u_pct"] == pytest.approx(2 * 100 * (2 * 400 / 30_000**2 + 0.5 / 89.5**2) ** 0.5)
+    assert (row["state"], row["status"], row["flags"]) == ("unverified", "final", "no_positions")
+    assert (row["loaded_moisture_pct"], row["q_mj_kg"]) == (10.0, 21.0)
+
+
+def test_a_moisture_of_130_percent_is_not_used() -> None:
+    lab = Event("lab-m", 1, T0 + 25 * HOUR_MS, {"lot": "C1-260101", "contract": "C1", "end": "origin",
+                                                "moisture_pct": 130.0})  # fmt: skip
+    told = play([*trip_events(), lab])
+    row = only(told.of("trip"))
+    assert row["loaded_moisture_pct"] is None
+    assert "no_moisture" in row["flags"]
+    assert row["loss_pct"] == pytest.approx(100.0 / 300.0)
+
+
+def test_open_then_lost_then_found_after_all() -> None:
+    load = trip_events()[:2]
+    open_ = only(play(load, until_ms=T0 + DAY_MS).of("trip"))
+    assert (open_["state"], open_["status"], open_["received_kg"]) == ("open", "provisional", None)
+    lost = only(play(load).of("trip"))
+    assert (lost["state"], lost["status"], lost["revision"]) == ("lost", "final", 0)
+    events = trip_events()
+    told = play(
+        events, until_ms=T0 + 12 * DAY_MS, arrivals=[T0, T0 + HOUR_MS, T0 + 8 * DAY_MS, T0 + 8 * DAY_MS]
+    )
+    found = only(told.of("trip"))
+    assert (found["state"], found["received_kg"]) == ("unverified", 29_900)
+
+
+def test_a_receipt_without_a_load_counts_and_goes_when_the_load_comes() -> None:
+    orphan = only(play(trip_events()[2:]).of("trip"))
+    assert (orphan["key"], orphan["received_kg"], orphan["loaded_kg"]) == ("Y1", 29_900, None)
+    assert "orphan_receipt" in orphan["flags"]
+    late = play(trip_events(), arrivals=[T0 + 20 * HOUR_MS] * 2 + [T0 + 7 * HOUR_MS] * 2)
+    assert only(late.of("trip"))["key"] == "M1"
+    assert late.rows["trip"]["Y1", T0 + 400 * MINUTE_MS]["status"] == "withdrawn"
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ({"plate": "nobody", "tag": None}, "unknown_plate"),
+        ({"contract": "C1-X"}, "unknown_contract"),
+        ({"tag": None}, "no_tag"),
+        ({"tag": "T2"}, "tag_mismatch"),
+    ],
+)
+def test_what_is_unknown_keeps_its_flag(change, flag) -> None:
+    told = play(trip_events(**change))
+    assert all(flag in r["flags"] for r in told.of("weighing").values())
+    assert flag in only(told.of("trip"))["flags"]
+
+
+def test_a_gross_under_its_tare_has_no_net_and_is_in_no_total() -> None:
+    events = trip_events(net_kg=-5_000.0)
+    row = only(play(events).of("trip"))
+    assert "gross_under_tare" in row["flags"]
+    assert (row["loaded_kg"], row["loss_pct"], row["state"]) == (None, None, "unverified")
+    negative = trip_events()
+    negative[1] = weighing(2, negative[1].t, "M1", "gross", -45_000.0)
+    told = play(negative)
+    assert "implausible_mass" in told.of("weighing")["bridge-m:M1:gross", negative[1].t]["flags"]
+    assert only(told.of("trip"))["loaded_kg"] is None
+
+
+def test_a_ticket_number_that_comes_twice_with_other_values_counts_once() -> None:
+    events = trip_events()
+    events.append(weighing(3, events[1].t + 120_000, "M1", "gross", 46_000.0))
+    row = only(play(events).of("trip"))
+    assert row["loaded_kg"] == 31_000, "the later message stands"
+    assert "repeat" in row["flags"]
+
+
+def test_a_correction_stands_beside_the_ticket() -> None:
+    by = {
+        "ref": "K1",
+        "event": "correct",
+        "ticket": "M1",
+        "step": "gross",
+        "mass_kg": 44_000.0,
+        "note": "misread",
+    }
+    unsigned = Event("desk", 1, T0 + 2 * DAY_MS, by)
+    signed = Event("desk", 2, T0 + 3 * DAY_MS, {**by, "ref": "K2", "person": "Li Wei"})
+    told = play([*trip_events(), unsigned, signed])
+    row = told.of("weighing")["bridge-m:M1:gross", T0 + 40 * MINUTE_MS]
+    assert (row["mass_kg"], row["corrected_kg"]) == (45_000.0, 44_000.0)
+    assert "correction_unsigned" in row["flags"]
+    assert [(c["person"], c["reason"]) for c in json.loads(row["correction"])] == [("Li Wei", "misread")]
+    assert only(told.of("trip"))["loaded_kg"] == 29_000
+    assert only(play([*trip_events(), unsigned]).of("trip"))["loaded_kg"] == 30_000
+
+
+def test_anomalies_name_who_and_why() -> None:
+    events = trip_events(net_kg=36_000.0, back_kg=35_900.0, tag="T2")
+    events[2:] = [
+        weighing(1, T0 + 60 * MINUTE_MS, "Y1", "gross", 50_860.0, device="bridge-p", tag="T2"),
+        weighing(2, T0 + 90 * MINUTE_MS, "Y1", "tare", 14_960.0, device="bridge-p", tag="T2"),
+    ]
+    told = play(events)
+    found = {(r["code"], r["subject"]) for r in told.of("anomaly").values()}
+    assert ("plate_swapped", "plate:P2") in found
+    assert ("impossible_time", "ticket:M1") in found
+    honest = play(trip_events())
+    assert honest.of("anomaly") == {}
+
+
+def test_open_trips_and_their_ends_go_to_the_receiving_unit() -> None:
+    told = play(trip_events())
+    assert {stream for stream, _ in told.forwards} == {"u1"}
+    pipeline = Pipeline("u1", OPERATORS)
+    values = []
+    for n, (_, frame) in enumerate(told.forwards):
+        assert Frame.decode(frame).kind == "action"
+        pipeline.step(Record("u1", n, T0 + n, frame))
+        payloads = Frame.decode(frame).batch.column("payload").to_pylist()
+        values += [json.loads(payload)["values"] for payload in payloads]
+    assert values[0]["state"] == "open"
+    assert values[-1]["received_kg"] == 29_900
+    assert STREAM != "u1"
