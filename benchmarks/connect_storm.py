@@ -43,14 +43,15 @@ def collect(names: list[str], url: str, pki: Path, directory: Path, go: Any, sto
     from edge.run import Fleet
 
     sent: dict[tuple[str, int], float] = {}
-    waited: list[float] = []
+    waited: list[tuple[float, float]] = []  # when it was sent, how long it waited; monotonic [s]
 
     class Timed(Fleet):
         def _take_ack(self, outbox: Any, ack: Any) -> None:
             now_s = time.monotonic()
             for first, last in ack.ranges:
                 keys = [(outbox.device, seq) for seq in range(first, last + 1)]
-                waited.extend(now_s - sent.pop(key) for key in keys if key in sent)
+                since = [sent.pop(key) for key in keys if key in sent]
+                waited.extend((at_s, now_s - at_s) for at_s in since)
             super()._take_ack(outbox, ack)
 
     plain = Link.publish
@@ -166,6 +167,7 @@ def main() -> None:
         began, used_s = time.time(), cpu_s(server.process.pid)
         go.set()
         connected_s = max(said.get(timeout=300)[1] for _ in processes) - began
+        in_s = time.monotonic()
         used_s = cpu_s(server.process.pid) - used_s
         time.sleep(options.seconds)
         stop.set()
@@ -176,7 +178,7 @@ def main() -> None:
         server.process.terminate()
         server.process.wait(60)
         born = births(root / "served")
-    waited = np.array([s for _, part, _ in told for s in part])
+    sent_s, waited = np.array([pair for _, part, _ in told for pair in part]).T
     p99_s, born_s = float(np.quantile(waited, 0.99)), max(born.values()) / 1000 - began
     print(f"machine at the end: {machine()}")
     print(f"{options.devices} collectors, {options.broker}: all connected after {connected_s:.1f} s")
@@ -187,6 +189,9 @@ def main() -> None:
         f"{len(waited)} samples acknowledged, {left} not at the end: median "
         f"{np.median(waited):.3f} s, p99 {p99_s:.3f} s, longest {waited.max():.3f} s; goal {GOAL_P99_S:g} s"
     )
+    for when, part in (("while they came", sent_s < in_s), ("all at one instant, later", sent_s >= in_s)):
+        if part.any():
+            print(f"  sent {when}: {part.sum()}, p99 {np.quantile(waited[part], 0.99):.3f} s")
     print(f"ledger: {json.dumps(ledger)}")
     met = max(connected_s, born_s) < GOAL_S and p99_s < GOAL_P99_S and len(born) == options.devices
     print("met" if met else "MISSED")
