@@ -107,7 +107,7 @@ class SaidRows:
         changed: list[tuple[Said | None, Said]] = []
         for name in sorted(self._of.get(entity, set()) - said.keys()):
             before = self._rows[name]
-            if before.status != Status.WITHDRAWN:
+            if before.status != Status.WITHDRAWN and name[2] >= floor_ms:
                 said[name] = replace(
                     before, status=str(Status.WITHDRAWN), reason="",
                     revision=before.revision + before.settled, told=before.told + 1,

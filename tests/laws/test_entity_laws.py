@@ -252,6 +252,21 @@ def test_what_follows_no_more_is_withdrawn_and_comes_back_with_its_next_revision
     assert gone.of("total")["C1", T0]["loads"] == 0
 
 
+def test_what_is_sealed_stays_as_it_was_said() -> None:
+    short = replace(load, horizon_s=2 * DAY_S)
+    events = trips(6, days=8.0)
+    last_ms = max(e.t for e in events)
+    records = in_order(events)
+    told = run_road(records, (short,), until_ms=last_ms + 3 * 24 * HOUR_MS, crash_at=[len(records) // 2])
+    whole = run_road(records, (load,), until_ms=last_ms + 3 * 24 * HOUR_MS)
+    assert told.of("load") == whole.of("load")
+    assert {r["status"] for r in told.rows["load"].values()} <= {"final", "unknown"}
+    again = run_road(records, (short, total), until_ms=last_ms + 3 * 24 * HOUR_MS)
+    assert sum(r["loads"] for r in again.of("total").values()) == sum(
+        T0 <= start < T0 + 3 * 24 * HOUR_MS for _, start in whole.of("load")
+    ), "those who read sealed rows keep them"
+
+
 def test_a_late_event_within_the_horizon_changes_rows_and_beyond_it_is_counted_and_flagged() -> None:
     day_ms = 24 * HOUR_MS
     first = [weighing(1, T0, "A", "tare", 15_000.0), weighing(2, T0 + HOUR_MS, "A", "gross", 45_000.0)]
