@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 __all__ = ["Finding", "Receipt", "TareSeries", "inflated_tares", "repeated_weights", "tare_drift"]
 
-_REFERENCE: Final = 8
-"""Tares that a truck's robust mean is learnt from."""
-_LEAST_SIGMA_KG: Final = 25.0
+_REFERENCE: Final = 5
+"""Tares that a truck's robust mean is learnt from: ten days of a truck on a long lane."""
+_LEAST_SIGMA_KG: Final = 30.0
 """Fuel, water and dirt: an empty truck is never the same. [kg]"""
+_LEAST_DRIFT_KG: Final = 90.0
+"""Less is fuel. [kg]"""
 _SLACK: Final = 1.0
 _ALARM: Final = 8.0
 """Of the CUSUM, in standard deviations: a shift by three is found after four tares."""
@@ -75,9 +77,9 @@ def _cusum(series: TareSeries, sign: float) -> tuple[int, float] | None:
     """Where a CUSUM of tares against their robust mean began to grow to an alarm, and its height."""
     if len(series.kg) <= _REFERENCE:
         return None
-    first = series.kg[:_REFERENCE]
-    centre = float(np.median(first))
-    sigma = max(1.4826 * float(np.median(np.abs(first - centre))), _LEAST_SIGMA_KG)
+    centre = float(np.median(series.kg[:_REFERENCE]))
+    steps = np.diff(series.kg)  # their scatter does not grow with a drift, as that of the tares would
+    sigma = max(1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / 2.0**0.5, _LEAST_SIGMA_KG)
     height, since = 0.0, 0
     for at in range(_REFERENCE, len(series.kg)):
         z = sign * (series.kg[at] - centre) / sigma
@@ -108,9 +110,11 @@ def tare_drift(at_origin: TareSeries, at_destination: TareSeries) -> Finding | N
             continue
         both = list(zip((at_origin, at_destination), (found[0], found[1]), strict=True))
         size = float(np.mean([np.median(s.kg[-3:]) - np.median(s.kg[:_REFERENCE]) for s, _ in both]))
+        if abs(size) < _LEAST_DRIFT_KG:
+            continue
         return Finding(
             max(int(s.t_ms[since]) for s, (since, _) in both), max(int(s.t_ms[-1]) for s, _ in both),
-            min(abs(size) / (3.0 * _LEAST_SIGMA_KG), 99.0), size,
+            abs(size) / _LEAST_DRIFT_KG, size,
             sum(len(s.kg) - since for s, (since, _) in both),
         )  # fmt: skip
     return None
