@@ -1,0 +1,321 @@
+"""Records of what people did and were told: SQLite on one machine, PostgreSQL else, by the same code.
+
+What stands here can be made again from the journal and the results; it is kept so that nothing has to be,
+and so that what happened to an alarm, the word about it and the fact that it was sent are one transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from models.results import SinkUnavailableError
+
+__all__ = ["Batch", "Records", "RecordsError"]
+
+_META: Final = sa.MetaData()
+ALARM: Final = sa.Table(
+    "alarm", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("subject", sa.String),
+    sa.Column("code", sa.String), sa.Column("phase", sa.String), sa.Column("since_ms", sa.BigInteger),
+    sa.Column("body", sa.JSON),
+)  # fmt: skip
+EVENT: Final = sa.Table(
+    "alarm_event", _META, sa.Column("alarm_id", sa.String, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True), sa.Column("at_ms", sa.BigInteger),
+    sa.Column("body", sa.JSON),
+)  # fmt: skip
+KEY: Final = sa.Table(
+    "alarm_key", _META, sa.Column("key", sa.String, primary_key=True), sa.Column("alarm_id", sa.String)
+)
+MAINTENANCE: Final = sa.Table(
+    "maintenance", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("body", sa.JSON)
+)
+INBOX: Final = sa.Table(
+    "inbox", _META, sa.Column("seq", sa.Integer, primary_key=True), sa.Column("body", sa.JSON)
+)
+PROGRESS: Final = sa.Table(
+    "progress", _META, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.BigInteger)
+)
+LETTER: Final = sa.Table(
+    "letter", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("recipient", sa.String),
+    sa.Column("alarm_id", sa.String), sa.Column("due_ms", sa.BigInteger), sa.Column("delivery", sa.String),
+    sa.Column("body", sa.JSON),
+)  # fmt: skip
+DELIVERY: Final = sa.Table(
+    "delivery", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("recipient", sa.String),
+    sa.Column("channel", sa.String), sa.Column("state", sa.String), sa.Column("made_ms", sa.BigInteger),
+    sa.Column("next_ms", sa.BigInteger), sa.Column("attempts", sa.Integer), sa.Column("error", sa.String),
+    sa.Column("ended_ms", sa.BigInteger), sa.Column("body", sa.JSON),
+)  # fmt: skip
+_NEWEST: Final = "r0001"
+"""The last of the steps in `migrations`."""
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+Row = dict[str, Any]
+
+
+class RecordsError(SinkUnavailableError):
+    """The records cannot be read or written; says which and why. The same call may succeed later."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is written in one transaction.
+
+    Attributes
+    ----------
+    alarms, events, letters : list of dict
+        Rows by the columns of their tables; an event or a letter that is there already stays as it is.
+    keys : dict of str to str
+        Id of the alarm by the key of a condition.
+    maintenance : dict of str to dict or None
+        By id; None takes it away.
+    progress : dict of str to int
+    taken : int
+        The inbox is emptied up to this number.
+    withdrawn : list of str
+        Alarms of which nobody is to be told what waits.
+    """
+
+    alarms: list[Row] = field(default_factory=list)
+    events: list[Row] = field(default_factory=list)
+    letters: list[Row] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)
+    maintenance: dict[str, Row | None] = field(default_factory=dict)
+    progress: dict[str, int] = field(default_factory=dict)
+    taken: int = 0
+    withdrawn: list[str] = field(default_factory=list)
+
+
+class Records:
+    """The records of one data directory, or of one database.
+
+    Parameters
+    ----------
+    where : Path or str
+        A SQLite file, or the URL of a database.
+    """
+
+    def __init__(self, where: Path | str):
+        self.url = f"sqlite:///{where}" if isinstance(where, Path) else where
+        self._lock = threading.RLock()  # SQLite has one writer; waiting here costs less than its retries
+        try:
+            self._engine = sa.create_engine(self.url, pool_pre_ping=not self.url.startswith("sqlite"))
+            if self._engine.dialect.name == "sqlite":
+                sa.event.listen(self._engine, "connect", _durable)
+            self._upgrade()
+        except (SQLAlchemyError, OSError) as error:
+            msg = f"{self._shown}: expected records that this program may own: {_line(error)}"
+            raise RecordsError(msg) from error
+
+    @property
+    def _shown(self) -> str:
+        return sa.engine.make_url(self.url).render_as_string(hide_password=True)
+
+    def _upgrade(self) -> None:
+        """Bring the tables up to date, step by step."""
+        if self._version() == _NEWEST:
+            return
+        # Only where there is something to do: it takes a noticeable time to load.
+        from alembic.config import Config  # noqa: PLC0415
+        from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+        from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each step else
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("path_separator", "os")
+        script = ScriptDirectory.from_config(config)
+        with self._engine.begin() as connection, EnvironmentContext(config, script) as environment:
+            environment.configure(
+                connection=connection,
+                target_metadata=_META,
+                fn=lambda revision, _context: script._upgrade_revs("head", revision),  # noqa: SLF001  as Alembic's own command does
+            )
+            environment.run_migrations()
+
+    def _version(self) -> str:
+        """The step that the tables are at; empty when there are none."""
+        if not sa.inspect(self._engine).has_table("alembic_version"):
+            return ""
+        with self._engine.connect() as connection:
+            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        try:
+            with self._lock, self._engine.begin() as connection:
+                yield connection
+        except (DBAPIError, OSError) as error:
+            msg = f"{self._shown}: cannot be written now: {_line(error)}"
+            raise RecordsError(msg) from error
+
+    def _read(self, query: sa.Select[Any]) -> list[Row]:
+        try:
+            with self._engine.connect() as connection:
+                return [dict(row) for row in connection.execute(query).mappings()]
+        except (DBAPIError, OSError) as error:
+            msg = f"{self._shown}: cannot be read now: {_line(error)}"
+            raise RecordsError(msg) from error
+
+    # -- conditions on their way in ------------------------------------------------------------
+
+    def receive(self, bodies: Sequence[Row]) -> None:
+        """Keep conditions until they are taken into alarms; on disk when this returns."""
+        if bodies:
+            with self._write() as connection:
+                connection.execute(sa.insert(INBOX), [{"body": body} for body in bodies])
+
+    def inbox(self, limit: int = 5_000) -> list[tuple[int, Row]]:
+        """What was received and not taken, in order, with its number."""
+        rows = self._read(sa.select(INBOX).order_by(INBOX.c.seq).limit(limit))
+        return [(row["seq"], row["body"]) for row in rows]
+
+    # -- alarms ----------------------------------------------------------------------------------
+
+    def alarms(self, closed_after_ms: int) -> list[Row]:
+        """Open alarms and those closed since, with ``events``."""
+        query = sa.select(ALARM).where((ALARM.c.phase != "closed") | (ALARM.c.since_ms >= closed_after_ms))
+        return self._with_events(self._read(query))
+
+    def alarm_of_key(self, key: str) -> Row | None:
+        """The alarm that a condition belongs to, with ``events``."""
+        query = sa.select(ALARM).join(KEY, KEY.c.alarm_id == ALARM.c.id).where(KEY.c.key == key)
+        rows = self._with_events(self._read(query))
+        return rows[0] if rows else None
+
+    def _with_events(self, rows: list[Row]) -> list[Row]:
+        found: dict[str, list[Row]] = {row["id"]: [] for row in rows}
+        ids = list(found)
+        for start in range(0, len(ids), 500):
+            some = EVENT.c.alarm_id.in_(ids[start : start + 500])
+            for event in self._read(sa.select(EVENT).where(some).order_by(EVENT.c.alarm_id, EVENT.c.n)):
+                found[event["alarm_id"]].append(event["body"])
+        return [{**row["body"], "events": found[row["id"]]} for row in rows]
+
+    def events(self, from_ms: int, to_ms: int) -> list[Row]:
+        """What happened to alarms in [from_ms, to_ms), in order, with their bodies as they are now."""
+        query = (
+            sa.select(EVENT.c.alarm_id, EVENT.c.at_ms, EVENT.c.body, ALARM.c.body.label("alarm"))
+            .join(ALARM, ALARM.c.id == EVENT.c.alarm_id)
+            .where(EVENT.c.at_ms >= from_ms, EVENT.c.at_ms < to_ms)
+            .order_by(EVENT.c.at_ms, EVENT.c.alarm_id, EVENT.c.n)
+        )
+        return self._read(query)
+
+    def newest_ms(self) -> int:
+        """When something last happened to an alarm; 0 when nothing ever did. [ms UTC]"""
+        return int(self._read(sa.select(sa.func.max(EVENT.c.at_ms).label("newest")))[0]["newest"] or 0)
+
+    def maintenance(self) -> list[Row]:
+        """What is being maintained."""
+        return [row["body"] for row in self._read(sa.select(MAINTENANCE))]
+
+    def progress(self, name: str) -> int | None:
+        """How far a source was taken in; None when nothing of it was."""
+        rows = self._read(sa.select(PROGRESS.c.value).where(PROGRESS.c.name == name))
+        return rows[0]["value"] if rows else None
+
+    def save(self, batch: Batch) -> None:
+        """Write all of a batch, or nothing of it."""
+        with self._write() as connection:
+            _upsert(connection, ALARM, batch.alarms)
+            _upsert(connection, EVENT, batch.events, keep=True)
+            _upsert(connection, KEY, [{"key": k, "alarm_id": a} for k, a in batch.keys.items()])
+            _upsert(connection, PROGRESS, [{"name": n, "value": v} for n, v in batch.progress.items()])
+            for name, body in batch.maintenance.items():
+                connection.execute(sa.delete(MAINTENANCE).where(MAINTENANCE.c.id == name))
+                if body is not None:
+                    connection.execute(sa.insert(MAINTENANCE).values(id=name, body=body))
+            for start in range(0, len(batch.withdrawn), 500):
+                mine = LETTER.c.alarm_id.in_(batch.withdrawn[start : start + 500])
+                connection.execute(sa.delete(LETTER).where(mine, LETTER.c.delivery == ""))
+            _upsert(connection, LETTER, batch.letters, keep=True)
+            if batch.taken:
+                connection.execute(sa.delete(INBOX).where(INBOX.c.seq <= batch.taken))
+
+    # -- messages on their way out -----------------------------------------------------------------
+
+    def letters(self) -> list[Row]:
+        """Letters that are in no delivery yet, in order."""
+        query = sa.select(LETTER).where(LETTER.c.delivery == "").order_by(LETTER.c.due_ms, LETTER.c.id)
+        return self._read(query)
+
+    def send(self, deliveries: Sequence[Row], letters: Mapping[str, str]) -> None:
+        """Put letters (by id) into deliveries, in one transaction."""
+        with self._write() as connection:
+            _upsert(connection, DELIVERY, deliveries, keep=True)
+            for letter, delivery in letters.items():
+                connection.execute(sa.update(LETTER).where(LETTER.c.id == letter).values(delivery=delivery))
+
+    def deliveries(self, *states: str, channel: str = "", since_ms: int = 0) -> list[Row]:
+        """Deliveries in one of `states`, of one channel if given, in order of their next attempt."""
+        query = sa.select(DELIVERY).where(DELIVERY.c.state.in_(states), DELIVERY.c.made_ms >= since_ms)
+        if channel:
+            query = query.where(DELIVERY.c.channel == channel)
+        return self._read(query.order_by(DELIVERY.c.next_ms, DELIVERY.c.id))
+
+    def sent_to(self, recipient: str, since_ms: int) -> int:
+        """How many deliveries were made for somebody since then."""
+        query = sa.select(sa.func.count()).select_from(DELIVERY)
+        mine = query.where(DELIVERY.c.recipient == recipient, DELIVERY.c.made_ms >= since_ms)
+        return int(self._read(mine)[0]["count_1"])
+
+    def update(self, delivery: str, **changes: Any) -> None:
+        """Change columns of one delivery."""
+        with self._write() as connection:
+            connection.execute(sa.update(DELIVERY).where(DELIVERY.c.id == delivery).values(**changes))
+
+    def expire(self, before_ms: int) -> None:
+        """Delete messages that ended before then, with their letters; what happened to alarms stays."""
+        old = sa.select(DELIVERY.c.id).where(DELIVERY.c.ended_ms < before_ms)
+        with self._write() as connection:
+            connection.execute(sa.delete(LETTER).where(LETTER.c.delivery.in_(old)))
+            connection.execute(sa.delete(DELIVERY).where(DELIVERY.c.ended_ms < before_ms))
+
+    def close(self) -> None:
+        """Release the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def upsert(dialect: str, table: sa.Table, names: Iterable[str], *, keep: bool) -> Any:
+    """An insert that replaces a row of the same key, or keeps it, in SQLite and PostgreSQL alike."""
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    keys = [column.name for column in table.primary_key]
+    rest = {name: insert.excluded[name] for name in names if name not in keys}
+    if keep or not rest:
+        return insert.on_conflict_do_nothing(index_elements=keys)
+    return insert.on_conflict_do_update(index_elements=keys, set_=rest)
+
+
+def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, keep: bool = False) -> None:
+    if rows:
+        connection.execute(upsert(connection.dialect.name, table, rows[0], keep=keep), list(rows))
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA busy_timeout = 10000")
+    cursor.close()
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a library's message: what follows is its own query text."""
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip().splitlines() or [type(error).__name__])[0]
