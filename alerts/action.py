@@ -45,8 +45,8 @@ class Action:
         Unique; the same deed given twice is done once.
     deed : Deed
     alarm : str
-        Id of the alarm; for maintenance what is maintained: ``*``, ``region:``, ``unit:``, ``network:`` and
-        an id, or a subject.
+        Id of the alarm; for maintenance and its end what is maintained: ``*``, ``region:``, ``unit:``,
+        ``network:`` and an id, or a subject.
     who : str
         Name of the person.
     at_ms : int

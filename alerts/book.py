@@ -7,34 +7,22 @@ that is said twice, or said again of old, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from alerts.action import Action, ActionError, Deed, action_of
-from alerts.alarm import LEGAL, Alarm, Event, Member, Note, Phase, Shelf
-from alerts.condition import Condition, most_severe
-from alerts.shared_cause import SHARED_CAUSE, Gathered, gather, listed
-from alerts.terms import Policy, Terms
-from models.anomaly import Severity
+from alerts.alarm import Alarm, Member, Note, Phase, Shelf
+from alerts.causes import Causes
+from alerts.condition import Condition
+from alerts.life import FOUND_LATE_MS, Happened
+from alerts.shared_cause import SHARED_CAUSE, listed
+from alerts.terms import Policy
 
 __all__ = ["FOUND_LATE_MS", "Book", "Happened"]
 
-FOUND_LATE_MS: Final = 3_600_000
-"""An episode that is found so long after its end is recorded, and nobody is told. [ms]"""
 KEEP_MS: Final = 7 * 86_400_000
-_NEAR: Final = (Phase.RAISED, Phase.ACKNOWLEDGED)
-_RANK: Final = {severity: place for place, severity in enumerate(Severity)}
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """Something that happened to an alarm."""
-
-    alarm: Alarm
-    event: Event
-
-
-class Book:
+class Book(Causes):
     """All alarms that are open, and those closed of late.
 
     Parameters
@@ -46,15 +34,10 @@ class Book:
     """
 
     def __init__(self, policy: Policy, recall: Callable[[str], Alarm | None] = lambda _key: None):
-        self.policy = policy
+        super().__init__(policy)
         self._recall = recall
-        self.alarms: dict[str, Alarm] = {}
-        self.maintenance: dict[str, Action] = {}
-        self.changed: set[str] = set()
-        """Ids of alarms that changed since somebody emptied it."""
         self._of_key: dict[str, str] = {}
         self._of_what: dict[tuple[str, str], list[str]] = {}
-        self._happened: list[Happened] = []
 
     # -- what comes in ---------------------------------------------------------------------
 
@@ -94,8 +77,10 @@ class Book:
         for alarm in [a for a in self.alarms.values() if a.open]:
             self._advance(alarm, now_ms)
         self._follow(due, now_ms)
-        for alarm in [a for a in self.alarms.values() if not a.open and a.since_ms < now_ms - KEEP_MS]:
-            self._forget(alarm)
+        old = [a for a in self.alarms.values() if not a.open and a.since_ms < now_ms - KEEP_MS]
+        for alarm in old:
+            if alarm.id not in self.changed:  # what changed is to be written down first
+                self._forget(alarm)
         return self._said()
 
     def check(self, action: Action) -> None:
@@ -104,8 +89,8 @@ class Book:
         if action.deed is Deed.MAINTAIN:
             return
         if action.deed is Deed.END_MAINTENANCE:
-            if action.alarm not in self.maintenance:
-                raise ActionError(f"expected the id of a maintenance, got {action.alarm[:80]!r}")
+            if not self._maintained(action.alarm):
+                raise ActionError(f"expected what is being maintained, got {action.alarm[:80]!r}")
             return
         alarm = self.alarms.get(action.alarm)
         if alarm is None:
@@ -208,134 +193,20 @@ class Book:
             self._pass_to(alarm, Phase.CLOSED, Note.RECORDED, now_ms)
         return alarm
 
-    # -- shared causes -----------------------------------------------------------------------
-
-    def _parent_of(self, names: frozenset[str]) -> Alarm | None:
-        """The open alarm of a shared cause that covers one of `names` already."""
-        for alarm in self.alarms.values():
-            if alarm.cause and (alarm.subject in names or alarm.id in names):
-                parent = self.alarms.get(alarm.cause)
-                if parent is not None and parent.open:
-                    return parent
-        return None
-
-    def _causes(self, touched: Iterable[Alarm], now_ms: int) -> list[Gathered]:
-        """Groups of alarms that share a cause, and are not under it yet."""
-        changed = list(touched)
-        told = [a for a in changed if a.code == SHARED_CAUSE and a.open and listed(a.evidence)]
-        found = [Gathered(a.id, "", [c for c in self.alarms.values() if self._is_child(c, a)]) for a in told]
-        groups = {(a.group, a.code) for a in changed if a.group and a.code != SHARED_CAUSE}
-        if not groups:
-            return found
-        sharing: dict[tuple[str, str], list[Alarm]] = {}
-        for alarm in self.alarms.values():
-            if (alarm.group, alarm.code) in groups and self._may_share(alarm, now_ms):
-                sharing.setdefault((alarm.group, alarm.code), []).append(alarm)
-        parents = [a for a in self.alarms.values() if a.code == SHARED_CAUSE and a.open]
-        for (group, code), alarms in sharing.items():
-            rest = alarms
-            for parent in parents:
-                if late := [c for c in rest if self._is_child(c, parent)]:
-                    found.append(Gathered(parent.id, code, late))
-                    rest = [c for c in rest if c not in late]
-            gathered = gather(group, code, rest, self.policy.shared)
-            if gathered is not None:
-                found.append(gathered)
-        return found
-
-    def _may_share(self, alarm: Alarm, now_ms: int) -> bool:
-        free = alarm.active and alarm.open and not alarm.suppressed and not self._covered(alarm)
-        return free and self._due(alarm, self.policy.terms(alarm, now_ms), now_ms)
-
-    def _is_child(self, alarm: Alarm, parent: Alarm) -> bool:
-        if alarm.id == parent.id or not alarm.open or alarm.code == SHARED_CAUSE:
-            return False
-        code = str(parent.evidence.get("code", ""))
-        if code and code != alarm.code:
-            return False
-        names = listed(parent.evidence)
-        if names:
-            return alarm.subject in names or alarm.id in names
-        within = self.policy.shared.within_ms
-        near = parent.first_ms - within <= alarm.first_ms <= parent.first_ms + within
-        return near and alarm.group == parent.subject
-
-    def _under(self, found: Gathered, now_ms: int) -> list[Alarm]:
-        """Put alarms under the one of their cause; that one, and all of them."""
-        children = [c for c in found.children if not self._covered(c)]
-        parent = self.alarms.get(found.parent)
-        if not children and parent is None:
-            return []
-        if parent is None:
-            one = children[0]
-            parent = Alarm(
-                found.parent, one.group, SHARED_CAUSE, one.severity, now_ms, now_ms, one.unit, one.region,
-                one.group, float(len(children)), {"code": found.code},
-            )  # fmt: skip
-            parent.members[parent.id] = Member(
-                min(c.first_ms for c in children), max(c.until_ms for c in children), True, False,
-                one.severity, 0,
-            )  # fmt: skip
-            self._keep(parent)
-            self._note(parent, Note.PENDING, now_ms)
-        for child in children:
-            child.cause = parent.id
-            self.changed.add(child.id)
-        self._gauge(parent)
-        return [parent, *children]
-
-    def _gauge(self, parent: Alarm) -> None:
-        """What an alarm of a shared cause rests on when no stream told of it: its children."""
-        if f":{SHARED_CAUSE}." not in parent.id:
-            return
-        if listed(parent.evidence):  # a stream tells of it by now, and knows better
-            parent.members[parent.id].active = False
-            return
-        children = [c for c in self.alarms.values() if c.cause == parent.id]
-        if not children:
-            return
-        self.changed.add(parent.id)
-        lasting = [c for c in children if not c.never_was]
-        member = parent.members[parent.id]
-        parent.members[parent.id] = Member(
-            member.first_ms, max([c.until_ms for c in lasting], default=member.until_ms),
-            any(c.active for c in lasting), not lasting, most_severe(c.severity for c in lasting), 0,
-        )  # fmt: skip
-        parent.score = float(len(lasting))
-        subjects = sorted(c.subject for c in children)
-        parent.evidence = {
-            "rule": f"{len(subjects)} alarms of one code in {parent.subject} at once",
-            "code": parent.evidence.get("code", ""), "count": len(subjects), "subjects": subjects[:20],
-        }  # fmt: skip
-
-    def _follow(self, changed: Iterable[Alarm], now_ms: int) -> None:
-        """Go on with the causes of what changed, and then with what is under those that ended."""
-        parents = {a.cause for a in changed if a.cause} | {a.id for a in changed if a.code == SHARED_CAUSE}
-        for parent in (self.alarms[p] for p in sorted(parents) if p in self.alarms):
-            self._gauge(parent)
-            self._advance(parent, now_ms)
-            for child in [c for c in self.alarms.values() if c.cause == parent.id]:
-                self._advance(child, now_ms)
-
-    def _covered(self, alarm: Alarm) -> bool:
-        """Whether the alarm of its cause stands for it.
-
-        One that was made of its children comes back when they do; one that a stream told of does not.
-        """
-        parent = self.alarms.get(alarm.cause)
-        if parent is None or not parent.open:
-            return False
-        return parent.phase is not Phase.CLEARED or not listed(parent.evidence)
-
     # -- deeds -------------------------------------------------------------------------------
 
     def _maintain(self, action: Action, now_ms: int) -> None:
         if action.deed is Deed.MAINTAIN:
             self.maintenance.setdefault(action.id, action)
         else:
-            self.maintenance.pop(action.alarm, None)
+            for name in self._maintained(action.alarm):
+                del self.maintenance[name]
         for alarm in [a for a in self.alarms.values() if a.open]:
             self._advance(alarm, now_ms)
+
+    def _maintained(self, name: str) -> list[str]:
+        """Ids of the maintenance of that id or scope."""
+        return [i for i, m in self.maintenance.items() if name in {i, m.alarm}]
 
     def _do(self, alarm: Alarm, action: Action, now_ms: int) -> None:
         if any(e.action == action.id for e in alarm.events):
@@ -358,128 +229,3 @@ class Book:
         else:
             self._note(alarm, Note.COMMENTED, now_ms, **by)
         self._advance(alarm, now_ms)
-
-    def _unshelve(self, alarm: Alarm, now_ms: int, **by: str) -> None:
-        alarm.shelf = None
-        # Whoever put it aside wanted to hear of it again: it is as if it were new.
-        alarm.told = alarm.told and alarm.phase is not Phase.RAISED
-        self._note(alarm, Note.UNSHELVED, now_ms, **by)
-
-    # -- time --------------------------------------------------------------------------------
-
-    def _advance(self, alarm: Alarm, now_ms: int) -> None:
-        """Bring an alarm to where it belongs now."""
-        terms = self.policy.terms(alarm, now_ms)
-        self._mute(alarm, now_ms)
-        self._worsen(alarm, terms, now_ms)
-        while self._step(alarm, terms, now_ms):
-            pass
-        if alarm.phase is not Phase.RAISED or alarm.quiet or not terms.notify:
-            return
-        if not alarm.told:
-            alarm.told = True
-            self._note(alarm, Note.REALARMED, now_ms, tell=True)
-        while (
-            terms.escalate_ms
-            and alarm.level + 1 < terms.steps
-            and now_ms - _or(alarm.raised_ms, now_ms) >= terms.escalate_ms * (alarm.level + 1)
-        ):
-            alarm.level += 1
-            self._note(alarm, Note.ESCALATED, now_ms, detail=str(alarm.level), tell=True)
-
-    def _mute(self, alarm: Alarm, now_ms: int) -> None:
-        """Shelves run out, and suppression comes and goes."""
-        if alarm.shelf is not None and alarm.shelf.until_ms <= now_ms:
-            self._unshelve(alarm, now_ms)
-        if not alarm.open:
-            return
-        wanted = f"cause:{alarm.cause}" if alarm.cause and self._covered(alarm) else ""
-        for name, m in self.maintenance.items():
-            standing = m.at_ms <= now_ms < (m.until_ms or 0) and m.code in {"", alarm.code}
-            if standing and self.policy.covers(m.alarm, alarm):
-                wanted = f"maintenance:{name}"
-        if wanted != alarm.suppressed:
-            note = Note.SUPPRESSED if wanted else Note.UNSUPPRESSED
-            detail, alarm.suppressed = wanted or alarm.suppressed, wanted
-            if wanted:
-                alarm.told = False
-            self._note(alarm, note, now_ms, detail=detail)
-
-    def _worsen(self, alarm: Alarm, terms: Terms, now_ms: int) -> None:
-        lasting = [m.severity for m in alarm.members.values() if not m.withdrawn]
-        severity = terms.severity or (most_severe(lasting) if lasting else alarm.severity)
-        worse = _RANK[severity] < _RANK[alarm.severity]
-        alarm.severity = severity
-        if not worse or alarm.phase not in _NEAR or not alarm.active:
-            return
-        tell = terms.notify and not alarm.quiet
-        if alarm.phase is Phase.ACKNOWLEDGED:
-            self._raise(alarm, Note.WORSENED, terms, now_ms)
-        else:
-            alarm.told = alarm.told or tell
-            self._note(alarm, Note.WORSENED, now_ms, tell=tell)
-
-    def _step(self, alarm: Alarm, terms: Terms, now_ms: int) -> bool:
-        """One step of the alarm's life, if one is due."""
-        if alarm.active:
-            alarm.gone_ms = None
-        elif alarm.gone_ms is None:
-            alarm.gone_ms = now_ms
-        if alarm.open and alarm.never_was:
-            tell = alarm.told and not alarm.quiet
-            return self._pass_to(alarm, Phase.CLOSED, Note.WITHDRAWN, now_ms, tell=tell)
-        if alarm.phase is Phase.PENDING:
-            return self._pending(alarm, terms, now_ms)
-        if alarm.phase in _NEAR:
-            over = not alarm.active and now_ms - _or(alarm.gone_ms, now_ms) >= terms.off_delay_ms
-            tell = alarm.told and not alarm.quiet
-            return over and self._pass_to(alarm, Phase.CLEARED, Note.CLEARED, now_ms, tell=tell)
-        if alarm.phase is Phase.CLEARED:
-            return self._cleared(alarm, terms, now_ms)
-        return alarm.active and self._pass_to(alarm, Phase.PENDING, Note.REOPENED, now_ms)
-
-    def _cleared(self, alarm: Alarm, terms: Terms, now_ms: int) -> bool:
-        if alarm.active:
-            return self._raise(alarm, Note.REALARMED, terms, now_ms)
-        # What stands under a shared cause is acknowledged with that.
-        done = alarm.acknowledged_by or alarm.cause
-        wait = terms.rearm_ms if done else max(terms.forget_ms, terms.rearm_ms)
-        over = now_ms - alarm.since_ms >= wait
-        return over and self._pass_to(alarm, Phase.CLOSED, Note.CLOSED, now_ms)
-
-    def _due(self, alarm: Alarm, terms: Terms, now_ms: int) -> bool:
-        lasted = max(now_ms - alarm.since_ms, alarm.until_ms - alarm.first_ms)
-        return alarm.phase is not Phase.PENDING or lasted >= terms.on_delay_ms
-
-    def _pending(self, alarm: Alarm, terms: Terms, now_ms: int) -> bool:
-        held = alarm.until_ms - alarm.first_ms >= terms.on_delay_ms
-        if alarm.active and self._due(alarm, terms, now_ms):
-            return self._raise(alarm, Note.RAISED, terms, now_ms)
-        if alarm.active:
-            return False
-        if held and now_ms - alarm.until_ms <= FOUND_LATE_MS:
-            return self._raise(alarm, Note.RAISED, terms, now_ms)
-        return self._pass_to(alarm, Phase.CLOSED, Note.RECORDED if held else Note.PASSED, now_ms)
-
-    def _raise(self, alarm: Alarm, note: Note, terms: Terms, now_ms: int) -> bool:
-        tell = terms.notify and not alarm.quiet
-        alarm.raised_ms, alarm.level, alarm.acknowledged_by, alarm.told = now_ms, 0, "", tell
-        return self._pass_to(alarm, Phase.RAISED, note, now_ms, tell=tell)
-
-    def _pass_to(self, alarm: Alarm, phase: Phase, note: Note, now_ms: int, **more: Any) -> bool:
-        assert phase in LEGAL[alarm.phase], f"{alarm.id}: {alarm.phase} -> {phase}"
-        alarm.phase, alarm.since_ms = phase, now_ms
-        if phase is Phase.CLOSED:
-            alarm.shelf, alarm.suppressed, alarm.told = None, "", False
-        self._note(alarm, note, now_ms, **more)
-        return True
-
-    def _note(self, alarm: Alarm, note: Note, now_ms: int, **more: Any) -> None:
-        self.changed.add(alarm.id)
-        event = Event(len(alarm.events), now_ms, note, alarm.phase, **more)
-        alarm.events.append(event)
-        self._happened.append(Happened(alarm, event))
-
-
-def _or(value: int | None, other: int) -> int:
-    return other if value is None else value

@@ -19,9 +19,13 @@ _TOML_KEY: Final = re.compile(r"""(\s*)["']?([A-Za-z0-9_-]+)["']?\s*=""")
 
 
 def read_toml(
-    file: str, specs: Mapping[str, tuple[Column, ...]], text: str, report: Report
+    file: str,
+    specs: Mapping[str, tuple[Column, ...]],
+    text: str,
+    report: Report,
+    single: tuple[str, ...] = (_SINGLE,),
 ) -> dict[str, Table]:
-    """Read a TOML file of one table ``site`` and arrays of tables.
+    """Read a TOML file of single tables, such as ``site``, and arrays of tables.
 
     Parameters
     ----------
@@ -32,6 +36,8 @@ def read_toml(
     text : str
     report : Report
         Takes the faults and warnings.
+    single : tuple of str
+        Tables that stand once; all but ``site`` may be left out.
 
     Returns
     -------
@@ -51,21 +57,23 @@ def read_toml(
         message = f"unknown {'table' if isinstance(data[name], dict | list) else 'key'} {name!r} is not read"
         report.warnings.append(Fault(file, *places.of(name, 0, ""), message))
     for name, table in tables.items():
-        entries = _entries(table, data, places, report)
+        entries = _entries(table, data, places, report, single=name in single)
         for entry in entries:
             _read_entry(table, entry, specs[name], places, report)
     return tables
 
 
-def _entries(table: Table, data: dict[str, Any], places: _Places, report: Report) -> list[dict[str, Any]]:
+def _entries(
+    table: Table, data: dict[str, Any], places: _Places, report: Report, *, single: bool
+) -> list[dict[str, Any]]:
     """Entries of one table; none, and a fault, where it has another shape."""
     name = table.name
-    found = [data.get(name)] if name == _SINGLE else data.get(name, [])
+    found = [data.get(name)] if single and (name == _SINGLE or name in data) else data.get(name, [])
     table.place = lambda row, column: places.of(name, row.number, column)
     if isinstance(found, list) and all(isinstance(entry, dict) for entry in found):
         return found
     table.complete = table.whole = False
-    form = f"[{name}]" if name == _SINGLE else f"[[{name}]]"
+    form = f"[{name}]" if single else f"[[{name}]]"
     came = shown(data[name]) if name in data else "none"
     report.faults.append(Fault(table.file, *places.of(name, 0, ""), f"{name}: expected {form}, got {came}"))
     return []

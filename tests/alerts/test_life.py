@@ -138,7 +138,7 @@ def test_maintenance_may_end_early():
     d = Driven()
     d.act(0, Deed.MAINTAIN, "*", "inspection", until=2 * H, name="m1")
     d.push(MIN, condition())
-    d.act(10 * MIN, Deed.END_MAINTENANCE, "m1")
+    d.act(10 * MIN, Deed.END_MAINTENANCE, "*")
     assert d.told() == [(10 * MIN, Note.REALARMED)]
 
 
@@ -254,7 +254,7 @@ def test_alarms_far_apart_in_time_share_no_cause():
         ({"deed": Deed.COMMENT}, "a text"),
         ({"deed": Deed.ASSIGN}, "name of the owner"),
         ({"deed": Deed.UNSHELVE}, "a shelved alarm"),
-        ({"deed": Deed.END_MAINTENANCE}, "id of a maintenance"),
+        ({"deed": Deed.END_MAINTENANCE}, "what is being maintained"),
         ({"reason": "x" * 2001}, "2000 characters"),
     ],
 )
@@ -275,3 +275,20 @@ def test_a_second_person_cannot_acknowledge():
     d.act(S, Deed.ACKNOWLEDGE, ID, who="Li")
     with pytest.raises(ActionError, match="acknowledged by Li"):
         d.book.check(Action("b", Deed.ACKNOWLEDGE, ID, "Wang", 2 * S))
+
+
+def test_what_is_due_next_is_known_to_the_millisecond():
+    d = Driven(Terms(on_delay_ms=60 * S, off_delay_ms=30 * S, escalate_ms=15 * MIN, steps=2, rearm_ms=MIN))
+    assert d.book.due_ms(0) is None
+    seen = []
+    d.push(10 * S, condition())
+    d.act(10 * S, Deed.MAINTAIN, "nothing", "x", H)
+    while (due := d.book.due_ms(max([10 * S, *seen]))) is not None and due < 2 * H:
+        seen.append(due)
+        d.tick(due)
+    assert [seen[0], seen[1]] == [70 * S, 70 * S + 15 * MIN]
+    assert [h.event.at_ms for h in d.said if h.event.note in {Note.RAISED, Note.ESCALATED}] == seen
+    d.push(H, condition(until=H, active=False, order=1))
+    assert d.book.due_ms(H) == H + 30 * S
+    d.tick(H + 30 * S)
+    assert d.one().phase is Phase.CLEARED

@@ -1,0 +1,80 @@
+"""Who is to be told what: what happened to an alarm becomes a letter to each person on its route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from alerts.alarm import Alarm, Event, Note
+from alerts.book import Happened
+from alerts.rules import Person, SitePolicy
+from models.anomaly import Severity
+
+__all__ = ["SIREN", "letters_of", "withdrawn_by"]
+
+SIREN: Final = "siren:"
+"""Before the id of a channel that is told by itself, for no person."""
+
+
+def letters_of(
+    happened: Iterable[Happened], policy: SitePolicy, now_ms: int, wall_ms: int
+) -> list[dict[str, Any]]:
+    """Letters about what happened, as rows of the records.
+
+    Parameters
+    ----------
+    now_ms : int
+        The site's now: rosters and quiet hours go by it. [ms UTC]
+    wall_ms : int
+        When letters are due goes by this. [ms UTC]
+    """
+    out = []
+    for one in happened:
+        if not one.event.tell:
+            continue
+        alarm, event = one.alarm, one.event
+        route = policy.rules.routes.get(policy.rule(alarm, now_ms).route)
+        if route is None:
+            continue
+        for recipient in _recipients(alarm, event, policy, now_ms):
+            person = policy.rules.persons.get(recipient)
+            wait_ms = 0 if person is None else round(1000 * route.group_wait_s)
+            quiet_ms = 0 if person is None else _quiet_ms(person, alarm, policy, now_ms)
+            out.append({
+                "id": f"{alarm.id}#{event.n}#{recipient}", "recipient": recipient, "alarm_id": alarm.id,
+                "due_ms": wall_ms + max(wait_ms, quiet_ms), "delivery": "", "body": _body(alarm, event),
+            })  # fmt: skip
+    return out
+
+
+def withdrawn_by(happened: Iterable[Happened]) -> list[str]:
+    """Alarms that nobody needs to hear of any more: another stands for them, or they are maintained."""
+    return [one.alarm.id for one in happened if one.event.note is Note.SUPPRESSED]
+
+
+def _recipients(alarm: Alarm, event: Event, policy: SitePolicy, now_ms: int) -> list[str]:
+    route = policy.rules.routes[policy.rule(alarm, now_ms).route]
+    if event.note is Note.ESCALATED:
+        level = int(event.detail)
+        steps = route.steps[level : level + 1]
+    else:
+        steps = route.steps[: alarm.level + 1]
+    persons = [person for step in steps for person in policy.on_duty(step, now_ms)]
+    sirens = [] if event.note is Note.ESCALATED else [SIREN + channel for channel in route.sirens]
+    return list(dict.fromkeys([*sirens, *persons]))
+
+
+def _quiet_ms(person: Person, alarm: Alarm, policy: SitePolicy, now_ms: int) -> int:
+    """For how long a person's quiet hours still hold; the highest severity knows none. [ms]"""
+    if person.quiet is None or alarm.severity is Severity.CRITICAL:
+        return 0
+    return person.quiet.end_after(now_ms, policy.zone) - now_ms
+
+
+def _body(alarm: Alarm, event: Event) -> dict[str, Any]:
+    return {
+        "alarm": alarm.id, "note": str(event.note), "at_ms": event.at_ms, "subject": alarm.subject,
+        "code": alarm.code, "severity": str(alarm.severity), "unit": alarm.unit, "region": alarm.region,
+        "first_ms": alarm.first_ms, "until_ms": alarm.until_ms, "score": alarm.score, "owner": alarm.owner,
+        "provisional": alarm.provisional, "evidence": dict(alarm.evidence),
+    }  # fmt: skip

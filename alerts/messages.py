@@ -1,0 +1,124 @@
+"""What people are told, in their language: what, where, since when, why, and where it is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from babel.messages.pofile import read_po
+
+from alerts.alarm import Note
+from alerts.codes import name_of
+from models.anomaly import Severity
+
+__all__ = ["Writer", "text_of"]
+
+_PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "alerts.po"
+_SAID: Final = {
+    Note.RAISED: "raised",
+    Note.REALARMED: "raised again",
+    Note.WORSENED: "got worse",
+    Note.ESCALATED: "nobody has acknowledged it",
+    Note.CLEARED: "cleared",
+    Note.WITHDRAWN: "was none: later data took it back",
+}
+_BEGINS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED, Note.ESCALATED})
+_MOST: Final = 20  # alarms that a message spells out
+_NUMBERS: Final = 8  # of the evidence
+
+Letter = Mapping[str, Any]
+
+
+@cache
+def _catalogue() -> dict[str, str]:
+    with _PO.open("rb") as file:
+        return {str(m.id): str(m.string) for m in read_po(file, locale="zh") if m.id}
+
+
+def text_of(text: str, language: str, **values: object) -> str:
+    """`text` in `language`, with its values.
+
+    Examples
+    --------
+    >>> text_of("{count} alarms", "zh", count=3)
+    '3 条告警'
+    """
+    return (_catalogue()[text] if language == "zh" else text).format(**values)
+
+
+class Writer:
+    """Writes messages of one site.
+
+    Parameters
+    ----------
+    names : mapping
+        Names of devices, networks and units by id.
+    zone : ZoneInfo
+        Times are the site's.
+    board_url : str
+        Where the board is.
+    """
+
+    def __init__(self, names: Mapping[str, str], zone: ZoneInfo, board_url: str):
+        self._names = names
+        self._zone = zone
+        self._board_url = board_url
+
+    def write(self, letters: Sequence[Letter], language: str) -> tuple[str, str]:
+        """Subject and text of a message made of `letters`, the most severe first."""
+        groups: dict[str, list[Letter]] = {}
+        for letter in letters:
+            groups.setdefault(letter["alarm"], []).append(letter)
+        rank = list(Severity)
+        ordered = sorted(
+            groups.values(), key=lambda g: (rank.index(Severity(g[-1]["severity"])), g[0]["at_ms"])
+        )
+        heads = [self._head(group, language) for group in ordered]
+        subject = heads[0]
+        if len(heads) > 1:
+            subject = f"{text_of('{count} alarms', language, count=len(heads))}: {heads[0]}"
+        parts = [self._part(head, group, language) for head, group in zip(heads, ordered, strict=True)]
+        more = [f"… + {len(parts) - _MOST}"] if len(parts) > _MOST else []
+        return subject, "\n\n".join([*parts[:_MOST], *more]) + "\n"
+
+    def link(self, alarm: str, language: str) -> str:
+        """The page that explains an alarm."""
+        return f"{self._board_url}/alarms?lang={language}&alarm={quote(alarm, safe='')}"
+
+    def _head(self, group: Sequence[Letter], language: str) -> str:
+        last = group[-1]
+        notes = [Note(letter["note"]) for letter in group]
+        if notes[-1] in {Note.CLEARED, Note.WITHDRAWN} and _BEGINS & set(notes[:-1]):
+            said = "raised, and cleared since" if notes[-1] is Note.CLEARED else _SAID[Note.WITHDRAWN]
+        else:
+            said = _SAID[notes[-1]]
+        severity = text_of(last["severity"], language)
+        what = name_of(last["code"], language)
+        if last["code"] == "shared_cause" and last["evidence"].get("code"):
+            count = last["evidence"].get("count", "?")
+            whose = name_of(str(last["evidence"]["code"]), language)
+            what = f"{what}: {text_of('{count} of {whose}', language, count=count, whose=whose)}"
+        return f"[{severity}] {self._name(last['subject'])} {what}: {text_of(said, language)}"
+
+    def _name(self, subject: str) -> str:
+        own = self._names.get(subject) or self._names.get(subject.partition(":")[2])
+        return f"{own} ({subject})" if own and own != subject else subject
+
+    def _part(self, head: str, group: Sequence[Letter], language: str) -> str:
+        last = group[-1]
+        moment = datetime.fromtimestamp(last["first_ms"] / 1000, self._zone)
+        facts = [text_of("since {time}", language, time=f"{moment:%Y-%m-%d %H:%M}")]
+        if last["score"]:
+            facts.append(text_of("score {score}", language, score=f"{last['score']:.3g}"))
+        if last["owner"]:
+            facts.append(text_of("owner {who}", language, who=last["owner"]))
+        if last["provisional"]:
+            facts.append(text_of("said on data that may still change", language))
+        plain = [f"{k} {v}" for k, v in last["evidence"].items() if isinstance(v, int | float | str)]
+        evidence = ["; ".join(plain[:_NUMBERS])] if plain else []
+        return "\n".join([head, ", ".join(facts), *evidence, self.link(last["alarm"], language)])

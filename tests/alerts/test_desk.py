@@ -1,0 +1,371 @@
+"""The desk with its records and journal on disk: nothing lost, nothing twice, whenever it is stopped."""
+
+from dataclasses import replace
+
+import pytest
+
+from alerts.action import ALARM_STREAM, Action, ActionError, Deed
+from alerts.alarm import Alarm, Phase
+from alerts.condition import conditions_of
+from alerts.desk import Desk
+from alerts.rehearsal import fast_conditions
+from alerts.rules import SitePolicy
+from journal.sqlite import SqliteJournal
+from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
+from models.results import Outputs, Status
+from store.duckdb_series import DuckdbSeries
+from store.protocol import Select, StoreUnavailableError
+from store.records import Records, RecordsError
+from tests.support.alarm_book import MIN, H, assert_legal, condition
+from tests.support.alert_site import RULES, rules, site
+
+T0 = 1_767_585_600_000
+SITE = site(110)
+
+
+class Room:
+    """A data directory whose desk may be stopped dead at any time."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.now = T0
+        self.journal = SqliteJournal(folder / "journal.sqlite3", lambda: self.now)
+        self.series = DuckdbSeries(folder / "series.duckdb")
+        self.open()
+
+    def open(self, past=()):
+        self.records = Records(self.folder / "records.sqlite3")
+        policy = SitePolicy(rules(RULES.format(url="http://127.0.0.1:1/", wait=0), SITE), SITE)
+        self.desk = Desk(self.records, policy, self.journal, lambda: self.now, lambda: self.now, self.series)
+        if self.desk.fresh:
+            self.desk._rebuild(past)
+        else:
+            self.desk._catch_up()
+
+    def crash(self, past=()):
+        self.records.close()
+        self.open(past)
+
+    def lose_records(self, past):
+        self.records.close()
+        for file in self.folder.glob("records.sqlite3*"):
+            file.unlink()
+        self.open(past)
+
+    def turn(self, seconds=0):
+        self.now += 1000 * seconds
+        self.desk.turn()
+
+    def act(self, deed, alarm, **more):
+        self.desk.act(Action(f"{deed}{self.now}", deed, alarm, "王", self.now, **more))
+
+    def letters(self):
+        return sorted((x["alarm_id"], x["body"]["note"]) for x in self.records.letters())
+
+    def close(self):
+        self.records.close()
+        self.journal.close()
+        self.series.close()
+
+
+@pytest.fixture
+def room(tmp_path):
+    made = Room(tmp_path)
+    yield made
+    made.close()
+
+
+def anomaly(
+    subject="sub-001", first=T0, until=T0, *, state=State.ACTIVE, status=Status.FINAL, code="pump_trip"
+):
+    return Anomaly(
+        subject, code, Severity.CRITICAL, 2.0, {"rule": "Δp to 0"}, first, until, 900_000, "u1", "r1", state, None, status
+    )  # fmt: skip
+
+
+def said(offset, *anomalies, measurement=ANOMALY):
+    outputs = Outputs("u1", offset)
+    outputs.add(measurement, anomaly_table(anomalies, "u1"))
+    return [outputs]
+
+
+ID = f"sub-001:pump_trip:{T0}"
+
+
+def test_a_condition_is_on_disk_when_it_was_received(room):
+    room.desk.receive(said(5, anomaly()))
+    room.crash()
+    room.turn()
+    assert room.desk.book.alarms[ID].phase is Phase.RAISED
+    assert room.letters() == [(ID, "raised")]
+
+
+@pytest.mark.parametrize("crashes", [(), (1,), (2,), (3,), (1, 2, 3)])
+def test_a_crash_at_any_step_makes_no_letter_twice(room, crashes):
+    for step in range(1, 4):
+        room.desk.receive(said(5, anomaly()))  # said again by the streams after each crash
+        if step in crashes:
+            room.crash()
+        room.turn(1)
+    room.act(Deed.ACKNOWLEDGE, ID)
+    if crashes:
+        room.crash()
+    room.desk.receive(said(9, anomaly(until=T0 + MIN, state=State.ENDED)))
+    room.desk.receive(said(5, anomaly()))
+    room.turn(1)
+    assert room.desk.book.alarms[ID].phase is Phase.CLEARED
+    assert room.letters() == [(ID, "cleared"), (ID, "raised")]
+    assert room.desk.book.alarms[ID].acknowledged_by == "王"
+
+
+def test_a_deed_is_in_the_journal_before_it_is_done(room):
+    room.desk.receive(said(5, anomaly()))
+    room.turn()
+    room.act(Deed.COMMENT, ID, reason="looked at it")
+    records = room.journal.read(ALARM_STREAM, -1)
+    assert len(records) == 1
+    # The records are as they were before the deed: the crash came between journal and records.
+    room.records.save(_progress(-1))
+    room.crash()
+    notes = [e.detail for e in room.desk.book.alarms[ID].events if e.note == "commented"]
+    assert notes == ["looked at it"]
+
+
+def _progress(offset):
+    from store.records import Batch
+
+    return Batch(progress={"actions": offset})
+
+
+def test_an_impossible_deed_is_not_journalled(room):
+    with pytest.raises(ActionError, match="id of an alarm"):
+        room.act(Deed.ACKNOWLEDGE, "nothing")
+    assert ALARM_STREAM not in room.journal.streams()
+
+
+def test_lost_records_are_made_again_from_the_journal_and_the_results(room):
+    found = [anomaly(), anomaly("sub-002", T0 - 5 * H, T0 - 4 * H, state=State.ENDED), anomaly("sub-west")]
+    room.series.write(said(5, *found))
+    room.desk.receive(said(5, *found))
+    room.turn(1)
+    room.act(Deed.ACKNOWLEDGE, ID)
+    room.act(Deed.ASSIGN, f"sub-west:pump_trip:{T0}", reason="李")
+    room.act(Deed.MAINTAIN, "unit:u1", reason="works", until_ms=room.now + H)
+    before = {i: (a.phase, a.owner, a.suppressed) for i, a in room.desk.book.alarms.items()}
+    past = conditions_of([room.series.select(Select(ANOMALY))], -1)
+    room.now += 2 * H
+    room.turn()
+    room.lose_records(past)
+    after = {i: (a.phase, a.owner, a.suppressed) for i, a in room.desk.book.alarms.items()}
+    assert after[ID] == (Phase.ACKNOWLEDGED, "", "")
+    assert after[f"sub-west:pump_trip:{T0}"] == (Phase.RAISED, "李", "")
+    assert not room.desk.book.alarms[f"sub-002:pump_trip:{T0 - 5 * H}"].active
+    assert before.keys() == after.keys()
+    # What still stands and nobody has acknowledged is told again: better twice than never.
+    assert {i for i, _ in room.letters()} == {f"sub-west:pump_trip:{T0}"}
+
+
+def test_a_pump_trip_in_a_hundred_substations_is_one_letter(room):
+    room.desk.receive(said(5, *(anomaly(f"sub-{n:03}") for n in range(100))))
+    room.turn(1)
+    parent = f"branch:n1/east:shared_cause.pump_trip:{T0}"
+    assert room.letters() == [(parent, "raised")]
+    rows = room.series.select(Select("alarm_open")).to_pylist()
+    assert sum(r["suppressed"] == f"cause:{parent}" for r in rows) == 100
+    assert len(rows) == 101
+
+
+def test_letters_of_children_that_wait_are_taken_back(room):
+    room.desk.receive(said(5, *(anomaly(f"sub-{n:03}") for n in range(3))))
+    room.turn(1)
+    assert len(room.letters()) == 3
+    room.desk.receive(said(6, *(anomaly(f"sub-{n:03}") for n in range(3, 9))))
+    room.turn(1)
+    assert room.letters() == [(f"branch:n1/east:shared_cause.pump_trip:{T0}", "raised")]
+
+
+def test_boards_see_alarms_as_rows_and_closed_ones_in_the_history_only(room):
+    room.desk.receive(said(5, anomaly()))
+    room.turn(1)
+    room.act(Deed.COMMENT, ID, reason="seen")
+    room.turn(1)
+    (row,) = room.series.select(Select("alarm_open")).to_pylist()
+    assert (row["key"], row["state"], row["priority"], row["window_start"]) == (ID, "raised", 1, T0)
+    assert "seen" in row["comments"]
+    room.desk.receive(said(6, anomaly(status=Status.WITHDRAWN, state=State.ENDED)))
+    room.turn(1)
+    assert not room.series.select(Select("alarm_open")).num_rows
+    assert room.series.select(Select("alarm")).to_pylist()[0]["state"] == "closed"
+    room.turn(61)
+    assert room.series.select(Select("alarm_quality")).to_pylist()[-1]["standing"] == 0
+
+
+def test_an_alarm_forgotten_long_ago_comes_back_under_its_id(room):
+    room.desk.receive(said(5, anomaly(until=T0 + MIN, state=State.ENDED)))
+    room.turn(60)
+    room.act(Deed.ACKNOWLEDGE, ID)
+    room.turn(3600)
+    room.turn(8 * 86_400)
+    assert ID not in room.desk.book.alarms
+    room.desk.receive(said(9, anomaly(status=Status.WITHDRAWN, state=State.ENDED)))
+    room.turn(1)
+    kept = Alarm.from_json(room.records.alarm_of_key(ID))
+    assert kept.never_was
+    assert_legal(kept)
+    room.turn(1)
+    assert ID not in room.desk.book.alarms
+
+
+def test_records_that_cannot_be_written_hold_the_streams_back(room, monkeypatch):
+    def full(*_):
+        raise RecordsError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(room.records, "receive", full)
+        with pytest.raises(RecordsError):
+            room.desk.receive(said(5, anomaly()))
+    room.desk.receive(said(5, anomaly()))
+    with monkeypatch.context() as broken:
+        broken.setattr(room.records, "save", full)
+        with pytest.raises(RecordsError):
+            room.turn()
+    room.turn()
+    assert room.letters() == [(ID, "raised")]
+
+
+def test_fast_rules_speak_on_readings(tmp_path):
+    from alerts.fast import FastWatch
+    from tests.support.alarm_book import S
+
+    watch = FastWatch(rules(FAST, SITE).fast)
+    assert not watch.take("u1", 1, [readings((T0, 1000.0))])
+    (began,) = watch.take("u1", 2, [readings((T0 + 10 * S, 1700.0))])
+    assert (began.active, began.provisional, began.key) == (True, True, f"sub-001:too_much:{T0 + 10 * S}")
+    assert began.evidence["provisional"] is True
+    assert not watch.take(
+        "u1", 3, [readings((T0 + 20 * S, 1550.0), (T0 + 5 * S, 900.0))]
+    )  # not clear, and old
+    assert not watch.take("u1", 3, [readings((T0 + 25 * S, 99_999.0))])  # no pressure at all
+    (ended,) = watch.take("u1", 4, [readings((T0 + 30 * S, 1400.0))])
+    assert (ended.active, ended.key, ended.until_ms) == (False, began.key, T0 + 25 * S)
+    assert not watch.take("u1", 5, [readings((T0 + 40 * S, 1700.0), device="plant-1", of="plant")])
+
+
+FAST = """
+[[fast]]
+code = "too_much"
+measurement = "supply_kpa"
+classes = ["substation"]
+above = 1600
+clear = 1500
+"""
+
+
+def readings(*samples, device="sub-001", of="substation"):
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        [
+            {"key": device, "unit": "u1", "region": "r1", "window_start": t, "class": of, "supply_kpa": v}
+            for t, v in samples
+        ]
+    )
+
+
+def test_a_restarted_watch_knows_what_stands(room):
+    from alerts.fast import FastWatch
+
+    fast = rules(FAST, SITE).fast
+    room.desk.receive_conditions(FastWatch(fast).take("u1", 2, [readings((T0, 1700.0))]))
+    room.turn()
+    watch = FastWatch(fast, room.desk.book.alarms.values())
+    (ended,) = watch.take("u1", 4, [readings((T0 + 30_000, 1400.0))])
+    assert not ended.active
+    room.desk.receive_conditions([ended])
+    room.turn()
+    assert [a.phase for a in room.desk.book.alarms.values()] == [Phase.CLEARED]
+
+
+def test_statements_are_postgresqls_too():
+    from sqlalchemy.dialects import postgresql
+
+    from store.records import ALARM, EVENT, upsert
+
+    text = str(upsert("postgresql", ALARM, ["id", "body"], keep=False).compile(dialect=postgresql.dialect()))
+    assert "ON CONFLICT (id) DO UPDATE SET body = excluded.body" in text
+    text = str(
+        upsert("postgresql", EVENT, ["alarm_id", "n"], keep=True).compile(dialect=postgresql.dialect())
+    )
+    assert "ON CONFLICT (alarm_id, n) DO NOTHING" in text
+
+
+def test_conditions_travel_as_json():
+    one = condition(evidence={"size": 1.5}, provisional=True)
+    assert type(one).from_json(one.to_json()) == one
+
+
+def test_what_a_board_could_not_be_given_is_given_later(room, monkeypatch):
+    def away(*_):
+        raise StoreUnavailableError("the store is away")
+
+    room.desk.receive(said(5, anomaly()))
+    with monkeypatch.context() as broken:
+        broken.setattr(room.series, "write", away)
+        room.turn()
+    assert not room.series.select(Select("alarm_open")).num_rows
+    room.turn()
+    assert room.series.select(Select("alarm_open")).num_rows == 1
+
+
+def test_a_crash_between_records_and_boards_leaves_no_board_behind(room, monkeypatch):
+    room.desk.receive(said(5, anomaly()))
+    with monkeypatch.context() as broken:
+        broken.setattr(room.desk, "_show", lambda _now: None)
+        room.turn()
+    room.crash()
+    room.turn()
+    assert room.series.select(Select("alarm_open")).num_rows == 1
+
+
+def test_what_fast_rules_said_survives_the_loss_of_the_records(room):
+    from alerts.fast import FastWatch
+
+    room.desk.receive_conditions(FastWatch(rules(FAST, SITE).fast).take("u1", 2, [readings((T0, 1700.0))]))
+    room.turn()
+    room.lose_records(fast_conditions(room.series.select(Select("alarm"))))
+    (alarm,) = room.desk.book.alarms.values()
+    assert (alarm.phase, alarm.provisional, alarm.active) == (Phase.RAISED, True, True)
+
+
+def test_what_a_fast_rule_said_while_the_disk_was_full_is_not_lost(room, monkeypatch):
+    from alerts.fast import FastWatch
+
+    room.desk._fast = FastWatch(rules(FAST, SITE).fast)
+    room.desk.policy.rules = replace(room.desk.policy.rules, fast=rules(FAST, SITE).fast)
+    outputs = Outputs("u1", 7)
+    outputs.readings.append(readings((T0, 1700.0)))
+
+    def full(*_):
+        raise RecordsError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(room.records, "receive", full)
+        with pytest.raises(RecordsError):
+            room.desk.receive([outputs])
+    room.desk.receive([outputs])
+    room.turn()
+    assert [a.code for a in room.desk.book.alarms.values()] == ["too_much"]
+
+
+def test_the_newest_step_of_the_records_is_the_one_that_is_named(tmp_path):
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from store import records
+
+    config = Config()
+    config.set_main_option("script_location", str(records._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == records._NEWEST
+    with Records(tmp_path / "r.sqlite3") as made:
+        assert made._version() == records._NEWEST

@@ -1,0 +1,143 @@
+"""Who is told what, and when: rosters, steps, quiet hours, sirens, languages."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerts.action import Deed
+from alerts.book import Book
+from alerts.letters import letters_of
+from alerts.messages import Writer
+from alerts.rules import SitePolicy
+from models.anomaly import Severity
+from tests.support.alarm_book import Driven, condition
+from tests.support.alert_site import rules, site
+
+ZONE = ZoneInfo("Asia/Shanghai")
+SITE = site(12)
+TEXT = """
+[[channel]]
+id = "hook"
+kind = "webhook"
+url = "http://127.0.0.1:9/"
+[[channel]]
+id = "hall"
+kind = "mqtt"
+topic = "sirens/hall"
+[[person]]
+id = "day"
+channels = ["hook"]
+[[person]]
+id = "night"
+channels = ["hook"]
+quiet = "22:00-07:00"
+[[person]]
+id = "boss"
+channels = ["hook"]
+[[roster]]
+id = "duty"
+[[shift]]
+roster = "duty"
+persons = ["day"]
+hours = "08:00-20:00"
+[[shift]]
+roster = "duty"
+persons = ["night"]
+hours = "20:00-08:00"
+[[route]]
+id = "all"
+steps = ["duty", "boss"]
+escalate_after_s = 600
+group_wait_s = 10
+sirens = ["hall"]
+[[rule]]
+route = "all"
+"""
+
+
+def at(hour, minute=0):
+    return round(datetime(2026, 1, 5, hour, minute, tzinfo=ZONE).timestamp() * 1000)
+
+
+class Told:
+    def __init__(self):
+        self.policy = SitePolicy(rules(TEXT, SITE), SITE)
+        self.driven = Driven()
+        self.driven.book = Book(self.policy)
+        self.seen = 0
+
+    def letters(self, now):
+        new, self.seen = self.driven.said[self.seen :], len(self.driven.said)
+        return [
+            (x["recipient"], x["body"]["note"], (x["due_ms"] - now) / 1000)
+            for x in letters_of(new, self.policy, now, now)
+        ]
+
+
+def test_the_person_on_duty_and_the_siren_are_told():
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    assert t.letters(at(12)) == [("siren:hall", "raised", 0), ("day", "raised", 10)]
+
+
+@pytest.mark.parametrize(
+    ("severity", "hour", "wait_s"),
+    [
+        (Severity.MAJOR, 23, 8 * 3600),
+        (Severity.MAJOR, 21, 10),
+        (Severity.CRITICAL, 23, 10),
+        (Severity.MAJOR, 3, 4 * 3600),
+    ],
+)
+def test_quiet_hours_hold_letters_back_and_never_the_highest_severity(severity, hour, wait_s):
+    t = Told()
+    t.driven.push(at(hour), condition("sub-001", at(hour), severity=severity))
+    assert ("night", "raised", wait_s) in t.letters(at(hour))
+
+
+def test_escalation_tells_the_next_step_and_the_end_is_told_to_all_who_know():
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.letters(at(12))
+    t.driven.tick(at(12, 9), at(12, 11), 60_000)
+    assert t.letters(at(12, 11)) == [("boss", "escalated", 10)]
+    t.driven.push(at(12, 20), condition("sub-001", at(12), at(12, 19), active=False, order=1))
+    assert t.letters(at(12, 20)) == [
+        ("siren:hall", "cleared", 0),
+        ("day", "cleared", 10),
+        ("boss", "cleared", 10),
+    ]
+
+
+def test_a_pump_trip_in_a_branch_is_one_letter_a_person():
+    t = Told()
+    t.driven.push(at(12), *(condition(f"sub-{n:03}", at(12)) for n in range(12)))
+    assert [x[0] for x in t.letters(at(12))] == ["siren:hall", "day"]
+
+
+def test_a_shelved_alarm_writes_no_letter():
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.letters(at(12))
+    t.driven.act(at(12), Deed.SHELVE, f"sub-001:pump_trip:{at(12)}", "known", at(13))
+    t.driven.tick(at(12), at(12, 30), 60_000)
+    assert t.letters(at(12, 30)) == []
+
+
+def test_messages_speak_the_recipients_language_and_lead_to_the_page():
+    t = Told()
+    cause = [condition(f"sub-{n:03}", at(12), evidence={"rule": "Δp → 0", "dp_kpa": 0.4}) for n in range(12)]
+    t.driven.push(at(12), *cause, condition("sub-west", at(12), code="air", severity=Severity.MINOR))
+    bodies = [
+        x["body"] for x in letters_of(t.driven.said, t.policy, at(12), at(12)) if x["recipient"] == "day"
+    ]
+    writer = Writer({"n1": "东网", "sub-west": "西站"}, ZONE, "http://board")
+    subject, text = writer.write(bodies, "zh")
+    assert subject == "2 条告警: [重要] branch:n1/east 共同原因: 循环泵跳闸 共 12 处: 发生"
+    assert "[一般] 西站 (sub-west) 二次网积气: 发生" in text
+    assert "自 2026-01-05 12:00 起" in text
+    assert f"http://board/alarms?lang=zh&alarm=sub-west%3Aair%3A{at(12)}" in text
+    subject, text = writer.write(bodies, "en")
+    assert subject == "2 alarms: [major] branch:n1/east shared cause: 12 of circulation pump tripped: raised"
+    assert "since 2026-01-05 12:00" in text

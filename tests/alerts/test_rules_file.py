@@ -1,0 +1,195 @@
+"""A rules file is read whole, and every fault of it is named by file, line and field."""
+
+import re
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from alerts.hours import Hours, Week
+from alerts.rules import SitePolicy
+from alerts.rules_file import RulesError
+from models.anomaly import Severity
+from tests.support.alarm_book import Driven, condition
+from tests.support.alert_site import rules, site
+
+GOOD = """
+[alerts]
+desks = 2
+shared_cause_least = 7
+[limits]
+a_day = 100
+[[channel]]
+id = "mail"
+kind = "email"
+url = "smtp://127.0.0.1:25"
+from = "alerts@example.org"
+to = ["li@example.org"]
+fallback = "hook"
+[[channel]]
+id = "hook"
+kind = "webhook"
+url = "https://hooks.example.org/x"
+secret_env = "HOOK"
+[[channel]]
+id = "ding"
+kind = "dingtalk"
+secret_file = "ding.txt"
+[[channel]]
+id = "hall"
+kind = "mqtt"
+topic = "sirens/hall"
+[[person]]
+id = "li"
+name = "李"
+channels = ["mail"]
+quiet = "22:00-07:00"
+[[person]]
+id = "wang"
+channels = ["ding"]
+language = "en"
+[[roster]]
+id = "duty"
+[[shift]]
+roster = "duty"
+persons = ["li"]
+hours = "08:00-20:00"
+[[shift]]
+roster = "duty"
+persons = ["wang"]
+hours = "20:00-08:00"
+[[route]]
+id = "all"
+steps = ["duty", "wang"]
+sirens = ["hall"]
+[[fast]]
+code = "supply_pressure_high"
+measurement = "supply_kpa"
+above = 1600
+clear = 1500
+severity = "critical"
+[[rule]]
+codes = ["supply_pressure_high", "pump_trip"]
+scopes = ["unit:u1"]
+route = "all"
+[[rule]]
+severities = ["info"]
+[[rule]]
+hours = "08:00-18:00"
+days = ["mon", "fri"]
+on_delay_s = 60
+severity = "minor"
+route = "all"
+"""
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    (tmp_path / "ding.txt").write_text("token-of-a-robot\n")
+    return {"environ": {"HOOK": "s3cret"}, "directory": tmp_path}
+
+
+def test_a_good_file_is_read_whole(secrets):
+    read = rules(GOOD, **secrets)
+    assert read.desks == 2
+    assert read.shared.least == 7
+    assert read.limits.a_day == 100
+    assert read.channels["ding"].url == "dingtalk://token-of-a-robot"
+    assert read.channels["hook"].secret == "s3cret"
+    assert "s3cret" not in repr(read)
+    assert "token" not in repr(read)
+    assert read.persons["li"].quiet == Week(hours=Hours(22 * 60, 7 * 60))
+    assert read.fast[0].clear == 1500
+    at = [datetime(2026, 1, 5, hour, tzinfo=ZoneInfo("Asia/Shanghai")) for hour in (7, 8, 19, 20)]
+    assert [read.rosters["duty"].on_duty(t) for t in at] == [("wang",), ("li",), ("li",), ("wang",)]
+
+
+def test_the_first_rule_that_fits_counts(secrets):
+    policy = SitePolicy(rules(GOOD, **secrets), site(3))
+    d = Driven()
+    monday_noon = 1_767_585_600_000 + 4 * 3_600_000  # 2026-01-05 12:00 in Shanghai
+    for code, severity in (
+        ("pump_trip", Severity.INFO),
+        ("high_return", Severity.INFO),
+        ("air", Severity.MAJOR),
+    ):
+        d.push(monday_noon, condition("sub-001", monday_noon, code=code, severity=severity))
+    terms = {a.code: policy.terms(a, monday_noon) for a in d.book.alarms.values()}
+    assert (terms["pump_trip"].route, terms["pump_trip"].steps) == ("all", 2)
+    assert not terms["high_return"].notify
+    assert (terms["air"].on_delay_ms, terms["air"].severity) == (60_000, Severity.MINOR)
+    air = next(a for a in d.book.alarms.values() if a.code == "air")
+    assert not policy.terms(air, monday_noon + 86_400_000).notify  # a Tuesday
+    assert policy.covers("network:n1", air)
+    assert not policy.covers("network:n2", air)
+
+
+def test_branches_begin_where_the_way_from_the_plant_parts():
+    policy = SitePolicy(rules(""), site(3))
+    assert policy.group("sub-001", "u1") == policy.group("sub-002", "u1") == "branch:n1/east"
+    assert policy.group("sub-west", "u1") == "branch:n1/w1"
+
+
+FAULTS = {
+    "unknown code": ('codes = ["supply_pressure_high", "pump_trip"]', 'codes = ["pump_trap"]', "codes: .*'pump_trap'"),
+    "negative delay": ("on_delay_s = 60", "on_delay_s = -60", "on_delay_s: expected a number from 0"),
+    "roster with a hole": ('hours = "20:00-08:00"', 'hours = "20:00-07:30"', "id: .* mon 07:30 to mon 08:00"),
+    "mail without credentials": ("smtp://127.0.0.1:25", "smtp://mail.example.org", "url: .*credentials"),
+    "user without credentials": ('from = "alerts', 'user = "x"\nfrom = "alerts', "user: expected credentials"),
+    "service without credentials": ('secret_file = "ding.txt"\n', "", "kind: expected credentials of dingtalk"),
+    "secret that is not there": ('secret_env = "HOOK"', 'secret_env = "HOOP"', "secret_env: .* HOOP"),
+    "file that is not there": ("ding.txt", "dong.txt", "secret_file: .*dong.txt"),
+    "password in a URL": ("smtp://127", "smtp://a:b@127", "url: .* without a password"),
+    "plain http": ("https://hooks", "http://hooks", "url: expected https"),
+    "unknown key": ("on_delay_s", "on_dealy_s", "unknown key 'on_dealy_s'"),
+    "unknown table": ("[[roster]]", "[[rooster]]", "unknown table 'rooster'"),
+    "unknown person": ('persons = ["wang"]', 'persons = ["wong"]', "persons: expected the id of a person"),
+    "unknown channel": ('channels = ["ding"]', 'channels = ["dong"]', "channels: expected the id of a channel"),
+    "unknown roster": ('steps = ["duty"', 'steps = ["dusty"', "steps: expected the id of a roster or person"),
+    "unknown route": ('route = "all"\n[[rule]]\nsev', 'route = "al"\n[[rule]]\nsev', "route: expected the id"),
+    "unknown scope": ("unit:u1", "unit:u7", "scopes: expected"),
+    "bad hours": ('"22:00-07:00"', '"10pm"', "quiet: expected hours such as"),
+    "bad day": ('"fri"', '"friday"', "days: expected a list of mon"),
+    "twice": ('id = "wang"', 'id = "li"', "id: expected a name of its own"),
+    "no gauge": ("supply_kpa", "energy_gj", "measurement: expected a gauge"),
+    "both sides": ("above = 1600", "above = 1600\nbelow = 3", "code: expected either above or below, got both"),
+    "clear beyond": ("clear = 1500", "clear = 1700", "clear: expected it on the good side"),
+    "no topic": ('topic = "sirens/hall"', "", "topic: expected this key"),
+    "no TOML": ("[limits]", "[limits", "expected TOML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_named_by_file_line_and_field(name, secrets):
+    old, new, words = FAULTS[name]
+    assert old in GOOD
+    text = GOOD.replace(old, new, 1)
+    with pytest.raises(RulesError) as told:
+        rules(text, **secrets)
+    lines = str(told.value).splitlines()
+    found = [line for line in lines if re.search(words, line)]
+    assert found, lines
+    at = int(re.match(r"alerts\.toml:(\d+):\d+: ", found[0])[1])
+    changed = next(
+        (n for n, (a, b) in enumerate(zip(GOOD.splitlines(), text.splitlines(), strict=False), 1) if a != b),
+        1,
+    )
+    named = re.match(r"alerts\.toml:\d+:\d+: (\w+):", found[0])
+    if name == "roster with a hole":
+        assert text.splitlines()[at - 1] == 'id = "duty"'
+    elif named and named[1] in new:
+        assert named[1] in text.splitlines()[at - 1] or abs(at - changed) <= 1
+
+
+def test_all_faults_are_told_at_once(secrets):
+    text = GOOD.replace("pump_trip", "pump_trap").replace("on_delay_s = 60", "on_delay_s = -1")
+    with pytest.raises(RulesError) as told:
+        rules(text, **secrets)
+    assert len(told.value.faults) == 2
+
+
+def test_no_file_at_all_is_a_rule_set_that_tells_nobody():
+    policy = SitePolicy(rules(""), site(3))
+    d = Driven()
+    d.push(0, condition())
+    assert not policy.terms(d.one(), 0).notify
