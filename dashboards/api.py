@@ -30,6 +30,7 @@ _CACHE_S: Final = 4.0
 _CACHE_ENTRIES: Final = 256
 _MAX_POINTS: Final = 2000
 _CHARTS: Final = frozenset({"tile", "line", "scatter", "bands", "heatmap"})
+_MOST_ASKED: Final = 64 * 1024
 _MAX_RANGE_MS: Final = 11 * 366 * 86_400_000
 
 
@@ -45,6 +46,18 @@ class BoardActions(Protocol):
 
         LookupError when there is none; ActionRefusedError when it cannot be retried.
         """
+        ...
+
+    def act(self, asked: Mapping[str, Any]) -> None:
+        """Do what a person asks of an alarm; ActionRefusedError says why it cannot be done.
+
+        `asked` holds ``alarm`` (its id), ``do``, ``who`` (a person's name), and where the deed needs them
+        ``reason`` and ``hours``.
+        """
+        ...
+
+    def unsent(self) -> list[dict[str, Any]]:
+        """Messages about alarms that did not arrive for certain."""
         ...
 
 
@@ -96,6 +109,15 @@ class Sources:
         except ActionRefusedError as error:
             raise HTTPException(409, str(error)) from error
 
+    async def act(self, asked: Mapping[str, Any]) -> None:
+        """Do something about an alarm, with errors as HTTP knows them."""
+        if self.actions is None:
+            raise HTTPException(503, "nothing can be done about alarms here: they live in another process")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.pool, self.actions.act, asked)
+        except ActionRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+
     def close(self) -> None:
         """Release the threads."""
         self.pool.shutdown(wait=False, cancel_futures=True)
@@ -107,6 +129,7 @@ def router(sources: Sources) -> APIRouter:
     _add_status(routes, sources)
     _add_history(routes, sources)
     _add_dead_letters(routes, sources)
+    _add_alarms(routes, sources)
     return routes
 
 
@@ -246,10 +269,33 @@ def _add_dead_letters(routes: APIRouter, sources: Sources) -> None:
 
     @routes.post("/api/dead-letters/{key:path}/retry")
     async def retry(key: str, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
-        if not sources.token or not hmac.compare_digest(x_hearthline_token.encode(), sources.token.encode()):
-            raise HTTPException(403, "expected the header X-Hearthline-Token with this server's token")
+        _check_token(sources, x_hearthline_token)
         await sources.retry(key)
         return _json({"retried": key})
+
+
+def _check_token(sources: Sources, token: str) -> None:
+    if not sources.token or not hmac.compare_digest(token.encode(), sources.token.encode()):
+        raise HTTPException(403, "expected the header X-Hearthline-Token with this server's token")
+
+
+def _add_alarms(routes: APIRouter, sources: Sources) -> None:
+    @routes.get("/api/alarms/unsent")
+    async def unsent() -> Response:
+        return _json([] if sources.actions is None else await sources.call(sources.actions.unsent))
+
+    @routes.post("/api/alarms/act")
+    async def act(request: Request, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
+        _check_token(sources, x_hearthline_token)
+        body = await request.body()
+        try:
+            asked = orjson.loads(body) if len(body) <= _MOST_ASKED else None
+        except orjson.JSONDecodeError:
+            asked = None
+        if not isinstance(asked, dict):
+            raise HTTPException(400, f"expected JSON of an object of at most {_MOST_ASKED} bytes")
+        await sources.act(asked)
+        return _json({"done": asked.get("alarm"), "do": asked.get("do")})
 
 
 def _json(value: Any) -> Response:

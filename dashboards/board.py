@@ -222,8 +222,18 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
             notice = {"key": key, "done": False, "detail": str(error.detail)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
+    async def act(event: Any) -> None:
+        asked = event.args if isinstance(event.args, dict) else {}
+        try:
+            await board.sources.act(asked)
+            notice = {"key": asked.get("alarm"), "about": "alarm", "done": True, "detail": ""}
+        except HTTPException as error:
+            notice = {"key": asked.get("alarm"), "about": "alarm", "done": False, "detail": str(error.detail)}
+        await core.sio.emit("hearthline_notice", notice, room=client.id)
+
     element.on("ready", lambda: board.hub.join(client.id, page, scope, send))
     element.on("retry", retry)
+    element.on("alarm", act)
     client.on_disconnect(lambda: board.hub.leave(client.id))
     client.on_delete(lambda: board.hub.leave(client.id))
 

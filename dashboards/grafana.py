@@ -161,7 +161,7 @@ def _panel(page: Page, panel: Panel, language: str, bucket: str) -> Builder[Any]
     """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
     if panel.kind == "matrix":
         return _placed(_seen(page, panel, bucket), panel, language)
-    if not panel.series or panel.kind in ("health", "attention", "components"):
+    if not panel.series or panel.kind in ("health", "attention", "components", "alarm", "alarms"):
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):

@@ -30,6 +30,8 @@ Kind = Literal[
     "health",
     "components",
     "attention",
+    "alarms",
+    "alarm",
 ]
 """How a panel is drawn. [tile: one number with its trend; bands: numbers with their desired ranges]"""
 Across = Literal["", "sum", "mean"]

@@ -1,4 +1,5 @@
 // A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
+import { Alarm, Alarms } from "./alarms.js";
 import { LineChart, ScatterChart } from "./charts.js";
 import { h } from "./dom.js";
 import { formats, translator } from "./format.js";
@@ -32,6 +33,7 @@ class ChartPanel {
 const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
   process: Process, health: Health, components: Components, attention: Attention,
+  alarms: Alarms, alarm: Alarm,
 };
 const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
 
@@ -45,6 +47,7 @@ class Board {
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
+      refreshAlarms: () => this.update(new Set(["alarms"])),
     };
     document.documentElement.lang = config.language === "zh" ? "zh-CN" : "en";
   }
@@ -100,8 +103,12 @@ class Board {
     }
   }
 
-  answered({ key, done, detail }) {
+  answered({ key, about, done, detail }) {
     const { t, asked } = this.context;
+    if (about === "alarm") {
+      if (!done) window.alert(t("This could not be done: {why}", { why: detail }));
+      return;
+    }
     asked.set(key, done ? "done" : "failed");
     if (!done) window.alert(t("This message could not be retried: {why}", { why: detail }));
     this.update(new Set(["dead_letters"]));

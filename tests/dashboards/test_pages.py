@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 import dashboards
+from dashboards.api import ActionRefusedError
 from dashboards.board import create_app
 from dashboards.serve import BoardServer
+from tests.support.board_alarms import seed_alarms
 from tests.support.board_data import NOW_MS, seeded, status
 from tests.support.board_process import PAYLOADS, board_process
 from tests.support.chromium import Watched, chromium
 
-PATHS = {"overview": "/", "substation": "/substation/sub-03", "trust": "/trust"}
+PATHS = {"overview": "/", "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms"}
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
 
@@ -21,14 +23,21 @@ PHONE = {"width": 390, "height": 844}
 class Actions:
     def __init__(self):
         self.retried = []
+        self.acted = []
 
     def retry(self, dead_letter):
         self.retried.append(dead_letter)
+
+    def act(self, asked):
+        if not asked["who"]:
+            raise ActionRefusedError("who: expected the name of a person, got none")
+        self.acted.append(asked)
 
 
 class Running:
     def __init__(self, folder: Path) -> None:
         self.day = seeded(folder, trouble=True)
+        self.alarms = seed_alarms(self.day.store)
         self.actions = Actions()
         self.now_ms = NOW_MS
         app = create_app(
@@ -167,6 +176,44 @@ def test_a_dead_letter_is_retried_after_asking(opened, running):
     page.wait_for_selector("#panel-dead_letters :text('retry asked')")
     assert questions == ["Give this message to ingest again?"]
     assert running.actions.retried == ["donghe:41:0"]
+
+
+CODES = ("pump trip", "air", "high return", "hunting")
+
+
+def test_alarms_are_listed_explained_and_handled(opened, running):
+    running.actions.acted.clear()
+    watched = opened("/alarms?lang=en")
+    page = watched.page
+    page.wait_for_selector("#panel-alarm_list tr[data-alarm]")
+    rows = [r.inner_text() for r in page.locator("#panel-alarm_list tbody tr").all()]
+    assert [code in row for code, row in zip(CODES, rows, strict=True)] == [True] * 4
+    assert "under a shared cause" in rows[2]
+    assert "shelved until" in rows[3]
+    detail = page.locator("#panel-alarm_detail")
+    assert "dp kpa" in detail.inner_text() or "dp_kpa" in detail.inner_text()
+    page.wait_for_selector("#panel-alarm_detail svg polyline")
+    refusals = []
+    page.on("dialog", lambda d: (refusals.append(d.message), d.accept()))
+    detail.get_by_label("your name").fill("")
+    detail.get_by_role("button", name="acknowledge").click()
+    page.wait_for_timeout(500)
+    assert refusals == ["This could not be done: who: expected the name of a person, got none"]
+    detail.get_by_label("your name").fill("李")
+    detail.get_by_label("reason, comment or owner").fill("spare part")
+    for deed in ("acknowledge", "shelve", "assign", "comment"):
+        detail.locator(f"[data-do={deed}]").click()
+    page.wait_for_timeout(700)
+    id_ = running.alarms[0].id
+    assert [(a["do"], a["alarm"], a["who"]) for a in running.actions.acted] == [
+        (deed, id_, "李") for deed in ("acknowledge", "shelve", "assign", "comment")
+    ]
+    assert running.actions.acted[1]["hours"] == 1
+    assert running.actions.acted[1]["reason"] == "spare part"
+    page.locator("#panel-alarm_list tr", has_text="air").first.click()
+    page.wait_for_selector("#panel-alarm_detail :text('<b>vented</b> twice')")
+    assert "11" in page.inner_text("#panel-alarm_worst_10_min")
+    watched.assert_quiet()
 
 
 def test_the_page_says_when_the_server_is_gone_and_recovers_when_it_is_back(opened, tmp_path):

@@ -1,0 +1,172 @@
+// Alarms: the list, and the chosen one with its evidence, its trend and what can be done about it.
+import { h, put, s } from "./dom.js";
+import { deviceLink } from "./tables.js";
+import { mark } from "./tiles.js";
+
+const TREND_MS = 30 * 60000;
+const TRENDS = ["supply_c", "return_c", "flow_m3_h", "heat_kw"];
+const WIDTH = 320;
+const HEIGHT = 64;
+
+const chosen = (context) => (context.alarm ??= { id: new URLSearchParams(location.search).get("alarm") ?? "" });
+
+// What asks for something first: not quiet, then by priority, then what is raised, then the newest.
+function ordered(rows) {
+  const quiet = (r) => Boolean(r.suppressed || r.shelved_until);
+  const phase = (r) => ["raised", "acknowledged", "cleared", "pending"].indexOf(r.state);
+  return [...rows].sort((a, b) => quiet(a) - quiet(b) || a.priority - b.priority || phase(a) - phase(b)
+    || b.since - a.since || String(a.key).localeCompare(String(b.key)));
+}
+
+function where(row, context) {
+  const device = context.site.byId.get(row.subject);
+  return device ? deviceLink(device, context) : h("span", {}, row.subject ?? "");
+}
+
+function state(row, { f, t }) {
+  const words = [t(row.state)];
+  if (row.provisional) words.push(t("provisional"));
+  if (row.shelved_until) words.push(t("shelved until {time}", { time: f.moment(row.shelved_until) }));
+  const shared = row.suppressed?.startsWith("cause:");
+  if (row.suppressed) words.push(shared ? t("under a shared cause") : t("in maintenance"));
+  if (row.acknowledged_by) words.push(row.acknowledged_by);
+  return words.join(" · ");
+}
+
+export class Alarms {
+  constructor(panel, context) {
+    this.panel = panel;
+    this.context = context;
+    this.lines = h("tbody");
+    this.empty = h("div", { class: "hl-empty", hidden: true }, context.t("no open alarms"));
+    const heads = panel.columns.map((c) => h("th", { scope: "col" }, c.label));
+    this.body = h("div", { class: "hl-scroll", tabindex: 0 },
+      h("table", { class: "hl-table" }, h("thead", {}, h("tr", {}, heads)), this.lines), this.empty);
+  }
+
+  update() {
+    const { context, panel } = this;
+    const { live, f, t } = context;
+    if (live.now === null) return;
+    const pick = chosen(context);
+    const rows = ordered(live.rows("alarms").values());
+    if (!pick.id && rows.length) pick.id = rows[0].key;
+    this.empty.hidden = rows.length > 0;
+    const minute = Math.floor(live.now / 60000);
+    put(this.lines, JSON.stringify([rows, pick.id, minute]), () => rows.map((row) => {
+      const quiet = row.suppressed || row.shelved_until;
+      const cells = {
+        priority: mark(!quiet && row.state === "raised", row.priority) ?? h("span", { class: "hl-muted" }, String(row.priority)),
+        subject: where(row, context),
+        code: t(row.code),
+        state: state(row, context),
+        since: h("time", { title: f.utc(row.raised ?? row.since) },
+          `${f.moment(row.raised ?? row.since)} · ${f.age(Math.max(0, live.now - (row.raised ?? row.since)), t)}`),
+        owner: row.owner ?? "",
+      };
+      return h("tr", {
+        class: row.key === pick.id ? "hl-chosen" : "", tabindex: 0, "data-alarm": row.key,
+        onclick: () => this.choose(row.key),
+        onkeydown: (event) => event.key === "Enter" && this.choose(row.key),
+      }, panel.columns.map((c) => h("td", { class: `hl-cell hl-wrap${quiet ? " hl-muted" : ""}`, "data-label": c.label }, cells[c.field])));
+    }));
+  }
+
+  choose(key) {
+    chosen(this.context).id = key;
+    this.context.refreshAlarms();
+  }
+}
+
+export class Alarm {
+  constructor(panel, context) {
+    this.context = context;
+    this.facts = h("div");
+    this.trend = h("div", { class: "hl-alarm-trend" });
+    this.deeds = h("div", { class: "hl-alarm-deeds" });
+    this.body = h("div", { class: "hl-scroll hl-alarm", tabindex: 0 }, this.facts, this.deeds, this.trend);
+  }
+
+  update() {
+    const { context } = this;
+    if (context.live.now === null) return;
+    const row = [...context.live.rows("alarms").values()].find((r) => r.key === chosen(context).id);
+    put(this.facts, JSON.stringify(row ?? null), () => (row ? this.says(row) : h("div", { class: "hl-empty" }, context.t("no alarm is chosen"))));
+    put(this.deeds, JSON.stringify([row?.key, row?.state, row?.shelved_until, context.asked.get(row?.key)]), () => (row && context.config.actions ? this.does(row) : null));
+    if (row && this.drawn !== row.key) this.draw(row);
+    if (!row) { this.drawn = ""; this.trend.replaceChildren(); }
+  }
+
+  says(row) {
+    const { t, f } = this.context;
+    const evidence = Object.entries(JSON.parse(row.evidence || "{}")).filter(([, v]) => v !== null);
+    const shown = (v) => (typeof v === "number" ? String(Number(v.toPrecision(5))) : typeof v === "object" ? JSON.stringify(v).slice(0, 200) : String(v));
+    const comments = JSON.parse(row.comments || "[]");
+    return [
+      h("p", {}, mark(true, row.priority), " ", where(row, this.context), h("b", {}, ` ${t(row.code)}`)),
+      h("p", { class: "hl-muted" }, `${state(row, this.context)} · ${f.moment(row.window_start)} – ${row.active ? "" : f.moment(row.until)}`),
+      row.shelf_reason ? h("p", {}, row.shelf_reason) : null,
+      h("dl", { class: "hl-evidence" }, evidence.flatMap(([k, v]) => [h("dt", {}, t(k)), h("dd", {}, shown(v))])),
+      comments.map((c) => h("p", {}, h("b", {}, c.who), ` ${f.moment(c.at)} `, c.text)),
+    ];
+  }
+
+  does(row) {
+    const { t } = this.context;
+    const name = h("input", { type: "text", maxlength: 80, placeholder: t("your name"), "aria-label": t("your name"), value: remembered() });
+    const words = h("input", { type: "text", maxlength: 500, placeholder: t("reason, comment or owner"), "aria-label": t("reason, comment or owner") });
+    const hours = h("select", { "aria-label": t("for how long") }, [1, 8, 24, 72].map((n) => h("option", { value: n }, t("{n} h", { n }))));
+    const act = (deed, more = {}) => {
+      remember(name.value);
+      this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, ...more });
+    };
+    const button = (label, deed, more) => h("button", { type: "button", class: "hl-button", "data-do": deed, onclick: () => act(deed, more?.()) }, t(label));
+    const waits = !row.acknowledged_by && (row.state === "raised" || row.state === "cleared");
+    return [
+      h("div", {}, name, words),
+      h("div", {},
+        waits ? button("acknowledge", "acknowledge") : null,
+        row.shelved_until ? button("unshelve", "unshelve") : [button("shelve", "shelve", () => ({ hours: Number(hours.value) })), hours],
+        button("assign", "assign"), button("comment", "comment")),
+    ];
+  }
+
+  // Half an hour on each side of its beginning, straight from the readings.
+  async draw(row) {
+    this.drawn = row.key;
+    this.trend.replaceChildren();
+    const device = this.context.site.byId.get(row.subject);
+    if (!device) return;
+    const at = row.window_start;
+    const query = new URLSearchParams({ measurement: "reading", key: row.subject, from: at - TREND_MS, to: at + TREND_MS, every_ms: 10000 });
+    for (const field of TRENDS) query.append("field", field);
+    const response = await fetch(`/api/query?${query}`);
+    const rows = response.ok ? await response.json() : [];
+    if (this.drawn !== row.key) return;
+    const lines = TRENDS.map((field) => [field, rows.filter((r) => typeof r[field] === "number")]).filter(([, points]) => points.length > 1);
+    const { t } = this.context;
+    this.trend.replaceChildren(...(lines.length
+      ? lines.map(([field, points]) => curve(field, points, at))
+      : [h("div", { class: "hl-empty" }, t("no readings half an hour before and after"))]));
+  }
+}
+
+function curve(field, points, at) {
+  const values = points.map((p) => p[field]);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const x = (time) => ((time - at + TREND_MS) / (2 * TREND_MS)) * WIDTH;
+  const y = (value) => HEIGHT - 4 - ((value - low) / (high - low || 1)) * (HEIGHT - 8);
+  return h("figure", {},
+    h("figcaption", {}, `${field}: ${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))}`),
+    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: "100%", height: HEIGHT, role: "img", "aria-label": field, preserveAspectRatio: "none" },
+      s("line", { x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: HEIGHT, stroke: "currentColor", "stroke-dasharray": "3 3", opacity: 0.5 }),
+      s("polyline", { fill: "none", stroke: "currentColor", "stroke-width": 1.5, points: points.map((p) => `${x(p.window_start).toFixed(1)},${y(p[field]).toFixed(1)}`).join(" ") })));
+}
+
+function remembered() {
+  try { return localStorage.getItem("hl_who") ?? ""; } catch { return ""; }
+}
+
+function remember(name) {
+  try { localStorage.setItem("hl_who", name); } catch { /* a browser that keeps nothing */ }
+}
