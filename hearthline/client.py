@@ -98,6 +98,17 @@ class ServerClient:
         """Have the dead letter with this id taken in again; ServerError says why if it cannot be."""
         self._send(Request(f"{self._base}/api/dead-letters/{quote(dead_letter, safe='')}/retry", data=b""))  # noqa: S310  the scheme is checked above
 
+    def act(self, asked: Mapping[str, Any]) -> None:
+        """Do something about an alarm; ServerError says why if it cannot be done."""
+        body = json.dumps(asked).encode()
+        headers = {"Content-Type": "application/json"}
+        self._send(Request(f"{self._base}/api/alarms/act", data=body, headers=headers))  # noqa: S310  the scheme is checked above
+
+    def unsent(self) -> list[dict[str, Any]]:
+        """Messages about alarms that did not arrive for certain."""
+        answer: list[dict[str, Any]] = self._object("/api/alarms/unsent", list)
+        return answer
+
     @property
     def _base(self) -> str:
         return self.url.rstrip("/")

@@ -15,6 +15,7 @@ import typer
 
 from edge.config import MqttConfig
 from edge.run import Fleet
+from hearthline.alerting import load_rules
 from hearthline.cli import UsageError
 from hearthline.client import ServerClient, ServerError
 from hearthline.health import ledger_totals
@@ -71,8 +72,17 @@ def demonstrate(demo: Demo) -> None:
         raise UsageError(
             f"data-dir: expected a writable directory, got {demo.data_dir}: {error.strerror}"
         ) from error
+    site = read_site(site_dir)
     server = Server(
-        ServerConfig(demo.data_dir, read_site(site_dir), clock, broker=0, port=demo.port, simulated=True)
+        ServerConfig(
+            demo.data_dir,
+            site,
+            clock,
+            broker=0,
+            port=demo.port,
+            simulated=True,
+            rules=load_rules(site_dir, site),
+        )
     )
     fleet: Fleet | None = None
     first_data_s: float | None = None

@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
+from alerts.channels.siren import Broker
+from alerts.rules import RuleSet
 from dashboards.board import create_app
 from dashboards.serve import BindError, BoardServer
+from hearthline.alerting import Alerting, Doings
 from hearthline.audit import AuditLog
 from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
@@ -83,6 +86,8 @@ class ServerConfig:
         Certificates of devices: with them the broker inside has a door for devices, with TLS.
     door_host, door_port
         Where that door is.
+    rules : RuleSet
+        Which alarms matter, and whom they go to.
     """
 
     data_dir: Path
@@ -98,6 +103,7 @@ class ServerConfig:
     pki: Path | None = None
     door_host: str = "127.0.0.1"
     door_port: int = 8883
+    rules: RuleSet = field(default_factory=RuleSet)
 
 
 class Server:
@@ -144,9 +150,13 @@ class Server:
             checkpoints, self._metrics.duration("hearthline_checkpoint_seconds")
         )
         self._sink = WatchedSink(self.store, self._metrics.duration("hearthline_store_write_seconds"))
+        self.alerting = Alerting(
+            config.data_dir, config.site, config.rules, self.journal, self.store, self._now
+        )
+        self._stack.callback(self.alerting.close)
         self.runtime = LocalRuntime(
             self.journal,
-            self._sink,
+            self.alerting.sink(self._sink),
             self._checkpoints,
             answer=partial(restate.answer, self.store),
             checkpoint_every_s=config.checkpoint_s,
@@ -198,6 +208,7 @@ class Server:
             clock=self.config.clock,
             failure=lambda: self._failure,
             journal=lambda: self.journal.condition,
+            alerts=self.alerting.part,
         )
 
     def _figures(self) -> Iterable[Figure]:
@@ -249,7 +260,7 @@ class Server:
                 config.site,
                 self._now,
                 self.status,
-                retry,
+                Doings(retry, self.alerting),
                 simulated=config.simulated,
                 token=self.token,
                 probes=self,
@@ -261,6 +272,7 @@ class Server:
             self.close()
             told = error.strerror if isinstance(error, OSError) else None  # without its number
             raise UsageError(told or str(error)) from error
+        self._start_alerting()
         self._runtime_thread.start()
         self.ingest.start()
         housekeeping = Housekeeping(self.store, self.journal, config.site.retention_days, self._now)
@@ -276,6 +288,17 @@ class Server:
         self.broker.start()
         self._stack.callback(self.broker.stop)
         return Endpoint.parse(self.broker.url, *(self.broker.login or ()))
+
+    def _start_alerting(self) -> None:
+        broker = None
+        if self.broker is not None:
+            broker = Broker(self.broker.url, *(self.broker.login or ()))
+        try:
+            self.alerting.start(broker, self.board.url)
+        except UsageError:
+            self.close()
+            raise
+        self._stack.callback(self.alerting.stop)
 
     def _announce(self) -> None:
         """Tell commands on this machine who owns the directory; token and login allow changes."""

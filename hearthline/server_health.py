@@ -82,6 +82,7 @@ class Sources:
     clock: Callable[[], int]
     failure: Callable[[], str]
     journal: Callable[[], tuple[bool, str]]
+    alerts: Callable[[], Part]
 
 
 class ServerHealth:
@@ -152,6 +153,7 @@ class ServerHealth:
             self._journal(status),
             self._streams(lag),
             self._store(lag),
+            self._from.alerts(),
             Part("board", "ok", self.board_url),
             self._device_clocks(),
         ]
@@ -219,7 +221,8 @@ class ServerHealth:
             reason = "waits for the store" if slow else "computing is behind the journal"
             advice = "see the store" if slow else "wait if it shrinks; else the machine is too small"
             troubles.append((reason, far, advice))
-        ages = [age for n in self.now().values() if (age := n["age_s"]) is not None]
+        # What people do and what nobody sends has no heartbeat: only streams of the site have an age.
+        ages = [age for s, n in self.now().items() if (age := n["age_s"]) is not None and s[:1] != "_"]
         now = f"now is {max(ages, default=0):.0f} s old" if self._from.wall_clock else "data clock"
         return Part.judged("streams", troubles, f"behind by {wait['records']:.0f} records; {now}")
 

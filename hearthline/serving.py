@@ -9,6 +9,7 @@ from types import FrameType
 
 import typer
 
+from hearthline.alerting import load_rules
 from hearthline.cli import UsageError
 from hearthline.server import Server, ServerConfig
 from hearthline.settings import Settings
@@ -32,9 +33,11 @@ def up_config(settings: Settings, mqtt_port: int) -> ServerConfig:
             f"door_host: expected --pki with the certificates of devices to listen on {settings.door_host}, "
             "got none: hearthline pki init makes it"
         )
+    site = open_site(settings.site)
     return ServerConfig(
         data_dir=settings.data_dir,
-        site=open_site(settings.site),
+        site=site,
+        rules=load_rules(settings.site, site),
         clock=wall_clock,
         clock_mode=ClockMode(settings.clock),
         broker=settings.endpoint() if settings.mqtt else mqtt_port,

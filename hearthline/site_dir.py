@@ -15,6 +15,8 @@ __all__ = ["FILES", "check_site", "open_site", "read_site"]
 
 FILES: Final = ("site.toml", "devices.csv", "pipes.csv", "places.csv", "contracts.csv", "vehicles.csv")
 """What a site directory may hold; only the first has to be there."""
+RULES: Final = "alerts.toml"
+"""Beside them: rules for alarms, which are none of the registry."""
 
 
 def check_site(path: Path) -> tuple[Site, tuple[Fault, ...]]:
@@ -94,7 +96,7 @@ def _unread(path: Path) -> list[Fault]:
     return [
         Fault(name, 1, 1, f"unknown file is not read; known are {', '.join(FILES)}")
         for name in names
-        if name not in FILES
+        if name not in (*FILES, RULES)
     ]
 
 

@@ -32,7 +32,7 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
     data, server = home
     said = json.loads(run("status", "--data-dir", data, "--json").stdout)
     assert {p["name"]: p["state"] for p in said["components"]} == dict.fromkeys(
-        ("broker", "ingest", "journal", "streams", "store", "board", "clocks"), "ok"
+        ("broker", "ingest", "journal", "streams", "store", "alerts", "board", "clocks"), "ok"
     )
     assert set(said["lag"]) == {"journalled", "stepped", "stored"}
     assert all({"messages", "seconds"} <= set(wait) for wait in said["lag"].values())

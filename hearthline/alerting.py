@@ -1,0 +1,235 @@
+"""Alarms of a running server: records, rules, channels and the desk, put together."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from alerts.action import Action, ActionError, Deed
+from alerts.channels import Sender, email, service, siren, webhook
+from alerts.condition import Condition, conditions_of
+from alerts.desk import Desk
+from alerts.messages import Writer
+from alerts.post import Post, unsent
+from alerts.rehearsal import fast_conditions
+from alerts.rows import ALARM
+from alerts.rules import Channel, RuleSet, SitePolicy
+from alerts.rules_file import FILE, RulesError, Secrets, read_rules
+from dashboards.api import ActionRefusedError
+from hearthline.cli import UsageError
+from hearthline.health import Part
+from ingest.clock import wall_clock
+from journal.protocol import Journal, JournalError
+from models.anomaly import ANOMALY
+from models.results import Outputs, SinkError
+from models.site import Site
+from store.protocol import Select, SeriesStore
+from store.records import Records, RecordsError
+
+__all__ = ["RECORDS_FILE", "AlertedSink", "Alerting", "Doings", "load_rules", "senders_of"]
+
+RECORDS_FILE: Final = "records.sqlite3"
+_DAY_MS: Final = 86_400_000
+_log = logging.getLogger(__name__)
+
+
+def load_rules(directory: Path, site: Site, file: Path | None = None) -> RuleSet:
+    """The rules of a site directory, or of `file`; none of them tells nobody. Faults are a UsageError."""
+    path = directory / FILE if file is None else file
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        if file is None:
+            return RuleSet()
+        msg = f"rules: expected a readable {path}, got no such file"
+        raise UsageError(msg) from error
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"rules: expected a readable text file {path}, got: {error}"
+        raise UsageError(msg) from error
+    try:
+        return read_rules(text, site, Secrets(os.environ, path.parent), path.name)
+    except RulesError as error:
+        raise UsageError(str(error)) from error
+
+
+def senders_of(rules: RuleSet, broker: siren.Broker | None) -> dict[str, Sender]:
+    """An open way for each channel; one that cannot be is a UsageError."""
+    makers: dict[str, Callable[[Channel], Sender]] = {
+        "email": email.make, "webhook": webhook.make, "mqtt": lambda channel: siren.make(channel, broker),
+    }  # fmt: skip
+    made: dict[str, Sender] = {}
+    for channel in rules.channels.values():
+        try:
+            made[channel.id] = makers.get(channel.kind, service.make)(channel)
+        except ValueError as error:
+            msg = f"{FILE}: channel {channel.id}: {error}"
+            raise UsageError(msg) from error
+    return made
+
+
+class AlertedSink:
+    """A store that hands conditions on to the desk once it holds them; all else is the store's own."""
+
+    def __init__(self, store: Any, desk: Desk):
+        self._store = store
+        self._desk = desk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, outputs: Sequence[Outputs]) -> None:
+        """Write, then tell; what fails is tried again whole, and writing twice equals writing once."""
+        self._store.write(outputs)
+        self._desk.receive(outputs)
+
+
+class _Retry(Protocol):
+    def retry(self, dead_letter: str) -> None: ...
+
+
+class Doings:
+    """All that people may do from the board."""
+
+    def __init__(self, letters: _Retry, alerting: Alerting):
+        self.retry = letters.retry
+        self.act = alerting.act
+        self.unsent = alerting.unsent
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    data_dir: Path
+    site: Site
+    rules: RuleSet
+    journal: Journal
+    store: SeriesStore
+    clock: Callable[[], int]
+
+
+class Alerting:
+    """What a server has of alarms.
+
+    Parameters
+    ----------
+    data_dir : Path
+        Keeps the records.
+    site : Site
+    rules : RuleSet
+    journal : Journal
+    store : SeriesStore
+    clock : callable
+        The site's now. [ms UTC]
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        site: Site,
+        rules: RuleSet,
+        journal: Journal,
+        store: SeriesStore,
+        clock: Callable[[], int],
+    ):
+        self._base = _Base(data_dir, site, rules, journal, store, clock)
+        self._stack = ExitStack()
+        try:
+            self.records = Records(data_dir / RECORDS_FILE)
+        except RecordsError as error:
+            raise UsageError(str(error)) from error
+        self._stack.callback(self.records.close)
+        self.policy = SitePolicy(rules, site)
+        self.desk = Desk(self.records, self.policy, journal, clock, wall_clock, store)
+
+    def sink(self, store: Any) -> AlertedSink:
+        """`store`, with the desk behind it."""
+        return AlertedSink(store, self.desk)
+
+    def start(self, broker: siren.Broker | None, board_url: str) -> None:
+        """Open the channels and go on."""
+        base = self._base
+        names = {
+            **{d.device: d.name for d in base.site.devices.values()},
+            **{n.id: n.name for n in base.site.networks.values()},
+        }
+        url = base.rules.board_url or board_url
+        writer = Writer(names, self.policy.zone, url)
+        if base.rules.channels:
+            made = senders_of(base.rules, broker)
+            self.desk.post = Post(self.records, base.rules, made, writer, wall_clock)
+        try:
+            self.desk.start(self._past)
+        except (RecordsError, JournalError) as error:
+            raise UsageError(str(error)) from error
+
+    def _past(self) -> list[Condition]:
+        """Conditions that the store holds: what the alarms are made of again when the records are new."""
+        base = self._base
+        try:
+            since = base.clock() - 30 * _DAY_MS
+            found = conditions_of([base.store.select(Select(ANOMALY, from_ms=since))], -1)
+            shown = base.store.select(Select(ALARM, from_ms=since))
+            return [*found, *(fast_conditions(shown) if shown.num_rows else ())]
+        except SinkError as error:
+            _log.warning("alarms begin without a past: %s", error)
+            return []
+
+    def act(self, asked: Mapping[str, Any]) -> None:
+        """Do what a person asks of an alarm: ``alarm``, ``do``, ``who``, ``reason``, ``hours``, ``code``.
+
+        ActionRefusedError says why it cannot be done.
+        """
+        try:
+            deed = Deed(str(asked.get("do", "")))
+        except ValueError as error:
+            expected = ", ".join(Deed)
+            msg = f"do: expected one of {expected}, got {str(asked.get('do'))[:40]!r}"
+            raise ActionRefusedError(msg) from error
+        hours = asked.get("hours")
+        if hours is not None and (isinstance(hours, bool) or not isinstance(hours, int | float)):
+            raise ActionRefusedError(f"hours: expected a number, got {str(hours)[:40]!r}")
+        now_ms = self._base.clock()
+        until = None if hours is None or not math.isfinite(hours) else now_ms + round(3_600_000 * hours)
+        texts = {name: str(asked.get(name) or "") for name in ("alarm", "who", "reason", "code")}
+        action = Action(uuid.uuid4().hex, deed, at_ms=now_ms, until_ms=until, **texts)
+        try:
+            self.desk.act(action)
+        except (ActionError, JournalError, RecordsError) as error:
+            raise ActionRefusedError(str(error)) from error
+
+    def unsent(self) -> list[dict[str, Any]]:
+        """Messages of the last week that did not arrive for certain."""
+        rows = unsent(self.records, wall_clock() - 7 * _DAY_MS)
+        names = ("id", "recipient", "channel", "state", "made_ms", "attempts", "error")
+        return [{n: row[n] for n in names} | {"subject": row["body"]["subject"]} for row in rows]
+
+    def part(self) -> Part:
+        """How alarms fare, for health."""
+        book = self.desk.book
+        standing = sum(a.open for a in list(book.alarms.values()))
+        troubles = []
+        if self.desk.detail:
+            troubles.append((self.desk.detail, "", "look at the records in the data directory and its disk"))
+        try:
+            missing = len(self.unsent())
+        except RecordsError as error:
+            troubles, missing = [(str(error), "", "look at the disk of the data directory")], 0
+        if missing:
+            advice = "see hearthline alarms unsent, and the channel that does not take them"
+            troubles.append((f"{missing} messages are not sent", "", advice))
+        return Part.judged("alerts", troubles, f"{standing} open alarms")
+
+    def stop(self) -> None:
+        """Write down what came, and stop."""
+        self.desk.stop()
+        self._stack.close()
+
+    def close(self) -> None:
+        """Release the records of a server that never started."""
+        self._stack.close()
