@@ -18,6 +18,7 @@ BENCHMARKS = (
     "connect_storm",
     "haulage",
     "latency",
+    "alert_latency",
     "memory",
     "restart",
     "devices",
