@@ -238,14 +238,14 @@ def test_fast_rules_speak_on_readings(tmp_path):
     from tests.support.alarm_book import S
 
     watch = FastWatch(rules(FAST, SITE).fast)
-    assert not watch.take("u1", 1, [readings((T0, 1000.0))])
+    assert not watch.take("u1", 1, [readings((T0, 1000.0), (T0 + S, 99_999.0))])  # no pressure can be so high
     (began,) = watch.take("u1", 2, [readings((T0 + 10 * S, 1700.0))])
     assert (began.active, began.provisional, began.key) == (True, True, f"sub-001:too_much:{T0 + 10 * S}")
     assert began.evidence["provisional"] is True
     assert not watch.take(
         "u1", 3, [readings((T0 + 20 * S, 1550.0), (T0 + 5 * S, 900.0))]
     )  # not clear, and old
-    assert not watch.take("u1", 3, [readings((T0 + 25 * S, 99_999.0))])  # no pressure at all
+    assert not watch.take("u1", 3, [readings((T0 + 25 * S, 99_999.0))])  # nor is that an end
     (ended,) = watch.take("u1", 4, [readings((T0 + 30 * S, 1400.0))])
     assert (ended.active, ended.key, ended.until_ms) == (False, began.key, T0 + 25 * S)
     assert not watch.take("u1", 5, [readings((T0 + 40 * S, 1700.0), device="plant-1", of="plant")])
