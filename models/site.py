@@ -139,6 +139,8 @@ class Site:
         Plate by the device that a vehicle carries.
     tags : mapping of str to str
         Plate by a vehicle's tag.
+    streams : tuple of str
+        Every stream that a device belongs to, sorted.
     """
 
     id: str
@@ -157,11 +159,13 @@ class Site:
     texts: Mapping[str, str] = field(default_factory=dict)
     plates: Mapping[str, str] = field(init=False, repr=False, compare=False)
     tags: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    streams: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         carried = {v.device: plate for plate, v in self.vehicles.items() if v.device}
         object.__setattr__(self, "plates", carried)
         object.__setattr__(self, "tags", {v.tag: plate for plate, v in self.vehicles.items() if v.tag})
+        object.__setattr__(self, "streams", tuple(sorted({d.stream for d in self.devices.values()})))
 
     def region_of(self, device: Device) -> str:
         """Region that `device` lies in."""
@@ -175,8 +179,3 @@ class Site:
         network = self.networks.get(device.network or "")
         lateness_s = self.lateness_s if network is None or network.lateness_s is None else network.lateness_s
         return int(1000 * max(lateness_s, 1.5 * (device.interval_s or 0.0)))
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Every stream that a device belongs to, sorted."""
-        return tuple(sorted({d.stream for d in self.devices.values()}))
