@@ -17,6 +17,7 @@ BENCHMARKS = (
     "week_out",
     "connect_storm",
     "haulage",
+    "fulfilment",
     "latency",
     "alert_latency",
     "memory",

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Contract", "Device", "Network", "Pipe", "Place", "Region", "Site", "Unit", "Vehicle"]
+__all__ = [
+    "Contract", "Device", "FulfilmentRule", "Network", "Pipe", "Place", "Region", "Site", "Unit", "Vehicle",
+]  # fmt: skip
 
 Mounting = Literal["supply", "return"]
 
@@ -114,6 +116,26 @@ class Contract:
     price_cny_t: float | None
     q_ref_mj_kg: float | None
     stream: str
+    freight_cny_t: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FulfilmentRule:
+    """When contracts of a period count as fulfilled, and from when one is warned.
+
+    Attributes
+    ----------
+    period : str
+        "month", "quarter" or "year".
+    least_pct : float
+        Share of the plan that has to be received. [%]
+    warn_p : float
+        Probability of less, above which one is warned; 0 to 1.
+    """
+
+    period: str
+    least_pct: float
+    warn_p: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +178,7 @@ class Site:
     places: Mapping[str, Place] = field(default_factory=dict)
     contracts: Mapping[str, Contract] = field(default_factory=dict)
     vehicles: Mapping[str, Vehicle] = field(default_factory=dict)
+    rules: Mapping[str, FulfilmentRule] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     plates: Mapping[str, str] = field(init=False, repr=False, compare=False)
     tags: Mapping[str, str] = field(init=False, repr=False, compare=False)

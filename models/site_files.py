@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from models.frame import REFUSED_STREAM
 from models.measurements import DEVICE_CLASSES
-from models.site import Contract, Device, Network, Pipe, Place, Region, Site, Unit, Vehicle
+from models.site import Contract, Device, FulfilmentRule, Network, Pipe, Place, Region, Site, Unit, Vehicle
 from models.site_cells import Choice, Id, Month, Number, Text, Zone
 from models.site_checks import check_rules, check_unique
 from models.site_csv import read_csv
@@ -54,6 +54,11 @@ _TOML_TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("design_c", Number(-60, 15)),
         Column("season_c", Number(-60, 15)),
         Column("season_days", Number(1, 366)),
+    ),
+    "fulfilment": (
+        Column("period", Choice(("month", "quarter", "year")), required=True),
+        Column("least_pct", Number(0, 100), required=True),
+        Column("warn_p", Number(0, 1)),
     ),
 }
 _CSV_TABLES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
@@ -119,6 +124,7 @@ _CSV_TABLES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
             Column("price_cny_t", _NOT_NEGATIVE),
             Column("q_ref_mj_kg", Number(high=40, positive=True)),
             Column("stream", _STREAM),
+            Column("freight_cny_t", _NOT_NEGATIVE),
         ),
     ),
     "vehicle": (
@@ -135,7 +141,7 @@ _CSV_TABLES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
 _UNIQUE: Final = (
     ("region", "id"), ("unit", "id"), ("network", "id"),
     ("device", "device"), ("pipe", "pipe"), ("place", "place"), ("contract", "contract"),
-    ("vehicle", "plate"), ("vehicle", "device"), ("vehicle", "tag"),
+    ("vehicle", "plate"), ("vehicle", "device"), ("vehicle", "tag"), ("fulfilment", "period"),
 )  # fmt: skip
 _FILES: Final = (_TOML, *(file for file, _ in _CSV_TABLES.values()))
 
@@ -220,6 +226,7 @@ def _build(tables: Mapping[str, Table], texts: Mapping[str, str]) -> Site:
         places=_things(tables["place"], Place, lambda v: {"unit": None, "name": v["place"]}),
         contracts=_things(tables["contract"], Contract, lambda v: _NO_TERMS | {"stream": v["unit"]}),
         vehicles=_things(tables["vehicle"], Vehicle, lambda _: _NO_TRUCK),
+        rules=_things(tables["fulfilment"], FulfilmentRule),
         texts=dict(texts),
     )
 
