@@ -26,6 +26,7 @@ BENCHMARKS = (
     "simulator",
     "load_forecast",
     "trips",
+    "faults",
 )
 TABLE = "table"  # runs several of them again, beside their goals
 

@@ -57,6 +57,7 @@ class HeatTelemetry:
         age_s = truth.age_s
         volume = np.append(truth.substations.design_flow.sum(), truth.substations.design_flow) * 1.1 / 950.0
         self.devices = (truth.plant_device, *truth.devices)
+        self._names = [d.device for d in self.devices]
         self.meters = HeatMeters(self.devices, seed, design * age_s * 1e-6, volume * age_s)
         self._fuel_kg = float(design[0]) * age_s / (truth.plant.efficiency * 20_900.0)
         self._makeup_kg = float(volume[0]) * 1000.0 * 0.005 * age_s
@@ -78,8 +79,22 @@ class HeatTelemetry:
 
     def step(self, seconds: float) -> tuple[int, dict[str, Values]]:
         """Advance by `seconds`; gives the time and what each device reports at it."""
+        t_ms, columns, extra, plant = self.columns(seconds)
+        rows: dict[str, Values] = {}
+        # The plant has no secondary side; whole columns become Python's numbers at once, which costs a third.
+        measured, more = tuple(columns), tuple(extra)
+        heat = zip(*(values.tolist() for values in columns.values()), strict=True)
+        sides: Iterator[tuple[float, ...]] = zip(*(values.tolist() for values in extra.values()), strict=True)
+        for number, (device, values) in enumerate(zip(self.devices, heat, strict=True)):
+            row: Values = dict(zip(measured, values, strict=True))
+            row |= dict(zip(more, next(sides), strict=True)) if number else plant
+            rows[device.device] = row
+        return t_ms, rows
+
+    def columns(self, seconds: float) -> tuple[int, dict[str, Array], dict[str, Array], Values]:
+        """Advance by `seconds`; gives the time, columns of all, those of substations, values of the plant."""
         t_ms = self.truth.now_ms + round(seconds * 1000)
-        names = [d.device for d in self.devices]
+        names = self._names
         if self.faults:
             self.faults.in_truth(self.truth, t_ms)
             self.faults.in_meters(self.meters, names, t_ms)
@@ -90,18 +105,12 @@ class HeatTelemetry:
         if self.faults:
             self.faults.after_reading(self.meters, names, t_ms)
         noise = generator(self.seed, "sensor noise", snap.t_ms).standard_normal((8, len(self.devices)))
-        columns = _heat_columns(snap, shown, noise)
-        rows: dict[str, Values] = {}
-        extra = self._secondary(snap, noise)
-        # The plant has no secondary side; whole columns become Python's numbers at once, which costs a third.
-        measured, more = tuple(columns), tuple(extra)
-        heat = zip(*(values.tolist() for values in columns.values()), strict=True)
-        sides: Iterator[tuple[float, ...]] = zip(*(values.tolist() for values in extra.values()), strict=True)
-        for number, (device, values) in enumerate(zip(self.devices, heat, strict=True)):
-            row: Values = dict(zip(measured, values, strict=True))
-            row |= dict(zip(more, next(sides), strict=True)) if number else self._plant(snap, noise)
-            rows[device.device] = row
-        return snap.t_ms, rows
+        return (
+            snap.t_ms,
+            _heat_columns(snap, shown, noise),
+            self._secondary(snap, noise),
+            self._plant(snap, noise),
+        )
 
     def _plant(self, snap: Snapshot, noise: Array) -> Values:
         plant = self.truth.plant
