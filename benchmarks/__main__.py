@@ -27,6 +27,7 @@ BENCHMARKS = (
     "load_forecast",
     "trips",
     "faults",
+    "tracks",
 )
 TABLE = "table"  # runs several of them again, beside their goals
 
