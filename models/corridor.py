@@ -1,0 +1,158 @@
+r"""The way between two places, learnt from past trips or given: how far along it a truck is, and how far off.
+
+A corridor is a line of points, each with the half width that the trips kept to. It is learnt by laying every
+trip on the trip of middle length, from end to end, and taking medians: one that strayed does not move it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.position_filter import EARTH_M, metres
+
+__all__ = ["LEAST_TRIPS", "Corridor", "along", "given", "learnt"]
+
+FloatArray = NDArray[np.float64]
+Path = tuple[FloatArray, FloatArray]
+"""Latitudes and longitudes of a trip, in order of time. [°]"""
+
+LEAST_TRIPS: Final = 5
+"""Fewer make no corridor."""
+SPACING_M: Final = 250.0
+NARROWEST_M: Final = 150.0
+"""Half width of a road with its stations and crossings, and of a fix's noise. [m]"""
+WIDENED: Final = 2.0
+"""Half width over the 90 % quantile of how far past trips were off the middle."""
+_AT_ONCE: Final = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Corridor:
+    """A line of points, all of shape (n,).
+
+    Attributes
+    ----------
+    lat_deg, lon_deg : ndarray
+        [°]
+    at_m : ndarray
+        How far along it each lies. [m]
+    half_width_m : ndarray
+        Off the line by more is off the corridor. [m]
+    trips : int
+        How many it rests on; 0 where it was given.
+    """
+
+    lat_deg: FloatArray
+    lon_deg: FloatArray
+    at_m: FloatArray
+    half_width_m: FloatArray
+    trips: int
+
+    @property
+    def length_m(self) -> float:
+        """From end to end. [m]"""
+        return float(self.at_m[-1])
+
+
+def given(lat_deg: FloatArray, lon_deg: FloatArray, half_width_m: float) -> Corridor:
+    """A corridor along given points."""
+    lat, lon, at_m = _spaced(lat_deg, lon_deg)
+    return Corridor(lat, lon, at_m, np.full(len(lat), half_width_m), 0)
+
+
+def learnt(paths: Sequence[Path]) -> Corridor | None:
+    """The corridor of past trips between the same two places; None where they are too few."""
+    whole = [path for path in paths if len(path[0]) >= 2]
+    if len(whole) < LEAST_TRIPS:
+        return None
+    lengths = np.array([_lengths(*path)[-1] for path in whole])
+    middle = whole[int(np.argsort(lengths, kind="stable")[len(lengths) // 2])]
+    line = given(*middle, np.inf)
+    laid = [_laid(line, path) for path in whole]
+    lat = np.median([p[0] for p in laid], axis=0)
+    lon = np.median([p[1] for p in laid], axis=0)
+    middle_line = given(lat, lon, np.inf)
+    off = np.array([_off_at(middle_line, path) for path in whole])
+    half = np.maximum(WIDENED * np.nanquantile(off, 0.9, axis=0), NARROWEST_M)
+    return Corridor(middle_line.lat_deg, middle_line.lon_deg, middle_line.at_m, half, len(whole))
+
+
+def along(
+    corridor: Corridor, lat_deg: FloatArray, lon_deg: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Where positions lie beside a corridor.
+
+    Returns
+    -------
+    at_m : ndarray, shape (n,)
+        How far along it the nearest point of it lies. [m]
+    off_m : ndarray, shape (n,)
+        How far off it the position is. [m]
+    over : ndarray, shape (n,)
+        That, over the half width there: more than 1 is off the corridor.
+    """
+    n, m = len(lat_deg), len(corridor.lat_deg) - 1
+    at, off, over = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
+    known = np.flatnonzero(np.isfinite(lat_deg) & np.isfinite(lon_deg))
+    step = max(1, _AT_ONCE // m)
+    for low in range(0, len(known), step):
+        mine = known[low : low + step]
+        at[mine], off[mine], leg, share = _projected(corridor, lat_deg[mine], lon_deg[mine])
+        half = corridor.half_width_m
+        width = half[leg] + share * (half[leg + 1] - half[leg]) if np.isfinite(half).all() else half[leg]
+        over[mine] = off[mine] / width
+    return at, off, over
+
+
+def _projected(
+    line: Corridor, lat: FloatArray, lon: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64], FloatArray]:
+    """Along, off, leg and share of the leg of the nearest point of a line."""
+    north_m = np.radians(1.0) * EARTH_M
+    east_m = north_m * np.cos(np.radians(float(np.mean(line.lat_deg))))
+    ax, ay = line.lon_deg[:-1] * east_m, line.lat_deg[:-1] * north_m
+    dx, dy = np.diff(line.lon_deg) * east_m, np.diff(line.lat_deg) * north_m
+    px, py = lon[:, None] * east_m - ax, lat[:, None] * north_m - ay
+    length2 = np.maximum(dx * dx + dy * dy, 1e-9)
+    share = np.clip((px * dx + py * dy) / length2, 0.0, 1.0)
+    off2 = (px - share * dx) ** 2 + (py - share * dy) ** 2
+    leg = np.argmin(off2, axis=1)
+    rows = np.arange(len(lat))
+    part = share[rows, leg]
+    at = line.at_m[leg] + part * np.diff(line.at_m)[leg]
+    return at, np.sqrt(off2[rows, leg]), leg, part
+
+
+def _lengths(lat: FloatArray, lon: FloatArray) -> FloatArray:
+    return np.append(0.0, np.cumsum(metres(lat[:-1], lon[:-1], lat[1:], lon[1:])))
+
+
+def _spaced(lat: FloatArray, lon: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Points of a path at even distances."""
+    at = _lengths(lat, lon)
+    count = max(2, int(np.ceil(at[-1] / SPACING_M)) + 1)
+    even = np.linspace(0.0, at[-1], count)
+    lat, lon = np.interp(even, at, lat), np.interp(even, at, lon)
+    return lat, lon, _lengths(lat, lon)
+
+
+def _laid(line: Corridor, path: Path) -> tuple[FloatArray, FloatArray]:
+    """A path's points beside each point of a line, in the order of the line."""
+    lat, lon, _ = _spaced(*path)
+    at, *_ = _projected(line, lat, lon)
+    at = np.maximum.accumulate(at)
+    return np.interp(line.at_m, at, lat), np.interp(line.at_m, at, lon)
+
+
+def _off_at(line: Corridor, path: Path) -> FloatArray:
+    """How far off a line a path is, at each point of the line. [m]"""
+    lat, lon, _ = _spaced(*path)
+    at, off, *_ = _projected(line, lat, lon)
+    worst = np.zeros(len(line.at_m))
+    np.maximum.at(worst, np.searchsorted(line.at_m, at, side="right").clip(1) - 1, off)
+    return worst
