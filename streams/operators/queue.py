@@ -1,0 +1,77 @@
+"""How many trucks wait at each weighbridge, and how long a visit takes, each quarter of an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Final
+
+import pyarrow as pa
+
+from models.queue import queued, visits_of
+from models.site import Site
+from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
+
+__all__ = ["queue"]
+
+EVERY_MS: Final = 900_000
+HORIZON_S: Final = 3 * 3_600
+REACH_S: Final = 48 * 3_600
+FIELDS: Final = {
+    "waiting": pa.int64(), "turnaround_s": pa.float64(), "wait_s": pa.float64(), "waiting_mean": pa.float64(),
+    "waiting_little": pa.float64(), "tickets": pa.int64(),
+}  # fmt: skip
+
+
+def by_place(item: Item, site: Site) -> Iterable[str]:
+    """The place that a truck crossed the edge of, or at which a bridge stands."""
+    if item.source == "weighbridge":
+        device = site.devices.get(item.device)
+        return (device.place,) if device is not None and device.place else ()
+    place = item.values.get("place")
+    return (place,) if place else ()
+
+
+@entity_operator(
+    by=by_place, events=("weighbridge",), marks=("visits",), writes={"queue": FIELDS}, horizon_s=HORIZON_S,
+    reach_s=REACH_S, every_s=300,
+)  # fmt: skip
+def queue(entity: Entity) -> Iterable[EntityRow]:
+    """Count the trucks inside a place's fence that are still to be weighed, at each of its bridges.
+
+    The window that fills is counted up to now.
+    """
+    site, now_ms = entity.site, entity.now_ms
+    bridges = sorted(
+        d.device for d in site.devices.values() if d.device_class == "weighbridge" and d.place == entity.name
+    )
+    crossings = [(i.device, i.t, i.values["what"] == "enter") for i in entity.of("visits") if i.t <= now_ms]
+    tickets = [i for i in entity.of("weighbridge") if i.t <= now_ms]
+    if not bridges or not (crossings or tickets):
+        return
+    vehicles = site.vehicles
+    weighings = [
+        (vehicle.device, i.t, i.device)
+        for i in tickets
+        if (vehicle := vehicles.get(str(i.values.get("plate", "")))) is not None and vehicle.device
+    ]
+    first_ms = min([t for _, t, _ in crossings[:1]] + [i.t for i in tickets[:1]])
+    begin_ms = max(first_ms, now_ms - 1000 * HORIZON_S) // EVERY_MS * EVERY_MS  # earlier rows are sealed
+    for start_ms in range(begin_ms, now_ms, EVERY_MS):
+        end_ms = min(start_ms + EVERY_MS, now_ms)
+        # Only what was by the window's end: what comes after it does not change its row.
+        low_ms = start_ms - 1000 * REACH_S
+        visits = visits_of(
+            [x for x in crossings if low_ms <= x[1] < end_ms],
+            [x for x in weighings if low_ms <= x[1] < end_ms],
+        )
+        again_ms = start_ms + EVERY_MS + 1  # then the next window has begun
+        for bridge in bridges:
+            written = sum(i.device == bridge and start_ms <= i.t < end_ms for i in tickets)
+            found = queued(bridge, visits, written, start_ms, end_ms)
+            yield EntityRow(
+                "queue", bridge, start_ms, EVERY_MS, site.devices[bridge].unit,
+                {**asdict(found), "tickets": written},
+                settles_ms=start_ms + EVERY_MS + 1000 * site.lateness_s,
+                again_ms=again_ms if again_ms > now_ms else None,
+            )  # fmt: skip

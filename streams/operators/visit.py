@@ -1,0 +1,132 @@
+"""Stays of trucks at places, and loaded trucks that are kept waiting there, as anomalies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from models.anomaly import ANOMALY, Anomaly, Severity, State
+from models.queue import BACK_MS
+from models.site import Site
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    anomaly_row,
+    by_plate,
+    entity_operator,
+)
+
+__all__ = ["visit"]
+
+CODE: Final = "detention"
+FREE_MS: Final = 4 * 3_600_000
+"""So long a truck may take to be unloaded before it is detained. [ms]"""
+HORIZON_S: Final = 4 * 86_400
+FIELDS: Final = {
+    "plate": pa.string(), "device": pa.string(), "place": pa.string(), "until": pa.int64(),
+    "dwell_s": pa.float64(),
+}  # fmt: skip
+
+
+@entity_operator(
+    by=by_plate, events=("weighbridge",), marks=("visits",),
+    writes={"visit": FIELDS, ANOMALY: ANOMALY_FIELDS}, horizon_s=HORIZON_S, reach_s=2 * 86_400, every_s=60,
+)  # fmt: skip
+def visit(entity: Entity) -> Iterable[EntityRow]:
+    """Tell of each stay of a truck at a place: entered, left, how long; and of detention.
+
+    A stay in progress has neither `until` nor `dwell_s`. A truck is detained when it entered with a load (its
+    last ticket was a gross one of another place) and has neither its tare there nor left after the free time.
+    """
+    lateness_ms = 1000 * entity.site.lateness_s
+    items = [i for i in entity.items if i.t <= entity.now_ms]
+    for entered, left in _stays(items):
+        place = entered.values["place"]
+        free_ms = entered.t + FREE_MS
+        yield EntityRow(
+            "visit", f"{entity.name}:{place}", entered.t, 0 if left is None else left.t - entered.t,
+            _unit(entity.site, place),
+            {
+                "plate": entity.name, "device": entered.device, "place": place,
+                "until": None if left is None else left.t,
+                "dwell_s": None if left is None else (left.t - entered.t) / 1000.0,
+            },
+            settles_ms=entered.t + 1000 * HORIZON_S if left is None else left.t + lateness_ms,
+            again_ms=free_ms + 1 if left is None and free_ms >= entity.now_ms else None,
+        )  # fmt: skip
+        told = _detained(entity, items, entered, left)
+        if told is not None:
+            yield told
+
+
+def _stays(items: Sequence[Item]) -> list[tuple[Item, Item | None]]:
+    """Stays by the marks of entering and of leaving, None while it is there; who stands at the edge stays."""
+    found: list[tuple[Item, Item | None]] = []
+    open_: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for item in items:
+        if item.source != "visits":
+            continue
+        place = item.values["place"]
+        if item.values["what"] == "enter":
+            before = found[last[place]][1] if place in last else None
+            if before is not None and item.t - before.t <= BACK_MS:
+                open_[place] = last[place]
+                found[last[place]] = (found[last[place]][0], None)
+            elif place not in open_:
+                open_[place] = last[place] = len(found)
+                found.append((item, None))
+        elif place in open_:
+            at = open_.pop(place)
+            found[at] = (found[at][0], item)
+    return found
+
+
+def _detained(entity: Entity, items: Sequence[Item], entered: Item, left: Item | None) -> EntityRow | None:
+    place = entered.values["place"]
+    tickets = [i for i in items if i.source == "weighbridge"]
+    before = [i for i in tickets if i.t <= entered.t]
+    if not before or before[-1].values.get("step") != "gross" or _place(entity.site, before[-1]) == place:
+        return None
+    unloaded = next(
+        (
+            i
+            for i in tickets
+            if i.t > entered.t and i.values.get("step") == "tare" and _place(entity.site, i) == place
+        ),
+        None,
+    )
+    ends = [i.t for i in (unloaded, left) if i is not None]
+    first_ms = entered.t + FREE_MS
+    if min([*ends, entity.now_ms]) <= first_ms:
+        return None
+    # While it waits nothing hangs on now: the row is final as it is, and becomes another when it ends.
+    until_ms = min(ends) if ends else first_ms
+    evidence = {
+        "rule": "in the destination's fence with a load and without its tare for over 4 h", "place": place,
+        "plate": entity.name, "entered": entered.t, "until": until_ms if ends else None,
+        "hours": round((until_ms - entered.t) / 3_600_000, 2),
+    }  # fmt: skip
+    ticket = before[-1].values.get("ticket")
+    unit = _unit(entity.site, place)
+    region = entity.site.units[unit].region if unit in entity.site.units else ""
+    told = Anomaly(
+        f"ticket:{ticket}" if ticket else f"plate:{entity.name}", CODE, Severity.MINOR,
+        (until_ms - entered.t) / FREE_MS, evidence, first_ms, until_ms, until_ms - first_ms, unit, region,
+        State.ENDED if ends else State.ACTIVE,
+    )  # fmt: skip
+    return anomaly_row(told, settles_ms=until_ms + 1000 * entity.site.lateness_s)
+
+
+def _place(site: Site, ticket: Item) -> str | None:
+    device = site.devices.get(ticket.device)
+    return None if device is None else device.place
+
+
+def _unit(site: Site, place: str) -> str:
+    known = site.places.get(place)
+    return "" if known is None else known.unit or ""
