@@ -261,7 +261,7 @@ def _score_states(world: Simulated) -> None:
     stands, ways = (defaultdict(list) for _ in range(2))
     for stop in sorted(world.stops, key=lambda s: s["start_ms"]):
         mine = stands[stop["device"]]
-        if mine and stop["start_ms"] - mine[-1][1] < 120_000:  # a place in the queue is no end of a stop
+        if mine and stop["start_ms"] - mine[-1][1] < 5_000:  # from the queue onto the bridge
             mine[-1][1] = max(mine[-1][1], stop["until_ms"])
         else:
             mine.append([stop["start_ms"], stop["until_ms"]])

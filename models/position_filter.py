@@ -100,9 +100,12 @@ class FilterState:
     @classmethod
     def none(cls, trucks: int = 0) -> FilterState:
         """Nothing known of so many trucks."""
-        never, zero = np.full(trucks, _NEVER), np.zeros(trucks)
-        here, there = (zero.copy() for _ in range(7)), (zero.copy() for _ in range(2))
-        return cls(never, *here, never.copy(), *there, np.zeros(trucks, np.int64))
+        whole = {"t_ms": _NEVER, "other_t_ms": _NEVER, "others": 0}
+        columns: dict[str, NDArray[Any]] = {
+            f.name: np.full(trucks, whole[f.name]) if f.name in whole else np.zeros(trucks)
+            for f in fields(cls)
+        }
+        return cls(**columns)
 
     def grown(self, trucks: int) -> FilterState:
         """The same with room for `trucks`."""

@@ -213,6 +213,7 @@ class WindowEngine:
                 self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
         self._shared = None
         if kept_from > self.floor_ms:
+            ended([], kept_from, kept_from)  # learners take samples in, where no window ends too
             self._drop(kept_from, buffers)
         self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
         self._released_from_ms = None

@@ -119,7 +119,7 @@ def _detained(entity: Entity, items: Sequence[Item], entered: Item, left: Item |
         (until_ms - entered.t) / FREE_MS, evidence, first_ms, until_ms, until_ms - first_ms, unit, region,
         State.ENDED if ends else State.ACTIVE,
     )  # fmt: skip
-    return anomaly_row(told, settles_ms=until_ms + 1000 * entity.site.lateness_s)
+    return anomaly_row(told)
 
 
 def _place(site: Site, ticket: Item) -> str | None:
