@@ -85,14 +85,15 @@ class RouteState:
             )
         }
         paths = {
-            tuple(lane): tuple((unpacked(a), unpacked(b)) for a, b in each) for lane, each in kept["paths"]
+            (lane[0], lane[1]): tuple((unpacked(a), unpacked(b)) for a, b in each)
+            for lane, each in kept["paths"]
         }
         corridors = {
-            tuple(lane): Corridor(*(unpacked(x) for x in arrays), trips)
-            for lane, trips, *arrays in kept["corridors"]
+            (lane[0], lane[1]): Corridor(unpacked(lat), unpacked(lon), unpacked(at_m), unpacked(half), trips)
+            for lane, trips, lat, lon, at_m, half in kept["corridors"]
         }
-        at = {k: tuple(where) for k, where in kept["at"]}
-        watch = RouteWatch(under_way, at, paths, corridors)  # type: ignore[arg-type]  lanes are pairs
+        at = {k: (place, lat, lon) for k, (place, lat, lon) in kept["at"]}
+        watch = RouteWatch(under_way, at, paths, corridors)
         return cls(FilterState(*(unpacked(x) for x in kept["filter"])), watch, dict(kept["active"]))
 
 
