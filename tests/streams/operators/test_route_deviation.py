@@ -36,8 +36,8 @@ def history(seed):
         north = (v["lat_deg"] - 39.0) * DEGREE_M
         if m.device == "truck-1" and t > T0 + 6 * 3_600_000 and 3_000 < north < 9_000:
             east = OFF_M / (DEGREE_M * math.cos(math.radians(39.0)))
-            m = replace(m, samples=((t, {**v, "lon_deg": v["lon_deg"] + east}),))
-        strayed.append(m)
+            v = {**v, "lon_deg": v["lon_deg"] + east}
+        strayed.append(replace(m, samples=((t, v),)))
     return strayed
 
 
