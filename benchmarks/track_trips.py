@@ -49,7 +49,7 @@ def foretold(trips: list[PastTrip], least: int, shares: Iterable[float] = ON_THE
     known: dict[int, LaneTimes] = {}
     arrived = np.sort([t.arrived_ms for t in trips])
     for trip in trips:
-        if len(trip.share) < 2 or trip.share[0] > 0.3:
+        if len(trip.share) < 2 or trip.begins > 0.3:
             continue
         for share in shares:
             now = float(np.interp(share, np.maximum.accumulate(trip.share), trip.at_ms))
@@ -62,8 +62,7 @@ def foretold(trips: list[PastTrip], least: int, shares: Iterable[float] = ON_THE
                 known[count] = LaneTimes.of(sorted(trips, key=lambda t: t.arrived_ms)[:count])
             lane = known[count]
             eta = arrival(lane, trip.departed_ms, int(now), share)
-            begin = float(trip.share[0]) if trip.departed_ms == trip.at_ms[0] else 0.0
-            plain = now + (now - trip.departed_ms) * (1.0 - share) / (share - begin)
+            plain = now + (now - trip.departed_ms) * (1.0 - share) / (share - trip.begins)
             times = (trip.arrived_ms, eta.p10_ms, eta.p50_ms, eta.p90_ms, plain)
             found.append(Foretold(share, *((t - trip.departed_ms) / 1000.0 for t in times)))
     return found
@@ -163,7 +162,8 @@ def _cut(t_ms: NDArray[np.int64], share: FloatArray, target: float) -> PastTrip:
     """A trip up to where it first had `target` of the way behind it."""
     end = int(np.interp(target, share, t_ms.astype(np.float64)))
     before = t_ms <= end
-    return PastTrip(int(t_ms[0]), end, t_ms[before], share[before] / target)
+    begins = float(share[0]) / target if share[0] > 0.1 else 0.0
+    return PastTrip(int(t_ms[0]), end, t_ms[before], share[before] / target, begins)
 
 
 CASE = """seed = {seed}

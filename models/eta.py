@@ -39,7 +39,6 @@ _MANY: Final = 80  # so many trips are split in two, fewer are each foretold fro
 _PARTS: Final = 8  # of a day, three hours each
 _FEWEST: Final = 3  # residuals
 _RIDGE: Final = 0.5  # as much as what ten trips that differ by a fifth say
-_BEGINS: Final = 0.1  # a record that begins later on the way does not say when it departed
 _HOUR_MS: Final = 3_600_000
 
 
@@ -53,12 +52,15 @@ class PastTrip:
         Leaving the origin's fence, entering the destination's. [ms UTC]
     at_ms, share : ndarray
         What is known of it on the way: times, and how much of the way it had behind it, 0 to 1. May be empty.
+    begins : float
+        How much it had behind it at `departed_ms`: over 0 where the record of it begins on the way.
     """
 
     departed_ms: int
     arrived_ms: int
     at_ms: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     share: FloatArray = field(default_factory=lambda: np.empty(0))
+    begins: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +224,13 @@ def _times(trip: PastTrip) -> tuple[FloatArray, FloatArray]:
     """
     known = (trip.at_ms >= trip.departed_ms) & (trip.at_ms <= trip.arrived_ms) & np.isfinite(trip.share)
     share, at_ms = trip.share[known], trip.at_ms[known]
-    begins = float(share[0]) if len(share) else 0.0
-    whole = begins <= _BEGINS
-    share = np.maximum.accumulate(np.concatenate([[0.0 if whole else begins], share, [1.0]]))
+    share = np.maximum.accumulate(np.concatenate([[trip.begins], share, [1.0]]))
     at = np.interp(
         SHARES, share, np.concatenate([[trip.departed_ms], at_ms, [trip.arrived_ms]]).astype(float)
     )
-    gone = np.maximum((at - trip.departed_ms) / 1000.0, 1.0) if whole else np.full(len(SHARES), np.nan)
+    gone = np.maximum((at - trip.departed_ms) / 1000.0, 1.0)
+    if trip.begins > 0.0:
+        gone = np.full(len(SHARES), np.nan)  # it had been under way for some time
     left = np.maximum((trip.arrived_ms - at) / 1000.0, 1.0)
     left[share[0] > SHARES] = np.nan
     return gone, left

@@ -138,7 +138,10 @@ def _points(kept: Fixes, settled: Settled) -> dict[str, list[Point]]:
     lat, lon = kept.lat_deg, kept.lon_deg
     drove = np.append(0.0, metres(lat[:-1], lon[:-1], lat[1:], lon[1:]))
     drove[first] = 0.0
-    part = np.cumsum(drove) // KEPT_M
+    begins = np.flatnonzero(first)
+    # Each truck by itself: what another drove must not decide which points are kept.
+    total = [np.cumsum(mine) for mine in np.split(drove, begins[1:])]
+    part = np.concatenate(total) // KEPT_M
     changes = np.append(inside[1:] != inside[:-1], True) | first
     wanted = changes | np.append(True, (part[1:] != part[:-1]) | changes[:-1])
     found: dict[str, list[Point]] = {}

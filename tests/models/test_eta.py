@@ -81,7 +81,7 @@ def test_a_queue_is_waited_for_and_the_end_of_the_way_is_near():
 
 
 def test_a_record_that_begins_half_way_says_nothing_of_before():
-    half = [PastTrip(int(t.at_ms[10]), t.arrived_ms, t.at_ms[10:], t.share[10:]) for t in trips(60)]
+    half = [PastTrip(int(t.at_ms[10]), t.arrived_ms, t.at_ms[10:], t.share[10:], 0.5) for t in trips(60)]
     lane = LaneTimes.of(half)
     assert math.isnan(arrival(lane, T0, T0 + HOUR, 0.2).p50_ms)
     assert arrival(lane, T0, T0 + HOUR, 0.6).p50_ms > T0 + HOUR
