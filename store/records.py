@@ -124,12 +124,12 @@ class Records:
         """Bring the tables up to date, step by step."""
         if self._version() == _NEWEST:
             return
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each plugin and step else
         # Only where there is something to do: it takes a noticeable time to load.
         from alembic.config import Config  # noqa: PLC0415
         from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
         from alembic.script import ScriptDirectory  # noqa: PLC0415
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each step else
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         config.set_main_option("path_separator", "os")
