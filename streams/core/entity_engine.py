@@ -84,7 +84,8 @@ class EntityEngine:
         others: Iterable[str],
     ):
         self.stream = stream
-        ordered = _in_order(operators, [m.name for m in marks], set(others))
+        made = {m.name for m in marks}.union(others, *(o.writes for o in operators))
+        ordered = _in_order([o.reading(made) for o in operators], [m.name for m in marks], set(others))
         self._operated = [_Operated(o) for o in ordered]
         self._readers: dict[str, list[_Operated]] = {}
         for each in self._operated:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -216,6 +216,8 @@ class EntityOperator:
         ``forward(row's values, site)``: the other stream that is to know of a row, or empty.
     hidden : tuple of str
         Measurements of its own that only other operators read: they are not told, and name no fields.
+    optional : tuple of str
+        Of its marks and reads those that it does without where nothing makes them.
     """
 
     name: str
@@ -231,6 +233,15 @@ class EntityOperator:
     names: Callable[[Site], Iterable[str]]
     forward: Callable[[Mapping[str, Any], Site], str] | None = None
     hidden: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def reading(self, made: Container[str]) -> EntityOperator:
+        """The operator that reads of what is optional only what is `made`."""
+        marks, reads = (
+            tuple(n for n in names if n in made or n not in self.optional)
+            for names in (self.marks, self.reads)
+        )
+        return replace(self, marks=marks, reads=reads)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -255,6 +266,7 @@ def entity_operator(
     names: Callable[[Site], Iterable[str]] = _nobody,
     forward: Callable[[Mapping[str, Any], Site], str] | None = None,
     hidden: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> Callable[[Callable[[Entity], Iterable[EntityRow]]], EntityOperator]:
     """Declare the decorated function an entity operator of its own name."""
     if horizon_s <= 0 or reach_s < 0 or every_s <= 0:
@@ -265,6 +277,7 @@ def entity_operator(
         return EntityOperator(
             function.__name__, by, tuple(events), tuple(marks), tuple(reads), writes, horizon_s, reach_s,
             every_s, function, names, forward, tuple(hidden),
+            tuple(optional),
         )  # fmt: skip
 
     return declare

@@ -17,6 +17,8 @@ from streams.operators.trip_match import HAUL
 
 __all__ = ["assay", "trip"]
 
+ETA: Final = "eta"
+"""Measurement that foretells arrivals of open trips, by the load's ticket."""
 _DAY_S: Final = 86_400
 _LAB_MS: Final = 36 * 3_600_000
 """How long a trip waits for the laboratories before it is final. [ms]"""
@@ -52,7 +54,7 @@ def assay(item: Item) -> Assay:
 def _by_lot(item: Item, site: Site) -> Iterable[str]:
     """A contract and a local day of loading; a result may stand for loads of the days before it."""
     contract = as_event(item.values, "contract")
-    if item.source == HAUL:
+    if item.source in {HAUL, ETA}:
         return (f"{contract}|{day_of(item.t, site.timezone)}",)
     last = lot_day(as_event(item.values, "lot")) or day_of(item.t, site.timezone)
     return tuple(f"{contract}|{last - timedelta(days=n)}" for n in range(_ON_THE_WAY + 2))
@@ -71,7 +73,8 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
 
 @entity_operator(
     by=_by_lot,
-    reads=(HAUL,),
+    reads=(HAUL, ETA),
+    optional=(ETA,),
     events=("lab",),
     writes={"trip": _FIELDS},
     horizon_s=30 * _DAY_S,
@@ -81,11 +84,12 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
 def trip(entity: Entity) -> Iterator[EntityRow]:
     """Complete the trips of a contract's day of loading with the moisture at both ends."""
     assays = [assay(i) for i in entity.of("lab")]
+    foretold = {i.device: i.values for i in entity.of(ETA)}
     for item in entity.of(HAUL):
-        yield _row(entity, item, assays)
+        yield _row(entity, item, assays, foretold.get(item.device, {}))
 
 
-def _row(entity: Entity, item: Item, assays: Sequence[Assay]) -> EntityRow:
+def _row(entity: Entity, item: Item, assays: Sequence[Assay], foretold: Mapping[str, Any]) -> EntityRow:
     v, zone = item.values, entity.site.timezone
     fields = {n: v.get(n) for n in _AS_IS}
     flags = list(v["flags"])
@@ -108,6 +112,8 @@ def _row(entity: Entity, item: Item, assays: Sequence[Assay]) -> EntityRow:
         loss = transit_loss(loaded_kg, received_kg, *moistures)
         fields |= {"loss_pct": 100.0 * loss.share, "loss_u_pct": 100.0 * loss.share_u}
     fields["flags"] = ";".join(flags) or None
+    if v["state"] == "open" and v.get("arrived") is None:
+        fields |= {name: foretold.get(name) for name in ("eta", "eta_p10", "eta_p90")}
     received_ms = v.get("received_ms")
     settles_ms = item.t + LONGEST_MS if received_ms is None else received_ms + _LAB_MS
     return EntityRow("trip", item.device, item.t, 0, v["unit"], fields, settles_ms)

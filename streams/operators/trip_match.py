@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,7 +42,8 @@ def weighing_of(item: Item) -> Weighing:
 @entity_operator(
     by=by_truck,
     reads=(WEIGHED,),
-    marks=(),
+    marks=("visits",),
+    optional=("visits",),
     writes={HAUL: {}},
     hidden=(HAUL,),
     horizon_s=21 * _DAY_S,
@@ -68,32 +70,28 @@ def haul(entity: Entity) -> Iterator[EntityRow]:
 
 
 class _Fences:
-    """When the truck was inside of which place."""
+    """When the truck came into and left which place."""
 
     def __init__(self, entity: Entity):
-        self.marks = entity.of("visits")
-        self.tracked = bool(self.marks)
+        self._times: dict[tuple[str, str], list[int]] = {}
+        for mark in entity.of("visits"):
+            self._times.setdefault((mark.values["what"], mark.values["place"]), []).append(mark.t)
+        self.tracked = bool(self._times)
 
     def left(self, place: str, about_ms: int) -> int | None:
         """When the truck left a place, soon after it was weighed there. [ms UTC]"""
-        found = [
-            m.t for m in self.marks
-            if m.values.get("what") == "leave" and m.values.get("place") == place
-            and about_ms <= m.t <= about_ms + _FENCE_MS
-        ]  # fmt: skip
-        return min(found, default=None)
+        times = self._times.get(("leave", place), [])
+        at = bisect_left(times, about_ms)
+        return times[at] if at < len(times) and times[at] <= about_ms + _FENCE_MS else None
 
     def entered(self, place: str, after_ms: int, before_ms: int | None) -> int | None:
-        """When the truck came into a place, on its way between two times. [ms UTC]"""
-        until_ms = after_ms + LONGEST_MS if before_ms is None else before_ms
-        found = [
-            m.t for m in self.marks
-            if m.values.get("what") == "enter" and m.values.get("place") == place
-            and after_ms < m.t <= until_ms
-        ]  # fmt: skip
-        if not found:
+        """When the truck came into a place, between two times: the last before the end. [ms UTC]"""
+        times = self._times.get(("enter", place), [])
+        first = bisect_right(times, after_ms)
+        end = bisect_right(times, after_ms + LONGEST_MS if before_ms is None else before_ms)
+        if first >= end:
             return None
-        return min(found) if before_ms is None else max(found)
+        return times[first] if before_ms is None else times[end - 1]
 
 
 @dataclass(frozen=True, slots=True)

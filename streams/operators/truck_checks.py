@@ -40,7 +40,8 @@ def _by_truck_or_tickets(item: Item, site: Site) -> Iterable[str]:
 @entity_operator(
     by=_by_truck_or_tickets,
     reads=(HAUL, WEIGHED),
-    marks=(),
+    marks=("visits",),
+    optional=("visits",),
     writes={ANOMALY: ANOMALY_FIELDS},
     horizon_s=30 * _DAY_S,
     reach_s=15 * _DAY_S,

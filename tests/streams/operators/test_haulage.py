@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from models.frame import Frame, Record
-from streams.core.entity_operator import EntityOperator, MarkOperator
-from streams.core.operator import discovered
+from streams.core.entity_operator import (
+    Entity,
+    EntityRow,
+    Marks,
+    by_plate,
+    entity_operator,
+    mark_operator,
+)
 from streams.core.pipeline import Pipeline
+from streams.core.samples import Samples
+from streams.core.stream_site import StreamSite
+from streams.operators.haulage_verdicts import haulage_verdicts
 from streams.operators.reading import reading
+from streams.operators.trip import trip
+from streams.operators.trip_match import HAUL
+from streams.operators.trip_match import haul as haul_operator
+from streams.operators.truck_checks import truck_checks
+from streams.operators.weighing import weighing as weighing_operator
 from tests.support.road import (
     HOUR_MS,
     MINUTE_MS,
@@ -22,7 +38,49 @@ from tests.support.road import (
 )
 from tests.support.telemetry import T0
 
-OPERATORS = (reading, *(o for o in discovered() if isinstance(o, EntityOperator | MarkOperator)))
+
+@mark_operator(reads=("truck",))
+def visits(samples: Samples, site: StreamSite) -> Marks:
+    """Where a fix lies in another place than the one before it."""
+    inside = np.array(
+        [_place_at(site, *at) for at in zip(samples["lat_deg"], samples["lon_deg"], strict=True)]
+    )
+    found = []
+    for at, t in enumerate(samples.t.tolist()):
+        before = inside[at - 1] if at and samples.group[at - 1] == samples.group[at] else ""
+        if samples.start_ms <= t < samples.end_ms and before != inside[at]:
+            found += [(samples.device[at], t, "leave", before)] if before else []
+            found += [(samples.device[at], t, "enter", inside[at])] if inside[at] else []
+    device, t, what, place = (list(x) for x in zip(*found, strict=True)) if found else ([], [], [], [])
+    values = {"what": what, "place": [str(p) for p in place]}
+    return Marks(np.array(device, np.int64), np.array(t, np.int64), values)
+
+
+def _place_at(site: StreamSite, lat_deg: float, lon_deg: float) -> str:
+    near = [
+        p.place
+        for p in site.site.places.values()
+        if abs(p.lat_deg - lat_deg) + abs(p.lon_deg - lon_deg) < 0.01
+    ]
+    return near[0] if near else ""
+
+
+@entity_operator(
+    by=by_plate, reads=(HAUL,), horizon_s=5 * 86_400, reach_s=86_400, every_s=300,
+    writes={"eta": dict.fromkeys(("eta", "eta_p10", "eta_p90"), pa.int64()) | {"contract": pa.string()}},
+)  # fmt: skip
+def eta(entity: Entity):
+    """Six hours after each load, give or take one."""
+    for haul in entity.of(HAUL):
+        if haul.values["state"] == "open":
+            at_ms = haul.t + 6 * HOUR_MS
+            fields = {"eta": at_ms, "eta_p10": at_ms - HOUR_MS, "eta_p90": at_ms + HOUR_MS, "contract": "C1"}
+            yield EntityRow("eta", haul.device, haul.t, 0, "u1", fields, at_ms)
+
+
+OPERATORS = (
+    reading, weighing_operator, haul_operator, trip, truck_checks, haulage_verdicts, visits, eta,
+)  # fmt: skip
 DAY_MS = 24 * HOUR_MS
 
 
@@ -62,6 +120,47 @@ def test_a_trip_with_its_loss_by_the_moisture_at_both_ends() -> None:
     assert row["loss_u_pct"] == pytest.approx(2 * 100 * (2 * 400 / 30_000**2 + 0.5 / 89.5**2) ** 0.5)
     assert (row["state"], row["status"], row["flags"]) == ("unverified", "final", "no_positions")
     assert (row["loaded_moisture_pct"], row["q_mj_kg"]) == (10.0, 21.0)
+
+
+def fixes(device: str, from_ms: int, until_ms: int, lat_deg: float, lon_deg: float, seq: int) -> list[Event]:
+    """A truck that stands, with a fix a minute."""
+    return [
+        Event(device, seq + n, t, {"lat_deg": lat_deg + 1e-5 * (n % 3), "lon_deg": lon_deg, "speed_m_s": 0.0})
+        for n, t in enumerate(range(from_ms, until_ms, MINUTE_MS))
+    ]
+
+
+MINE, WAY, YARD = (39.0, 110.0), (39.25, 110.5), (39.5, 111.0)
+
+
+def driven(at_mine_ms: int, at_yard_ms: int) -> list[Event]:
+    """At the mine until then, on the way, and at the yard from then on."""
+    legs = [(T0 - HOUR_MS, at_mine_ms, MINE), (at_mine_ms + 2 * HOUR_MS, at_mine_ms + 3 * HOUR_MS, WAY),
+            (at_yard_ms, at_yard_ms + 2 * HOUR_MS, YARD)]  # fmt: skip
+    return [e for n, (a, b, at) in enumerate(legs) for e in fixes("truck-1", a, b, *at, 1 + 1000 * n)]
+
+
+def test_a_trip_that_fences_confirm_is_closed_and_one_elsewhere_is_a_phantom() -> None:
+    seen = play([*trip_events(), *driven(T0 + 50 * MINUTE_MS, T0 + 380 * MINUTE_MS)])
+    row = only(seen.of("trip"))
+    assert (row["state"], row["flags"]) == ("closed", "no_moisture")
+    assert T0 + 49 * MINUTE_MS <= row["departed"] <= T0 + 170 * MINUTE_MS
+    assert T0 + 230 * MINUTE_MS <= row["arrived"] <= T0 + 380 * MINUTE_MS
+    assert seen.of("anomaly") == {}
+    away = play([*trip_events(), *driven(T0 + 50 * MINUTE_MS, T0 + 20 * HOUR_MS)])
+    row = only(away.of("trip"))
+    assert row["state"] == "unverified"
+    assert "not_seen_at_destination" in row["flags"]
+    assert {(a["code"], a["subject"]) for a in away.of("anomaly").values()} == {
+        ("phantom_ticket", "ticket:Y1")
+    }
+
+
+def test_an_open_trip_has_the_arrival_that_is_foretold() -> None:
+    row = only(play(trip_events()[:2], until_ms=T0 + 2 * HOUR_MS).of("trip"))
+    assert row["state"] == "open"
+    assert row["eta_p90"] - row["eta"] == row["eta"] - row["eta_p10"] == HOUR_MS
+    assert only(play(trip_events()).of("trip"))["eta"] is None
 
 
 def test_a_moisture_of_130_percent_is_not_used() -> None:
