@@ -262,7 +262,8 @@ def test_anomalies_name_who_and_why() -> None:
     assert ("plate_swapped", "plate:P2") in found
     assert ("impossible_time", "ticket:M1") in found
     honest = play(trip_events())
-    assert honest.of("anomaly") == {}
+    # One honest load is no fraud, and far less than the plan of its contract.
+    assert {r["code"] for r in honest.of("anomaly").values()} <= {"contract_shortfall"}
 
 
 def test_open_trips_and_their_ends_go_to_the_receiving_unit() -> None:

@@ -1,0 +1,263 @@
+"""Where each contract's coal is and whether it will all come, per contract month and local day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+
+from models.anomaly import ANOMALY, Anomaly, Severity, State
+from models.contract_papers import OfficePaper, Side, TripState, Weighed, moved, nets, papers_judged
+from models.fulfilment import Funnel, funnel, rate_pct, reported_pct
+from models.fulfilment_forecast import Outlook, outlook, rules_of
+from models.local_month import days_ms
+from models.site import Contract, Site
+from models.trip import LONGEST_MS
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    anomaly_row,
+    by_contract,
+    entity_operator,
+)
+from streams.core.ledger_book import day_bounds_ms
+
+__all__ = ["FIELDS", "SHORTFALL", "fulfilment"]
+
+SHORTFALL: Final = "contract_shortfall"
+"""Code of the anomaly: the month's contract will likely not be fulfilled."""
+_MASSES: Final = tuple(f.name for f in fields(Funnel))
+FIELDS: Final = {
+    **dict.fromkeys((*_MASSES, "planned_to_date_kg", "refused"), pa.int64()),
+    **dict.fromkeys(
+        ("rate_pct", "reported_pct", "run_rate_kg_d", "expected_kg", "expected_u_kg", "forecast_pct",
+         "shortfall_p"),
+        pa.float64(),
+    ),
+    **dict.fromkeys(("refusals", "contract", "month", "seller", "buyer", "grade", "origin", "destination"),
+                    pa.string()),
+}  # fmt: skip
+_TERMS: Final = ("contract", "month", "seller", "buyer", "grade", "origin", "destination")
+_BEFORE_MS: Final = 7 * 86_400_000
+"""How long before its month a contract's papers count: releases are agreed in advance."""
+_AFTER_D: Final = 30
+"""Days after the month in which the last coal arrives and is settled."""
+_DAY_S: Final = 86_400
+_SHOWN_REFUSALS: Final = 5
+
+
+@entity_operator(
+    by=by_contract,
+    events=("office", "weighbridge"),
+    reads=("trip",),
+    writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS},
+    horizon_s=(31 + _AFTER_D) * _DAY_S,
+    reach_s=(31 + _AFTER_D + 9) * _DAY_S,
+    every_s=900,
+    names=lambda site: site.contracts,
+)
+def fulfilment(entity: Entity) -> Iterable[EntityRow]:
+    """Add up the month to each day's end, and to now while the day is open.
+
+    A ticket of a contract that nobody registered is counted and refused; it is in no sum.
+    """
+    contract = entity.site.contracts.get(entity.name)
+    if contract is None:
+        return _unknown(entity)
+    # A unit's stream knows of trips too; a contract is told of where its haulage is.
+    return _known(entity, contract) if contract.stream == entity.stream else ()
+
+
+def _unknown(entity: Entity) -> Iterator[EntityRow]:
+    """Papers that name a contract which is not registered, by day."""
+    zone, days = entity.site.timezone, dict[tuple[int, int], int]()
+    for item in entity.items:
+        if item.source != "trip":
+            day = day_bounds_ms(item.t, zone)
+            days[day] = days.get(day, 0) + 1
+    for (start_ms, end_ms), count in days.items():
+        month = f"{datetime.fromtimestamp(start_ms / 1000, ZoneInfo(zone)):%Y-%m}"
+        yield EntityRow(
+            "fulfilment", f"{entity.name}:{month}", start_ms, end_ms - start_ms, "",
+            {"refused": count}, _settles_ms(entity.site, end_ms), reason="unknown_contract",
+        )  # fmt: skip
+
+
+def _settles_ms(site: Site, end_ms: int) -> int:
+    return end_ms + 1000 * site.lateness_s
+
+
+def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
+    site = entity.site
+    days = days_ms(contract.month, site.timezone, _AFTER_D)
+    month_end = days[-1 - _AFTER_D]
+    items = [i for i in entity.items if i.t >= days[0] - _BEFORE_MS]
+    begun = [day for day in days[:-1] if day <= entity.now_ms]
+    if not begun:
+        return
+    offices, refused = papers_judged(_office(i) for i in items if i.source == "office")
+    tickets, bad = nets(_weighed(i, contract, site) for i in items if i.source == "weighbridge")
+    refused = sorted([*refused, *bad], key=lambda r: (r.t_ms, r.name, r.reason))
+    movements = moved(offices, tickets, (_trip(i) for i in items if i.source == "trip"))
+    planned_kg = round(1000.0 * contract.planned_t)
+    ends = np.minimum(days[1 : len(begun) + 1], entity.now_ms)
+    sums = funnel(planned_kg, movements, ends)
+    outlooks = _outlooks(sums, days, ends, month_end)
+    rule = rules_of(site)["month"]
+    least_kg = rule.least_pct / 100.0 * planned_kg
+    over = 0
+    for n, start_ms in enumerate(begun):
+        if start_ms >= month_end and not _open(sums, n - 1):
+            break
+        end_ms = days[n + 1]
+        until = [r for r in refused if r.t_ms <= ends[n]]
+        gone = min(1.0, (int(ends[n]) - days[0]) / (month_end - days[0]))
+        values: dict[str, object] = {
+            **{name: getattr(contract, name) for name in _TERMS},
+            **sums.at(n),
+            "planned_to_date_kg": round(planned_kg * gone),
+            "refused": len(until),
+            "refusals": "; ".join(f"{r.name}: {r.reason}" for r in until[-_SHOWN_REFUSALS:]) or None,
+            "rate_pct": float(rate_pct(sums.received_kg[n], planned_kg)),
+            "reported_pct": _reported(sums, n, planned_kg),
+            **_foretold(outlooks[n], planned_kg, least_kg),
+        }
+        yield EntityRow(
+            "fulfilment", f"{contract.contract}:{contract.month}", start_ms, end_ms - start_ms,
+            contract.unit, values, _settles_ms(site, end_ms), again_ms=end_ms,
+        )  # fmt: skip
+        over = n + 1
+    yield from _shortfalls(entity, contract, days, outlooks[:over], least_kg)
+
+
+def _open(sums: Funnel, n: int) -> bool:
+    """Whether at the end of a day something was still to come or to be settled."""
+    return bool(sums.in_transit_kg[n] or sums.unsettled_kg[n])
+
+
+def _reported(sums: Funnel, n: int, planned_kg: int) -> float:
+    """The lower of both sides; a side without any ticket reports nothing."""
+    seller = float(sums.loaded_kg[n]) if sums.loaded_kg[n] else float("nan")
+    buyer = float(sums.received_kg[n]) if sums.received_kg[n] else float("nan")
+    return float(reported_pct(seller, buyer, planned_kg))
+
+
+def _outlooks(
+    sums: Funnel, days: Sequence[int], ends: np.ndarray[tuple[int], np.dtype[np.int64]], month_end: int
+) -> list[Outlook | None]:
+    """What the month will end with, as seen from the end of each day."""
+    month = days.index(month_end)
+    daily = np.diff(np.concatenate(([0], sums.received_kg)))
+    found: list[Outlook | None] = []
+    for n, end in enumerate(ends.tolist()):
+        whole = min(n + 1 if end == days[n + 1] else n, month)
+        today = float(daily[whole : n + 1].sum()) if n < month else 0.0
+        most = float(sums.planned_kg[n] - sums.cancelled_kg[n])
+        ahead_d = max(0.0, (month_end - end) / 86_400_000.0)
+        found.append(
+            outlook(daily[:whole], sums.unloaded_kg[:whole], today, ahead_d, sums.in_transit_kg[n], most)
+        )
+    return found
+
+
+def _foretold(seen: Outlook | None, planned_kg: int, least_kg: float) -> dict[str, float]:
+    if seen is None:
+        return {}
+    return {
+        "run_rate_kg_d": seen.run_rate_kg_d,
+        "expected_kg": seen.expected_kg,
+        "expected_u_kg": 2.0 * seen.spread_kg,
+        "forecast_pct": float(rate_pct(seen.expected_kg, planned_kg)),
+        "shortfall_p": seen.shortfall_p(least_kg),
+    }
+
+
+def _shortfalls(
+    entity: Entity,
+    contract: Contract,
+    days: Sequence[int],
+    outlooks: Sequence[Outlook | None],
+    least_kg: float,
+) -> Iterator[EntityRow]:
+    """Each run of days on which a shortfall is likelier than the rule allows."""
+    rule = rules_of(entity.site)["month"]
+    chances = [0.0 if seen is None else seen.shortfall_p(least_kg) for seen in outlooks]
+    for first, last in _runs([p > rule.warn_p for p in chances]):
+        if days[last + 1] <= entity.from_ms:
+            continue
+        worst = max(chances[first : last + 1])
+        found = Anomaly(
+            f"contract:{contract.contract}", SHORTFALL, Severity.MAJOR if worst > 0.5 else Severity.MINOR,
+            worst / rule.warn_p if rule.warn_p else 10.0,
+            {"shortfall_p": round(chances[last], 4), "worst_p": round(worst, 4),
+             "rule": f"P(received < {rule.least_pct:g} % of plan) > {rule.warn_p:g}",
+             "month": contract.month, "seller": contract.seller},
+            days[first], days[last + 1], days[first + 1] - days[first], contract.unit,
+            entity.site.units[contract.unit].region,
+            State.ACTIVE if last == len(chances) - 1 else State.ENDED,
+        )  # fmt: skip
+        yield anomaly_row(found)
+
+
+def _runs(flags: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """First and last place of each run of true ones."""
+    first = None
+    for n, flag in enumerate([*flags, False]):
+        if flag and first is None:
+            first = n
+        elif not flag and first is not None:
+            yield first, n - 1
+            first = None
+
+
+def _mass(item: Item) -> float | None:
+    value = item.values.get("mass_kg")
+    return None if value is None else float(value)
+
+
+def _office(item: Item) -> OfficePaper:
+    return OfficePaper(
+        item.t, str(item.values.get("ref", "")), str(item.values.get("event", "")), _mass(item)
+    )
+
+
+def _weighed(item: Item, contract: Contract, site: Site) -> Weighed:
+    device = site.devices.get(item.device)
+    place = None if device is None else device.place
+    side: Side | None = None
+    if place == contract.origin:
+        side = "origin"
+    elif place == contract.destination:
+        side = "destination"
+    return Weighed(
+        item.t, str(item.values.get("ticket", "")), str(item.values.get("step", "")), _mass(item), side
+    )
+
+
+def _trip(item: Item) -> TripState:
+    """A trip's row; one that has not ended has no time of it."""
+    values = item.values
+    state = str(values.get("state", "open"))
+    ended = values.get("received_ms")
+    if ended is None and state == "lost":
+        ended = item.t + LONGEST_MS
+    return TripState(
+        str(values.get("origin_ticket", item.device)),
+        str(values.get("destination_ticket", "")),
+        item.t,
+        None if ended is None else int(ended),
+        _whole(values.get("loaded_kg")),
+        _whole(values.get("received_kg")),
+        state,
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
