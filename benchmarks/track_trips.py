@@ -62,6 +62,8 @@ def foretold(trips: list[PastTrip], least: int, shares: Iterable[float] = ON_THE
                 known[count] = LaneTimes.of(sorted(trips, key=lambda t: t.arrived_ms)[:count])
             lane = known[count]
             eta = arrival(lane, trip.departed_ms, int(now), share)
+            if np.isnan(eta.p50_ms):
+                continue
             plain = now + (now - trip.departed_ms) * (1.0 - share) / (share - trip.begins)
             times = (trip.arrived_ms, eta.p10_ms, eta.p50_ms, eta.p90_ms, plain)
             found.append(Foretold(share, *((t - trip.departed_ms) / 1000.0 for t in times)))

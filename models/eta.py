@@ -182,6 +182,8 @@ def arrival(lane: LaneTimes, departed_ms: int, now_ms: int, share: float, queue_
     row = part if len(lane.low) > 1 and np.isfinite(lane.low[part, 0]) else -1
     low = float(np.exp(np.interp(at, SHARES, lane.low[row])))
     high = float(np.exp(np.interp(at, SHARES, lane.high[row])))
+    if np.isnan(low + high):  # too few trips tell of this share of the way
+        return Eta()
     seconds = (left_s * min(low, 1.0), left_s, left_s * max(high, 1.0))
     return Eta(*(now_ms + 1000.0 * (s + queue_s) for s in seconds))
 
