@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -71,6 +71,10 @@ class PipeNetwork:
             np.where(np.isnan(u), DEFAULT_U_SHARE, REGISTERED_U_SHARE),
             inner**5 / length,
         )
+
+    def losing(self, factor: float, share: float) -> PipeNetwork:
+        """The same pipes losing `factor` times as much, with its standard uncertainty over itself."""
+        return replace(self, loss_w_k=factor * self.loss_w_k, loss_share=np.full(len(self.up), share))
 
     @property
     def loops(self) -> int:

@@ -98,7 +98,21 @@ def _rows(store: SeriesStore, source: RowSource, span: NetworkSpan) -> pa.Table 
     rows = store.select(
         Select(source.measurement, keys=keys, from_ms=from_ms, to_ms=span.rows_to_ms, withdrawn=True)
     )
-    return rows.drop_columns(["unit", "region", "stream", "model"]) if rows.num_rows else None
+    if not rows.num_rows:
+        return None
+    rows = _usable(rows, span.rows_from_ms) if source.learnt else rows
+    return rows.drop_columns(["unit", "region", "stream", "model"])
+
+
+def _usable(rows: pa.Table, from_ms: int) -> pa.Table:
+    """Of what was learnt the newest row of each key that could be used by `from_ms`, and all after it."""
+    usable = np.asarray(rows["window_start"].to_numpy() + rows["window_ms"].to_numpy() + _DAY_MS)
+    keys = rows["key"].to_pylist()
+    newest: dict[str, int] = {}
+    for at in np.flatnonzero(usable <= from_ms).tolist():
+        if keys[at] not in newest or usable[at] > usable[newest[keys[at]]]:
+            newest[keys[at]] = at
+    return rows.take(np.union1d(np.flatnonzero(usable > from_ms), np.array([*newest.values()], np.int64)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ __all__ = ["HeatMeters", "heat_meters"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
 
 _DELIVERS: Final = ("substation", "meter")
 _FIELDS: Final = (
@@ -35,12 +36,22 @@ class HeatMeters:
         Fields of `device_heat`, NaN where there is no row.
     window : slice
         Steps of the window that have begun.
+    took, put : ndarray of int64
+        Of those heard of, the place among the rows' devices, and the column.
     """
 
     devices: list[Device]
     is_plant: BoolArray
     values: dict[str, FloatArray]
     window: slice
+    took: IntArray
+    put: IntArray
+
+    def of_devices(self, values: FloatArray) -> FloatArray:
+        """Values by device of the network's rows, as one by column; NaN of those not heard of."""
+        out = np.full(len(self.devices), np.nan)
+        out[self.put] = values[self.took]
+        return out
 
     def __getitem__(self, field: str) -> FloatArray:
         return self.values[field]
@@ -68,4 +79,4 @@ def heat_meters(rows: NetworkRows) -> HeatMeters:
     said = (rows.status("device_heat")[rows.window] != NONE).any(axis=1)
     last = rows.window.start + (int(np.flatnonzero(said)[-1]) + 1 if said.any() else 0)
     plant = np.array([d.device_class == "plant" for d in devices], dtype=bool)
-    return HeatMeters(devices, plant, values, slice(rows.window.start, last))
+    return HeatMeters(devices, plant, values, slice(rows.window.start, last), took, put)

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from models.results import result_schema
 from models.site import Device, Network, Site
-from streams.core.network_rows import Settled
+from streams.core.network_rows import WEATHER, Settled
 
 __all__ = ["HEAT", "WEATHER", "NetworkDevices", "StepColumns", "learnt_table", "networks_of"]
 
 FloatArray = NDArray[np.float64]
 
 HEAT: Final = "device_heat"
-WEATHER: Final = "weather"
 _METERS: Final = ("plant", "substation", "meter")
 
 

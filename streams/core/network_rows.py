@@ -14,9 +14,11 @@ from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, UNKNOWN, WindowState
 
-__all__ = ["STEP_MS", "NetworkRows", "Settled", "Source"]
+__all__ = ["STEP_MS", "WEATHER", "NetworkRows", "Settled", "Source"]
 
 STEP_MS = 900_000
+WEATHER = "weather"
+"""Measurement that stations of a network's unit tell for it, though they belong to no network."""
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 _NO_TIME = np.iinfo(np.int64).min
@@ -37,6 +39,8 @@ class Source:
         Length of the windows by subject index where it is not 15 minutes. [ms]
     learnt : bool
         Whether they are a learner's, of which the newest that is old enough counts.
+    model : str
+        Of a learner its name and version.
     """
 
     fields: tuple[str, ...]
@@ -44,6 +48,7 @@ class Source:
     states: Mapping[int, WindowState]
     lengths_ms: IntArray | None = None
     learnt: bool = False
+    model: str = ""
 
 
 class NetworkRows:
@@ -117,12 +122,34 @@ class NetworkRows:
         """
         source = self._sources[measurement]
         subjects = self.devices if source.subject == "device" else np.array([self._at])
+        out = self._values(source, field, subjects)
+        return out if source.subject == "device" else out[:, 0]
+
+    def _values(self, source: Source, field: str, subjects: IntArray) -> FloatArray:
         out = np.full((len(self.steps_ms), len(subjects)), np.nan)
         for step, start in enumerate(self.steps_ms.tolist()):
             state = source.states.get(start)
             if state is not None:
                 out[step] = state.values_of(field, source.fields, subjects)
-        return out if source.subject == "device" else out[:, 0]
+        return out
+
+    def outdoor_c(self) -> FloatArray:
+        """Outdoor temperature by step: the mean of the weather stations, else of the plants; NaN without any.
+
+        Of operators that read `weather`.
+        """
+        source = self._sources[WEATHER]
+        out = np.full(len(self.steps_ms), np.nan)
+        plants = self.devices[self.classes == "plant"]
+        for subjects in (self.site.stations(self.network), plants):
+            values = self._values(source, "outdoor_c", subjects)
+            some = np.isnan(out) & ~np.isnan(values).all(axis=1)
+            out[some] = np.nanmean(values[some], axis=1)
+        return out
+
+    def model(self, measurement: str) -> str:
+        """Name and version of a learner whose rows are read."""
+        return self._sources[measurement].model
 
     def status(self, measurement: str) -> IntArray:
         """Status by step, of shapes as of the values; see `streams.core.window_state.STATUS_NAMES`."""
@@ -152,7 +179,13 @@ class NetworkRows:
 
     @property
     def open(self) -> bool:
-        """Whether a row in the window is provisional."""
+        """Whether a row in the window is provisional, or one of a weather station that is read."""
+        if WEATHER in self._sources:
+            stations = self.site.stations(self.network)
+            for start in self.steps_ms[self.window].tolist():
+                state = self._sources[WEATHER].states.get(start)
+                if state is not None and (state.status_of(stations) == PROVISIONAL).any():
+                    return True
         return any(
             bool((self.status(name)[self.window] == PROVISIONAL).any())
             for name, source in self._sources.items()

@@ -25,7 +25,7 @@ __all__ = [
     "window_operator",
 ]  # fmt: skip
 
-_NOT_FIELDS = frozenset({"coverage", "reason"})
+_NOT_FIELDS = frozenset({"coverage", "reason", "model"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class NetworkOperator:
         What a row is about: `network`, or `device` for one row each of the network's devices.
     writes : type
         Dataclass of arrays, one element a subject: the float fields, `coverage` and
-        `reason` as of a window operator.
+        `reason` as of a window operator; if it reads what was learnt, `model` (text): what of it was used.
     function : callable
         ``function(rows) -> writes``; pure.
     optional : tuple of str

@@ -163,7 +163,9 @@ class Restatements:
         left = self._networks.pop(name).minus(IntervalSet([(first, until)]))
         if len(left):
             self._networks[name] = left
-        devices = tuple(site.ids[d] for d in np.flatnonzero(site.owned & (site.networks == name)).tolist())
+        mine = np.flatnonzero(site.owned & (site.networks == name))
+        mine = np.union1d(mine, site.stations(site.site.networks[name]))
+        devices = tuple(site.ids[d] for d in mine.tolist())
         from_ms, to_ms = first * BUCKET_MS, (until + 1) * BUCKET_MS
         low, high = rows.reach(name, from_ms, to_ms, site)
         return (NetworkSpan(name, devices, from_ms, to_ms, low, min(high, max(before_ms, to_ms))),)

@@ -16,7 +16,7 @@ from models.restate import RowSource
 from models.site import Network
 from streams.core.buffer import ClassBuffer
 from streams.core.network_events import OFFICE, NetworkEvents
-from streams.core.network_rows import STEP_MS, NetworkRows, Settled, Source
+from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled, Source
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
 from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
@@ -45,6 +45,8 @@ class NetworkComputed:
     start_ms, window_ms : int
     rows : WindowRows
         By device index, or about the network itself, index 0 of `rows.device` being its subject.
+    model : str
+        What of that which was learnt the rows rest on; empty for nothing.
     """
 
     operator: NetworkOperator
@@ -52,6 +54,7 @@ class NetworkComputed:
     start_ms: int
     window_ms: int
     rows: WindowRows
+    model: str = ""
 
 
 class RowEngine:
@@ -128,7 +131,7 @@ class RowEngine:
         self, operator: WindowOperator, start_ms: int, devices: IntArray, site: StreamSite
     ) -> Changed:
         """Which steps of which networks a window operator's new rows of `devices` concern."""
-        names = {n for n in site.networks[devices].tolist() if n}
+        names = site.concerned(devices)
         steps = range(start_ms, start_ms + 1000 * operator.every_s, STEP_MS)
         return {operator.name: {(name, step) for name in names for step in steps}}
 
@@ -210,7 +213,8 @@ class RowEngine:
         if not any(bool(rows.status(name)[rows.window].any()) for name, s in sources.items() if not s.learnt):
             return None
         state = self.states.get((operator.name, start))
-        over = start + window_ms + int(site.lateness_ms[devices].max(initial=0)) <= now_ms
+        heard = np.append(devices, site.stations(network)) if WEATHER in sources else devices
+        over = start + window_ms + int(site.lateness_ms[heard].max(initial=0)) <= now_ms
         closes = settling and over and not rows.open
         if state is None:
             if not closes and not self.provisional:
@@ -230,7 +234,8 @@ class RowEngine:
         )
         if not self.provisional:
             said = said.settled(PROVISIONAL)
-        return NetworkComputed(operator, network, start, window_ms, said) if len(said.device) else None
+        model = str(getattr(result, "model", ""))
+        return NetworkComputed(operator, network, start, window_ms, said, model) if len(said.device) else None
 
     def _begun(self, operator: NetworkOperator, start: int, end: int, windows: States) -> bool:
         """Whether anything that `operator` reads has a row in the window; most others are yet to come."""
@@ -256,7 +261,13 @@ class RowEngine:
             return Source(operator.fields, "device", _of(windows, name), lengths)
         for learner in self.learners:
             if learner.name == name:
-                return Source(learner.fields, learner.subject, _of(self.states, name), learnt=True)
+                return Source(
+                    learner.fields,
+                    learner.subject,
+                    _of(self.states, name),
+                    learnt=True,
+                    model=f"{name}/{learner.version}",
+                )
         reader = next(o for o in self.networks if o.name == name)
         if reader.subject == "device":
             window_s = {n.id: n.window_s for n in site.site.networks.values()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.site import Device, Site
+from models.site import Device, Network, Site
 
 __all__ = ["Meters", "StreamSite"]
 
@@ -115,6 +115,25 @@ class StreamSite:
         """
         longest = [ms for name, ms in self._longest_ms.items() if name in classes]
         return max(longest, default=1000 * self.site.lateness_s)
+
+    def stations(self, network: Network) -> NDArray[np.int64]:
+        """Weather devices of a network, else those of its unit that belong to no network."""
+        weather = self.owned & (self.classes == "weather")
+        own = np.flatnonzero(weather & (self.networks == network.id))
+        return own if len(own) else np.flatnonzero(weather & self._lone(network.unit))
+
+    def concerned(self, devices: NDArray[np.int64]) -> set[str]:
+        """Networks that rows of `devices` concern: their own; of a lone weather station those of its unit."""
+        names = {n for n in self.networks[devices].tolist() if n}
+        lone = (self.classes[devices] == "weather") & (self.networks[devices] == "")
+        units = set(self.units[devices[lone]].tolist())
+        if units:
+            here = set(self.networks[self.owned].tolist())
+            names |= {n.id for n in self.site.networks.values() if n.unit in units and n.id in here}
+        return names
+
+    def _lone(self, unit: str) -> NDArray[np.bool_]:
+        return np.asarray((self.networks == "") & (self.units == unit), dtype=bool)
 
 
 def _longest_lateness_ms(

@@ -74,7 +74,8 @@ def window_table(
 
 def network_table(computed: NetworkComputed, site: StreamSite, stream: str) -> pa.Table:
     """Rows of one window of a network as a result table; NaN becomes absent."""
-    return _result_table(computed.operator.fields, _network_header(computed, site, stream), computed.rows)
+    header = _network_header(computed, site, stream)
+    return _result_table(computed.operator.fields, header, computed.rows, computed.model or None)
 
 
 def _network_header(computed: NetworkComputed, site: StreamSite, stream: str) -> dict[str, pa.Array]:
@@ -91,7 +92,9 @@ def _network_header(computed: NetworkComputed, site: StreamSite, stream: str) ->
     }
 
 
-def _result_table(fields: Sequence[str], header: Mapping[str, pa.Array], rows: WindowRows) -> pa.Table:
+def _result_table(
+    fields: Sequence[str], header: Mapping[str, pa.Array], rows: WindowRows, model: str | None = None
+) -> pa.Table:
     schema = result_schema([pa.field(f, pa.float64()) for f in fields])
     columns = dict(header)
     columns.update(
@@ -101,7 +104,7 @@ def _result_table(fields: Sequence[str], header: Mapping[str, pa.Array], rows: W
     columns["status"] = pa.array(_STATUS[rows.status], pa.string())
     columns["reason"] = pa.array([r or None for r in rows.reason], pa.string())
     columns["revision"] = pa.array(rows.revision.astype(np.int32))
-    columns["model"] = pa.nulls(len(rows.device), pa.string())
+    columns["model"] = pa.array([model] * len(rows.device), pa.string())
     return pa.table(columns).select(schema.names).cast(schema)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.accuracy import COVERAGE_FACTOR
-from models.missing_heat import estimated_heat
+from models.energy_signature import signature_power_kw
+from models.missing_heat import Expected, estimated_heat
 from models.network_content import Traffic
 from models.network_heat import (
     DEFAULT_LEAK_PCT,
@@ -19,8 +20,9 @@ from models.network_heat import (
     heat_balance,
     meter_u_gj,
 )
+from models.pipe_network import PipeNetwork
 from streams.core.heat_meters import HeatMeters, heat_meters
-from streams.core.network_rows import NetworkRows
+from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows
 from streams.core.network_traffic import contents_of, pipes_of, traffic_of
 from streams.core.operator import network_operator
 from streams.core.window_state import UNKNOWN
@@ -37,7 +39,7 @@ _MIN_PLANT: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class NetworkHeat:
-    """Rows of `network_heat`; NaN is absent."""
+    """Rows of `network_heat`; NaN is absent. `model`: which learners' rows it rests on."""
 
     supplied_gj: float
     delivered_gj: float
@@ -48,12 +50,18 @@ class NetworkHeat:
     residual_u_gj: float
     coverage: float
     reason: str
+    model: str = ""
 
 
 _NOTHING: Final = NetworkHeat(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0.0, "")
 
 
-@network_operator(reads=("device_heat",), optional=("network_water",), history_s=6 * 3600, writes=NetworkHeat)
+@network_operator(
+    reads=("device_heat",),
+    optional=("network_water", "signature", "pipe_loss", WEATHER),
+    history_s=6 * 3600,
+    writes=NetworkHeat,
+)
 def network_heat(rows: NetworkRows) -> NetworkHeat:
     """Supplied less delivered, lost, stored and leaked heat, over the part of the window that has passed.
 
@@ -69,7 +77,9 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
     if inside.start == inside.stop:
         return replace(_NOTHING, reason="plant_gap")
     area = np.array([d.area_m2 or np.nan for d in meters.devices])
-    filled = estimated_heat(meters["heat_gj"][: inside.stop, takes], area[takes], inside)
+    heat = meters["heat_gj"][: inside.stop, takes]
+    expected = _expected(meters, rows) if np.isnan(heat[inside]).any() else None
+    filled = estimated_heat(heat, area[takes], inside, expected)
     delivered = filled.heat_gj[inside]
     coverage = _coverage(meters, delivered, rows)
     known = replace(
@@ -77,8 +87,10 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
         supplied_gj=float(meters["heat_gj"][inside][:, plant].sum()),
         delivered_gj=float(delivered.sum()),
         coverage=coverage,
+        model=rows.model("signature") if filled.by_signature.any() else "",
     )
-    pipes = pipes_of(rows)
+    pipes, learnt = _pipes(rows)
+    known = replace(known, model=",".join(m for m in (learnt, known.model) if m))
     traffic = traffic_of(meters, pipes)
     reason = _lacking(meters, known, traffic)
     if reason or traffic is None:
@@ -89,7 +101,7 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
     balance = heat_balance(
         _source(meters, traffic),
         delivered.sum(axis=0),
-        _delivered_u_gj(meters, delivered, filled.share_u),
+        np.hypot(_measured_u_gj(meters), filled.u_gj),
         contents,
         _leak(rows),
         _makeup_c(rows),
@@ -97,7 +109,7 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
     short = coverage < MIN_MEASURED
     return NetworkHeat(
         balance.supplied_gj, balance.delivered_gj, balance.loss_gj, balance.storage_gj, balance.leak_gj,
-        balance.residual_gj, balance.residual_u_gj, coverage, "coverage" if short else "",
+        balance.residual_gj, balance.residual_u_gj, coverage, "coverage" if short else "", known.model,
     )  # fmt: skip
 
 
@@ -138,16 +150,42 @@ def _source(meters: HeatMeters, traffic: Traffic) -> Source:
     )
 
 
-def _delivered_u_gj(meters: HeatMeters, delivered_gj: FloatArray, share_u: FloatArray) -> FloatArray:
-    """Standard uncertainty of each consumer's heat, measured and estimated. [GJ]"""
+def _expected(meters: HeatMeters, rows: NetworkRows) -> Expected | None:
+    """What consumers' signatures say at these hours' outdoor temperature; None where nobody knows it."""
+    if not (rows.has("signature") and rows.has(WEATHER)):
+        return None
+    outdoor = rows.outdoor_c()[: meters.window.stop]
+    if np.isnan(outdoor[meters.window]).all():
+        return None
+    # Buildings feel the weather of hours, and a signature that of days: all that is at hand.
+    outdoor_c = float(np.nanmean(outdoor))
+    base, slope, balance, sigma = (
+        meters.of_devices(rows.learnt("signature", name))[~meters.is_plant]
+        for name in ("base_kw", "slope_kw_k", "balance_c", "sigma_kw")
+    )
+    power_kw = signature_power_kw(base, slope, balance, outdoor_c)
+    return Expected(power_kw * STEP_MS * 1e-9, sigma * STEP_MS * 1e-9)
+
+
+def _pipes(rows: NetworkRows) -> tuple[PipeNetwork | None, str]:
+    """The registered pipes, with what was learnt of their U, and by which model; else as registered."""
+    pipes = pipes_of(rows)
+    if pipes is None or not rows.has("pipe_loss"):
+        return pipes, ""
+    factor, u = (float(rows.learnt("pipe_loss", name)) for name in ("u_factor", "u_factor_u"))
+    if not (factor > 0.0 and np.isfinite(u)):
+        return pipes, ""
+    return pipes.losing(factor, u / COVERAGE_FACTOR / factor), rows.model("pipe_loss")
+
+
+def _measured_u_gj(meters: HeatMeters) -> FloatArray:
+    """Standard uncertainty of each consumer's heat as far as it was measured. [GJ]"""
     inside, takes = meters.window, ~meters.is_plant
     heat = meters["heat_gj"][inside][:, takes]
     difference = meters["supply_c"][inside][:, takes] - meters["return_c"][inside][:, takes]
-    own = meter_u_gj(
+    return meter_u_gj(
         heat, meters["heat_u_gj"][inside][:, takes], difference, meters["coverage"][inside][:, takes]
     )
-    guessed = np.where(np.isnan(heat), np.abs(delivered_gj), 0.0).sum(axis=0)
-    return np.hypot(own, np.where(guessed > 0.0, np.nan_to_num(share_u) * guessed, 0.0))
 
 
 def _leak(rows: NetworkRows) -> Leak:

@@ -121,6 +121,104 @@ def test_a_device_never_heard_of_is_estimated_by_its_area(told):
     assert by_area.residual_u_gj > 2.0 * 0.2 * share * whole.delivered_gj
 
 
+OUTDOOR_C, BALANCE_C = -8.0, 15.0
+
+
+def told_more(rows, **sources):
+    """The same rows with those of more measurements."""
+    return NetworkRows(
+        rows.network, 0, rows.start_ms, rows.end_ms, 1000 * network_heat.history_s, rows.devices, rows.site,
+        {**rows._sources, **sources}, (),
+    )  # fmt: skip
+
+
+def learnt_rows(start_ms, fields, subject, model, values):
+    state = WindowState(len(fields))
+    n = values.shape[1]
+    state.remember(np.arange(n), values, np.ones(n), np.full(n, FINAL), np.full(n, "", object),
+                   np.zeros(n, np.int64))  # fmt: skip
+    return Source(fields, subject, {start_ms: state}, learnt=True, model=model)
+
+
+def signed(told, rows, share=1.0, **more):
+    """Rows with the signatures that all devices truly have in this hour, but for sub-02 `share` of it."""
+    heat_kw = told.rows(rows.start_ms)("device_heat", "heat_gj")[-4:].mean(axis=0) / 900.0 * 1e6
+    heat_kw[told.day.stream.ids.index("sub-02")] *= share
+    slope = heat_kw / (BALANCE_C - OUTDOOR_C)
+    values = np.array([0.0 * slope, slope, 0.0 * slope + BALANCE_C, 0.01 * heat_kw])
+    fields = ("base_kw", "slope_kw_k", "balance_c", "sigma_kw")
+    weather = WindowState(1)
+    n = len(heat_kw)
+    outdoor = np.where(rows.site.classes == "plant", OUTDOOR_C, np.nan)
+    weather.remember(np.arange(n), outdoor[None], np.ones(n), np.full(n, FINAL), np.full(n, "", object),
+                     np.zeros(n, np.int64))  # fmt: skip
+    steps = range(rows.start_ms - 6 * HOUR_MS, rows.end_ms, STEP_MS)
+    return told_more(
+        rows,
+        signature=learnt_rows(rows.start_ms, fields, "device", "signature/1", values),
+        weather=Source(("outdoor_c",), "device", dict.fromkeys(steps, weather)),
+        **more,
+    )
+
+
+def test_a_device_without_data_is_estimated_by_its_signature(told):
+    start = last_hour(told.day)
+    whole = told.balance(start)
+    rows = silenced(told, "sub-02", start, start + HOUR_MS).rows(start)
+    lacking = network_heat.function(signed(told, rows))
+    assert (lacking.reason, lacking.model) == ("", "signature/1")
+    assert lacking.delivered_gj == pytest.approx(whole.delivered_gj, rel=0.01)
+    assert lacking.coverage < 1.0
+    assert lacking.residual_u_gj > whole.residual_u_gj
+    assert closes(lacking)
+    half = network_heat.function(signed(told, rows, 0.5))
+    taken = told.rows(start)("device_heat", "heat_gj")[-4:, told.day.stream.ids.index("sub-02")].sum()
+    assert lacking.delivered_gj - half.delivered_gj == pytest.approx(taken / 2.0, rel=0.02)
+    assert network_heat.function(signed(told, told.rows(start))) == whole, "of what was measured nothing"
+
+
+def test_a_device_never_heard_of_without_area_is_estimated_by_its_signature(told):
+    start, first = last_hour(told.day), min(told.states)
+    devices = {i: replace(d, area_m2=None) for i, d in told.day.site.devices.items()}
+    mute = silenced(changed(told, devices=devices), "sub-02", first, start + HOUR_MS)
+    found = network_heat.function(signed(told, mute.rows(start)))
+    assert (found.reason, found.model) == ("", "signature/1")
+    assert found.delivered_gj == pytest.approx(told.balance(start).delivered_gj, rel=0.01)
+
+
+def test_without_outdoor_temperature_a_signature_says_nothing(told):
+    start = last_hour(told.day)
+    rows = signed(told, silenced(told, "sub-02", start, start + HOUR_MS).rows(start))
+    dark = {name: s for name, s in rows._sources.items() if name != "weather"}
+    rows._sources = {**dark, "weather": Source(("outdoor_c",), "device", {})}
+    assert network_heat.function(rows) == silenced(told, "sub-02", start, start + HOUR_MS).balance(start)
+
+
+def losing(told, start, factor, u):
+    """The balance where the pipes were learnt to lose `factor` times what is registered, ± u (k = 2)."""
+    values = np.array([[factor], [u]])
+    source = learnt_rows(start, ("u_factor", "u_factor_u"), "network", "pipe_loss/1", values)
+    return network_heat.function(told_more(told.rows(start), pipe_loss=source))
+
+
+def test_loss_is_that_of_the_u_that_was_learnt(told):
+    start = last_hour(told.day)
+    registered = told.balance(start)
+    sure, unsure = losing(told, start, 1.5, 0.02), losing(told, start, 1.5, 1.0)
+    assert (registered.model, sure.model) == ("", "pipe_loss/1")
+    assert sure.loss_gj == pytest.approx(1.5 * registered.loss_gj, rel=0.02)
+    assert sure.loss_gj == unsure.loss_gj
+    assert closes(sure)
+    # Half of 1.0 over 1.5 is a third of the loss, where the registry is off by a tenth of its own.
+    more = np.sqrt(unsure.residual_u_gj**2 - sure.residual_u_gj**2)
+    assert more == pytest.approx(2.0 * unsure.loss_gj / 3.0, rel=0.03)
+
+
+def test_until_u_is_learnt_the_registry_stands(told):
+    start = last_hour(told.day)
+    assert losing(told, start, np.nan, 0.4) == told.balance(start)
+
+
 def test_nothing_is_estimated_from_nothing(told):
     start, first = last_hour(told.day), min(told.states)
     devices = {i: replace(d, area_m2=None) for i, d in told.day.site.devices.items()}
