@@ -44,6 +44,8 @@ FloatArray = NDArray[np.float64]
 
 OWN_SHARE: Final = 0.9
 """Of what the balance allows, that errors are drawn within, as the simulator does for heat meters."""
+SENSOR_KPA: Final = 0.4
+"""Scatter of a reading of a pressure, as the simulator's telemetry has it."""
 _HEAT: Final = ("flow_m3_h", "supply_c", "return_c", "energy_gj", "volume_m3")
 _PLANT: Final = ("makeup_m3", "makeup_c", "tank_m3")
 _BEFORE: Final = 2  # samples before a window that it may need
@@ -103,6 +105,8 @@ class WaterRun:
         Which set of meters tells of it.
     past : Past, optional
         Of a run of the same seed without faults, to be told of again.
+    crooked : float
+        By how much, over itself, each pipe's inner diameter is other than registered (standard deviation).
 
     Attributes
     ----------
@@ -122,13 +126,15 @@ class WaterRun:
         start_ms: int = START_MS,
         meters: int = 0,
         past: Past | None = None,
+        crooked: float = 0.0,
     ):
         laid = demo_plan(seed, substations, 0, start_ms, interval_s=step_s)
         rng = np.random.default_rng([seed, 77, meters])
         draw = OWN_SHARE * rng.uniform(-1.0, 1.0, 3) / 100.0
         self._makeup_share, self._tank_share = MAKEUP_PCT * draw[0], TANK_PCT * draw[1]
         self._noise = rng
-        self.site = _registered(laid, SWELLING_PCT * draw[2])
+        self._pressure_noise = np.random.default_rng([seed, 78, meters])
+        self.site = _registered(laid, SWELLING_PCT * draw[2], crooked, rng)
         self.stream = StreamSite(self.site, list(self.site.devices), {})
         self.step_s, self.seed = step_s, seed
         self.truth = NetworkTruth(laid, NETWORK, seed, start_ms, weather=weather or Weather(seed))
@@ -148,6 +154,7 @@ class WaterRun:
         self._steps = 0
         self._t: list[int] = []
         self._shown: list[dict[str, FloatArray]] = []
+        self._kpa: list[FloatArray] = []
         self._plant: list[FloatArray] = []
         self._leaked: list[float] = []
         self._passed: list[float] = []
@@ -197,6 +204,8 @@ class WaterRun:
         makeup = 5e4 + told.makeup_kg / water.COLD_KG_M3 * (1.0 + self._makeup_share)
         self._t.append(t_ms)
         self._shown.append({name: getattr(shown, name) for name in _HEAT})
+        kpa = np.array([snap.supply_kpa, snap.return_kpa])
+        self._kpa.append(np.round(kpa + SENSOR_KPA * self._pressure_noise.standard_normal(kpa.shape), 1))
         self._plant.append(np.array([round(makeup, 2), self.truth.plant.makeup_c, round(tank, 2)]))
         self._leaked.append(snap.balance.leaked_kg / water.COLD_KG_M3)
         self._passed.append(float(snap.flow_kg_s[0]) * self.step_s / 1000.0)
@@ -238,8 +247,17 @@ class WaterRun:
     def _learn(self, end_ms: int) -> None:
         lengths = np.array([HOUR_MS])
         source = Source(network_water.fields, "network", self._states["network_water"], lengths)
+        heat = Source(device_heat.fields, "device", self._states["device_heat"])
+        sources = {"network_water": source, "device_heat": heat}
         settled = Settled(
-            end_ms - STEP_MS, end_ms, self.stream, "u", (NETWORK,), {"network_water": source}, self.events
+            end_ms - STEP_MS,
+            end_ms,
+            self.stream,
+            "u",
+            (NETWORK,),
+            sources,
+            self.events,
+            self._pressures(end_ms),
         )
         for operator in (water_normal, water_loss):
             self._learnt[operator.name], table = operator.function(self._learnt.get(operator.name), settled)
@@ -254,13 +272,29 @@ class WaterRun:
                            np.zeros(1, np.int64))  # fmt: skip
             self._states["water_normal"][end_ms + 24 * HOUR_MS] = state
 
+    def _pressures(self, end_ms: int) -> dict[str, ClassSamples]:
+        """Samples of pressures in the last step."""
+        t = np.array(self._t)
+        low, high = np.searchsorted(t, [end_ms - STEP_MS, end_ms])
+        told = np.array(self._kpa[low:high])
+        found = {}
+        for name in ("plant", "substation"):
+            members = np.flatnonzero(self.stream.classes == name)
+            n = len(members) * (high - low)
+            zeros = np.zeros(n, np.int64)
+            device, when = np.repeat(members, high - low), np.tile(t[low:high], len(members))
+            values = told[:, :, members].transpose(1, 2, 0).reshape(2, n)
+            rows = Rows(device, when, zeros, zeros, zeros, zeros, values)
+            found[name] = ClassSamples(("supply_kpa", "return_kpa"), rows)
+        return found
+
     def _forget(self, end_ms: int) -> None:
         oldest = end_ms - 1000 * network_water.history_s - HOUR_MS
         for name in ("device_heat", "device_water"):
             for start in [s for s in self._states[name] if s < oldest]:
                 del self._states[name][start]
         keep = round(2 * 3600.0 / self.step_s) + _BEFORE
-        for kept in (self._t, self._shown, self._plant, self._leaked, self._passed):
+        for kept in (self._t, self._shown, self._kpa, self._plant, self._leaked, self._passed):
             del kept[:-keep]
 
     def _computed(self, operator: WindowOperator, start: int) -> WindowState | None:
@@ -297,8 +331,13 @@ class WaterRun:
         return state
 
 
-def _registered(laid: Site, share: float) -> Site:
+def _registered(laid: Site, share: float, crooked: float, rng: np.random.Generator) -> Site:
     """The registry of a site, whose pipes hold other volumes than were laid."""
-    wider = float(np.sqrt(1.0 + share))
-    pipes = {n: replace(p, inner_diameter_m=p.inner_diameter_m * wider) for n, p in laid.pipes.items()}
+    wider = np.full(len(laid.pipes), np.sqrt(1.0 + share))
+    if crooked:
+        wider = wider * np.exp(crooked * rng.standard_normal(len(laid.pipes)))
+    pipes = {
+        n: replace(p, inner_diameter_m=p.inner_diameter_m * float(w))
+        for (n, p), w in zip(laid.pipes.items(), wider, strict=True)
+    }
     return replace(laid, pipes=pipes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -80,7 +80,9 @@ class Contents:
     stored_u_kg: float = 0.0
 
 
-def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Contents:
+def piped_contents(
+    pipes: PipeNetwork, traffic: Traffic, ground_c: float, *, swelling: bool = True
+) -> Contents:
     r"""Follow water through registered pipes.
 
     Flows are those that the substations take; plants share in them as they measure. Loss is
@@ -95,6 +97,8 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
         Without NaN; each plant has its node.
     ground_c : float
         [°C]
+    swelling : bool
+        Whether `stored_u_kg` is wanted: water is followed once more for it, through wider pipes.
 
     References
     ----------
@@ -111,7 +115,7 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
     back = _Side(end, start, len(rank) - 1 - rank, drawn.kg, drawn.return_c)
     low, high = (traffic.window.start * _PARTS, traffic.window.stop * _PARTS)
     seconds = STEP_S * (traffic.window.stop - traffic.window.start)
-    loss_gj = stored_gj = own_gj = squares = unseen_kg2 = moved_kg = late_kg = 0.0
+    loss_gj = stored_gj = own_gj = squares = unseen_kg2 = single_kg2 = wider_kg = 0.0
     gained_kg = []
     for side in (supply, back):
         content_c = _content_c(pipes, side, moved, ground_c)
@@ -124,9 +128,10 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
         loss_gj, stored_gj = loss_gj + float(lost_gj.sum()), stored_gj + gained_gj
         swelling_kg = pipes.volume_m3 * (density_kg_m3(after) - density_kg_m3(before))
         gained_kg.append(float(swelling_kg.sum()))
-        moved_kg += float(np.abs(swelling_kg).sum())
-        earlier = content_c[:, max(2 * low - high, 0)]
-        late_kg += float(np.abs(pipes.volume_m3 * (density_kg_m3(before) - density_kg_m3(earlier))).sum())
+        single_kg2 += float((_SWELLING_SHARE * swelling_kg) @ (_SWELLING_SHARE * swelling_kg))
+        if swelling:
+            wider_kg += _wider_kg(pipes, side, moved, ground_c, (low, high)) - gained_kg[-1]
+            single_kg2 += _blurred_kg(side) ** 2
         squares += (_STORED_SHARE * gained_gj) ** 2
         unseen_gj = _unseen_gj(pipes, side, content_c, traffic.window)
         squares += unseen_gj**2
@@ -134,8 +139,7 @@ def piped_contents(pipes: PipeNetwork, traffic: Traffic, ground_c: float) -> Con
     ground_gj = 2.0 * float(pipes.loss_w_k.sum()) * GROUND_K * seconds * 1e-9
     u_gj = float(np.sqrt(squares + own_gj**2 + ground_gj**2))
     stored_kg = sum(gained_kg)
-    # Pipes that hold more than is registered are passed later too: half of what the time before is off by.
-    u_kg = float(np.sqrt(_SWELLING_SHARE**2 * (moved_kg**2 + late_kg**2 / 4.0) + unseen_kg2))
+    u_kg = float(np.sqrt(wider_kg**2 + single_kg2 + unseen_kg2)) if swelling else np.nan
     return Contents(loss_gj, stored_gj, stored_kg, u_gj, gained_kg[0], u_kg)
 
 
@@ -208,6 +212,31 @@ def _content_c(pipes: PipeNetwork, side: _Side, moved_kg: FloatArray, ground_c: 
         float(heat_capacity_kj_kg_k(usual_c)),
         STEP_S / _PARTS,
     ).content_c
+
+
+def _wider_kg(
+    pipes: PipeNetwork, side: _Side, moved_kg: FloatArray, ground_c: float, edges: tuple[int, int]
+) -> float:
+    """What a side's pipes would take up if all held more than registered, by its standard uncertainty. [kg]
+
+    They swell by more; and they are passed later, so that other water is in them.
+    """
+    wider = replace(pipes, volume_m3=pipes.volume_m3 * (1.0 + _SWELLING_SHARE))
+    content_c = _content_c(wider, side, moved_kg, ground_c)
+    before, after = (density_kg_m3(content_c[:, edge]) for edge in edges)
+    return float((wider.volume_m3 * (after - before)).sum())
+
+
+def _blurred_kg(side: _Side) -> float:
+    """What is unsure of a content at both edges of a window, for temperatures are means of steps. [kg]
+
+    A temperature that rises evenly over a step is off by a half of its change at the ends of it; what has
+    left by then in the middle of the step is off by an eighth of the step's mass times that change.
+    """
+    density = density_kg_m3(side.inject_c)
+    change = np.abs(np.diff(density, axis=1)) / density[:, 1:]
+    off_kg = (side.inject_kg[:, 1:] * change).sum(axis=0) / 8.0
+    return float(np.sqrt(2.0 * np.mean(off_kg**2))) if off_kg.size else 0.0
 
 
 def _stored_gj(volume_m3: FloatArray, before_c: FloatArray, after_c: FloatArray) -> float:

@@ -96,7 +96,7 @@ class NetworkSpan:
     ----------
     network : str
     devices : tuple of str
-        Of the network.
+        Of the network, and the stations whose weather is its own.
     from_ms, to_ms : int
         The steps that changed, [from, to). [ms UTC]
     rows_from_ms, rows_to_ms : int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.accuracy import COVERAGE_FACTOR
 from models.missing_heat import held_in_time
 from models.network_content import Contents, Traffic, lumped_contents, piped_contents
 from models.pipe_network import PipeNetwork
@@ -12,7 +13,7 @@ from models.water import density_kg_m3
 from streams.core.heat_meters import HeatMeters
 from streams.core.network_rows import NetworkRows
 
-__all__ = ["contents_of", "pipes_of", "traffic_of"]
+__all__ = ["contents_of", "learnt_pipes_of", "pipes_of", "traffic_of"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -57,10 +58,27 @@ def pipes_of(rows: NetworkRows) -> PipeNetwork | None:
     return PipeNetwork.of(registered) if registered else None
 
 
+def learnt_pipes_of(rows: NetworkRows) -> tuple[PipeNetwork | None, str]:
+    """The registered pipes, with what was learnt of their U, and by which model; else as registered."""
+    pipes = pipes_of(rows)
+    if pipes is None or not rows.has("pipe_loss"):
+        return pipes, ""
+    factor, u = (float(rows.learnt("pipe_loss", name)) for name in ("u_factor", "u_factor_u"))
+    if not (factor > 0.0 and np.isfinite(u)):
+        return pipes, ""
+    return pipes.losing(factor, u / COVERAGE_FACTOR / factor), rows.model("pipe_loss")
+
+
 def contents_of(
-    meters: HeatMeters, rows: NetworkRows, pipes: PipeNetwork | None, traffic: Traffic, ground_c: float | None
+    meters: HeatMeters,
+    rows: NetworkRows,
+    pipes: PipeNetwork | None,
+    traffic: Traffic,
+    ground_c: float | None,
+    *,
+    swelling: bool = True,
 ) -> tuple[Contents | None, str]:
-    """What the pipes lost and stored, or why nobody can say it."""
+    """What the pipes lost and stored, or why nobody can say it; with `swelling` how sure their mass is."""
     volume_m3 = rows.network.volume_m3
     if pipes is None:
         if volume_m3 is None:
@@ -72,7 +90,7 @@ def contents_of(
     if all(node in pipes.nodes for node in roots):
         if pipes.apart([node for node in roots if node]) is not None:
             return None, "pipes_apart"
-        return piped_contents(pipes, traffic, ground_c), ""
+        return piped_contents(pipes, traffic, ground_c, swelling=swelling), ""
     loss_w_k = float(pipes.loss_w_k.sum())
     share = float((pipes.loss_w_k * pipes.loss_share).sum()) / max(loss_w_k, 1e-12)
     volume_m3 = 2.0 * float(pipes.volume_m3.sum()) if volume_m3 is None else volume_m3

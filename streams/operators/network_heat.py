@@ -20,10 +20,9 @@ from models.network_heat import (
     heat_balance,
     meter_u_gj,
 )
-from models.pipe_network import PipeNetwork
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows
-from streams.core.network_traffic import contents_of, pipes_of, traffic_of
+from streams.core.network_traffic import contents_of, learnt_pipes_of, traffic_of
 from streams.core.operator import network_operator
 from streams.core.window_state import UNKNOWN
 
@@ -89,13 +88,13 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
         coverage=coverage,
         model=rows.model("signature") if filled.by_signature.any() else "",
     )
-    pipes, learnt = _pipes(rows)
+    pipes, learnt = learnt_pipes_of(rows)
     known = replace(known, model=",".join(m for m in (learnt, known.model) if m))
     traffic = traffic_of(meters, pipes)
     reason = _lacking(meters, known, traffic)
     if reason or traffic is None:
         return replace(known, reason=reason)
-    contents, reason = contents_of(meters, rows, pipes, traffic, rows.network.ground_c)
+    contents, reason = contents_of(meters, rows, pipes, traffic, rows.network.ground_c, swelling=False)
     if contents is None:
         return replace(known, reason=reason)
     balance = heat_balance(
@@ -165,17 +164,6 @@ def _expected(meters: HeatMeters, rows: NetworkRows) -> Expected | None:
     )
     power_kw = signature_power_kw(base, slope, balance, outdoor_c)
     return Expected(power_kw * STEP_MS * 1e-9, sigma * STEP_MS * 1e-9)
-
-
-def _pipes(rows: NetworkRows) -> tuple[PipeNetwork | None, str]:
-    """The registered pipes, with what was learnt of their U, and by which model; else as registered."""
-    pipes = pipes_of(rows)
-    if pipes is None or not rows.has("pipe_loss"):
-        return pipes, ""
-    factor, u = (float(rows.learnt("pipe_loss", name)) for name in ("u_factor", "u_factor_u"))
-    if not (factor > 0.0 and np.isfinite(u)):
-        return pipes, ""
-    return pipes.losing(factor, u / COVERAGE_FACTOR / factor), rows.model("pipe_loss")
 
 
 def _measured_u_gj(meters: HeatMeters) -> FloatArray:

@@ -62,6 +62,7 @@ class NetworkWater:
     unbiased_u_m3: float
     coverage: float
     reason: str
+    model: str = ""
 
 
 _NAN: Final = float("nan")
@@ -241,4 +242,5 @@ def _channel(
         known,
         unbiased_m3=known.difference_m3 - bias / 100.0 * known.circulated_m3,
         unbiased_u_m3=COVERAGE_FACTOR * bias_u / 100.0 * known.circulated_m3,
+        model=rows.model("water_normal") if np.isfinite(bias) else "",
     )

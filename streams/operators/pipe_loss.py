@@ -13,10 +13,10 @@ from models.pipe_learning import Arrivals, LossFactor, expected_drop_k, learnt_f
 from models.pipe_network import PipeNetwork
 from models.results import Status, result_schema
 from models.site import Device, Network
-from models.water import density_kg_m3
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
+from streams.core.step_flows import members_of, step_flows
 
 __all__ = ["pipe_loss"]
 
@@ -41,7 +41,7 @@ def pipe_loss(state: Any, settled: Settled) -> tuple[Any, pa.Table | None]:
     day_ms, end_ms = day_bounds_ms(settled.start_ms, settled.site.site.timezone)
     for name in settled.networks:
         network = settled.site.site.networks.get(name)
-        members = _members(settled, name)
+        members = members_of(settled, name)
         if network is None or network.ground_c is None or len(members) < 2:
             continue
         mine = state.get(name)
@@ -58,26 +58,9 @@ def pipe_loss(state: Any, settled: Settled) -> tuple[Any, pa.Table | None]:
     return state, pa.Table.from_pylist(rows, schema=_SCHEMA) if rows else None
 
 
-def _members(settled: Settled, network: str) -> list[Device]:
-    """The plant of a network, then its consumers; empty where there is not one plant or a node lacks."""
-    devices = [d for d in settled.site.site.devices.values() if d.network == network]
-    plants = [d for d in devices if d.device_class == "plant"]
-    takes = sorted((d for d in devices if d.device_class in {"substation", "meter"}), key=lambda d: d.device)
-    every = [*plants, *takes]
-    return every if len(plants) == 1 and all(d.node for d in every) else []
-
-
 def _added(sums: dict[str, list[float]], members: list[Device], settled: Settled) -> dict[str, list[float]]:
     """Sums by member with those of a step. [t], [t K], [1]"""
-    index = {name: at for at, name in enumerate(settled.site.ids)}
-    at = np.array([index.get(d.device, -1) for d in members], dtype=np.int64)
-    subjects, final = settled.subjects("device_heat"), settled.final("device_heat")
-    wide = np.full((3, len(settled.site.ids) + 1), np.nan)
-    for row, field in enumerate(("volume_m3", "supply_c", "return_c")):
-        wide[row, subjects] = np.where(final, settled("device_heat", field), np.nan)
-    volume, hot, cold = wide[:, at]
-    on_supply = np.array([d.mounting == "supply" for d in members], dtype=bool)
-    mass = volume * density_kg_m3(np.where(on_supply, hot, cold)) * 1e-3
+    mass, hot = step_flows(settled, members)
     known = np.isfinite(mass * hot)
     added = {}
     for name, value in zip(_SUMS, (mass, mass * hot, np.ones(len(mass))), strict=True):

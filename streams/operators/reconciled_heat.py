@@ -14,6 +14,7 @@ from models.network_heat import meter_u_gj
 from models.reconcile import reconcile
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_rows import NetworkRows
+from streams.core.network_traffic import learnt_pipes_of
 from streams.core.operator import network_operator
 
 __all__ = ["ReconciledHeat", "reconciled_heat"]
@@ -26,13 +27,14 @@ _LEAST_GJ: Final = 1e-6  # a counter's last digit: no meter is exact
 
 @dataclass(frozen=True, slots=True)
 class ReconciledHeat:
-    """Rows of `reconciled_heat`, one a device; NaN is absent."""
+    """Rows of `reconciled_heat`, one a device; NaN is absent. `model` is that of the balance."""
 
     heat_gj: FloatArray
     adjustment_gj: FloatArray
     test_statistic: FloatArray
     coverage: FloatArray
     reason: NDArray[np.object_]
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class _Measured:
 
 
 @network_operator(
-    reads=("device_heat", "network_heat"), optional=("secondary_heat",), subject="device",
-    writes=ReconciledHeat,
+    reads=("device_heat", "network_heat"), optional=("secondary_heat", "signature", "pipe_loss"),
+    subject="device", writes=ReconciledHeat,
 )  # fmt: skip
 def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
     """Weighted least squares over plants, consumers and their secondary loops, by the meters' classes.
@@ -64,8 +66,9 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
     count = len(rows.devices)
     absent = np.full((3, count), np.nan)
     out = ReconciledHeat(
-        absent[0], absent[1], absent[2], np.zeros(count), np.full(count, "no_heat", dtype=object)
-    )
+        absent[0], absent[1], absent[2], np.zeros(count), np.full(count, "no_heat", dtype=object),
+        _model(rows, meters),
+    )  # fmt: skip
     coverage = _coverage(rows, meters)
     for row, index in enumerate(rows.devices.tolist()):
         at = place.get(rows.site.ids[index])
@@ -81,6 +84,14 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
         out.test_statistic[row] = done.statistic[stream]
         out.reason[row] = "no_balance" if np.isnan(done.statistic[stream]) else ""
     return out
+
+
+def _model(rows: NetworkRows, meters: HeatMeters) -> str:
+    """What the balance of the window rests on of that which was learnt."""
+    _, of_pipes = learnt_pipes_of(rows)
+    lacking = np.isnan(meters["heat_gj"][meters.window][:, ~meters.is_plant]).any()
+    signed = rows.has("signature") and bool(np.isfinite(rows.learnt("signature", "slope_kw_k")).any())
+    return ",".join(m for m in (of_pipes, rows.model("signature") if lacking and signed else "") if m)
 
 
 def _measured(rows: NetworkRows, meters: HeatMeters) -> _Measured:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import isfinite
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from models.accuracy import COVERAGE_FACTOR
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.leak_detection import (
     DRAW_OFF,
     ENOUGH,
+    LEAK,
     Loss,
     Manner,
     by_norm,
@@ -21,12 +24,14 @@ from models.leak_detection import (
     manner_of,
     side_of,
 )
+from models.leak_location import Situated, nobody_knows
 from models.network_heat import DEFAULT_LEAK_PCT
 from models.results import Status
 from models.site import Network
 from models.water_usual import Usual, WaterWindow, usual_of
 from streams.core.network_rows import Settled
 from streams.core.operator import learner
+from streams.core.pressure_drops import PRESSURE_CLASSES, remembered, whereabouts
 from streams.core.water_windows import days_of, settled_windows, turn_day
 
 __all__ = ["water_loss"]
@@ -41,14 +46,22 @@ _QUIET_H: Final = {DRAW_OFF: 26.0}
 _QUIET_ELSE_H: Final = 6.0
 _GONE: Final = 2.0  # excess over its standard uncertainty that is none
 _TURNED: Final = 0.95  # confidence with which a verdict on the manner is changed
-_MODEL: Final = "water_loss/1"
+VERSION: Final = 2
+_MODEL: Final = f"water_loss/{VERSION}"
+_MAKEUP_KG_M3: Final = 1000.0
 
 
-@learner(reads=("network_water",), version=1, subject="network", writes=ANOMALY)
+@learner(
+    reads=("network_water", "device_heat"),
+    version=VERSION,
+    subject="network",
+    writes=ANOMALY,
+    samples=PRESSURE_CLASSES,
+)
 def water_loss(state: Any, settled: Settled) -> tuple[Any, pa.Table | None]:
     """Watch each network's loss against what it usually loses, and say what is beyond its uncertainty.
 
-    What is booked late takes back what it explains, for four days.
+    What is booked late takes back what it explains, for four days. Where pressures allow, a leak is situated.
     """
     state = dict(state or {})
     told: list[Anomaly] = []
@@ -83,6 +96,10 @@ class _Watch:
         for alarm in self.alarms:
             self._explained(alarm, windows, usual)
         active = next((a for a in self.alarms if a["state"] == State.ACTIVE), None)
+        self.state["pressure"] = remembered(
+            self.state.get("pressure"), self.network, self.settled, lost=active is not None,
+            disturbed=self._lost_between,
+        )  # fmt: skip
         if active is None:
             self._look(windows, usual, learning=learning)
         else:
@@ -107,6 +124,12 @@ class _Watch:
                 for a in self.alarms
             )
         ]
+
+    def _lost_between(self, from_ms: int, to_ms: int) -> bool:
+        return any(
+            a["first_ms"] < to_ms and (a["state"] == State.ACTIVE or from_ms < a["until_ms"])
+            for a in self.alarms
+        )
 
     def _as_booked(self) -> list[WaterWindow]:
         return self._booked_now([WaterWindow(*w) for w in self.state["windows"]])
@@ -223,6 +246,13 @@ class _Watch:
         metered = next(iter(mountings)) if len(mountings) == 1 else None
         other = {"supply": "return", "return": "supply"}.get(metered or "")
         side = {"metered": metered, "other": other}.get(side_of(mine, lost))
+        placed, names = nobody_knows("no_pressure"), list[str]()
+        if manner.code == LEAK and isfinite(loss.size_u_m3_h):
+            kg_s = _MAKEUP_KG_M3 / 3600.0
+            placed, names = whereabouts(
+                self.state.get("pressure"), self.network, self.settled, kg_s * rate_m3_h,
+                kg_s * loss.size_u_m3_h / COVERAGE_FACTOR,
+            )  # fmt: skip
         return {
             "rule": f"excess over the usual loss at least {ENOUGH:g} times its standard uncertainty",
             "excess_m3_h": _short(rate_m3_h),
@@ -239,9 +269,7 @@ class _Watch:
             "confidence": _short(manner.confidence),
             "floor_share": _short(manner.floor_share),
             "busiest_h": list(manner.busiest_h),
-            "side": side,
-            "branch": None,
-            "located": f"somewhere on the {side}" if side else "not located",
+            **_where(placed, names, side),
         }
 
     def _local_h(self, at_ms: int) -> int:
@@ -255,6 +283,26 @@ class _Watch:
             self.settled.site.site.units[network.unit].region, State(alarm["state"]), _MODEL, status,
         )  # fmt: skip
         self.told.append(found)
+
+
+def _where(placed: Situated, names: Sequence[str], side: str | None) -> dict[str, Any]:
+    """Evidence of where: by the pressures, else by which side's meters miss it, else nowhere."""
+    side = placed.side or side
+    branch = None if placed.branch is None else names[placed.branch]
+    candidates = [names[pipe] for pipe in placed.candidates]
+    located = f"somewhere on the {side}" if side else "not located"
+    if candidates:
+        located = candidates[0] if len(candidates) == 1 else f"one of {', '.join(candidates)}"
+    elif branch is not None:
+        located = f"behind {branch}"
+    return {
+        "side": side,
+        "branch": branch,
+        "candidates": candidates,
+        "place_confidence": _short(placed.confidence) if not placed.reason else None,
+        "place_reason": placed.reason or None,
+        "located": located,
+    }
 
 
 def _severity(rate_m3_h: float, norm_m3_h: float) -> Severity:
