@@ -278,6 +278,7 @@ def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
         "note": _optional(panel.note, language),
         "absent": _optional(panel.absent, language),
         "series": [_series_data(s, language) for s in panel.series],
+        "codes": panel.codes,
         "columns": [{"field": f, "label": pick(t, language), "unit": u} for f, t, u in panel.columns],
     }
 

@@ -40,6 +40,7 @@ from grafana_foundation_sdk.models.text import TextMode
 
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
+from dashboards.scope import NETWORK_KEY
 from store import flux, flux_panels
 from store.protocol import Select
 
@@ -161,7 +162,9 @@ def _panel(page: Page, panel: Panel, language: str, bucket: str) -> Builder[Any]
     """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
     if panel.kind == "matrix":
         return _placed(_seen(page, panel, bucket), panel, language)
-    if not panel.series or panel.kind in ("health", "attention", "components", "alarm", "alarms"):
+    by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
+    drawn_live = panel.kind in ("health", "attention", "components", "alarm", "alarms")
+    if by_network or drawn_live or not panel.series:
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):

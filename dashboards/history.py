@@ -59,7 +59,7 @@ def panel_history(
         if together not in answers:
             fields = tuple(s.field for s in panel.series if (s.select, s.classes) == together)
             until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
-            question = _question(series, fields, panel, scope, from_ms, until, points)
+            question = _question(site, series, fields, panel, scope, from_ms, until, points)
             answers[together] = _of_classes(store.select(question), site, scope, series.classes)
         lines.extend(_lines(answers[together], series, index))
     if panel.kind == "heatmap":
@@ -69,9 +69,16 @@ def panel_history(
 
 
 def _question(
-    series: Series, fields: tuple[str, ...], panel: Panel, scope: Scope, from_ms: int, to_ms: int, points: int
+    site: Site,
+    series: Series,
+    fields: tuple[str, ...],
+    panel: Panel,
+    scope: Scope,
+    from_ms: int,
+    to_ms: int,
+    points: int,
 ) -> Select:
-    select = narrowed(series.select, scope, to_device=panel.scope == "device")
+    select = narrowed(series.select, scope, to_device=panel.scope == "device", site=site)
     reading = select.measurement == READING
     if panel.kind == "heatmap":
         every: int | None = 3_600_000

@@ -81,7 +81,8 @@ class Series:
     Attributes
     ----------
     select : Select
-        What to ask for; the page adds scope, device and time range.
+        What to ask for; the page adds scope, device and time range. Keys may hold ``{network}``: one each
+        of the scope's networks.
     field : str
         Column of the answer.
     label : Text
@@ -128,7 +129,9 @@ class Panel:
     feeds : tuple of str
         Live feeds (`Feed.name`) that it draws from.
     columns : tuple of (str, Text, str)
-        For tables: field, heading and unit.
+        For tables: field, heading and unit. A field ``evidence.x`` is x of an anomaly's evidence.
+    codes : tuple of str
+        For tables of anomalies: only these; empty means all.
     width, height : int
         Twelfths of the page's width, and grid rows.
     scope : {"scope", "device"}
@@ -144,6 +147,7 @@ class Panel:
     series: tuple[Series, ...] = ()
     feeds: tuple[str, ...] = ()
     columns: tuple[tuple[str, Text, str], ...] = ()
+    codes: tuple[str, ...] = ()
     width: int = 4
     height: int = 1
     scope: Scope = "scope"

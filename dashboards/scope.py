@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from models.measurements import EVENT_CLASSES
-from models.site import Device, Site
+from models.site import Device, Network, Site
 from store.protocol import Select
 
-__all__ = ["Scope", "ScopeError", "devices_in", "narrowed", "silence_ms", "stale_ms"]
+__all__ = ["NETWORK_KEY", "Scope", "ScopeError", "devices_in", "narrowed", "silence_ms", "stale_ms"]
 
 _UNKNOWN_INTERVAL_S = 300.0
 _MIN_STALE_MS = 30_000
@@ -40,13 +41,30 @@ class Scope:
                 raise ScopeError(msg)
 
 
-def narrowed(select: Select, scope: Scope, *, to_device: bool) -> Select:
-    """`select` within `scope`; to its one device when the panel is about a device."""
+NETWORK_KEY: Final = "{network}"
+"""In a key of a question: one each of the scope's networks."""
+
+
+def narrowed(select: Select, scope: Scope, *, to_device: bool, site: Site | None = None) -> Select:
+    """`select` within `scope`; to its one device when the panel is about a device.
+
+    With a `site`, keys that name ``{network}`` become those of its networks.
+    """
     if to_device:
         return replace(select, keys=(scope.device,))
+    if site is not None and any(NETWORK_KEY in key for key in select.keys):
+        names = [n.id for _, n in sorted(site.networks.items()) if _holds(scope, site, n)]
+        keys = tuple(key.replace(NETWORK_KEY, name) for key in select.keys for name in names)
+        # A scope without networks has none of their rows, where no key at all would mean every one.
+        select = replace(select, keys=keys or select.keys)
     if scope.unit:
         return replace(select, units=(scope.unit,))
     return replace(select, regions=(scope.region,)) if scope.region else select
+
+
+def _holds(scope: Scope, site: Site, network: Network) -> bool:
+    unit = site.units[network.unit]
+    return scope.unit in {"", unit.id} and scope.region in {"", unit.region}
 
 
 def devices_in(site: Site, scope: Scope) -> list[Device]:

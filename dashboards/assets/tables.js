@@ -36,7 +36,8 @@ export class Table {
 
   ordered() {
     const { live, site } = this.context;
-    const rows = [...live.rows(this.panel.feeds[0])];
+    const { codes } = this.panel;
+    const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) => !codes.length || codes.includes(row.code));
     if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
     const seen = live.rows("seen");
@@ -67,7 +68,7 @@ const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? 
 
 function show(column, row, context) {
   const { f, t, live } = context;
-  const value = row[column.field];
+  const value = valueOf(row, column.field);
   switch (column.unit) {
     case "time":
       return { content: { key: String(value), make: () => h("time", { title: f.utc(value) }, f.moment(value)) } };
@@ -108,6 +109,13 @@ function show(column, row, context) {
       return { content: f.number(value, column.unit) };
     }
   }
+}
+
+// A value of the row, or of the evidence that an anomaly carries as text.
+function valueOf(row, field) {
+  if (!field.startsWith("evidence.")) return row[field];
+  const value = JSON.parse(row.evidence || "{}")[field.slice("evidence.".length)];
+  return Array.isArray(value) ? value.join(", ") : value ?? undefined;
 }
 
 function changes(row, { t }) {

@@ -10,12 +10,17 @@ import dashboards
 from dashboards.api import ActionRefusedError
 from dashboards.board import create_app
 from dashboards.serve import BoardServer
+from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
+from models.results import Outputs
 from tests.support.board_alarms import seed_alarms
 from tests.support.board_data import NOW_MS, seeded, status
 from tests.support.board_process import PAYLOADS, board_process
 from tests.support.chromium import Watched, chromium
 
-PATHS = {"overview": "/", "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms"}
+PATHS = {
+    "overview": "/", "network": "/network", "water": "/water", "loads": "/loads",
+    "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms",
+}  # fmt: skip
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
 
@@ -40,6 +45,7 @@ class Running:
         self.alarms = seed_alarms(self.day.store)
         self.actions = Actions()
         self.now_ms = NOW_MS
+        self.write_anomalies()
         app = create_app(
             self.day.store,
             self.day.site,
@@ -51,6 +57,18 @@ class Running:
         )
         self.server = BoardServer(app, port=0)
         self.server.start()
+
+    def write_anomalies(self) -> None:
+        """A leak, and a meter that drifts."""
+        evidence = {"excess_m3_h": 1.25, "located": "behind pipe-07", "confidence": 0.98}
+        found = [
+            Anomaly(subject, code, Severity.MAJOR, 2.0, evidence, NOW_MS - 7_200_000, NOW_MS, 3_600_000,
+                    "donghe", "north")
+            for subject, code in (("network:net-1", "primary_leak"), ("sub-01", "flow_meter_drift"))
+        ]  # fmt: skip
+        out = Outputs("donghe", self.day._next())
+        out.add(ANOMALY, anomaly_table(found, "donghe"))
+        self.day.store.write([out])
 
     def stop(self) -> None:
         self.server.stop()
@@ -123,6 +141,15 @@ def test_a_value_changed_in_the_store_is_on_the_page_within_two_seconds(opened, 
     running.day.write_now("sub-05", return_c=77.7)
     page.wait_for_selector("#panel-indicators b:text-is('77.7')", timeout=5000)
     assert time.monotonic() - began < 2.0
+
+
+def test_leaks_are_listed_with_their_size_and_place_and_no_other_anomaly(opened, running):
+    page = opened("/water?lang=en").page
+    page.wait_for_selector("#panel-leak_suspects td:text-is('behind pipe-07')", timeout=8000)
+    shown = page.inner_text("#panel-leak_suspects")
+    assert "1.3" in shown
+    assert "primary leak" in shown
+    assert "drift" not in shown
 
 
 def test_the_overview_shows_the_plants_newest_heat(opened, running):

@@ -4,7 +4,9 @@ from models.measurements import known
 
 
 def test_pages_are_found_in_order_and_panel_ids_are_unique():
-    assert [p.id for p in pages()] == ["overview", "substation", "contracts", "alarms", "trust"]
+    assert [p.id for p in pages()] == [
+        "overview", "network", "water", "loads", "substation", "contracts", "alarms", "trust",
+    ]  # fmt: skip
     ids = [p.id for page in pages() for p in page.panels]
     assert len(ids) == len(set(ids))
     for page in pages():

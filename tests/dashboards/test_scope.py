@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from dashboards.scope import Scope, ScopeError, devices_in, narrowed, silence_ms, stale_ms
-from models.site import Device
+from models.site import Device, Network, Unit
 from store.protocol import Select
 from tests.support.board_data import make_site
 
@@ -28,6 +30,19 @@ def test_a_question_is_narrowed_to_unit_region_or_device():
     assert narrowed(select, Scope("north"), to_device=False).regions == ("north",)
     assert narrowed(select, Scope("north", "donghe"), to_device=False).units == ("donghe",)
     assert narrowed(select, Scope(device="sub-01"), to_device=True).keys == ("sub-01",)
+
+
+def test_keys_that_name_the_network_become_those_of_the_scopes_networks():
+    site = make_site(3)
+    unit = Unit("xihe", "north", "")
+    networks = {n: Network(n, u, "") for n, u in (("n-1", "donghe"), ("n-2", "donghe"), ("n-3", "xihe"))}
+    site = replace(site, units={**site.units, "xihe": unit}, networks=networks)
+    select = Select("load_forecast", keys=("{network}:24",))
+    every = narrowed(select, Scope(), to_device=False, site=site)
+    assert every.keys == ("n-1:24", "n-2:24", "n-3:24")
+    assert narrowed(select, Scope("north", "xihe"), to_device=False, site=site).keys == ("n-3:24",)
+    nowhere = narrowed(select, Scope("south"), to_device=False, site=site)
+    assert nowhere.keys == select.keys, "no key at all would ask for every row"
 
 
 def test_devices_of_a_scope():
