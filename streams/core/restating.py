@@ -101,7 +101,8 @@ class Restatements:
         if self.request is not None:
             return None
         self._parts = {}
-        read = also_read.union(name for o in operators for name in o.reads)
+        # A device that is of another class now may be the first of it: then there is nothing to look for.
+        read = also_read.union(name for o in operators for name in o.reads) & buffers.keys()
         for devices in self._pending.values():
             for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
                 del devices[d]

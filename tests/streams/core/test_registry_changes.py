@@ -123,6 +123,18 @@ def test_a_device_of_another_class_from_now_on_has_the_rows_of_that_class_alone(
     )
 
 
+def test_late_readings_of_a_device_that_is_of_another_class_now_do_not_stop_the_stream() -> None:
+    run = Stepped()
+    for minute in range(60):
+        run.take("sub-2", minute)
+    run.take("sub-1", 120)
+    run.take("sub-2", 70, 900)
+    assert run.pipeline.request is None, "it is asked for at the next rewriting"
+    run.step(registry_frame(texts(DEVICES.replace("sub-2,substation", "sub-2,meter"))), T0 + 121 * MINUTE)
+    run.step(Frame.heartbeat(), T0 + 122 * MINUTE)
+    assert run.pipeline.request is None
+
+
 def test_a_stream_computed_anew_keeps_its_own_segments_over_those_of_a_checkpoint_it_could_not_read(
     tmp_path,
 ) -> None:
