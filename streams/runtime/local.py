@@ -94,6 +94,7 @@ class LocalRuntime:
         self._answer = answer
         self._answered: dict[str, str] = {}
         self._forwards: list[tuple[str, bytes]] = []
+        self._unwritten: list[Outputs] = []  # of what was stepped: it cannot be stepped again
         self._begun_at: dict[str, int] = {}
         self._provisional_every_ms = provisional_every_ms
         self._checkpoint_every_s = checkpoint_every_s
@@ -168,7 +169,7 @@ class LocalRuntime:
                 elif unsaid:
                     # On the data clock nothing moves now until more data comes: say what there is to say,
                     # and ask for what came late; what is asked is answered in the next pass.
-                    self.report()
+                    self.report(stop)
                     for pipeline in self._pipelines.values():
                         pipeline.ask()
                     unsaid = False
@@ -189,7 +190,7 @@ class LocalRuntime:
                 )
                 return
         try:
-            self.report()
+            self.report(stop)
             self.save()
         except (CheckpointError, JournalError, SinkError) as error:
             _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
@@ -198,7 +199,6 @@ class LocalRuntime:
         """Step what the journal has for each stream, a batch each, and store it; returns how many records."""
         stepped = 0
         behind: dict[str, int] = {}
-        said: list[Outputs] = []
         for stream, (last, _) in sorted(self._journal.streams().items()):
             pipeline = self._pipelines.get(stream)
             if pipeline is None:
@@ -209,14 +209,12 @@ class LocalRuntime:
                 outputs = Outputs(stream)
                 for record in records:
                     outputs.merge(pipeline.step(record))
-                said.append(outputs)
+                self._unwritten.append(outputs)
                 stepped += len(records)
             behind[stream] = max(0, last - pipeline.offset)
         self._kill_point("stepped")
-        self._write([outputs for outputs in said if not outputs.empty], stop)
-        self._done.update({outputs.stream: outputs.offset for outputs in said})
+        self._write(stop)
         self._kill_point("stored")
-        self._forwards.extend(forward for outputs in said for forward in outputs.forwards)
         self._forward()
         self._restate(stop)
         self.status.lag = behind
@@ -224,8 +222,9 @@ class LocalRuntime:
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
         return stepped
 
-    def _write(self, said: list[Outputs], stop: threading.Event) -> None:
-        """Write, in one transaction, until the store has it: what was stepped is not forgotten."""
+    def _write(self, stop: threading.Event) -> None:
+        """Write what is not written yet, in one transaction, trying until the store has it."""
+        said = [outputs for outputs in self._unwritten if not outputs.empty]
         while said:
             try:
                 self._store.write(said)
@@ -234,13 +233,15 @@ class LocalRuntime:
                 if stop.is_set():
                     raise
             else:
-                return
+                break
+        self._done.update({outputs.stream: outputs.offset for outputs in self._unwritten})
+        self._forwards.extend(forward for outputs in self._unwritten for forward in outputs.forwards)
+        self._unwritten.clear()
 
-    def report(self) -> None:
+    def report(self, stop: threading.Event) -> None:
         """Have every stream say what it can: what is asked after a stop is as new as what was journalled."""
-        said = [p.report() for p in self._pipelines.values()]
-        self._store.write([outputs for outputs in said if not outputs.empty])
-        self._forwards.extend(forward for outputs in said for forward in outputs.forwards)
+        self._unwritten.extend(p.report() for p in self._pipelines.values())
+        self._write(stop)
 
     def save(self) -> None:
         """Keep a checkpoint of every stream that moved; its results are stored already."""

@@ -136,7 +136,7 @@ def test_a_server_goes_on_with_an_older_data_directory(data):
     runtime.load()
     while runtime.pass_once(threading.Event()):
         pass
-    runtime.report()
+    runtime.report(threading.Event())
     runtime.save()
     assert store.select(Select("reading")).num_rows == expected["readings"] + 1
     ledger = store.select(Select("ledger", keys=("sub-1",), latest=True)).to_pylist()[0]

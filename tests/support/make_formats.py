@@ -55,7 +55,7 @@ def make(directory: Path) -> dict[str, Any]:
     stop = threading.Event()
     while runtime.pass_once(stop):
         pass
-    runtime.report()
+    runtime.report(stop)
     runtime.save()
     records = [
         [r.stream, r.offset, r.timestamp_ms, hashlib.sha256(r.frame).hexdigest()] for r in journal.scan()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from journal.protocol import Append
+import pytest
+
+from journal.protocol import Append, JournalError
 from journal.sqlite import SqliteJournal
 from models.frame import Frame
 from models.results import SinkUnavailableError
@@ -146,3 +148,61 @@ def test_a_poisoned_record_is_one_dead_letter_and_a_restart_does_not_loop(tmp_pa
             assert [(x["reason"], x["payload"]) for x in letters] == [("frame", "no frame")]
             assert running.store.counts()["reading"] == 1
             running.wait(lambda r=running: r.runtime.status.state == "ok")
+
+
+class Full(Away):
+    """A store without room for what is said when nothing is at hand."""
+
+    refusals = refused = 0
+    full = False
+
+    def write(self, outputs):
+        if self.full and not any(o.readings for o in outputs):
+            self.refusals, self.refused = 1, self.refused + 1
+        super().write(outputs)
+
+
+def test_a_store_that_is_full_while_nothing_comes_is_waited_for_too(tmp_path):
+    with Running(tmp_path, Full(tmp_path / "s.duckdb")) as running:
+        running.append(registry_frame(), T0)
+        running.append(message(1, 0), T0 + 1000)
+        running.wait(lambda: stored(running.store) == 1)
+        running.store.full = True
+        running.append(message(2, 0), T0 + 1000)
+        running.wait(lambda: running.store.refused)
+        running.wait(lambda: running.runtime.status.state == "degraded")
+        running.store.full = False
+        running.wait(lambda: stored(running.store) == 2)
+        running.append(message(3, 0), T0 + 1000)
+        running.wait(lambda: stored(running.store) == 3)
+
+
+class Unreadable(SqliteJournal):
+    """A journal of which one stream cannot be read now and then."""
+
+    refuses = ""
+
+    def read(self, stream, after, limit=1000):
+        if stream == self.refuses:
+            self.refuses = ""
+            raise JournalError("the disk does not answer")
+        return super().read(stream, after, limit)
+
+
+def test_what_was_computed_is_stored_though_the_next_stream_cannot_be_read(tmp_path):
+    journal = Unreadable(tmp_path / "j.sqlite3", lambda: T0)
+    store, checkpoints = DuckdbSeries(tmp_path / "s.duckdb"), SqliteCheckpoints(tmp_path / "c.sqlite3")
+    runtime, stop = LocalRuntime(journal, store, checkpoints), threading.Event()
+    journal.append([Append(s, registry_frame().encode(), T0) for s in ("u1", "u2")])
+    runtime.pass_once(stop)
+    journal.append([Append("u1", message(1, 0).encode(), T0), Append("u2", registry_frame().encode(), T0)])
+    journal.refuses = "u2"
+    with pytest.raises(JournalError):
+        runtime.pass_once(stop)
+    assert runtime.offsets()["u1"] == 0
+    runtime.pass_once(stop)
+    runtime.save()
+    assert (runtime.offsets(), checkpoints.offsets()) == ({"u1": 1, "u2": 1},) * 2
+    assert store.counts()["reading"] == 1
+    for part in (journal, store, checkpoints):
+        part.close()
