@@ -100,8 +100,8 @@ class SaidRows:
         said: dict[RowName, Said] = {}
         for row in rows:
             name = (row.measurement, row.key, row.start_ms)
-            if name in said:
-                raise ValueError(f"{self._operator.name}: expected one row of {name}, got two of {entity}")
+            if name in said:  # odd data may name two rows alike, and must not end a stream: the first stands
+                continue
             if row.start_ms >= floor_ms:
                 said[name] = self._said(entity, name, row, now_ms)
         changed: list[tuple[Said | None, Said]] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -15,8 +16,9 @@ from streams.core.entity_operator import Entity, EntityRow, Item, entity_operato
 __all__ = ["queue"]
 
 EVERY_MS: Final = 900_000
-HORIZON_S: Final = 3 * 3_600
-REACH_S: Final = 48 * 3_600
+DAY_MS: Final = 86_400_000
+HORIZON_S: Final = 2 * 86_400
+REACH_S: Final = 24 * 3_600
 FIELDS: Final = {
     "waiting": pa.int64(), "turnaround_s": pa.float64(), "wait_s": pa.float64(), "waiting_mean": pa.float64(),
     "waiting_little": pa.float64(), "tickets": pa.int64(),
@@ -32,9 +34,18 @@ def by_place(item: Item, site: Site) -> Iterable[str]:
     return (place,) if place else ()
 
 
+def _at(what: tuple[Any, int, Any]) -> int:
+    return what[1]
+
+
+def _between(what: Sequence[Any], from_ms: int, to_ms: int) -> Sequence[Any]:
+    """Of what is sorted by its time, that of a span."""
+    return what[bisect_left(what, from_ms, key=_at) : bisect_left(what, to_ms, key=_at)]
+
+
 @entity_operator(
     by=by_place, events=("weighbridge",), marks=("visits",), writes={"queue": FIELDS}, horizon_s=HORIZON_S,
-    reach_s=REACH_S, every_s=300,
+    reach_s=REACH_S, every_s=900,
 )  # fmt: skip
 def queue(entity: Entity) -> Iterable[EntityRow]:
     """Count the trucks inside a place's fence that are still to be weighed, at each of its bridges.
@@ -55,16 +66,22 @@ def queue(entity: Entity) -> Iterable[EntityRow]:
         for i in tickets
         if (vehicle := vehicles.get(str(i.values.get("plate", "")))) is not None and vehicle.device
     ]
+    crossings.sort(key=_at)
+    weighings.sort(key=_at)
+    times = sorted([("", t, "") for _, t, _ in crossings] + [("", i.t, "") for i in tickets], key=_at)
     first_ms = min([t for _, t, _ in crossings[:1]] + [i.t for i in tickets[:1]])
-    begin_ms = max(first_ms, now_ms - 1000 * HORIZON_S) // EVERY_MS * EVERY_MS  # earlier rows are sealed
+    # Rows are sealed by whole days: all others are given again, after a leap of now some for the first time.
+    open_ms = (now_ms - 1000 * HORIZON_S) // DAY_MS * DAY_MS
+    begin_ms = max(first_ms, open_ms) // EVERY_MS * EVERY_MS
     for start_ms in range(begin_ms, now_ms, EVERY_MS):
         end_ms = min(start_ms + EVERY_MS, now_ms)
         # Only what was by the window's end: what comes after it does not change its row.
         low_ms = start_ms - 1000 * REACH_S
-        visits = visits_of(
-            [x for x in crossings if low_ms <= x[1] < end_ms],
-            [x for x in weighings if low_ms <= x[1] < end_ms],
-        )
+        inside, weighed = _between(crossings, low_ms, end_ms), _between(weighings, low_ms, end_ms)
+        near = _between(times, low_ms, end_ms)
+        if not near:  # nothing within the reach of this row tells of the place
+            continue
+        visits = visits_of(inside, weighed)
         again_ms = start_ms + EVERY_MS + 1  # then the next window has begun
         for bridge in bridges:
             written = sum(i.device == bridge and start_ms <= i.t < end_ms for i in tickets)
