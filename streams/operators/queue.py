@@ -17,7 +17,7 @@ __all__ = ["queue"]
 
 EVERY_MS: Final = 900_000
 DAY_MS: Final = 86_400_000
-HORIZON_S: Final = 2 * 86_400
+HORIZON_S: Final = 7 * 86_400
 REACH_S: Final = 24 * 3_600
 FIELDS: Final = {
     "waiting": pa.int64(), "turnaround_s": pa.float64(), "wait_s": pa.float64(), "waiting_mean": pa.float64(),
