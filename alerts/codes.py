@@ -49,6 +49,7 @@ _ROAD: Final = {
     "supplier_short_quality": ("supplier short of quality", "供应商质量不足"),
     "route_deviation": ("off the route", "偏离路线"),
     "detention": ("detained", "滞留"),
+    "contract_shortfall": ("contract likely to fall short", "合同可能欠交"),
 }
 NAMES: Final[Mapping[str, tuple[str, str]]] = {**_HEAT, **_ROAD}
 """English and Chinese name by code."""

@@ -95,13 +95,17 @@ class SaidRows:
     ) -> list[tuple[Said | None, Said]]:
         """Take in all rows of an entity; those that differ from what was said, each with what that was.
 
-        Rows that start before `floor_ms` are sealed: nothing is said of them any more.
+        Rows that start before `floor_ms` are sealed: nothing is said of them any more. Of rows with one
+        name the second has ``#2`` after its key, and so on.
         """
         said: dict[RowName, Said] = {}
         for row in rows:
-            name = (row.measurement, row.key, row.start_ms)
-            if name in said:  # odd data may name two rows alike, and must not end a stream: the first stands
-                continue
+            # Odd events, such as a ticket weighed on two bridges at once, may give rows of one name. None is
+            # lost and no stream ends: items are in order, so that each gets its number whenever computed.
+            name, number = (row.measurement, row.key, row.start_ms), 1
+            while name in said:
+                number += 1
+                name = (row.measurement, f"{row.key}#{number}", row.start_ms)
             if row.start_ms >= floor_ms:
                 said[name] = self._said(entity, name, row, now_ms)
         changed: list[tuple[Said | None, Said]] = []

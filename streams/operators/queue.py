@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
@@ -25,6 +25,9 @@ FIELDS: Final = {
 }  # fmt: skip
 
 
+_Timed = TypeVar("_Timed", bound=tuple[Any, ...])
+
+
 def by_place(item: Item, site: Site) -> Iterable[str]:
     """The place that a truck crossed the edge of, or at which a bridge stands."""
     if item.source == "weighbridge":
@@ -34,12 +37,12 @@ def by_place(item: Item, site: Site) -> Iterable[str]:
     return (place,) if place else ()
 
 
-def _at(what: tuple[Any, int, Any]) -> int:
-    return what[1]
+def _at(what: tuple[Any, ...]) -> int:
+    return int(what[1])
 
 
-def _between(what: Sequence[Any], from_ms: int, to_ms: int) -> Sequence[Any]:
-    """Of what is sorted by its time, that of a span."""
+def _between(what: Sequence[_Timed], from_ms: int, to_ms: int) -> Sequence[_Timed]:
+    """Of what is in order of its time, that of a span."""
     return what[bisect_left(what, from_ms, key=_at) : bisect_left(what, to_ms, key=_at)]
 
 
@@ -66,9 +69,7 @@ def queue(entity: Entity) -> Iterable[EntityRow]:
         for i in tickets
         if (vehicle := vehicles.get(str(i.values.get("plate", "")))) is not None and vehicle.device
     ]
-    crossings.sort(key=_at)
-    weighings.sort(key=_at)
-    times = sorted([("", t, "") for _, t, _ in crossings] + [("", i.t, "") for i in tickets], key=_at)
+    written = [(i.device, i.t) for i in tickets]
     first_ms = min([t for _, t, _ in crossings[:1]] + [i.t for i in tickets[:1]])
     # Rows are sealed by whole days: all others are given again, after a leap of now some for the first time.
     open_ms = (now_ms - 1000 * HORIZON_S) // DAY_MS * DAY_MS
@@ -78,17 +79,16 @@ def queue(entity: Entity) -> Iterable[EntityRow]:
         # Only what was by the window's end: what comes after it does not change its row.
         low_ms = start_ms - 1000 * REACH_S
         inside, weighed = _between(crossings, low_ms, end_ms), _between(weighings, low_ms, end_ms)
-        near = _between(times, low_ms, end_ms)
-        if not near:  # nothing within the reach of this row tells of the place
-            continue
+        if not inside and not _between(written, low_ms, end_ms):
+            continue  # nothing within the reach of this row tells of the place
         visits = visits_of(inside, weighed)
         again_ms = start_ms + EVERY_MS + 1  # then the next window has begun
         for bridge in bridges:
-            written = sum(i.device == bridge and start_ms <= i.t < end_ms for i in tickets)
-            found = queued(bridge, visits, written, start_ms, end_ms)
+            count = sum(device == bridge for device, _ in _between(written, start_ms, end_ms))
+            found = queued(bridge, visits, count, start_ms, end_ms)
             yield EntityRow(
                 "queue", bridge, start_ms, EVERY_MS, site.devices[bridge].unit,
-                {**asdict(found), "tickets": written},
+                {**asdict(found), "tickets": count},
                 settles_ms=start_ms + EVERY_MS + 1000 * site.lateness_s,
                 again_ms=again_ms if again_ms > now_ms else None,
             )  # fmt: skip

@@ -36,7 +36,6 @@ def weighing(entity: Entity) -> Iterator[EntityRow]:
     """Judge each weighing of a ticket by itself, and say what people corrected."""
     site = entity.site
     entered = [_correction(e) for e in entity.of("office") if e.values.get("event") == _CORRECT]
-    told: set[tuple[str, int]] = set()
     for event in entity.of("weighbridge"):
         v = event.values
         step = as_event(v, "step")
@@ -51,9 +50,6 @@ def weighing(entity: Entity) -> Iterator[EntityRow]:
         device = site.devices.get(event.device)
         place = (device.place or "") if device is not None else ""
         key, settles_ms = f"{event.device}:{entity.name}:{step}", event.t + 1000 * site.lateness_s
-        if (key, event.t) in told:  # without a step they have no name: the message's tells them apart
-            key = f"{key}:{event.boot}.{event.seq}.{event.pos}"
-        told.add((key, event.t))
         unit = device.unit if device is not None else ""
         changed = stands.mass_kg != as_said.mass_kg
         fields = {
