@@ -7,7 +7,7 @@ a row there. Nothing here knows a browser, a store or query text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -127,7 +127,7 @@ class Panel:
     kind : Kind
     series : tuple of Series
     feeds : tuple of str
-        Live feeds (`Feed.name`) that it draws from.
+        Live feeds (`Feed.name`) that it draws from, of its page or of every page's frame.
     columns : tuple of (str, Text, str)
         For tables: field, heading and unit. A field ``evidence.x`` is x of an anomaly's evidence.
     codes : tuple of str
@@ -202,6 +202,14 @@ class Page:
     feeds: tuple[Feed, ...] = field(default=())
 
 
+FRAME_FEEDS: Final = (
+    Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
+    Feed("alarms", Select("alarm_open")),
+    Feed("quality", Select("alarm_quality", latest=True)),
+)
+"""What every page says at its top: how old the data is, and which alarms nobody has acknowledged."""
+
+
 NOT_COMPUTED: Final = Text("not computed yet", "尚未计算")
 
 
@@ -214,7 +222,13 @@ def measured(name: str, select: Select, **changes: object) -> Series:
 
 @cache
 def pages() -> tuple[Page, ...]:
-    """Every page of `dashboards.pages`, in order of navigation; ValueError when two panels share an id."""
+    """Every page of `dashboards.pages`, in order of navigation, with the feeds of the frame around it.
+
+    Raises
+    ------
+    ValueError
+        Two panels share an id.
+    """
     from dashboards import pages as room  # noqa: PLC0415  the pages import this module
 
     found = [import_module(f"{room.__name__}.{m.name}").PAGE for m in iter_modules(room.__path__)]
@@ -224,7 +238,8 @@ def pages() -> tuple[Page, ...]:
             msg = f"dashboards.pages: expected panel ids to be unique, got {p.id!r} twice"
             raise ValueError(msg)
         seen.add(p.id)
-    return tuple(sorted(found, key=lambda p: p.order))
+    framed = (replace(page, feeds=(*page.feeds, *FRAME_FEEDS)) for page in found)
+    return tuple(sorted(framed, key=lambda p: p.order))
 
 
 def _panels(found: list[Page]) -> Iterator[Panel]:

@@ -1,5 +1,6 @@
 // The moving parts of the frame: clock, age of the data, alarms, scope and time range.
 import { h, put, setText } from "./dom.js";
+import { mark } from "./tiles.js";
 
 const RANGES = [["6 h", 6], ["24 h", 24], ["7 d", 168]];
 const SILENT_MS = 5000;
@@ -10,9 +11,8 @@ export class Head {
     const { t } = context;
     this.clock = h("time", { class: "hl-clock" }, "––:––:––");
     this.age = h("span", { class: "hl-age", role: "status" }, t("connecting"));
-    const alarms = h("span", { class: "hl-alarms", title: t("alarms are not watched yet: this says nothing about the plant") },
-      h("span", { class: "hl-muted" }, t("alarms")), " ", t("not available yet"));
-    document.getElementById("hl-live")?.replaceChildren(alarms, this.age, this.clock);
+    this.alarms = h("a", { class: "hl-alarms", href: context.url("/alarms", {}) });
+    document.getElementById("hl-live")?.replaceChildren(this.alarms, this.age, this.clock);
     document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.range());
     for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => remember(link.dataset.set));
     this.timer = setInterval(() => this.update(), 1000);
@@ -23,6 +23,7 @@ export class Head {
     if (live.now === null) return;
     put(this.clock, String(Math.floor(live.now / 1000)), () => [h("b", {}, f.time(live.now)), " ", h("span", {}, f.date(live.now))]);
     this.clock.title = `${f.utc(live.now)} · ${config.timezone}`;
+    this.unacknowledged();
     const cut = performance.now() - live.heard > SILENT_MS;
     const newest = Math.max(...[...live.rows("seen").values()].map((r) => r.window_start ?? 0), 0);
     const age = live.now - newest;
@@ -33,6 +34,23 @@ export class Head {
     setText(this.age, wrong ? `◆1 ${text}` : text);
     this.age.className = wrong ? "hl-age hl-bad" : age > 120000 + (live.pace - 1) * 4000 || !newest ? "hl-age hl-stale" : "hl-age";
     document.querySelector(".hl")?.classList.toggle("hl-cut", cut);
+  }
+
+  // Alarms that nobody has acknowledged, by priority; without a desk that watches, nothing is said to be well.
+  unacknowledged() {
+    const { live, t } = this.context;
+    const watched = live.rows("quality").size > 0;
+    const counts = new Map();
+    for (const row of live.rows("alarms").values()) {
+      if (row.state === "raised" && !row.suppressed && !row.shelved_until) counts.set(row.priority, (counts.get(row.priority) ?? 0) + 1);
+    }
+    const found = [...counts].sort(([a], [b]) => a - b);
+    put(this.alarms, JSON.stringify([watched, found]), () => [
+      h("span", { class: "hl-muted" }, t("alarms")), " ",
+      found.length ? found.map(([priority, count]) => [mark(true, priority), h("b", {}, ` ${count} `)])
+        : watched ? t("none unacknowledged") : t("not available yet"),
+    ]);
+    this.alarms.title = watched || found.length ? t("unacknowledged") : t("alarms are not watched yet: this says nothing about the plant");
   }
 
   scope() {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Band, Feed, Page, Panel, Series, Text
+from dashboards.panels import Band, Page, Panel, Series, Text
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -77,9 +77,5 @@ PAGE = Page(
                 ),
             ),
         ),
-    ),
-    feeds=(
-        Feed("alarms", Select("alarm_open")),
-        Feed("quality", Select("alarm_quality", latest=True)),
     ),
 )

@@ -172,7 +172,6 @@ PAGE = Page(
             Select("reading", fields=("outdoor_c",), device_class="weather", latest=True),
             recent_ms=7_200_000,
         ),
-        Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
         Feed("heat", Select("device_heat", latest=True), recent_ms=2 * 3_600_000),
         Feed("ledger", Select("ledger", latest=True), recent_ms=2 * _DAY_MS),
         Feed("fuel", Select("fuel_heat", latest=True)),

@@ -155,6 +155,5 @@ PAGE = Page(
     feeds=(
         Feed("device", Select("reading", latest=True), scope="device"),
         Feed("windows", Select("device_heat", newest_first=True, limit=96), scope="device"),
-        Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
     ),
 )

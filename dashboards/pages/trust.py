@@ -138,7 +138,6 @@ PAGE = Page(
     ),
     feeds=(
         Feed("ledger", Select("ledger", latest=True), recent_ms=2 * _DAY_MS),
-        Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
         Feed("dead_letters", Select("dead_letter", newest_first=True, limit=50)),
         Feed("restatements", Select("restatement", newest_first=True, limit=50)),
     ),

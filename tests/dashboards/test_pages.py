@@ -19,7 +19,7 @@ from tests.support.chromium import Watched, chromium
 
 PATHS = {
     "overview": "/", "network": "/network", "water": "/water", "loads": "/loads",
-    "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms",
+    "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms", "contracts": "/contracts",
 }  # fmt: skip
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
@@ -203,6 +203,14 @@ def test_a_dead_letter_is_retried_after_asking(opened, running):
     page.wait_for_selector("#panel-dead_letters :text('retry asked')")
     assert questions == ["Give this message to ingest again?"]
     assert running.actions.retried == ["donghe:41:0"]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_every_page_says_how_old_its_data_is_and_what_nobody_has_acknowledged(opened, name):
+    page = opened(f"{PATHS[name]}?lang=en").page
+    page.wait_for_function("document.querySelector('.hl-age')?.textContent.includes('old')")
+    page.wait_for_function("/[1-4] +[1-9]/.test(document.querySelector('.hl-alarms')?.textContent ?? '')")
+    assert page.get_attribute(".hl-alarms", "href").startswith("/alarms")
 
 
 CODES = ("pump trip", "air", "high return", "hunting")
