@@ -220,10 +220,12 @@ class Settled:
     _sources: Mapping[str, Source]
     events: NetworkEvents = field(default_factory=NetworkEvents)
     samples: Mapping[str, ClassSamples] = field(default_factory=dict)
+    _endings: dict[str, list[tuple[WindowState, IntArray]]] = field(default_factory=dict)
+    """Found once by measurement, for all learners of a step."""
 
     def subjects(self, measurement: str) -> IntArray:
         """Index of each device or network that has a settled row whose window ends with this step."""
-        found = [subjects for _, subjects in self._ending(self._sources[measurement])]
+        found = [subjects for _, subjects in self._ending(measurement)]
         return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def __call__(self, measurement: str, field: str) -> FloatArray:
@@ -231,7 +233,7 @@ class Settled:
         source = self._sources[measurement]
         subjects = self.subjects(measurement)
         out = np.full(len(subjects), np.nan)
-        for state, mine in self._ending(source):
+        for state, mine in self._ending(measurement):
             out[np.searchsorted(subjects, mine)] = state.values_of(field, source.fields, mine)
         return out
 
@@ -239,12 +241,18 @@ class Settled:
         """Whether each row is final, not unknown, shape as of `subjects`."""
         subjects = self.subjects(measurement)
         out = np.zeros(len(subjects), dtype=bool)
-        for state, mine in self._ending(self._sources[measurement]):
+        for state, mine in self._ending(measurement):
             out[np.searchsorted(subjects, mine)] = state.status_of(mine) == FINAL
         return out
 
-    def _ending(self, source: Source) -> list[tuple[WindowState, IntArray]]:
+    def _ending(self, measurement: str) -> list[tuple[WindowState, IntArray]]:
         """Windows that end with this step, and whose rows they have."""
+        known = self._endings.get(measurement)
+        if known is None:
+            known = self._endings[measurement] = self._find_ending(self._sources[measurement])
+        return known
+
+    def _find_ending(self, source: Source) -> list[tuple[WindowState, IntArray]]:
         longest = STEP_MS if source.lengths_ms is None else int(source.lengths_ms.max(initial=STEP_MS))
         starts = (s for s in range(self.end_ms - longest, self.end_ms, STEP_MS) if s in source.states)
         found = [(source.states[s], self._ended(source, s, source.states[s])) for s in starts]

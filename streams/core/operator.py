@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pyarrow as pa
 
@@ -26,6 +27,11 @@ __all__ = [
 ]  # fmt: skip
 
 _NOT_FIELDS = frozenset({"coverage", "reason", "model"})
+
+
+@cache
+def _fields_of(writes: Hashable) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(cast("Any", writes)) if f.name not in _NOT_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class WindowOperator:
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the float fields that it writes."""
-        return tuple(f.name for f in fields(self.writes) if f.name not in _NOT_FIELDS)
+        return _fields_of(cast("Hashable", self.writes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class NetworkOperator:
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the float fields that it writes."""
-        return tuple(f.name for f in fields(self.writes) if f.name not in _NOT_FIELDS)
+        return _fields_of(cast("Hashable", self.writes))
 
 
 class Learnt(Protocol):

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.restate import RowSource
@@ -370,8 +371,10 @@ class RowEngine:
         if self.settled_to_ms is None:
             self.settled_to_ms = begin_ms // STEP_MS * STEP_MS
         for start in range(self.settled_to_ms, until_ms - STEP_MS + 1, STEP_MS):
+            read = {name for learner in self.learners for name in learner.reads}
+            sources = {name: self._source(name, windows, site) for name in sorted(read)}
+            endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
             for learner in self.learners:
-                sources = {name: self._source(name, windows, site) for name in learner.reads}
                 samples = {
                     name: _step_samples(buffers[name], start, site)
                     for name in learner.samples
@@ -383,13 +386,15 @@ class RowEngine:
                     site,
                     self.stream,
                     tuple(self._subjects),
-                    sources,
+                    {name: sources[name] for name in learner.reads},
                     self.events,
                     samples,
+                    endings,
                 )
                 state, rows = learner.function(self._learnt.get(learner.name), settled)
                 self._learnt[learner.name] = state
                 if rows is not None and rows.num_rows:
+                    rows = _bearing(rows, f"{learner.name}/{learner.version}")
                     told.append((learner.measurement, rows))
                     self._note(learner, rows, site)
             self.settled_to_ms = start + STEP_MS
@@ -470,6 +475,12 @@ class RowEngine:
             version, state = kept["learnt"].get(learner.name, (None, None))
             if version == learner.version:
                 self._learnt[learner.name] = state
+
+
+def _bearing(rows: pa.Table, model: str) -> pa.Table:
+    """What was learnt says by what, so that nobody takes it for a pure function of samples."""
+    at = rows.schema.get_field_index("model")
+    return rows.set_column(at, rows.schema.field(at), pc.fill_null(rows.column(at), model))
 
 
 def _step_samples(buffer: ClassBuffer, start_ms: int, site: StreamSite) -> ClassSamples:

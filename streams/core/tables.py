@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -92,10 +93,15 @@ def _network_header(computed: NetworkComputed, site: StreamSite, stream: str) ->
     }
 
 
+@cache
+def _floats(fields: tuple[str, ...]) -> pa.Schema:
+    return result_schema([pa.field(f, pa.float64()) for f in fields])
+
+
 def _result_table(
     fields: Sequence[str], header: Mapping[str, pa.Array], rows: WindowRows, model: str | None = None
 ) -> pa.Table:
-    schema = result_schema([pa.field(f, pa.float64()) for f in fields])
+    schema = _floats(tuple(fields))
     columns = dict(header)
     columns.update(
         {f: pa.array(v, pa.float64(), from_pandas=True) for f, v in zip(fields, rows.values, strict=True)}

@@ -167,7 +167,8 @@ def test_the_exported_journal_replays_to_the_same_rows(ran):
         run("journal", "export", "--data-dir", ran["data"], "--out", recording, "--json").stdout
     )
     out = home / "replayed"
-    replayed = json.loads(run("replay", recording, "--site", ran["site"], "--out", out, "--json").stdout)
+    replay = run("replay", recording, "--site", ran["site"], "--out", out, "--json", timeout=250)
+    replayed = json.loads(replay.stdout)
     print(f"exported {exported}, replayed {replayed}")
     assert replayed["dead_letters"] == 0
     ours = {w["window_start"]: w for w in device_rows(ran["data"], "device_heat")}

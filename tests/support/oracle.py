@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from alerts.rows import ALARM, ALARM_OPEN, QUALITY
+from models.anomaly import ANOMALY, State
 from models.restate import RESTATEMENT
 from models.results import RESULT_HEADER
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
@@ -42,8 +44,10 @@ _LEDGER: Final = (
     "repeat",
 )
 _NOT_WINDOWS: Final = frozenset({
-    "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED,
+    "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED, ALARM, ALARM_OPEN, QUALITY,
 })  # fmt: skip
+"""What is compared otherwise; and alarms, which a desk makes of anomalies, people's deeds and the time of day:
+no replay has them. Their own law is `tests/alerts/test_any_interleaving.py`."""
 _REASONS: Final = frozenset({
     "schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large", "topic_mismatch",
     "retained",
@@ -276,8 +280,19 @@ def _settled(rows: Iterable[Row]) -> dict[str, dict[int, Row]]:
     settled: dict[str, dict[int, Row]] = defaultdict(dict)
     for row in rows:
         if row["status"] in ("final", "unknown"):
-            settled[row["key"]][row["window_start"]] = row
+            settled[row["key"]][row["window_start"]] = dict(row)
     return settled
+
+
+def _up_to_now(mine: dict[str, dict[int, Row]], other: dict[str, dict[int, Row]]) -> None:
+    """Of anomalies that still were at the run's end leave what is settled: a replay goes on to see them end."""
+    goes_on = {
+        key for key, rows in mine.items() if any(row["state"] == State.ACTIVE for row in rows.values())
+    }
+    for key in goes_on:
+        for row in (*mine[key].values(), *other.get(key, {}).values()):
+            for grows in ("until", "state", "score", "severity", "evidence"):
+                row.pop(grows, None)
 
 
 def _compare_windows(
@@ -293,6 +308,8 @@ def _compare_windows(
         m: (_settled(run.get(m, ())), _settled(replay.get(m, ())))
         for m in sorted((run.keys() | replay.keys()) - _NOT_WINDOWS)
     }
+    if ANOMALY in settled:
+        _up_to_now(*settled[ANOMALY])
     lasts = {
         m: {k: min(max(rows), max(other[k])) for k, rows in mine.items() if k in other}
         for m, (mine, other) in settled.items()
