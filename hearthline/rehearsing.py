@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from alerts.rules import Route, Rule, RuleSet, SitePolicy
 from hearthline.alerting import load_rules
 from hearthline.cli import UsageError
 from hearthline.site_dir import open_site
+from ingest.clock import wall_clock
 from models.anomaly import ANOMALY
 from store.protocol import Select
 
@@ -90,7 +90,7 @@ def _newest_ms(anomalies: pa.Table, alarms: pa.Table) -> int:
         else []
     )
     known += alarms["since"].to_pylist() if alarms.num_rows else []
-    return max((k for k in known if k is not None), default=round(time.time() * 1000)) + _DAY_MS // 24
+    return max((k for k in known if k is not None), default=wall_clock()) + _DAY_MS // 24
 
 
 def _said(one: Rehearsed) -> dict[str, Any]:

@@ -287,7 +287,7 @@ def _settled(rows: Iterable[Row]) -> dict[str, dict[int, Row]]:
 def _up_to_now(mine: dict[str, dict[int, Row]], other: dict[str, dict[int, Row]]) -> None:
     """Of anomalies that still were at the run's end leave what is settled: a replay goes on to see them end."""
     goes_on = {
-        key for key, rows in mine.items() if any(row["state"] == State.ACTIVE for row in rows.values())
+        key for key, rows in mine.items() if any(row.get("state") == State.ACTIVE for row in rows.values())
     }
     for key in goes_on:
         for row in (*mine[key].values(), *other.get(key, {}).values()):
