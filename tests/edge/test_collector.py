@@ -185,6 +185,7 @@ def test_live_data_is_not_delayed_behind_a_backlog(broker, tmp_path):
     with Running(broker.port, tmp_path, [(device("a"), Counting())]):
         until(lambda: any(seq > 3000 for _, seq in server.order))
         until(lambda: sum(seq > 3000 for _, seq in server.order) > 20)
+        until(lambda: sum(seq <= 3000 for _, seq in server.order) >= WINDOW)
         backlog = {seq for _, seq in server.order if seq <= 3000}
         assert backlog == set(range(1, WINDOW + 1)), "a window of the oldest, paced by acks that do not come"
     server.close()
