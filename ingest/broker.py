@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Final, Self
 
@@ -16,6 +17,13 @@ from amqtt.errors import BrokerError
 from ingest.door import Door
 from ingest.guarded_broker import DOOR, INSIDE, GuardedBroker
 from ingest.porter import Porter
+
+try:
+    import uvloop  # the board's server brings it where it exists
+except ImportError:  # no wheel for this machine
+    _NEW_LOOP: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    _NEW_LOOP = uvloop.new_event_loop
 
 __all__ = ["EmbeddedBroker"]
 
@@ -174,7 +182,8 @@ class EmbeddedBroker:
         for name in ("amqtt", "transitions"):  # a line for each packet and each client else
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=_NEW_LOOP) as runner:
+                runner.run(self._serve())
         except BaseException as error:  # noqa: BLE001  handed to the caller of start()
             self._error = error
         finally:
