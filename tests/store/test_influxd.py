@@ -1,19 +1,11 @@
 """The InfluxDB store on a real server: the same answers as the embedded store gives.
 
-Skipped where no `influxd` 1.8 is found, by HEARTHLINE_INFLUXD or on the path. It speaks the 2.x write and
-query interface when Flux is enabled.
+`tests/support/influxd.py` says which server, and what it is not.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -21,55 +13,18 @@ from store import flux
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
 from store.protocol import Select
+from tests.support.influxd import Influxd
 from tests.support.series import column, heat, heats, output, readings, sample
 
-INSTALL = "go install github.com/influxdata/influxdb/cmd/influxd@v1.8.10"
 HOUR = 3_600_000
 T0 = 1_767_225_600_000
 HOSTILE = ['a"${r.key}', "a b,c=d", 'x") |> drop() //', "煤场1号", "a'b", "\\n"]
 
 
-def binary():
-    found = os.environ.get("HEARTHLINE_INFLUXD") or shutil.which("influxd")
-    beside = Path.home() / "go" / "bin" / "influxd"
-    return found or (str(beside) if beside.exists() else None)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    program = binary()
-    if program is None:
-        pytest.skip(f"no influxd: {INSTALL}")
-    home, port = tmp_path_factory.mktemp("influxd"), free_port()
-    config = home / "influxdb.conf"
-    config.write_text(
-        f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
-        f'[meta]\ndir = "{home}/meta"\n[data]\ndir = "{home}/data"\nwal-dir = "{home}/wal"\n'
-        f'[http]\nbind-address = "127.0.0.1:{port}"\nflux-enabled = true\nlog-enabled = false\n'
-    )
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen([program, "-config", str(config)], stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"{address}/ping", timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (home / "log").read_text()[-2000:]
-                time.sleep(0.1)
-        request = urllib.request.Request(f"{address}/query?q=CREATE+DATABASE+h", method="POST")
-        urllib.request.urlopen(request, timeout=5).close()
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from typing import Self
 
 import pytest
 
+from tests.support.needs import missing
+
 __all__ = ["Mosquitto", "free_port"]
 
 
@@ -35,10 +37,7 @@ def free_port() -> int:
 def _binary() -> str:
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        message = "mosquitto is not installed: apt-get install mosquitto"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing("mosquitto", "apt-get install mosquitto")
     return found
 
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.support.mock_kafka import KafkaClient
+from tests.support.needs import missing
 
 __all__ = ["JAVA_OPTIONS", "RealKafka", "kafka_libraries"]
 
@@ -42,13 +43,10 @@ log.retention.check.interval.ms=1000
 
 
 def kafka_libraries() -> Path:
-    """Kafka's jars, fetched once; skips where Java or Maven is missing, but not in CI."""
+    """Kafka's jars, fetched once; skips where Java or Maven is missing (`needs.missing`)."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            reason = f"{program} is missing: apt-get install default-jre-headless maven"
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
+            missing(program, "apt-get install default-jre-headless maven")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hearthline-tests"
     libraries = cache / f"kafka-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]}"
     if not libraries.exists():

@@ -1,0 +1,83 @@
+"""A real InfluxDB on loopback: 1.8, which speaks the 2.x write and query interface when Flux is enabled.
+
+It has neither buckets nor tasks nor tokens of version 2: what concerns those meets a stub.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from tests.support.mosquitto import free_port
+from tests.support.needs import missing
+
+__all__ = ["Influxd"]
+
+INSTALL = "go install github.com/influxdata/influxdb/cmd/influxd@v1.8.10"
+DATABASE = "h"
+
+
+def binary() -> str:
+    """Path of `influxd` 1.8: named by HEARTHLINE_INFLUXD, on the path, or where Go puts it."""
+    beside = Path.home() / "go" / "bin" / "influxd"
+    found = os.environ.get("HEARTHLINE_INFLUXD") or shutil.which("influxd")
+    return found or (str(beside) if beside.exists() else missing("influxd", INSTALL))
+
+
+class Influxd:
+    """A server with one database, empty at first; use as a context manager.
+
+    Its data outlives `kill`, and `start` goes on with it on the same port.
+    """
+
+    token, org, bucket = "user:password", "o", f"{DATABASE}/autogen"
+
+    def __init__(self, home: Path):
+        self._program, self.home, port = binary(), home, free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._config = home / "influxdb.conf"
+        self._config.write_text(
+            f'reporting-disabled = true\nbind-address = "127.0.0.1:{free_port()}"\n'
+            f'[meta]\ndir = "{home}/meta"\n[data]\ndir = "{home}/data"\nwal-dir = "{home}/wal"\n'
+            f'[http]\nbind-address = "127.0.0.1:{port}"\nflux-enabled = true\nlog-enabled = false\n'
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = self.home / "log"
+        with log.open("ab") as out:
+            self._process = subprocess.Popen([self._program, "-config", self._config], stdout=out, stderr=out)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/ping", timeout=1).close()
+                break
+            except OSError:
+                assert self._process.poll() is None, log.read_text()[-2000:]
+                assert time.monotonic() < deadline, "influxd was not up in 60 s"
+                time.sleep(0.05)
+        request = urllib.request.Request(f"{self.url}/query?q=CREATE+DATABASE+{DATABASE}", method="POST")
+        urllib.request.urlopen(request, timeout=20).close()
+
+    def end(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(30)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
