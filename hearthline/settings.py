@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ENV_PREFIX", "SECRETS", "Settings", "load_settings"]
 
 ENV_PREFIX: Final = "HEARTHLINE_"
-SECRETS: Final = ("influx_token", "kafka_password", "mqtt_password")
+SECRETS: Final = ("influx_token", "kafka_password", "mqtt_password", "records_password")
 """Fields that come from the environment or from a file of their own, and are never printed."""
 
 
@@ -54,6 +54,10 @@ def _mqtt_url(value: str) -> str:
 
 def _http_url(value: str) -> str:
     return _url(("http", "https"), value)
+
+
+def _records_url(value: str) -> str:
+    return _url(("postgresql",), value)
 
 
 def _bootstrap(value: str) -> str:
@@ -111,6 +115,9 @@ class Settings(BaseSettings):
         SASL login at the brokers (SCRAM-SHA-512); none when there is no user.
     kafka_ca_file : Path or None
         Authority of the brokers' certificates; turns TLS on.
+    records, records_password, records_password_file
+        PostgreSQL of the distributed mode, ``postgresql://user@host:port/database``, for alarms and what was
+        said of them; None is a file in `data_dir`. What libpq knows may follow, as ``?sslmode=verify-full``.
     checkpoint_s : float
         Between two checkpoints of a stream. [s]
     most_behind : int
@@ -153,6 +160,9 @@ class Settings(BaseSettings):
     kafka_password: SecretStr | None = None
     kafka_password_file: Path | None = None
     kafka_ca_file: Path | None = None
+    records: Annotated[str, AfterValidator(_records_url)] | None = None
+    records_password: SecretStr | None = None
+    records_password_file: Path | None = None
     checkpoint_s: Annotated[float, Field(ge=0.1, le=3600, allow_inf_nan=False)] = 30.0
     most_behind: Annotated[int, Field(ge=1_000, le=100_000_000)] = 100_000
     metrics_host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"

@@ -16,48 +16,53 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models.results import SinkUnavailableError
+from store.database import Text, database_url, open_engine
 
 __all__ = ["Batch", "Records", "RecordsError"]
 
 _META: Final = sa.MetaData()
 ALARM: Final = sa.Table(
-    "alarm", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("subject", sa.String),
-    sa.Column("code", sa.String), sa.Column("phase", sa.String), sa.Column("since_ms", sa.BigInteger),
+    "alarm", _META, sa.Column("id", Text, primary_key=True), sa.Column("subject", Text),
+    sa.Column("code", Text), sa.Column("phase", Text), sa.Column("since_ms", sa.BigInteger),
     sa.Column("body", sa.JSON),
 )  # fmt: skip
 EVENT: Final = sa.Table(
-    "alarm_event", _META, sa.Column("alarm_id", sa.String, primary_key=True),
+    "alarm_event", _META, sa.Column("alarm_id", Text, primary_key=True),
     sa.Column("n", sa.Integer, primary_key=True), sa.Column("at_ms", sa.BigInteger),
     sa.Column("body", sa.JSON),
 )  # fmt: skip
 KEY: Final = sa.Table(
-    "alarm_key", _META, sa.Column("key", sa.String, primary_key=True), sa.Column("alarm_id", sa.String)
+    "alarm_key", _META, sa.Column("key", Text, primary_key=True), sa.Column("alarm_id", Text)
 )
 MAINTENANCE: Final = sa.Table(
-    "maintenance", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("body", sa.JSON)
+    "maintenance", _META, sa.Column("id", Text, primary_key=True), sa.Column("body", sa.JSON)
 )
 INBOX: Final = sa.Table(
-    "inbox", _META, sa.Column("seq", sa.Integer, primary_key=True), sa.Column("body", sa.JSON)
+    "inbox", _META, sa.Column("seq", sa.BigInteger, primary_key=True), sa.Column("body", sa.JSON)
 )
 PROGRESS: Final = sa.Table(
-    "progress", _META, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.BigInteger)
+    "progress", _META, sa.Column("name", Text, primary_key=True), sa.Column("value", sa.BigInteger)
 )
 LETTER: Final = sa.Table(
-    "letter", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("recipient", sa.String),
-    sa.Column("alarm_id", sa.String), sa.Column("due_ms", sa.BigInteger), sa.Column("delivery", sa.String),
+    "letter", _META, sa.Column("id", Text, primary_key=True), sa.Column("recipient", Text),
+    sa.Column("alarm_id", Text), sa.Column("due_ms", sa.BigInteger), sa.Column("delivery", Text),
     sa.Column("body", sa.JSON),
 )  # fmt: skip
 DELIVERY: Final = sa.Table(
-    "delivery", _META, sa.Column("id", sa.String, primary_key=True), sa.Column("recipient", sa.String),
-    sa.Column("channel", sa.String), sa.Column("state", sa.String), sa.Column("made_ms", sa.BigInteger),
-    sa.Column("next_ms", sa.BigInteger), sa.Column("attempts", sa.Integer), sa.Column("error", sa.String),
+    "delivery", _META, sa.Column("id", Text, primary_key=True), sa.Column("recipient", Text),
+    sa.Column("channel", Text), sa.Column("state", Text), sa.Column("made_ms", sa.BigInteger),
+    sa.Column("next_ms", sa.BigInteger), sa.Column("attempts", sa.Integer), sa.Column("error", Text),
     sa.Column("ended_ms", sa.BigInteger), sa.Column("body", sa.JSON),
 )  # fmt: skip
 _NEWEST: Final = "r0001"
 """The last of the steps in `migrations`."""
+_UPGRADING: Final = 0x4865_6172
+"""PostgreSQL's advisory lock of who brings the tables up to date."""
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Alembic's environment is one for the whole process."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 Row = dict[str, Any]
 
@@ -101,24 +106,24 @@ class Records:
     Parameters
     ----------
     where : Path or str
-        A SQLite file, or the URL of a database.
+        A SQLite file, or the URL of a database, such as ``postgresql://hearthline@db/hearthline``.
+    password : str, optional
+        Of that database; in no message.
     """
 
-    def __init__(self, where: Path | str):
-        self.url = f"sqlite:///{where}" if isinstance(where, Path) else where
-        self._lock = threading.RLock()  # SQLite has one writer; waiting here costs less than its retries
+    def __init__(self, where: Path | str, password: str | None = None):
+        self._shown = str(where)
+        # SQLite has one writer; waiting here costs less than its retries. In PostgreSQL it keeps the numbers
+        # of the inbox in the order in which they can be seen.
+        self._lock = threading.RLock()
         try:
-            self._engine = sa.create_engine(self.url, pool_pre_ping=not self.url.startswith("sqlite"))
-            if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _durable)
+            url = database_url(where, password)
+            self._shown = url.render_as_string(hide_password=True)
+            self._engine = open_engine(url)
             self._upgrade()
         except (SQLAlchemyError, OSError) as error:
             msg = f"{self._shown}: expected records that this program may own: {_line(error)}"
             raise RecordsError(msg) from error
-
-    @property
-    def _shown(self) -> str:
-        return sa.engine.make_url(self.url).render_as_string(hide_password=True)
 
     def _upgrade(self) -> None:
         """Bring the tables up to date, step by step."""
@@ -134,7 +139,21 @@ class Records:
         config.set_main_option("script_location", str(_MIGRATIONS))
         config.set_main_option("path_separator", "os")
         script = ScriptDirectory.from_config(config)
-        with self._engine.begin() as connection, EnvironmentContext(config, script) as environment:
+        with (
+            _ONE_AT_A_TIME,
+            self._engine.begin() as connection,
+            EnvironmentContext(config, script) as environment,
+        ):
+            if connection.dialect.name == "postgresql":  # of several that start at once the first does it
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_UPGRADING})"))
+            known = {step.revision for step in script.walk_revisions()}
+            version = self._version(connection)
+            if version and version not in known:
+                msg = (
+                    f"{self._shown}: expected records of a version up to {_NEWEST}, got {version}: a newer "
+                    "program made them; install that one again, or start on a copy from before it"
+                )
+                raise RecordsError(msg)
             environment.configure(
                 connection=connection,
                 target_metadata=_META,
@@ -142,19 +161,21 @@ class Records:
             )
             environment.run_migrations()
 
-    def _version(self) -> str:
+    def _version(self, connection: sa.Connection | None = None) -> str:
         """The step that the tables are at; empty when there are none."""
-        if not sa.inspect(self._engine).has_table("alembic_version"):
+        if connection is None:
+            with self._engine.connect() as own:
+                return self._version(own)
+        if not sa.inspect(connection).has_table("alembic_version"):
             return ""
-        with self._engine.connect() as connection:
-            return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar())
+        return str(connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         try:
             with self._lock, self._engine.begin() as connection:
                 yield connection
-        except (DBAPIError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             msg = f"{self._shown}: cannot be written now: {_line(error)}"
             raise RecordsError(msg) from error
 
@@ -162,7 +183,7 @@ class Records:
         try:
             with self._engine.connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
-        except (DBAPIError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             msg = f"{self._shown}: cannot be read now: {_line(error)}"
             raise RecordsError(msg) from error
 
@@ -305,14 +326,6 @@ def upsert(dialect: str, table: sa.Table, names: Iterable[str], *, keep: bool) -
 def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, keep: bool = False) -> None:
     if rows:
         connection.execute(upsert(connection.dialect.name, table, rows[0], keep=keep), list(rows))
-
-
-def _durable(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA busy_timeout = 10000")
-    cursor.close()
 
 
 def _line(error: BaseException) -> str:

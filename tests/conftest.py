@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Postgres
 
 # In CI the same cases every time, so that a change is judged by itself; on a desk new ones at each run.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One real PostgreSQL for the whole session; each test makes a database of its own."""
+    from tests.support.postgres import Postgres
+
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def records_at(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where new records are to be: a file, then a database of a real PostgreSQL."""
+    if request.param == "sqlite":
+        yield tmp_path / "records.sqlite3"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    yield (url := server.database())
+    server.drop(url)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from alerts.action import ALARM_STREAM, Action, ActionError, Deed
 from alerts.alarm import Alarm, Phase
@@ -24,17 +25,17 @@ SITE = site(110)
 
 
 class Room:
-    """A data directory whose desk may be stopped dead at any time."""
+    """A data directory whose desk may be stopped dead at any time, and its records there or elsewhere."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, where):
+        self.folder, self.where = folder, where
         self.now = T0
         self.journal = SqliteJournal(folder / "journal.sqlite3", lambda: self.now)
         self.series = DuckdbSeries(folder / "series.duckdb")
         self.open()
 
     def open(self, past=()):
-        self.records = Records(self.folder / "records.sqlite3")
+        self.records = Records(self.where)
         policy = SitePolicy(rules(RULES.format(url="http://127.0.0.1:1/", wait=0), SITE), SITE)
         self.desk = Desk(self.records, policy, self.journal, lambda: self.now, lambda: self.now, self.series)
         if self.desk.fresh:
@@ -47,9 +48,10 @@ class Room:
         self.open(past)
 
     def lose_records(self, past):
+        with self.records._engine.begin() as connection:
+            for table in sa.inspect(connection).get_table_names():
+                connection.execute(sa.text(f"DROP TABLE {table}"))
         self.records.close()
-        for file in self.folder.glob("records.sqlite3*"):
-            file.unlink()
         self.open(past)
 
     def turn(self, seconds=0):
@@ -69,8 +71,8 @@ class Room:
 
 
 @pytest.fixture
-def room(tmp_path):
-    made = Room(tmp_path)
+def room(tmp_path, records_at):
+    made = Room(tmp_path, records_at)
     yield made
     made.close()
 
@@ -284,19 +286,6 @@ def test_a_restarted_watch_knows_what_stands(room):
     room.desk.receive_conditions([ended])
     room.turn()
     assert [a.phase for a in room.desk.book.alarms.values()] == [Phase.CLEARED]
-
-
-def test_statements_are_postgresqls_too():
-    from sqlalchemy.dialects import postgresql
-
-    from store.records import ALARM, EVENT, upsert
-
-    text = str(upsert("postgresql", ALARM, ["id", "body"], keep=False).compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (id) DO UPDATE SET body = excluded.body" in text
-    text = str(
-        upsert("postgresql", EVENT, ["alarm_id", "n"], keep=True).compile(dialect=postgresql.dialect())
-    )
-    assert "ON CONFLICT (alarm_id, n) DO NOTHING" in text
 
 
 def test_conditions_travel_as_json():

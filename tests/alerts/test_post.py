@@ -145,8 +145,8 @@ def letter(n=0, recipient="li", alarm="sub-1:pump_trip:0", note="raised", due_ms
 class Office:
     """A post with its records, on channels by id."""
 
-    def __init__(self, tmp_path, *channels, limit=20, pace=FAST, wall=None):
-        self.records = Records(tmp_path / "records.sqlite3")
+    def __init__(self, where, *channels, limit=20, pace=FAST, wall=None):
+        self.records = Records(where)
         person = Person("li", "李", "en", (channels[0].id,), limit_per_hour=limit)
         rules = RuleSet(persons={"li": person}, channels={c.id: c for c in channels})
         made = {"email": email.make, "webhook": webhook.make}
@@ -187,9 +187,9 @@ def post_box(id_, url, **more):
 
 
 @pytest.mark.parametrize("manners", [["ok"], ["500", "500"], ["close"], ["500", "close"]])
-def test_a_webhook_gets_every_alert_once(tmp_path, hooks, manners):
+def test_a_webhook_gets_every_alert_once(records_at, hooks, manners):
     server = hooks(*manners)
-    office = Office(tmp_path, hook("a", server.url))
+    office = Office(records_at, hook("a", server.url))
     office.post.start()
     office.give(letter())
     office.until(lambda: office.states() == ["sent"])
@@ -200,21 +200,21 @@ def test_a_webhook_gets_every_alert_once(tmp_path, hooks, manners):
     assert "http://board.example/alarms?lang=en&alarm=sub-1%3Apump_trip%3A0" in server.arrived[0]["text"]
 
 
-def test_a_webhook_that_hangs_is_not_asked_twice_and_is_shown(tmp_path, hooks):
+def test_a_webhook_that_hangs_is_not_asked_twice_and_is_shown(records_at, hooks):
     server = hooks("hang")
-    office = Office(tmp_path, hook("a", server.url))
+    office = Office(records_at, hook("a", server.url))
     office.post.start()
     office.give(letter())
     office.until(lambda: office.states() == ["unconfirmed"])
     time.sleep(0.3)
     office.close()
     assert server.read == 1
-    assert "expected an answer" in unsent(Records(tmp_path / "records.sqlite3"), 0)[0]["error"]
+    assert "expected an answer" in unsent(Records(records_at), 0)[0]["error"]
 
 
-def test_a_webhook_that_knows_our_ids_is_asked_again(tmp_path, hooks):
+def test_a_webhook_that_knows_our_ids_is_asked_again(records_at, hooks):
     server = hooks("hang")
-    office = Office(tmp_path, hook("a", server.url, retry_unconfirmed=True))
+    office = Office(records_at, hook("a", server.url, retry_unconfirmed=True))
     office.post.start()
     office.give(letter())
     office.until(lambda: office.states() == ["sent"])
@@ -222,10 +222,10 @@ def test_a_webhook_that_knows_our_ids_is_asked_again(tmp_path, hooks):
     assert len(server.arrived) == 1
 
 
-def test_what_refuses_is_shown_and_falls_back(tmp_path, hooks, mail):
+def test_what_refuses_is_shown_and_falls_back(records_at, hooks, mail):
     box = mail()
     office = Office(
-        tmp_path, hook("a", f"http://127.0.0.1:{closed_port()}/", fallback="b"), post_box("b", box.url)
+        records_at, hook("a", f"http://127.0.0.1:{closed_port()}/", fallback="b"), post_box("b", box.url)
     )
     office.post.start()
     office.give(letter())
@@ -236,8 +236,8 @@ def test_what_refuses_is_shown_and_falls_back(tmp_path, hooks, mail):
     assert len(box.arrived) == 1
 
 
-def test_what_refuses_and_has_no_fallback_waits_visibly(tmp_path):
-    office = Office(tmp_path, hook("a", f"http://127.0.0.1:{closed_port()}/"))
+def test_what_refuses_and_has_no_fallback_waits_visibly(records_at):
+    office = Office(records_at, hook("a", f"http://127.0.0.1:{closed_port()}/"))
     office.post.start()
     office.give(letter())
     office.until(lambda: unsent(office.records, 0) and unsent(office.records, 0)[0]["attempts"] >= 2)
@@ -246,9 +246,9 @@ def test_what_refuses_and_has_no_fallback_waits_visibly(tmp_path):
 
 
 @pytest.mark.parametrize("manners", [["ok"], ["refuse", "ok"], ["500", "500"], ["close"]])
-def test_a_mailbox_gets_every_alert_once(tmp_path, mail, manners):
+def test_a_mailbox_gets_every_alert_once(records_at, mail, manners):
     box = mail(*manners)
-    office = Office(tmp_path, post_box("a", box.url))
+    office = Office(records_at, post_box("a", box.url))
     office.post.start()
     office.give(letter())
     office.until(lambda: office.states() == ["sent"])
@@ -258,9 +258,9 @@ def test_a_mailbox_gets_every_alert_once(tmp_path, mail, manners):
     assert b"Message-ID: <" in box.arrived[0]
 
 
-def test_a_mail_server_that_goes_without_a_word_is_shown(tmp_path, mail):
+def test_a_mail_server_that_goes_without_a_word_is_shown(records_at, mail):
     box = mail("drop")
-    office = Office(tmp_path, post_box("a", box.url))
+    office = Office(records_at, post_box("a", box.url))
     office.post.start()
     office.give(letter())
     office.until(lambda: office.states() == ["unconfirmed"])
@@ -268,9 +268,9 @@ def test_a_mail_server_that_goes_without_a_word_is_shown(tmp_path, mail):
     office.close()
 
 
-def test_a_channel_that_hangs_holds_up_no_other(tmp_path, hooks):
+def test_a_channel_that_hangs_holds_up_no_other(records_at, hooks):
     slow, quick = hooks(*["hang"] * 20), hooks()
-    office = Office(tmp_path, hook("a", slow.url), hook("b", quick.url))
+    office = Office(records_at, hook("a", slow.url), hook("b", quick.url))
     office.post.start()
     office.give(*(letter(n, alarm=f"sub-{n}:pump_trip:0") for n in range(3)))
     began = time.monotonic()
@@ -280,9 +280,9 @@ def test_a_channel_that_hangs_holds_up_no_other(tmp_path, hooks):
     office.close()
 
 
-def test_what_was_under_way_at_a_crash_is_shown_and_not_sent_twice(tmp_path, hooks):
+def test_what_was_under_way_at_a_crash_is_shown_and_not_sent_twice(records_at, hooks):
     server = hooks()
-    office = Office(tmp_path, hook("a", server.url))
+    office = Office(records_at, hook("a", server.url))
     office.give(letter())
     office.records.update(office.records.deliveries("waiting")[0]["id"], state="sending")
     office.post.start()  # the start after
@@ -291,9 +291,9 @@ def test_what_was_under_way_at_a_crash_is_shown_and_not_sent_twice(tmp_path, hoo
     assert not server.arrived
 
 
-def test_letters_that_are_due_together_are_one_message_and_an_end_goes_with_its_beginning(tmp_path, hooks):
+def test_letters_that_are_due_together_are_one_message_and_an_end_goes_with_its_beginning(records_at, hooks):
     server = hooks()
-    office = Office(tmp_path, hook("a", server.url))
+    office = Office(records_at, hook("a", server.url))
     office.give(
         letter(0), letter(1, alarm="sub-2:pump_trip:0", severity="critical"),
         letter(2, note="cleared", due_ms=2**45), letter(3, alarm="sub-3:pump_trip:0", due_ms=2**45),
@@ -308,9 +308,9 @@ def test_letters_that_are_due_together_are_one_message_and_an_end_goes_with_its_
     assert [x["alarm_id"] for x in office.records.letters()] == ["sub-3:pump_trip:0"]
 
 
-def test_more_than_a_person_can_bear_is_a_digest_and_the_highest_severity_is_not_held(tmp_path, hooks):
+def test_more_than_a_person_can_bear_is_a_digest_and_the_highest_severity_is_not_held(records_at, hooks):
     server, now = hooks(), [10_000_000]
-    office = Office(tmp_path, hook("a", server.url), limit=2, wall=lambda: now[0])
+    office = Office(records_at, hook("a", server.url), limit=2, wall=lambda: now[0])
     for n in range(6):
         office.give(letter(n, alarm=f"sub-{n}:pump_trip:0"))
     assert len(office.records.deliveries("waiting")) == 2
@@ -326,8 +326,8 @@ def test_more_than_a_person_can_bear_is_a_digest_and_the_highest_severity_is_not
     assert len(told) == len(set(told))
 
 
-def test_messages_are_forgotten_after_their_time_and_what_waits_is_not(tmp_path):
-    office = Office(tmp_path, hook("a", "http://127.0.0.1:1/"))
+def test_messages_are_forgotten_after_their_time_and_what_waits_is_not(records_at):
+    office = Office(records_at, hook("a", "http://127.0.0.1:1/"))
     office.give(letter(0, alarm="sub-0:pump_trip:0"))
     office.give(letter(1, alarm="sub-1:pump_trip:0"))
     first, second = office.records.deliveries("waiting")
@@ -338,8 +338,8 @@ def test_messages_are_forgotten_after_their_time_and_what_waits_is_not(tmp_path)
     office.close()
 
 
-def test_a_message_made_again_after_a_crash_is_the_same_message(tmp_path, hooks):
-    office = Office(tmp_path, hook("a", "http://127.0.0.1:1/"))
+def test_a_message_made_again_after_a_crash_is_the_same_message(records_at, hooks):
+    office = Office(records_at, hook("a", "http://127.0.0.1:1/"))
     office.give(letter())
     (first,) = office.records.deliveries("waiting")
     office.records.save(Batch(letters=[letter()]))

@@ -57,6 +57,8 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path):
         ('mqtt = "mqtt://h:99999"', "mqtt: expected mqtt://host:port: Port out of range 0-65535, got 'mqtt://h:99999' in {path}"),
         ('kafka = "h"', "kafka: expected host:port, or several with commas between, got 'h' in {path}"),
         ('kafka = "a:1,b:0"', "kafka: expected host:port, or several with commas between, got 'a:1,b:0' in {path}"),
+        ('records = "sqlite:///x"', "records: expected postgresql://host:port with a scheme of postgresql, got 'sqlite:///x' in {path}"),
+        ('records = "postgresql://u:p@h/d"', "records: expected postgresql://host:port without a password, which belongs in the environment or a file, got a value that is not shown in {path}"),
         ('influx_url = "h:8086"', "influx_url: expected http://host:port with a scheme of http, https, got 'h:8086' in {path}"),
         ('host = "0.0.0.0"', "host: expected a loopback address such as 127.0.0.1; anything else needs TLS and logins, got '0.0.0.0' in {path}"),
         ('host = "board.example"', "host: expected a loopback address such as 127.0.0.1; anything else needs TLS and logins, got 'board.example' in {path}"),

@@ -39,7 +39,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "inbox",
-        sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+        # SQLite counts in 64 bits when it is an INTEGER, and only then.
+        sa.Column(
+            "seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
+        ),
         sa.Column("body", sa.JSON, nullable=False),
     )
     op.create_table(
