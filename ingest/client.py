@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from ingest.packets import MalformedError, PacketCutter, Publishes, pubacks, publish
+from ingest.polling_client import PollingClient
 
 __all__ = ["BulkClient"]
 
@@ -19,7 +19,7 @@ _PUBLISH: Final = 0x30
 _PUBACK: Final = 0x40
 
 
-class BulkClient(mqtt.Client):
+class BulkClient(PollingClient):
     """MQTT 3.1.1 with late acknowledgement; connecting, keeping alive and sending are paho's own.
 
     paho reads a packet in three or more system calls and takes half a dozen

@@ -1,6 +1,8 @@
 """The broker inside the process, with real clients."""
 
 import json
+import os
+import resource
 import threading
 import time
 
@@ -9,6 +11,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.broker import EmbeddedBroker
+from ingest.endpoint import Endpoint
+from ingest.subscriber import Subscriber
 
 
 @pytest.fixture
@@ -167,3 +171,29 @@ def test_what_waits_for_a_subscriber_is_bounded_in_messages_and_bytes():
         for client in (sender, listener):
             client.disconnect()
             client.loop_stop()
+
+
+def test_ingest_hears_on_a_descriptor_above_1023(broker, connect):
+    """As many as a thousand devices take; select() knows no such descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard >= 2048, "ulimit -Hn"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    came: list[bytes] = []
+    subscriber = Subscriber(
+        Endpoint("127.0.0.1", broker.port), "ingest", ["a/#"], lambda m: came.extend(m.publishes.payloads)
+    )
+    try:
+        subscriber.start()
+        until(lambda: not subscriber.trouble)
+        assert subscriber._client.socket().fileno() > 1023
+        for file in held:
+            os.close(file)
+        sender, _ = connect("sender")
+        sender.publish("a/now", b"x", 1).wait_for_publish(5)
+        until(lambda: came == [b"x"])
+        assert subscriber.publish([("b/now", b"y")]) == 1
+        until(lambda: subscriber._client.unconfirmed == 0)
+    finally:
+        subscriber.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

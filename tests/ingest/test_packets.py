@@ -212,8 +212,8 @@ def test_what_was_not_confirmed_is_sent_again_on_the_next_connection():
 def test_what_paho_is_relied_on_for():
     """Names that `BulkClient` uses of paho, which promises none of them."""
     for name in (
-        "_sock_recv", "_packet_read", "_packet_queue", "_loop_rc_handle", "_mid_generate", "loop_read",
+        "_sock_recv", "_packet_read", "_packet_queue", "_loop_rc_handle", "_mid_generate", "_loop", "loop_read",
     ):  # fmt: skip
         assert callable(getattr(mqtt.Client, name))
     fields = vars(mqtt.Client(CallbackAPIVersion.VERSION2))
-    assert {"_sock", "_msgtime_mutex", "_last_bytes_received"} <= fields.keys()
+    assert {"_sock", "_sockpairR", "_state", "_msgtime_mutex", "_last_bytes_received"} <= fields.keys()

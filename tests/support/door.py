@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -27,6 +26,7 @@ from hearthline.pki import Pki
 from ingest.broker import EmbeddedBroker
 from ingest.door import Door, DoorFiles, Rules
 from ingest.endpoint import Endpoint
+from ingest.polling_client import PollingClient
 from tests.support.edge_server import until
 from tests.support.mosquitto import _binary, free_port
 from tests.support.payloads import site, topic
@@ -118,7 +118,7 @@ class Client:
     ):
         self.heard: list[tuple[str, bytes, bool]] = []
         self.subscribed, self.connected = threading.Event(), threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
+        self.client = PollingClient(CallbackAPIVersion.VERSION2, client_id=client_id)
         endpoint = gate.endpoint
         self._port = endpoint.port if server else gate.port
         if server and endpoint.username:
