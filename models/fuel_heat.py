@@ -11,16 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 __all__ = [
-    "HORIZON_H", "RISK", "USUAL_EFFICIENCY", "Loads", "Reach", "Trips", "by_supplier", "cost_cny_gj",
-    "days_left", "efficiency_pct", "joined", "kg_per_gj", "reach", "steady_loads",
+    "HORIZON_H", "RISK", "Loads", "Reach", "Trips", "by_supplier", "cost_cny_gj", "days_left",
+    "efficiency_pct", "heat_of_gj", "joined", "kg_per_gj", "reach", "steady_loads",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 
 HORIZON_H: Final = 24 * 60
 """How far ahead a yard is followed. [h]"""
-USUAL_EFFICIENCY: Final = 0.8
-"""Of a boiler house that has not shown its own."""
 RISK: Final = 0.1
 """Probability of being below the least stock at which the last safe hour is over."""
 _Z_DECILE: Final = 1.2815515655446004  # standard deviations from the median to a decile
@@ -200,6 +198,18 @@ def efficiency_pct(heat_gj: ArrayLike, burnt_kg: ArrayLike, q_mj_kg: ArrayLike) 
         return np.asarray(np.where(fired > 0.0, 100.0 * heat / fired, np.nan))[()]
 
 
+def heat_of_gj(kg: ArrayLike, q_mj_kg: ArrayLike) -> FloatArray:
+    """Heat of coal of several lots, summed over the last axis; a lot of which there is nothing adds nothing.
+
+    Examples
+    --------
+    >>> heat_of_gj([1000.0, 0.0], [20.0, float("nan")]), heat_of_gj([1000.0, 1.0], [20.0, float("nan")])
+    (np.float64(20.0), np.float64(nan))
+    """
+    mass, q = np.broadcast_arrays(np.asarray(kg, dtype=np.float64), np.asarray(q_mj_kg, dtype=np.float64))
+    return np.asarray(np.where(mass > 0.0, mass * q, 0.0).sum(axis=-1) * 1e-3)[()]
+
+
 def cost_cny_gj(
     price_cny_t: ArrayLike,
     freight_cny_t: ArrayLike,
@@ -294,7 +304,7 @@ def steady_loads(mean_kw: float, sigma_kw: float, basis: str, hours: int = HORIZ
     array([100., 100.])
     """
     apart = _Z_DECILE * sigma_kw
-    low, middle, high = (np.full(hours, max(mean_kw + by, 0.0)) for by in (-apart, 0.0, apart))
+    low, middle, high = (np.maximum(np.full(hours, mean_kw + by), 0.0) for by in (-apart, 0.0, apart))
     return Loads(low, middle, high, basis)
 
 

@@ -194,6 +194,13 @@ class Site:
         """Region that `device` lies in."""
         return self.units[device.unit].region
 
+    def stream_of_unit(self, unit: str) -> str:
+        """The stream in which a unit's plants are; empty where it has none."""
+        if not unit or unit in self.streams:
+            return unit
+        plants = (d for d in self.devices.values() if d.unit == unit and d.device_class == "plant")
+        return min((d.stream for d in plants), default="")
+
     def lateness_of_ms(self, device: Device) -> int:
         """How long after its end a window of `device` stays open.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,13 +12,18 @@ from numpy.typing import NDArray
 
 from models.coal_yard import reclaimed_kg
 
-__all__ = ["OPENING", "Lots", "YardAccount", "yard_account"]
+__all__ = ["OPENING", "STOCK_U", "Lots", "YardAccount", "closure_u_kg", "yard_account"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 OPENING: Final = ""
 """Supplier of what lay there before anything is known of it, and of what a survey found more."""
+
+STOCK_U: Final = 0.01
+"""Relative standard uncertainty of what a survey or a gauge finds: volume and bulk density. [assumed]"""
+_BURNT_U: Final = 0.005  # of a belt scale, relative [assumed]
+_TICKET_KG: Final = 20.0 * 2.0**0.5  # of a net: two weighings by 20 kg each
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,27 @@ def yard_account(
         ),
         t_ms, gone, tuple(residuals),
     )  # fmt: skip
+
+
+def closure_u_kg(first_kg: float, last_kg: float, tickets: int, burnt_kg: float) -> float:
+    """Expanded uncertainty (k = 2) of what books miss between two readings of a stock. [kg]
+
+    Parameters
+    ----------
+    first_kg, last_kg : float
+        What the readings found.
+    tickets : int
+        Receipts between them, each by itself.
+    burnt_kg : float
+        Between them; a belt scale's error is the same all along.
+
+    Examples
+    --------
+    >>> round(closure_u_kg(3e6, 4e6, 0, 0.0)), round(closure_u_kg(0.0, 0.0, 100, 0.0))
+    (100000, 566)
+    """
+    terms = (STOCK_U * first_kg, STOCK_U * last_kg, _TICKET_KG * tickets**0.5, _BURNT_U * burnt_kg)
+    return 2.0 * math.hypot(*terms)
 
 
 def _sums(rows: Sequence[tuple[int, float]]) -> tuple[IntArray, FloatArray]:

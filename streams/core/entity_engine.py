@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind
 from models.restate import RESTATEMENT
@@ -98,6 +99,7 @@ class EntityEngine:
         self._beyond_day_ms = 0
         self._beyond_told: dict[str, int] = {}
         self._others = frozenset(others) & self._readers.keys()
+        self._keys: dict[str, pa.Array] = {}
 
     @property
     def idle(self) -> bool:
@@ -109,6 +111,7 @@ class EntityEngine:
     def register(self, site: Site) -> None:
         """Take a version of the registry: by it items may concern others than before."""
         self._site = site
+        self._keys = {m: keys for m in self._others if (keys := self._kept_keys(m)) is not None}
         for each in self._operated:
             each.index.clear()
             each.dirty.update(each.said.entities(), each.operator.names(site))
@@ -144,6 +147,8 @@ class EntityEngine:
         """Take in settled rows of the stream's other operators."""
         for measurement in sorted(self._others & outputs.rows.keys()):
             for table in outputs.rows[measurement]:
+                if measurement in self._keys:
+                    table = table.filter(pc.is_in(table["key"], self._keys[measurement]))  # noqa: PLW2901
                 for row in table.to_pylist():
                     name = (row["key"], row["window_start"])
                     if row["status"] in _SETTLED:
@@ -151,6 +156,13 @@ class EntityEngine:
                         self._put(name, Item(measurement, *name, values), measurement)
                     elif row["status"] == Status.WITHDRAWN:
                         self._put(name, None, measurement)
+
+    def _kept_keys(self, measurement: str) -> pa.Array | None:
+        """Keys of which its readers need the rows; None where one of them needs all."""
+        readers = [each.operator for each in self._readers[measurement]]
+        if not all(measurement in o.keys for o in readers):
+            return None
+        return pa.array(sorted({k for o in readers for k in o.keys[measurement](self._site)}), pa.string())
 
     def take_forwarded(self, payload: str) -> None:
         """Take in a row of another stream, unless a later word on it is known."""

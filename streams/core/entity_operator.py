@@ -218,6 +218,9 @@ class EntityOperator:
         Measurements of its own that only other operators read: they are not told, and name no fields.
     optional : tuple of str
         Of its marks and reads those that it does without where nothing makes them.
+    keys : mapping of str to callable
+        ``keys[measurement](site)``: of settled rows of window and network operators and of learners only
+        those of these keys are kept for it, where there are many that it does not need.
     """
 
     name: str
@@ -234,6 +237,7 @@ class EntityOperator:
     forward: Callable[[Mapping[str, Any], Site], str] | None = None
     hidden: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    keys: Mapping[str, Callable[[Site], Iterable[str]]] = field(default_factory=dict)
 
     def reading(self, made: Container[str]) -> EntityOperator:
         """The operator that reads of what is optional only what is `made`."""
@@ -267,6 +271,7 @@ def entity_operator(
     forward: Callable[[Mapping[str, Any], Site], str] | None = None,
     hidden: Sequence[str] = (),
     optional: Sequence[str] = (),
+    keys: Mapping[str, Callable[[Site], Iterable[str]]] | None = None,
 ) -> Callable[[Callable[[Entity], Iterable[EntityRow]]], EntityOperator]:
     """Declare the decorated function an entity operator of its own name."""
     if horizon_s <= 0 or reach_s < 0 or every_s <= 0:
@@ -277,7 +282,7 @@ def entity_operator(
         return EntityOperator(
             function.__name__, by, tuple(events), tuple(marks), tuple(reads), writes, horizon_s, reach_s,
             every_s, function, names, forward, tuple(hidden),
-            tuple(optional),
+            tuple(optional), keys or {},
         )  # fmt: skip
 
     return declare

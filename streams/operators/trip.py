@@ -61,14 +61,8 @@ def _by_lot(item: Item, site: Site) -> Iterable[str]:
 
 
 def _to_unit(row: Mapping[str, Any], site: Site) -> str:
-    """The stream in which coal meets heat: that of the receiving unit."""
-    unit = str(row.get("unit") or "")
-    if not unit or unit in site.streams:
-        return unit
-    streams = sorted(
-        {d.stream for d in site.devices.values() if d.unit == unit and d.device_class == "plant"}
-    )
-    return streams[0] if streams else ""
+    """The stream in which coal meets heat."""
+    return site.stream_of_unit(str(row.get("unit") or ""))
 
 
 @entity_operator(

@@ -511,6 +511,27 @@ def test_a_day_that_did_not_change_is_not_written_again() -> None:
     assert all(after[n] is before[n] for n in old)
 
 
+def test_of_others_rows_only_those_of_the_keys_that_are_asked_for_are_kept() -> None:
+    @entity_operator(
+        by=lambda item, _site: (item.device,), reads=("device_heat",), horizon_s=DAY_S, reach_s=DAY_S,
+        keys={"device_heat": lambda _site: ["sub-2"]}, writes={"seen": {"windows": pa.int64()}},
+    )  # fmt: skip
+    def seen(entity: Entity):
+        """How many windows there were."""
+        fields = {"windows": len(entity.of("device_heat"))}
+        yield EntityRow("seen", entity.name, T0, 0, "u1", fields, T0)
+
+    operators = (*(o for o in discovered() if o.name == "device_heat"), seen)
+    pipeline = Pipeline("u1", operators)
+    pipeline.step(Record("u1", 0, T0, registry_frame().encode()))
+    rows = []
+    for n, m in enumerate(sorted(history(3), key=lambda m: m.newest_t), 1):
+        outputs = pipeline.step(Record("u1", n, m.newest_t, telemetry_frames([m])[0].encode()))
+        rows += [r for t in outputs.rows.get("seen", ()) for r in t.to_pylist()]
+    assert {r["key"] for r in rows} == {"sub-2"}
+    assert not any(b"sub-1" in d for n, d in pipeline.checkpoint().parts.items() if "items/device_heat" in n)
+
+
 def test_a_frame_of_another_kind_of_action_is_passed_over() -> None:
     pipeline = Pipeline(STREAM, ALL)
     payload = json.dumps(

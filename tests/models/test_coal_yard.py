@@ -166,10 +166,14 @@ def test_nobody_is_named_where_all_are_honest_or_nothing_tells_them_apart():
     assert np.isnan(by_supplier([np.nan, 80.0], np.eye(2))[0]).all()
 
 
-def test_recent_loads_are_the_last_days_and_unknown_with_too_few():
+def test_recent_loads_are_the_last_days_and_without_deciles_where_there_are_too_few():
     loads = recent_loads(burning(0.0))
     assert loads.p50_kw[0] == pytest.approx(1e5 * 21.0 * 0.8 / 86.4, rel=1e-6)
-    assert recent_loads(burning(0.0, days=3)) is None
+    few = recent_loads(burning(0.0, days=3))
+    assert few.p50_kw[0] == pytest.approx(loads.p50_kw[0])
+    assert np.isnan(few.p10_kw).all(), "nobody knows yet how days scatter"
+    by_mass = recent_loads(burning(0.0), by_mass=True)
+    assert by_mass.cumulated_gj("p50_kw")[23] == pytest.approx(1e5), "a kilogram stands for a GJ"
 
 
 def test_water_added_on_the_way_is_not_heat_missing():
