@@ -127,6 +127,8 @@ class Faults:
 
     def sent_again_ms(self, device: str, t_ms: int) -> int | None:
         """When a message of `t_ms` is sent a second time by a collector that lost its acknowledgement."""
+        if self._quiet and device not in self._places:
+            return None
         share = max([self.clocks.resend_share, *(f.size for f in self._active(device, "resend", t_ms))])
         if share == 0.0:
             return None
