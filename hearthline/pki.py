@@ -6,9 +6,11 @@ authorities are apart, so that no device can pass for a server, nor a server for
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -86,6 +88,7 @@ class Pki:
         """Make both authorities, certificates of a server for `names` and of ingest, a revocation list."""
         if (self.directory / "devices-ca.pem").exists():
             raise PkiError(f"{self.directory}: expected no authority there yet, got devices-ca.pem")
+        _check_names(names)  # before anything is there that another attempt would find
         (self.directory / "devices").mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)
         for name in ("devices", "servers"):
@@ -94,8 +97,9 @@ class Pki:
             builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             builder = builder.add_extension(_usage(authority=True), critical=True)
             self._write_pair(f"{name}-ca", key, builder.sign(key, hashes.SHA256()))
-        self._issue("servers-ca", "server", names[0], ExtendedKeyUsageOID.SERVER_AUTH, days, names=names)
-        self._issue("servers-ca", "ingest", INGEST, ExtendedKeyUsageOID.CLIENT_AUTH, days)
+        server = self._sign("servers-ca", names[0], ExtendedKeyUsageOID.SERVER_AUTH, days, names=names)
+        self._write_pair("server", *server)
+        self._write_pair("ingest", *self._sign("servers-ca", INGEST, ExtendedKeyUsageOID.CLIENT_AUTH, days))
         self._write_index([])
         self._write_crl([])
 
@@ -111,38 +115,53 @@ class Pki:
             check_id(device)
         except ValueError as error:
             raise PkiError(f"device: {error}") from error
-        known = self.list()
-        if not renew and any(c.device == device and c.state(self._now()) == "good" for c in known):
-            raise PkiError(f"{device}: expected none yet, got a good certificate: --renew to issue another")
-        certificate = self._issue(
-            "devices-ca", f"devices/{device}", device, ExtendedKeyUsageOID.CLIENT_AUTH, days, csr=csr
-        )
-        issued = Issued(
-            device,
-            f"{certificate.serial_number:x}",
-            certificate.not_valid_before_utc.isoformat(),
-            certificate.not_valid_after_utc.isoformat(),
-        )
-        self._write_index([*known, issued])
+        with self._alone():
+            known = self.list()
+            if not renew and any(c.device == device and c.state(self._now()) == "good" for c in known):
+                raise PkiError(
+                    f"{device}: expected none yet, got a good certificate: --renew to issue another"
+                )
+            key, certificate = self._sign(
+                "devices-ca", device, ExtendedKeyUsageOID.CLIENT_AUTH, days, csr=csr
+            )
+            issued = Issued(
+                device,
+                f"{certificate.serial_number:x}",
+                certificate.not_valid_before_utc.isoformat(),
+                certificate.not_valid_after_utc.isoformat(),
+            )
+            # On the list first: a certificate that is on no list could never be revoked.
+            self._write_index([*known, issued])
+            self._write_pair(f"devices/{device}", key, certificate)
         return issued
 
     def revoke(self, devices: Sequence[str]) -> list[Issued]:
         """Revoke every good certificate of some devices, and sign the list anew (also for none of them)."""
-        now, known = self._now(), self.list()
-        has_one = {c.device for c in known}
-        if missing := [d for d in devices if d not in has_one]:
-            raise PkiError(f"{missing[0]}: expected a device with a certificate, got one without")
-        gone = [c for c in known if c.device in devices and c.state(now) == "good"]
-        after = [replace(c, revoked=now.isoformat()) if c in gone else c for c in known]
-        self._write_crl(after)
-        self._write_index(after)
+        with self._alone():
+            now, known = self._now(), self.list()
+            has_one = {c.device for c in known}
+            if missing := [d for d in devices if d not in has_one]:
+                raise PkiError(f"{missing[0]}: expected a device with a certificate, got one without")
+            gone = [c for c in known if c.device in devices and c.state(now) == "good"]
+            after = [replace(c, revoked=now.isoformat()) if c in gone else c for c in known]
+            # Noted first: the list for brokers is made from it, now or when the command is given again.
+            self._write_index(after)
+            self._write_crl(after)
         return gone
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other commands off what was issued: of two that wrote it at once, one would be forgotten."""
+        self.list()  # without one this is no place for a lock either
+        with (self.directory / "issued.lock").open("w") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            yield
 
     def list(self) -> list[Issued]:
         """Everything that the devices' authority has issued, oldest first."""
         path = self.directory / "issued.json"
         try:
-            return [Issued(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+            return [_checked(Issued(**entry)) for entry in json.loads(path.read_text(encoding="utf-8"))]
         except FileNotFoundError as error:
             raise PkiError(f"{path}: expected it, got none: hearthline pki init makes it") from error
         except (OSError, ValueError, TypeError) as error:
@@ -151,7 +170,12 @@ class Pki:
     def crl_ends(self) -> datetime:
         """Until when brokers take the revocation list; afterwards they let nobody in."""
         path = self.directory / "devices.crl.pem"
-        ends = x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
+        try:
+            ends = x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
+        except ValueError as error:
+            raise PkiError(
+                f"{path}: expected a revocation list, got: {error}; hearthline pki revoke signs it anew"
+            ) from error
         assert ends is not None
         return ends
 
@@ -170,17 +194,16 @@ class Pki:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
 
-    def _issue(
+    def _sign(
         self,
         authority: str,
-        file: str,
         name: str,
         purpose: x509.ObjectIdentifier,
         days: int,
         *,
         names: Sequence[str] = (),
         csr: Path | None = None,
-    ) -> x509.Certificate:
+    ) -> tuple[ec.EllipticCurvePrivateKey | None, x509.Certificate]:
         ca_key, ca = self._authority(authority)
         key = None if csr is not None else ec.generate_private_key(ec.SECP256R1())
         public = _requested(csr) if csr is not None else key.public_key() if key is not None else None
@@ -197,9 +220,7 @@ class Pki:
         if names:
             san = x509.SubjectAlternativeName([_general_name(n) for n in names])
             builder = builder.add_extension(san, critical=False)
-        certificate = builder.sign(ca_key, hashes.SHA256())
-        self._write_pair(file, key, certificate)
-        return certificate
+        return key, builder.sign(ca_key, hashes.SHA256())
 
     def _authority(self, name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         pem, key_path = self.directory / f"{name}.pem", self.directory / f"{name}.key"
@@ -210,9 +231,10 @@ class Pki:
             raise PkiError(
                 f"{error.filename}: expected an authority, got none: hearthline pki init makes it"
             ) from error
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise PkiError(f"{self.directory}: expected the authority {name}, got: {error}") from error
-        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # the third: an encrypted key
+            raise PkiError(f"{key_path}: expected the key of the authority, got: {error}") from error
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise PkiError(f"{key_path}: expected the key of {pem.name}, got another")
         return key, certificate
 
     def _write_pair(
@@ -258,6 +280,31 @@ class Pki:
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+        place = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(place)  # so that what was written later is never there alone
+        finally:
+            os.close(place)
+
+
+def _checked(entry: Issued) -> Issued:
+    """Give back an entry whose number and times can be read; ValueError or TypeError if not."""
+    int(entry.serial, 16)
+    for time in (entry.begins, entry.ends, entry.revoked):
+        if time is not None:
+            datetime.fromisoformat(time)
+    return entry
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            _name(name)
+            _general_name(name)
+        except ValueError as error:
+            raise PkiError(
+                f"--name: expected an address, or a name of 1 to 64 ASCII characters, got {name[:80]!r}"
+            ) from error
 
 
 def _name(common: str) -> x509.Name:

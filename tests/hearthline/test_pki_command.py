@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
@@ -114,6 +115,67 @@ def test_what_is_expired_is_said(tmp_path):
     assert (
         json.loads(run("pki", "list", "--dir", tmp_path, "--json"))["certificates"][0]["state"] == "expired"
     )
+
+
+@pytest.mark.parametrize("name", ["", "bücher.example", "a" * 65])
+def test_a_name_that_cannot_be_leaves_nothing_behind(tmp_path, name):
+    assert "--name: expected an address, or a name" in run("pki", "init", "--dir", tmp_path, "--name", name)
+    run("pki", "init", "--dir", tmp_path, "--name", "localhost")
+
+
+def test_of_certificates_issued_at_once_none_is_forgotten(pki):
+    code = (
+        "import sys; from pathlib import Path; from hearthline.pki import Pki, utc_now\n"
+        "pki = Pki(Path(sys.argv[1]), utc_now); sys.stdin.read()\n"
+        "for i in range(5): pki.issue(f'{sys.argv[2]}-{i}', 10)"
+    )
+    issuing = [
+        subprocess.Popen([sys.executable, "-c", code, str(pki), name], stdin=subprocess.PIPE)
+        for name in "abc"
+    ]
+    for process in issuing:
+        process.stdin.close()
+    assert [process.wait(60) for process in issuing] == [0, 0, 0]
+    listed = {c["serial"] for c in json.loads(run("pki", "list", "--dir", pki, "--json"))["certificates"]}
+    made = {f"{load(path).serial_number:x}" for path in (pki / "devices").glob("*.pem")}
+    assert made == listed
+    assert len(made) == 15
+
+
+def test_a_certificate_is_on_the_list_before_it_is_there(pki, monkeypatch):
+    def crash(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Pki, "_write_pair", crash)
+    assert "no space left" in run("pki", "issue", "--dir", pki, "sub-1")
+    monkeypatch.setattr(Pki, "_write_crl", crash)
+    assert "no space left" in run("pki", "revoke", "--dir", pki, "sub-1")
+    monkeypatch.undo()
+    run("pki", "revoke", "--dir", pki)
+    crl = x509.load_pem_x509_crl((pki / "devices.crl.pem").read_bytes())
+    assert len(list(crl)) == 1, "what was noted is revoked by the next list"
+
+
+@pytest.mark.parametrize("fault", ["encrypted", "another kind", "another's", "list", "crl", "entry"])
+def test_damaged_files_are_named(pki, fault):
+    key, words = ec.generate_private_key(ec.SECP256R1()), ("issue", "sub-1")
+    encoding, how = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    plain = serialization.NoEncryption()
+    if fault == "encrypted":
+        secret = serialization.BestAvailableEncryption(b"x")
+        (pki / "devices-ca.key").write_bytes(key.private_bytes(encoding, how, secret))
+    elif fault == "another kind":
+        other = ed25519.Ed25519PrivateKey.generate()
+        (pki / "devices-ca.key").write_bytes(other.private_bytes(encoding, how, plain))
+    elif fault == "another's":
+        (pki / "devices-ca.key").write_bytes(key.private_bytes(encoding, how, plain))
+    else:
+        words = ("list",)
+        entry = '[{"device": "a", "serial": "zz", "begins": "2026-01-01", "ends": "2027-01-01"}]'
+        name = "devices.crl.pem" if fault == "crl" else "issued.json"
+        (pki / name).write_text({"list": "5", "crl": "x", "entry": entry}[fault])
+    said = run("pki", *words, "--dir", pki)
+    assert re.search(r"(devices-ca\.key|issued\.json|devices\.crl\.pem): expected ", said)
 
 
 def test_without_an_authority_each_command_says_so(tmp_path):
