@@ -231,7 +231,10 @@ class Fleet:
 
     def _obey(self, device: str, command: wire.Command) -> dict[str, Any] | None:
         """What a command asks beyond sending again; in the network thread."""
-        unit = next(unit for unit in self.units if unit.device.id == device)
+        units = (*self.units, *self._retired)  # one that was taken out listens until all of it is safe
+        unit = next((unit for unit in units if unit.device.id == device), None)
+        if unit is None:
+            return None
         if command.do == "set-interval":
             unit.interval_s = self._book.interval_s(device, unit.device.interval_s)
             self._schedule.replace([u for u in self.units if u.device.id not in self._in_step])

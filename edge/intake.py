@@ -15,6 +15,7 @@ from edge.config import DeviceConfig
 from edge.driver import Driver, Reading
 from edge.exceptions import Exceptions
 from edge.outbox import Message, Outbox, OutboxFile
+from edge.outbox_message import TEXT_CHARS
 from edge.say import Complaints
 
 __all__ = ["Batch", "Intake", "Unit"]
@@ -64,6 +65,9 @@ class Unit:
         """Whether nothing will ever come again and everything that came is in the outbox."""
         ended = self.retired or self.driver.exhausted
         return ended and self.busy_since_s is None and not self.held and self.open_since_s is None
+
+
+_Sample = tuple[int, Mapping[str, float | str]]
 
 
 class Batch(NamedTuple):
@@ -199,28 +203,44 @@ class Intake:
         for start in range(0, len(samples), step):
             part = samples[start : start + step]
             position = batch.position if start + step >= len(samples) else None
-            try:
-                messages += unit.outbox.put(part, position=position, open_until=gathers)
-            except ValueError as error:
-                self._complaints.add(
-                    f"refused {unit.device.id}", f"{unit.device.id}: samples left out: {error}"
-                )
+            messages += self._keep(unit, part, position, gathers)
         if gathers and unit.outbox.gathering:
             if messages or unit.open_since_s is None:
                 unit.open_since_s = time.monotonic()
             self._gathering.add(unit)
         return messages
 
+    def _keep(self, unit: Unit, part: list[_Sample], position: str | None, gathers: int) -> list[Message]:
+        """Put samples into the outbox; one that the wire cannot carry costs the others nothing."""
+        try:
+            return unit.outbox.put(part, position=position, open_until=gathers)
+        except ValueError as error:
+            if len(part) > 1:
+                places = [*[None] * (len(part) - 1), position]
+                kept = [self._keep(unit, [s], p, gathers) for s, p in zip(part, places, strict=True)]
+                return [message for messages in kept for message in messages]
+            self._complaints.add(
+                f"refused {unit.device.id}", f"{unit.device.id}: a sample is left out: {error}"
+            )
+            return []
+
     def _clean(self, unit: Unit, values: Mapping[str, float | str]) -> Mapping[str, float | str]:
-        bad = [
-            name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)
-        ]
+        bad = {name: why for name, value in values.items() if (why := _unfit(value))}
         if not bad:
             return values
-        for name in bad:
+        for name, why in bad.items():
             self._complaints.add(
-                f"{unit.device.id} {name}",
-                f"{unit.device.id}: {name}: expected a finite number, got {values[name]}; it is left out",
-                once=True,
+                f"{unit.device.id} {name}", f"{unit.device.id}: {name}: {why}; it is left out", once=True
             )
         return {name: value for name, value in values.items() if name not in bad}
+
+
+def _unfit(value: float | str) -> str:
+    """Why the wire cannot carry a value; empty if it can."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"expected a finite number, got {value}"
+    if not isinstance(value, str):
+        return ""
+    if len(value) > TEXT_CHARS:
+        return f"expected at most {TEXT_CHARS} characters, got {len(value)}"
+    return "" if value.isascii() or value.encode(errors="ignore").decode() == value else "expected UTF-8"

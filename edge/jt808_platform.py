@@ -75,6 +75,8 @@ class Platform:
 
     def __init__(self, where: tuple[str, int], idle_s: float):
         self.drivers: dict[str, Subscriber] = {}
+        self._former: dict[str, list[Subscriber]] = {}  # of the same device, by an older configuration
+        self.speaking: dict[str, _Terminal] = {}  # by number, who has authenticated last
         self.tcp = TcpServer(
             *where,
             lambda connection: _Terminal(self, connection),
@@ -95,15 +97,24 @@ class Platform:
                     f"phone: expected each terminal once on {where[0]}:{where[1]}, "
                     f"got it for {before.device} too"
                 )
+            if before is not None:
+                platform._former.setdefault(subscriber.phone, []).append(before)
             platform.drivers[subscriber.phone] = subscriber
             return platform
 
     def leave(self, subscriber: Subscriber) -> None:
         """Forget a terminal; without any the address is given up."""
         with self._guard:
+            former = self._former.get(subscriber.phone, [])
+            if subscriber in former:
+                former.remove(subscriber)  # a newer configuration has taken its place
             if self.drivers.get(subscriber.phone) is not subscriber:
-                return  # the same device by a newer configuration has taken its place
+                return
+            if former:
+                self.drivers[subscriber.phone] = former.pop()  # the newer one was not taken after all
+                return
             del self.drivers[subscriber.phone]
+            self.speaking.pop(subscriber.phone, None)
             if not self.drivers:
                 del self._all[next(where for where, platform in self._all.items() if platform is self)]
                 self.tcp.close()
@@ -120,7 +131,7 @@ class _Terminal:
 
     def __init__(self, server: Platform, connection: Connection):
         self._server = server
-        self._connection = connection
+        self.connection = connection
         self._buffer = b""
         self._serial = 0
         self._driver: Subscriber | None = None
@@ -130,22 +141,36 @@ class _Terminal:
         """Answer the whole messages among `data`; None to hang up on what is no terminal."""
         frames, self._buffer = split(self._buffer + data)
         if len(self._buffer) > MOST_BYTES:
-            self._server.complain("flood", f"{self._connection.peer}: expected 0x7E, got {MOST_BYTES} bytes")
+            self._server.complain("flood", f"{self.connection.peer}: expected 0x7E, got {MOST_BYTES} bytes")
             return None
         answers = []
         for frame in frames:
             try:
                 message = decode(frame)
             except RecordError as error:
-                (self._driver or self._server).complain("record", f"{self._connection.peer}: {error}")
+                (self._driver or self._server).complain("record", f"{self.connection.peer}: {error}")
                 continue
             driver = self._server.drivers.get(message.phone)
+            if self._is_replaced():
+                return None
             try:
                 answers.append(self._answer(message, driver))
             except RecordError as error:
                 (driver or self._server).complain("record", f"message 0x{message.id:04X}: {error}")
                 answers.append(self._reply(message, WRONG))
         return b"".join(answers)
+
+    def _is_replaced(self) -> bool:
+        """Whether the terminal speaks elsewhere by now; where this goes on, two have one number."""
+        newer = self._server.speaking.get(self._driver.phone) if self._driver is not None else None
+        if self._driver is None or newer is None or newer is self:
+            return False
+        self._driver.complain(
+            "two terminals",
+            f"expected one connection of {self._driver.phone}, got {self.connection.peer} and since then "
+            f"{newer.connection.peer}: the older is hung up on",
+        )
+        return True
 
     def _reply(self, message: Message, result: int) -> bytes:
         self._serial = (self._serial + 1) & 0xFFFF
@@ -158,7 +183,7 @@ class _Terminal:
             self._driver = driver  # the same terminal by a newer configuration
         if driver is None or (self._driver is not None and driver is not self._driver):
             (self._driver or self._server).complain(
-                "unknown terminal", f"{self._connection.peer}: expected a known terminal, got {message.phone}"
+                "unknown terminal", f"{self.connection.peer}: expected a known terminal, got {message.phone}"
             )
             return self._reply(message, FAILED)
         if message.id == 0x0102:
@@ -175,7 +200,7 @@ class _Terminal:
         body = message.serial.to_bytes(2, "big")
         if driver is None:
             self._server.complain(
-                "unknown terminal", f"{self._connection.peer}: expected a known terminal, got {message.phone}"
+                "unknown terminal", f"{self.connection.peer}: expected a known terminal, got {message.phone}"
             )
             body += bytes((_NO_SUCH_TERMINAL,))
         else:
@@ -190,7 +215,8 @@ class _Terminal:
             driver.complain("not authenticated", f"expected the token of {message.phone}, got another")
             return self._reply(message, FAILED)
         self._driver = driver
-        self._connection.trusted = True
+        self._server.speaking[driver.phone] = self
+        self.connection.trusted = True
         return self._reply(message, DONE)
 
     def _serve(self, message: Message, driver: Subscriber) -> bytes:
@@ -214,7 +240,7 @@ class _Terminal:
                 return self._reply(message, DONE)
             body, offsets = whole, tuple(range(len(whole) + 1))
         positions = [location(body, offsets)] if message.id == LOCATION else batch(body, offsets)
-        return driver.take(positions, self._connection, self._reply(message, DONE))
+        return driver.take(positions, self.connection, self._reply(message, DONE))
 
     def _joined(self, message: Message) -> bytes | None:
         """Keep one package; the whole body once all have come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ from edge.units import conversion
 __all__ = ["Live", "Point", "Table", "check_units", "checked", "convert", "in_time", "need"]
 
 T = TypeVar("T", bound=BaseModel)
+MOST_KINDS: Final = 100
 
 
 class Table(BaseModel):
@@ -121,6 +122,7 @@ class Live:
     def __init__(self, device: str, complaints: Complaints | None = None):
         self.device = device
         self.complaints = complaints or Complaints(to_stderr)
+        self._kinds: set[str] = set()
 
     @property
     def exhausted(self) -> bool:
@@ -137,7 +139,14 @@ class Live:
         return ""
 
     def complain(self, kind: str, what: object) -> None:
-        """Count one fault of `kind`, and say it if it is time."""
+        """Count one fault of `kind`, and say it if it is time.
+
+        Some kinds are named by what came: past `MOST_KINDS` of them all others are one.
+        """
+        if len(self._kinds) < MOST_KINDS:
+            self._kinds.add(kind)
+        elif kind not in self._kinds:
+            kind = "others"
         self.complaints.add(f"{self.device} {kind}", f"{self.device}: {what}")
 
     def troubled(self, troubles: Sequence[tuple[str, DriverError]], *, anything: bool) -> None:

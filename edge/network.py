@@ -151,7 +151,8 @@ class Link:
         self.pending -= 1
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self.peer.heard(message.topic, bytes(message.payload), time.monotonic(), retained=message.retain)
+        with contextlib.suppress(UnicodeDecodeError):  # a topic that is no text is none of ours
+            self.peer.heard(message.topic, bytes(message.payload), time.monotonic(), retained=message.retain)
 
     def _on_disconnect(
         self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any

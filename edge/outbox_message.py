@@ -11,7 +11,7 @@ from edge.ranges import Ranges
 from models.wire import MAX_PAYLOAD_BYTES
 
 __all__ = [
-    "ENVELOPE_BYTES", "MAX_RANGES", "MAX_SAMPLES", "OVERHEAD_BYTES", "SEQ_BITS", "SEQ_MASK",
+    "ENVELOPE_BYTES", "MAX_RANGES", "MAX_SAMPLES", "OVERHEAD_BYTES", "SEQ_BITS", "SEQ_MASK", "TEXT_CHARS",
     "Message", "Standing", "TooLargeError", "crc_of", "encode_sample", "message_crc", "pack_crc",
     "payload_of", "sample_text", "split",
 ]  # fmt: skip
@@ -23,7 +23,7 @@ OVERHEAD_BYTES: Final = 100
 """What a row costs on disk beside its payload. [bytes]"""
 SEQ_BITS: Final = 40  # a row's key is the device's number and the sequence number side by side
 SEQ_MASK: Final = (1 << SEQ_BITS) - 1
-_TEXT_CHARS: Final = 1024
+TEXT_CHARS: Final = 1024
 
 
 class TooLargeError(ValueError):
@@ -79,8 +79,8 @@ def encode_sample(t_ms: int, values: Mapping[str, float | str]) -> bytes:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             msg = f"{name}: expected a finite number or text, got {value!r}"
             raise ValueError(msg)  # noqa: TRY004  one kind of error for whatever the wire refuses
-        if isinstance(value, str) and len(value) > _TEXT_CHARS:
-            msg = f"{name}: expected at most {_TEXT_CHARS} characters, got {len(value)}"
+        if isinstance(value, str) and len(value) > TEXT_CHARS:
+            msg = f"{name}: expected at most {TEXT_CHARS} characters, got {len(value)}"
             raise ValueError(msg)
     return sample_text({"t": t_ms, **values})
 

@@ -20,9 +20,15 @@ __all__ = ["Fleet", "make_drivers", "run", "wall_ms"]
 
 
 def make_drivers(
-    config: EdgeConfig, where: str, only: Collection[str] | None = None
+    config: EdgeConfig,
+    where: str,
+    only: Collection[str] | None = None,
+    beside: Sequence[tuple[DeviceConfig, Driver]] = (),
 ) -> list[tuple[DeviceConfig, Driver]]:
-    """Make the drivers of a configuration, or of `only` some; ConfigError, a line each, if one cannot be."""
+    """Make the drivers of a configuration, or of `only` some `beside` others that go on.
+
+    ConfigError, a line each, if one cannot be.
+    """
     made: list[tuple[DeviceConfig, Driver]] = []
     faults: list[str] = []
     for number, device in enumerate(config.device, 1):
@@ -35,7 +41,7 @@ def make_drivers(
                 f"{where}: [[device]] number {number} ({device.id}): {line}"
                 for line in str(error).splitlines()
             ]
-    faults += [f"{where}: {line}" for line in _twice(made)]
+    faults += [f"{where}: {line}" for line in _twice([*beside, *made])]
     if faults:
         for _, driver in made:
             driver.close()
@@ -118,18 +124,23 @@ class _Reloader:
         self._fleet, self._config, self._where, self._read, self._say = fleet, config, where, read, say
 
     def __call__(self) -> None:
+        made: list[tuple[DeviceConfig, Driver]] = []
         try:
             after = self._read()
             after.check_secrets()
             change = changes(self._config, after, self._fleet.in_step)
             begun = {device.id for device in (*change.added, *change.altered)}
-            made = make_drivers(after, self._where, begun)
+            ended = {*begun, *change.removed}
+            beside = [(u.device, u.driver) for u in self._fleet.units if u.device.id not in ended]
+            made = make_drivers(after, self._where, begun, beside)
             for device, driver in made:
                 if isinstance(driver, Recording) and driver.fast:
                     raise ConfigError(
                         f"{device.id}: a recording that plays as fast as it goes needs a new start"
                     )
         except (ConfigError, ValueError) as error:
+            for _, driver in made:
+                driver.close()
             for line in str(error).splitlines():
                 self._say(f"configuration not taken, the old one holds: {line}")
             return

@@ -23,6 +23,8 @@ __all__ = ["Asker", "Polled", "Streamed"]
 BUSY_S: Final = 30.0
 PATIENCE: Final = 3
 LONGEST_PAUSE_S: Final = 60.0
+MOST_NOISE: Final = 512
+MOST_FIRST: Final = 1000
 T = TypeVar("T", bound=LineOptions)
 
 
@@ -85,7 +87,7 @@ class Asker:
     def __init__(self, options: LineOptions):
         self._timeout_s = options.timeout_s
         self._shared = _Shared.take(options)
-        self._failures = 0
+        self._failures = self._before = 0
         self._not_before_s = 0.0
         self._closed = False
 
@@ -129,8 +131,13 @@ class Asker:
             raise
         finally:
             self._shared.turn.release()
-        self._failures = 0
+        self._before, self._failures = self._failures, 0
         return answer
+
+    def put_off(self) -> None:
+        """Note that an answer came, but only to say that the device has none: it counts as silence."""
+        self._failures = self._before
+        self.failed()
 
     def failed(self) -> None:
         """Note that the device did not answer, or not as it should."""
@@ -218,14 +225,36 @@ class Streamed(Live, Generic[T]):
         self.options = options
         self._line = open_line(options)
         self._rest = b""
+        self._first = True
+        self._noise = 0  # bytes since the last record
 
     @property
     def whom(self) -> str:
         """Its line."""
         return self.options.model_dump_json()
 
-    def _pull(self, split: Callable[[bytes], tuple[list[bytes], bytes]]) -> list[bytes]:
-        """Take the records since the last call as `split` finds them; it leaves what is not whole."""
+    def _pull(
+        self, split: Callable[[bytes], tuple[list[bytes], bytes]], tells: Callable[[list[bytes]], bool]
+    ) -> list[bytes]:
+        """Take the records since the last call as `split` finds them; it leaves what is not whole.
+
+        The first call, which may be the only one, waits until a record `tells` something.
+        """
+        until_s = time.monotonic() + self.options.timeout_s
+        records = self._hear(split)
+        while self._first and not tells(records) and time.monotonic() < until_s:
+            if len(records) > MOST_FIRST:
+                break
+            try:
+                records += self._hear(split)
+            except DriverError:
+                if not records:
+                    raise
+                break
+        self._first = False
+        return records
+
+    def _hear(self, split: Callable[[bytes], tuple[list[bytes], bytes]]) -> list[bytes]:
         came = drain(self._line, self.options.timeout_s)
         if not came:
             # It may be gone without a word, or have come back: the next call opens the line anew.
@@ -236,6 +265,13 @@ class Streamed(Live, Generic[T]):
                 f"got nothing within {self.options.timeout_s:g} s"
             )
         records, self._rest = split(self._rest + came)
+        self._noise = 0 if records else self._noise + len(came)
+        if self._noise > MOST_NOISE:
+            noise, self._noise = self._noise, 0
+            raise DriverError(
+                f"{self.options.address}: expected records, got {noise} bytes without one: "
+                "check baud, bits and parity"
+            )
         return records
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from edge.tcp_server import Connection
 __all__ = ["JtDriver", "Options", "make"]
 
 MOST_WAITING: Final = 10_000
+MOST_PORT: Final = 65_535
 
 
 class Options(Table):
@@ -69,6 +70,13 @@ class Options(Table):
     @classmethod
     def _padded(cls, phone: str) -> str:
         return phone.lstrip("0").rjust(12, "0")
+
+    @field_validator("listen")
+    @classmethod
+    def _has_port(cls, listen: str) -> str:
+        if int(listen.rpartition(":")[2]) > MOST_PORT:
+            raise ValueError(f"expected a port of at most {MOST_PORT}")
+        return listen
 
     @model_validator(mode="after")
     def _closed(self) -> Options:

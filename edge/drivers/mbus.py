@@ -35,6 +35,7 @@ _UNITS: Final = {"Wh": ("Wh", 1.0), "J": ("kJ", 1e-3), "m^3": ("m³", 1.0), "W":
                  "m^3/s": ("m³/s", 1.0), "C": ("°C", 1.0), "seconds": ("s", 1.0)}  # fmt: skip
 _SIZES: Final = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 6, 7: 8, 8: 0, 9: 1, 10: 2, 11: 3, 12: 4, 14: 6}
 _DEFAULT: Final = ("energy_gj", "volume_m3", "heat_kw", "flow_m3_h", "supply_c", "return_c", "operating_h")
+_TEXT: Final = 13
 _ACKNOWLEDGED: Final = b"\xe5"
 NETWORK: Final = 0xFD
 """Address of the meter that a secondary address has selected."""
@@ -207,15 +208,17 @@ def decode(frame: bytes, meter: int | None = None, ident: str | None = None) -> 
     if ident is not None and number != ident:
         raise RecordError(7, f"expected meter {ident}, got an answer of meter {number}")
     _judge_records(body, 15)
-    telegram = _library().load(frame)
     values: dict[str, float] = {}
-    for record in telegram.records:
-        name = _measurement(record)
-        if name is not None and name not in values:
-            raw = _value(record, 19)
-            if raw is not None:
-                unit, factor = _UNITS[record.unit]
-                values[name] = conversion(name, unit)(raw * factor)
+    try:
+        for record in _library().load(frame).records:
+            name = _measurement(record)
+            if name is not None and name not in values:
+                raw = _value(record, 19)
+                if raw is not None:
+                    unit, factor = _UNITS[record.unit]
+                    values[name] = conversion(name, unit)(raw * factor)
+    except (LookupError, ValueError) as error:  # what the library makes of a record that it does not know
+        raise RecordError(19, f"expected records that are known, got: {error!r:.120}") from error
     if "on_h" in values:  # what some makers count instead of the hours in which it measured
         values.setdefault("operating_h", values.pop("on_h"))
     return Telegram(body[1], number, body[12], values)
@@ -227,6 +230,8 @@ def _measurement(record: Any) -> str | None:
         return None
     storage, tariff, device = record.dib.parse_dife()
     if storage or tariff or device or record.dib.function_type.value != 0:
+        return None
+    if record.dib.parts[0] & 0x0F == _TEXT:
         return None
     kind = record._parse_vifx()[2]  # noqa: SLF001  it has no other way to the kind of quantity
     return _QUANTITIES.get(getattr(kind, "name", ""))

@@ -41,6 +41,8 @@ _EXCEPTIONS: Final = {
     3: "illegal data value", 4: "device failure", 5: "acknowledge: it needs longer", 6: "device busy",
     10: "gateway path unavailable", 11: "gateway target does not respond",
 }  # fmt: skip
+_NOT_OF_REGISTERS: Final = frozenset({5, 6, 10, 11})
+"""The device is busy or behind a gateway that does not reach it: asking for less would only cost more."""
 
 
 class Register(Point):
@@ -256,23 +258,34 @@ class ModbusDriver(Polled[Options]):
                 self._take(block, self._ask(block), values)
             except RefusedError as error:
                 refused = error
-                self._refused(block, error, values)
+                if not self._refused(block, error, values):
+                    break
         if not values:
             raise refused or DriverError("expected a value of at least one register, got none")
         return [Reading(now_ms, {name: values[name] for name in self.options.registers if name in values})]
 
-    def _refused(self, block: Block, error: RefusedError, values: dict[str, float | str]) -> None:
-        """Read one by one what was refused together: one register that is not there spoils the block."""
+    def _refused(self, block: Block, error: RefusedError, values: dict[str, float | str]) -> bool:
+        """Read one by one what was refused together: one register that is not there spoils the block.
+
+        False if the device takes no questions now: what has come stands, and the rest is not asked for.
+        """
+        if error.code in _NOT_OF_REGISTERS:
+            self._asker.put_off()
+            if values:
+                self.complain("put off", error)
+            return False
         if len(block.names) == 1:
             self.complain(f"{block.names[0]} refused", f"{block.names[0]}: {error}")
-            return
+            return True
         parts = [Block(block.table, r.first, r.words, (n,)) for n, r in self._of(block)]
         self._blocks[self._blocks.index(block) : self._blocks.index(block) + 1] = parts
         for part in parts:
             try:
                 self._take(part, self._ask(part), values)
             except RefusedError as single:
-                self._refused(part, single, values)
+                if not self._refused(part, single, values):
+                    return False
+        return True
 
     def _of(self, block: Block) -> list[tuple[str, Register]]:
         return [(name, self.options.registers[name]) for name in block.names]

@@ -121,7 +121,7 @@ def decode(sentence: bytes) -> Fix | None:
         parsed = library.parse(sentence.decode("ascii"), check=True)
     except library.SentenceTypeError as error:
         raise UnknownSentenceError(f"expected a known sentence, got {sentence[1:7]!r}") from error
-    except (library.ParseError, ValueError) as error:
+    except (library.ParseError, ValueError, LookupError) as error:  # the last: a maker's own that is short
         raise RecordError(1, f"expected a sentence, got {sentence[:20]!r}") from error
     if getattr(parsed, "sentence_type", "") != "RMC":
         return None
@@ -193,7 +193,7 @@ class NmeaDriver(Streamed[Options]):
         """Fixes since the last call; DriverError if there was none and something was wrong."""
         fixes: list[Fix] = []
         troubles: list[tuple[str, DriverError]] = []
-        for sentence in self._pull(_split):
+        for sentence in self._pull(_split, _tells_position):
             try:
                 fix = decode(sentence)
             except UnknownSentenceError as error:
@@ -217,6 +217,10 @@ class NmeaDriver(Streamed[Options]):
         if fix.heading_deg is not None:
             values["heading_deg"] = fix.heading_deg
         return Reading(fix.t_ms, values)
+
+
+def _tells_position(sentences: Sequence[bytes]) -> bool:
+    return any(sentence[3:6] == b"RMC" for sentence in sentences)
 
 
 def _split(buffer: bytes) -> tuple[list[bytes], bytes]:

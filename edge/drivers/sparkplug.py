@@ -165,7 +165,16 @@ class SparkplugDriver(Live):
         self._trouble = str(reason)
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
-        self._heard.append((message.topic, message.payload))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError as error:
+            self.complain("topic", f"expected a topic in UTF-8, got: {error}")
+            return
+        if len(self._heard) == MOST_WAITING:
+            self.complain(
+                "full", f"expected to be read, got {MOST_WAITING} messages that wait; the oldest goes"
+            )
+        self._heard.append((topic, message.payload))
         self._something.set()
 
     def read(self, now_ms: int) -> Sequence[Reading]:

@@ -227,18 +227,20 @@ class ContinuousDriver(Streamed[Options]):
 
     def read(self, now_ms: int) -> Sequence[Reading]:
         """Weighings completed since the last call; DriverError if not one record was sound."""
-        readings: list[Reading] = []
+        weighed: list[float] = []
         troubles: list[tuple[str, DriverError]] = []
-        records = self._pull(self._split)
+        records = self._pull(self._split, bool)
         for record in records:
             try:
                 mass_kg = _weigh(self, self._bridge, decode(record, self.options))
             except RecordError as error:
                 troubles.append(("record", error))
             else:
-                readings += [] if mass_kg is None else [_reading(self.options, now_ms, mass_kg)]
+                weighed += [] if mass_kg is None else [mass_kg]
         self.troubled(troubles, anything=len(troubles) < len(records))
-        return readings
+        # A time names one sample: of several trucks since the last call the last is of now.
+        first_ms = now_ms - len(weighed) + 1
+        return [_reading(self.options, first_ms + i, mass_kg) for i, mass_kg in enumerate(weighed)]
 
     def glance(self) -> str:
         """What the indicator shows."""

@@ -52,7 +52,7 @@ Example: hearthline edge --config collector.toml
     supply_c = "FLOW_TEMP"
 
 docs/edge.md wires up a heat meter, a weighbridge and a truck. With --simulate their configurations run
-without any device: examples/edge/heat-meters.toml.
+without any device: examples/edge/heat-meter.toml.
 
 The password of the broker comes from HEARTHLINE_MQTT_PASSWORD or from mqtt.password_file.
 """

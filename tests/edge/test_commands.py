@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from paho.mqtt.client import MQTTMessage
 from pydantic import ValidationError
 
 from edge.commands import AGE_MS, CommandBook, Obeyed, refusal
+from edge.drivers.sparkplug import MOST_WAITING
+from edge.network import Link
 from models.wire import Command
 from tests.edge.test_collector import Counting, Running, broker, device, server  # noqa: F401  fixtures
+from tests.support.driving import driving
 from tests.support.edge_server import until
 
 NOW, BOOT = 1_767_225_600_000, 1_767_000_000_000
+SPARKPLUG = {"broker": "mqtt://127.0.0.1:9", "group": "g", "node": "n", "metrics": {"x_c": {"metric": "x"}}}
 TOPIC = "hearthline/v1/r1/u1/a/command"
 
 
@@ -107,3 +114,22 @@ def test_each_is_obeyed_once_and_the_state_says_so(server, broker, tmp_path):  #
         until(lambda: running.fleet.complaints.counts["command a"] == 1)
         assert "got a retained one" in " ".join(running.said)
         assert server.births["a"][-1]["interval_s"] == 1
+
+
+def test_a_topic_that_is_no_text_is_passed_over():
+    """A broker may send whatever it likes: the collector of all devices does not end by it."""
+    heard = []
+
+    peer = SimpleNamespace(heard=lambda topic, *_, **__: heard.append(topic))
+    link = Link(None, peer)
+    for topic in (b"\xff\xfe", b"ack"):
+        link._on_message(None, None, MQTTMessage(topic=topic))
+    assert heard == ["ack"]
+    with driving("sparkplug", SPARKPLUG, device_class="substation") as driver:
+        for topic in (b"\xff\xfe", b"spBv1.0/g/NDEATH/n"):
+            driver._on_message(None, None, MQTTMessage(topic=topic))
+        assert [topic for topic, _ in driver._heard] == ["spBv1.0/g/NDEATH/n"]
+        assert driver.complaints.counts == {"d1 topic": 1}
+        for _ in range(MOST_WAITING):
+            driver._on_message(None, None, MQTTMessage(topic=b"spBv1.0/g/NDATA/n"))
+        assert driver.complaints.counts == {"d1 topic": 1, "d1 full": 1}, "what is dropped is counted"
