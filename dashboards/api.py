@@ -18,7 +18,7 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from dashboards.history import panel_history
 from dashboards.panels import panel
 from dashboards.scope import Scope, ScopeError, devices_in, silence_ms, stale_ms
-from models.site import Site
+from models.site import Place, Site
 from store.params import from_params
 from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 
@@ -258,7 +258,26 @@ def _site(site: Site, scope: Scope) -> dict[str, Any]:
             }
             for d in devices_in(site, scope)
         ],
+        "places": [
+            {
+                "id": p.place,
+                "name": p.name or p.place,
+                "kind": p.kind,
+                "lat_deg": p.lat_deg,
+                "lon_deg": p.lon_deg,
+                "radius_m": p.radius_m,
+            }
+            for p in _places(site, scope)
+        ],
+        "plates": {v.plate: v.device for v in site.vehicles.values() if v.device},
     }
+
+
+def _places(site: Site, scope: Scope) -> list[Place]:
+    """Places of the scope's units, those that are nobody's, and those that its contracts name."""
+    units = {u.id for u in site.units.values() if scope.unit in {"", u.id} and scope.region in {"", u.region}}
+    named = {p for c in site.contracts.values() if c.unit in units for p in (c.origin, c.destination)}
+    return [p for _, p in sorted(site.places.items()) if p.unit in units or not p.unit or p.place in named]
 
 
 def _add_dead_letters(routes: APIRouter, sources: Sources) -> None:

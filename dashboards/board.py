@@ -275,10 +275,12 @@ def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
         "width": panel.width,
         "height": panel.height,
         "scope": panel.scope,
+        "hours": panel.hours,
         "note": _optional(panel.note, language),
         "absent": _optional(panel.absent, language),
         "series": [_series_data(s, language) for s in panel.series],
         "codes": panel.codes,
+        "states": panel.states,
         "columns": [{"field": f, "label": pick(t, language), "unit": u} for f, t, u in panel.columns],
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import (
+    bargauge,
     common,
     dashboard,
     stat,
@@ -24,6 +25,7 @@ from grafana_foundation_sdk.models.common import (
     GraphDrawStyle,
     LineStyle,
     VisibilityMode,
+    VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
@@ -163,7 +165,7 @@ def _panel(page: Page, panel: Panel, language: str, bucket: str) -> Builder[Any]
     if panel.kind == "matrix":
         return _placed(_seen(page, panel, bucket), panel, language)
     by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
-    drawn_live = panel.kind in ("health", "attention", "components", "alarm", "alarms")
+    drawn_live = panel.kind in ("health", "attention", "components", "alarm", "alarms", "map")
     if by_network or drawn_live or not panel.series:
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)
@@ -219,6 +221,12 @@ def _lines(panel: Panel, language: str) -> Any:
 
 def _table(panel: Panel, language: str) -> Any:
     made = table.Panel().with_transformation(DataTransformerConfig(id_val="labelsToFields", options={}))
+    return _named(made, panel, language)
+
+
+def _bars(panel: Panel, language: str) -> Any:
+    made = bargauge.Panel().reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    made = made.orientation(VizOrientation.HORIZONTAL).min(0).max(100)
     return _named(made, panel, language)
 
 
@@ -279,5 +287,5 @@ def _unit(series: Series) -> str:
 
 _MAKERS: Final = {
     "tile": _stat, "bands": _stat, "process": _stat, "line": _lines, "scatter": _lines, "heatmap": _history,
-    "table": _table,
+    "table": _table, "trips": _table, "bullets": _bars,
 }  # fmt: skip

@@ -129,7 +129,7 @@ def _flags(table: pa.Table) -> pa.ChunkedArray:
 
 
 def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
-    """One line of all keys: `sum` or `mean` of those that have a value, flagged when some have none."""
+    """One line of all keys: of those that have a value, flagged when some have none."""
     flat = pa.table(
         {
             "t": table["window_start"],
@@ -140,7 +140,7 @@ def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
     done = flat.group_by("t").aggregate([("v", series.across), ("v", "count"), ("f", "count"), ("f", "max")])
     done = done.sort_by("t")
     partial = pc.less(done["v_count"], done["f_count"])
-    if series.across == "mean":
+    if series.across != "sum":
         partial = pc.equal(done["v_count"], 0)
     return {
         "t": done["t"].to_pylist(),

@@ -32,10 +32,13 @@ Kind = Literal[
     "attention",
     "alarms",
     "alarm",
+    "map",
+    "trips",
+    "bullets",
 ]
 """How a panel is drawn. [tile: one number with its trend; bands: numbers with their desired ranges]"""
-Across = Literal["", "sum", "mean"]
-"""What becomes of several keys: a line each, their sum or their mean."""
+Across = Literal["", "sum", "mean", "min", "max"]
+"""What becomes of several keys: a line each, their sum, their mean, the least or the greatest of them."""
 Scope = Literal["scope", "device"]
 """Whether a panel is about the page's scope or about its one device."""
 
@@ -92,7 +95,7 @@ class Series:
         Factor from the stored unit to the shown one.
     classes : tuple of str
         Only devices of these classes of the registry; empty means all.
-    across : {"", "sum", "mean"}
+    across : {"", "sum", "mean", "min", "max"}
     aggregate : Aggregate
         How values are thinned when there are more than fit.
     colour : str
@@ -132,9 +135,13 @@ class Panel:
         For tables: field, heading and unit. A field ``evidence.x`` is x of an anomaly's evidence.
     codes : tuple of str
         For tables of anomalies: only these; empty means all.
+    states : tuple of str
+        For tables: only rows in one of these states; empty means all.
     width, height : int
         Twelfths of the page's width, and grid rows.
     scope : {"scope", "device"}
+    hours : int
+        Of history at least, where rows are too far apart for the page's own range. [h]
     absent : Text or None
         Said when the store has no such measurement: nothing is ever made up.
     note : Text or None
@@ -148,9 +155,11 @@ class Panel:
     feeds: tuple[str, ...] = ()
     columns: tuple[tuple[str, Text, str], ...] = ()
     codes: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     width: int = 4
     height: int = 1
     scope: Scope = "scope"
+    hours: int = 0
     absent: Text | None = None
     note: Text | None = None
 

@@ -17,10 +17,11 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-HORIZON_H: Final = 24 * 60
+HORIZON_H: Final = 24 * 180
 """How far ahead a yard is followed. [h]"""
 RISK: Final = 0.1
 """Probability of being below the least stock at which the last safe hour is over."""
+_FAR: Final = 7.0  # times from the median to P90: nine standard deviations
 _Z_DECILE: Final = 1.2815515655446004  # standard deviations from the median to a decile
 
 
@@ -146,7 +147,7 @@ def reach(stock_gj: float, stock_u_gj: float, least_gj: float, loads: Loads, tri
     10.0
     """
     hours = np.arange(1.0, len(loads.p50_kw) + 1.0)
-    arrived = trips.arrived_p(hours)
+    arrived = _arrived_p(trips, hours)
     mean = stock_gj + trips.gj @ arrived - loads.cumulated_gj("p50_kw")
     spread = (loads.cumulated_gj("p90_kw") - loads.cumulated_gj("p10_kw")) / (2.0 * _Z_DECILE)
     variance = stock_u_gj**2 + trips.gj**2 @ (arrived * (1.0 - arrived)) + spread**2
@@ -159,6 +160,16 @@ def reach(stock_gj: float, stock_u_gj: float, least_gj: float, loads: Loads, tri
         float(below[: 7 * 24].max()),
         float(hours[risky[0]] - 1.0) if len(risky) else float("nan"),
     )
+
+
+def _arrived_p(trips: Trips, hours: FloatArray) -> FloatArray:
+    """As `Trips.arrived_p`; beyond the last arrival nothing changes any more."""
+    last_h = np.max(
+        trips.p50_h + _FAR * (trips.p90_h - trips.p50_h), where=~np.isnan(trips.p90_h), initial=0.0
+    )
+    near = int(min(len(hours), np.ceil(last_h) + 1))
+    sure = np.repeat(~np.isnan(trips.p50_h)[:, None], len(hours) - near, axis=1)
+    return np.hstack((trips.arrived_p(hours[:near]), sure.astype(np.float64)))
 
 
 def kg_per_gj(burnt_kg: ArrayLike, heat_gj: ArrayLike) -> FloatArray:

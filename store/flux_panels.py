@@ -7,7 +7,7 @@ from store.protocol import Select, StoreError
 
 __all__ = ["across", "keys"]
 
-_FUNCTIONS = frozenset({"sum", "mean"})
+_FUNCTIONS = frozenset({"sum", "mean", "min", "max"})
 
 
 def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
@@ -43,9 +43,9 @@ def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
 
 
 def across(series: str, function: str) -> str:
-    """The streams of `flux.series` put together: `sum` or `mean` of all keys at each time."""
+    """The streams of `flux.series` put together: their sum, mean, least or greatest at each time."""
     if function not in _FUNCTIONS:
-        msg = f"expected sum or mean across keys, got {function!r}"
+        msg = f"expected sum, mean, min or max across keys, got {function!r}"
         raise StoreError(msg)
     return "\n  ".join([
         series,

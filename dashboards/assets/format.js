@@ -1,7 +1,7 @@
 // Numbers, ages and times as people of the site read them. The browser's own clock is never asked.
 
 const DECIMALS = {
-  "°C": 1, kW: 1, MW: 2, "m³/h": 1, kPa: 0, "%": 0, Hz: 1, GJ: 3, "m³": 1, "GJ/15 min": 2, t: 1, d: 1, h: 0,
+  "°C": 1, kW: 1, MW: 2, "m³/h": 1, kPa: 0, "%": 0, "% ": 2, "MJ/kg": 2, "kg/GJ": 1, "CNY/GJ": 2, kg: 0, Hz: 1, GJ: 3, "m³": 1, "GJ/15 min": 2, t: 1, d: 1, h: 0,
 };
 
 export function formats(language, timezone) {
@@ -31,6 +31,7 @@ export function formats(language, timezone) {
     number: (value, unit = "") => {
       if (typeof value !== "number" || !Number.isFinite(value)) return "–";
       let decimals = DECIMALS[unit] ?? (Number.isInteger(value) ? 0 : 2);
+      if (unit === "d" && Math.abs(value) >= 100) decimals = 0;
       if (decimals > 0 && Math.abs(value) >= 1000) decimals = Math.max(0, decimals - 1);
       return number(value, decimals).replace(/^-(0([.,]0*)?)$/, "$1");
     },

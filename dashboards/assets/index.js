@@ -5,9 +5,11 @@ import { h } from "./dom.js";
 import { formats, translator } from "./format.js";
 import { Head } from "./head.js";
 import { Live } from "./live.js";
+import { TruckMap } from "./map.js";
 import { Coverage, Matrix } from "./states.js";
+import { Bullets } from "./bullets.js";
 import { Bands, Health, Process } from "./substation.js";
-import { Attention, Components, Table } from "./tables.js";
+import { Attention, Components, Table, Trips } from "./tables.js";
 import { Tile } from "./tiles.js";
 
 const METERED = new Set(["plant", "substation", "meter"]);
@@ -33,7 +35,7 @@ class ChartPanel {
 const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
   process: Process, health: Health, components: Components, attention: Attention,
-  alarms: Alarms, alarm: Alarm,
+  alarms: Alarms, alarm: Alarm, map: TruckMap, trips: Trips, bullets: Bullets,
 };
 const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
 
@@ -43,7 +45,7 @@ class Board {
     this.live = new Live();
     this.fetched = new Map();
     this.context = {
-      config: { ...config, hours: hoursOf(config) }, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map() },
+      config: { ...config, hours: hoursOf(config) }, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
@@ -57,6 +59,8 @@ class Board {
     const place = new URLSearchParams(config.scope.device ? {} : { region: config.scope.region, unit: config.scope.unit });
     const answer = await (await fetch(`/api/site?${place}`)).json();
     site.devices = answer.devices;
+    site.places = answer.places;
+    site.plates = answer.plates;
     site.byId = new Map(answer.devices.map((d) => [d.id, d]));
     this.build();
     this.head = new Head(this.context);
@@ -120,6 +124,7 @@ class Board {
     const now = performance.now();
     for (const { panel, view } of this.panels) {
       if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;
+      if (this.live.now === null && !this.fixed && this.hours(panel) !== 24) continue; // nobody knows yet until when
       const last = this.fetched.get(panel.id);
       const ran = last && this.live.now !== null && last.site !== null ? Math.abs(this.live.now - last.site) : Infinity;
       const due = !last || now - last.at > REFRESH_MS || (now - last.at > SOONEST_MS && ran > 60000);
@@ -151,11 +156,15 @@ class Board {
   wanted(panel) {
     const { config } = this.context;
     const points = panel.kind === "tile" ? 100 : 360;
-    const short = panel.kind === "tile" || panel.kind === "bands" || panel.kind === "heatmap";
     if (config.range.from !== null || config.range.to !== null) return { ...config.range, points };
-    const hours = short ? 24 : config.hours;
+    const hours = this.hours(panel);
     if (hours === 24) return { points };
     return { from: (this.live.now ?? 0) - hours * 3600000, to: this.live.now, points, ...(this.live.now === null ? { from: null } : {}) };
+  }
+
+  hours(panel) {
+    const short = panel.kind === "tile" || panel.kind === "bands" || panel.kind === "heatmap";
+    return Math.max(short ? 24 : this.context.config.hours, panel.hours);
   }
 
   stop() {
@@ -176,7 +185,7 @@ function hoursOf() {
 function url(path, config, changes) {
   const here = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours"]) {
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck"]) {
     const value = name in changes ? changes[name] : here.get(name);
     if (value !== null && value !== "" && value !== undefined) query.set(name, value);
   }

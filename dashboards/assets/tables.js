@@ -36,8 +36,9 @@ export class Table {
 
   ordered() {
     const { live, site } = this.context;
-    const { codes } = this.panel;
-    const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) => !codes.length || codes.includes(row.code));
+    const { codes, states } = this.panel;
+    const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) =>
+      (!codes.length || codes.includes(row.code)) && (!states.length || states.includes(row.state)));
     if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
     const seen = live.rows("seen");
@@ -62,8 +63,8 @@ export class Table {
 }
 
 const NOTHING = { dead_letters: "no dead letters", restatements: "nothing was restated" };
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change"]);
-const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age";
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail"]);
+const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
 function show(column, row, context) {
@@ -71,6 +72,7 @@ function show(column, row, context) {
   const value = valueOf(row, column.field);
   switch (column.unit) {
     case "time":
+      if (typeof value !== "number") return { content: "" };
       return { content: { key: String(value), make: () => h("time", { title: f.utc(value) }, f.moment(value)) } };
     case "device": {
       const known = context.site.byId.get(value);
@@ -86,6 +88,12 @@ function show(column, row, context) {
       return { content: `${value === "unknown" ? "? " : ""}${t(value ?? "")}`, classes: [`hl-status-${value}`] };
     case "reason":
       return { content: value ? t(value) : "" };
+    case "codes":
+      return { content: (value ?? "").split(";").filter(Boolean).map((code) => t(code)).join(", "), classes: ["hl-wrap"] };
+    case "span":
+      return { content: typeof value === "number" ? f.age(1000 * value, t) : "" };
+    case "trail":
+      return { content: { key: `${value} ${row.departed}`, make: () => trailLink(value, row, context) } };
     case "change":
       return { content: changes(row, context), classes: ["hl-wrap"] };
     case "text":
@@ -141,6 +149,25 @@ function retry(row, context) {
     },
   }, t("retry"));
   return { content: { key: `retry ${answer ?? ""}`, make } };
+}
+
+// A truck's plate, which leads to the trail of its trip on the map.
+function trailLink(plate, row, context) {
+  const device = context.site.plates[plate];
+  if (!device) return h("span", {}, plate ?? "");
+  const span = { truck: device, from: row.departed ?? row.window_start, to: row.arrived ?? "" };
+  return h("a", { href: context.url("/logistics", span) }, plate);
+}
+
+// Trips under way with what is foretold of them: those that are likeliest to be late first.
+export class Trips extends Table {
+  ordered() {
+    const arrivals = this.context.live.rows("arrivals");
+    const risk = (row) => row.late_p ?? -1;
+    return super.ordered()
+      .map(([name, row]) => [name, { ...row, late_p: arrivals.get(row.key)?.late_p }])
+      .sort(([, a], [, b]) => risk(b) - risk(a) || a.window_start - b.window_start);
+  }
 }
 
 export function deviceLink(device, context) {

@@ -94,8 +94,7 @@ export class Tile {
     const rows = this.panel.feeds.flatMap((feed) => [...live.rows(feed).values()]);
     const mine = rows.filter((r) => typeof r[series.field] === "number");
     if (!mine.length) return { value: null };
-    const sum = mine.reduce((total, r) => total + r[series.field], 0);
-    const value = (series.across === "mean" ? sum / mine.length : sum) * series.scale;
+    const value = put_together(mine.map((r) => r[series.field]), series.across) * series.scale;
     const band = series.band;
     const outside = Boolean(band && !band.usual &&
       ((band.low !== null && value < band.low) || (band.high !== null && value > band.high)));
@@ -114,6 +113,13 @@ export class Tile {
     const age = live.now - line.t[at] - WINDOW_MS;
     return { value: line.v[at], note: notes.join(" · "), stale: age > 3 * WINDOW_MS, age };
   }
+}
+
+function put_together(values, across) {
+  if (across === "min") return Math.min(...values);
+  if (across === "max") return Math.max(...values);
+  const sum = values.reduce((total, v) => total + v, 0);
+  return across === "mean" ? sum / values.length : sum;
 }
 
 // Age of the oldest row that is stale; null when all are fresh.

@@ -25,7 +25,7 @@ PAGE = Page(
     path="/alarms",
     title=Text("Alarms", "告警"),
     question=Text("What must I do?", "我该做什么？"),
-    order=8,
+    order=9,
     rows=("84px", "minmax(0,2.6fr)", "minmax(0,1fr)"),
     panels=(
         *(

@@ -8,6 +8,10 @@ from store.protocol import Select
 __all__ = ["PAGE"]
 
 _DAYS = Select("fulfilment")
+_QUALITY = Select("contract_quality")
+_MONTH_H = 30 * 24
+_PCT = "% "
+_MJ_KG = "MJ/kg"
 _T = "t"
 _KG_T = 1e-3
 _PLANNED = Text("planned", "计划")
@@ -30,8 +34,8 @@ PAGE = Page(
     path="/contracts",
     title=Text("Contracts", "合同"),
     question=Text("Will it be fulfilled?", "合同能兑现吗？"),
-    order=6,
-    rows=("158px", "minmax(0,1.4fr)", "minmax(0,1fr)"),
+    order=7,
+    rows=("158px", "minmax(0,1.1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(
@@ -40,16 +44,28 @@ PAGE = Page(
                 "tile",
                 (Series(_DAYS, field, text, _T, scale=_KG_T, across="sum", aggregate="last", band=band),),
                 feeds=("contracts",),
+                hours=_MONTH_H,
                 absent=NOT_COMPUTED,
             )
             for field, text, band in _FUNNEL
+        ),
+        Panel(
+            "contract_bars",
+            Text("Reached, due by now and expected", "到厂、应到与预计"),
+            "bullets",
+            feeds=("contracts",),
+            width=4,
+            note=Text("lines at 80 and 90 %", "刻线为 80 % 与 90 %"),
+            series=(
+                Series(_DAYS, "rate_pct", Text("rate", "兑现率"), "%", aggregate="last", band=Band(low=80)),
+            ),
         ),
         Panel(
             "contract_list",
             Text("Contracts of the newest day", "各合同最新一日"),
             "table",
             feeds=("contracts",),
-            width=12,
+            width=8,
             note=Text(
                 "shortfall: probability of less than the rule asks for at the month's end",
                 "违约概率：月末到厂量低于规定兑现率的概率",
@@ -59,7 +75,7 @@ PAGE = Page(
                 Series(_DAYS, "shortfall_p", Text("shortfall", "违约概率"), aggregate="last"),
             ),
             columns=(
-                ("key", Text("contract", "合同"), "text"),
+                ("contract", Text("contract", "合同"), "text"),
                 ("seller", Text("seller", "供方"), "text"),
                 ("rate_pct", Text("fulfilment rate", "兑现率"), "%"),
                 ("reported_pct", Text("reported rate", "上报兑现率"), "%"),
@@ -76,7 +92,8 @@ PAGE = Page(
             "line",
             width=6,
             absent=NOT_COMPUTED,
-            note=Text("by day; choose 7 d", "按日；请选择 7 d"),
+            hours=_MONTH_H,
+            note=Text("by day", "按日"),
             series=(
                 Series(_DAYS, "planned_to_date_kg", Text("plan to date", "计划进度"), _T, scale=_KG_T,
                        across="sum", aggregate="last", colour="o", dashed=True),
@@ -91,18 +108,49 @@ PAGE = Page(
             "table",
             feeds=("anomalies",),
             width=6,
+            codes=("contract_shortfall", "transit_loss", "supplier_short_quality"),
+            states=("active",),
             series=(Series(Select("anomaly"), "score", Text("score", "强度"), aggregate="last"),),
             columns=(
                 ("subject", Text("of", "对象"), "text"),
                 ("code", Text("what", "问题"), "reason"),
-                ("state", Text("state", "状态"), "reason"),
                 ("window_start", Text("since", "起始"), "time"),
-                ("evidence", Text("evidence", "依据"), "text"),
+                ("evidence.trucks", Text("trucks", "车数"), "count"),
+                ("evidence.rule", Text("rule", "依据"), "text"),
+            ),
+        ),
+        Panel(
+            "contract_quality",
+            Text("Transit loss and quality", "途耗与煤质"),
+            "table",
+            feeds=("qualities",),
+            width=12,
+            note=Text(
+                "± is k = 2; one truck's loss is known to 1.7 %: needed says how many tell it from 0.8 %",
+                "± 为 k = 2；单车途耗不确定度 1.7 %，“需车数”为与 0.8 % 相区分所需",
+            ),
+            series=(Series(_QUALITY, "loss_pct", Text("transit loss", "途耗"), "%", aggregate="last"),),
+            columns=(
+                ("contract", Text("contract", "合同"), "text"),
+                ("seller", Text("seller", "供方"), "text"),
+                ("loss_pct", Text("transit loss", "途耗"), _PCT),
+                ("loss_u_pct", Text("±", "±"), _PCT),
+                ("trucks", Text("trucks", "车数"), "count"),
+                ("trucks_needed", Text("needed", "需车数"), "count"),
+                ("doubtful", Text("doubtful", "存疑"), "count"),
+                ("q_ref_mj_kg", Text("heat by contract", "合同热值"), _MJ_KG),
+                ("q_mj_kg", Text("as received", "到厂热值"), _MJ_KG),
+                ("paper_pct", Text("against contract", "与合同之差"), _PCT),
+                ("heat_short_pct", Text("lacks against certificate, dry", "较化验单亏热（干基）"), _PCT),
+                ("heat_short_u_pct", Text("±", "±"), _PCT),
+                ("lots", Text("lots", "批数"), "count"),
+                ("lots_needed", Text("needed", "需批数"), "count"),
             ),
         ),
     ),
     feeds=(
+        Feed("qualities", Select("contract_quality", latest=True)),
         Feed("contracts", Select("fulfilment", latest=True)),
-        Feed("anomalies", Select("anomaly", newest_first=True, limit=50)),
+        Feed("anomalies", Select("anomaly", newest_first=True, limit=200)),
     ),
 )  # fmt: skip

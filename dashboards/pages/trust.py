@@ -34,7 +34,7 @@ PAGE = Page(
     path="/trust",
     title=Text("Trust", "数据可信"),
     question=Text("Can I believe it?", "数据可信吗？"),
-    order=9,
+    order=10,
     rows=("84px", "minmax(0,1.6fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         *(

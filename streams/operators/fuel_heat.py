@@ -333,7 +333,11 @@ class _Day:
             yield "no_efficiency"
         if values.get("method") is None:
             yield "no_load"
-        elif np.isnan(values["heat_days_p10"]) and not np.isnan(values["heat_days"]):
+        elif np.isnan(values["heat_days"]) or np.isnan(values["heat_days_p90"]) > np.isnan(
+            values["heat_days_p10"]
+        ):
+            yield "beyond_horizon"
+        elif np.isnan(values["heat_days_p10"]):
             yield "few_days"
         if self.unit.min_stock_t is None:
             yield "no_min_stock"

@@ -86,7 +86,8 @@ def _unknown(entity: Entity) -> Iterator[EntityRow]:
         month = f"{datetime.fromtimestamp(start_ms / 1000, ZoneInfo(zone)):%Y-%m}"
         yield EntityRow(
             "fulfilment", f"{entity.name}:{month}", start_ms, end_ms - start_ms, "",
-            {"refused": count}, _settles_ms(entity.site, end_ms), reason="unknown_contract",
+            {"refused": count, "contract": entity.name}, _settles_ms(entity.site, end_ms),
+            reason="unknown_contract",
         )  # fmt: skip
 
 

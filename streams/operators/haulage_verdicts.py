@@ -19,7 +19,7 @@ from models.verdicts import Verdict, bridge_verdicts, judge_days, judge_truck, s
 from streams.core.entity_operator import ANOMALY_FIELDS, Entity, EntityRow, Item, anomaly_row, entity_operator
 from streams.operators.trip_match import HAUL
 
-__all__ = ["haulage_verdicts"]
+__all__ = ["DOUBTFUL", "LOSS_TOLERANCE", "haulage_verdicts"]
 
 _DAY_S: Final = 86_400
 _DAY_MS: Final = 86_400_000
@@ -33,10 +33,11 @@ _BRIDGES: Final = 0.001
 HEAT_TOLERANCE: Final = 0.01
 _LABORATORIES: Final = 0.004
 """Standard uncertainty between two laboratories' calorific values (ISO 1928: reproducibility 0.3 MJ/kg)."""
-_DOUBTFUL: Final = frozenset({
+DOUBTFUL: Final = frozenset({
     "repeat", "gross_under_tare", "implausible_mass", "weighed_twice", "tag_mismatch", "contracts_differ",
     "corrected",
 })  # fmt: skip
+"""Flags of loads on which no verdict rests."""
 
 
 def _everybody(_item: Item, _site: Site) -> Iterable[str]:
@@ -91,7 +92,7 @@ class _Fleet:
         v = trip.values
         if v.get("loss_pct") is None or not v.get("received_ms"):
             return None
-        if _DOUBTFUL & set((v.get("flags") or "").split(";")):
+        if DOUBTFUL & set((v.get("flags") or "").split(";")):
             return None
         known = ("loaded_moisture_pct", "received_moisture_pct")
         moist = all(v.get(n) is not None for n in known)
@@ -182,7 +183,7 @@ class _Fleet:
                 ((v["received_ms"] + self.offset_ms) // _DAY_MS, number[v["bridges"][pair[0]]],
                  number[v["bridges"][pair[1]]], v[field][0] / v[field][1] - 1.0)
                 for v in (h.values for h in self.entity.of(HAUL))
-                if v.get("received_ms") and v[field][0] and v[field][1] and not _DOUBTFUL & set(v["flags"])
+                if v.get("received_ms") and v[field][0] and v[field][1] and not DOUBTFUL & set(v["flags"])
             ]  # fmt: skip
             if not rows:
                 continue

@@ -13,13 +13,15 @@ from dashboards.serve import BoardServer
 from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
 from tests.support.board_alarms import seed_alarms
-from tests.support.board_data import NOW_MS, seeded, status
+from tests.support.board_coal import site_with_coal, write_coal
+from tests.support.board_data import NOW_MS, make_site, seeded, status
 from tests.support.board_process import PAYLOADS, board_process
 from tests.support.chromium import Watched, chromium
 
 PATHS = {
     "overview": "/", "network": "/network", "water": "/water", "loads": "/loads",
     "substation": "/substation/sub-03", "trust": "/trust", "alarms": "/alarms", "contracts": "/contracts",
+    "logistics": "/logistics", "coal": "/coal",
 }  # fmt: skip
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
@@ -41,11 +43,12 @@ class Actions:
 
 class Running:
     def __init__(self, folder: Path) -> None:
-        self.day = seeded(folder, trouble=True)
+        self.day = seeded(folder, site_with_coal(make_site()), trouble=True)
         self.alarms = seed_alarms(self.day.store)
         self.actions = Actions()
         self.now_ms = NOW_MS
         self.write_anomalies()
+        write_coal(self.day)
         app = create_app(
             self.day.store,
             self.day.site,
@@ -152,14 +155,66 @@ def test_leaks_are_listed_with_their_size_and_place_and_no_other_anomaly(opened,
     assert "drift" not in shown
 
 
+def test_the_map_has_every_truck_by_shape_and_a_trip_that_will_be_late_first(opened):
+    page = opened("/logistics?lang=en").page
+    page.wait_for_selector(".hl-truck")
+    assert page.locator(".hl-place").count() == 2
+    shown = page.locator(".hl-truck")
+    assert shown.count() == 5
+    assert page.locator(".hl-truck-loaded").count() == 3
+    assert page.locator(".hl-truck-late .hl-truck-digit").all_text_contents() == ["3"]
+    assert "driving 5" in page.inner_text(".hl-map-legend")
+    page.wait_for_selector("#panel-open_trips td:text-is('0.90')")
+    first = page.locator("#panel-open_trips tbody tr").first.inner_text()
+    assert "冀A5131" in first, "the likeliest to be late"
+    assert page.locator("#panel-open_trips tbody tr").count() == 3, "a closed trip is not under way"
+    queues = page.inner_text("#panel-bridge_queues")
+    assert "10 min" in queues
+    assert "40 min" in queues
+
+
+def test_a_trips_trail_is_reached_by_its_plate_and_by_url(opened):
+    page = opened("/logistics?lang=en").page
+    page.wait_for_selector("#panel-open_trips td:text-is('0.90')")
+    page.click("#panel-open_trips tbody tr:first-child a")
+    page.wait_for_selector(".hl-trail")
+    assert "truck=truck-1" in page.url
+    points = page.get_attribute(".hl-trail", "points").split(" ")
+    assert len(points) > 60, "two hours, a point a minute"
+    where = page.get_attribute(".hl-map-ghost circle", "cx")
+    page.locator(".hl-map input").fill("200")
+    assert page.get_attribute(".hl-map-ghost circle", "cx") != where
+    page.goto(page.url)
+    page.wait_for_selector(".hl-trail")
+
+
+def test_days_of_heat_have_a_band_and_a_supplier_that_lacks_heat_is_seen(opened):
+    page = opened("/coal?lang=en").page
+    page.wait_for_selector("#panel-yard_days b:text-is('7.9 / 9.4 / 11.6')")
+    assert "P2" in page.get_attribute("#panel-yard_risk .hl-mark", "aria-label")
+    assert "signature" in page.inner_text("#panel-yards")
+    assert "-5.60" in page.inner_text("#panel-supplier_heat").replace("−", "-")
+    page.wait_for_selector("#panel-days_left canvas", timeout=8000)
+
+
+def test_a_contract_that_will_likely_fall_short_is_marked_on_its_bar_and_its_loss_has_an_uncertainty(opened):
+    page = opened("/contracts?lang=en").page
+    page.wait_for_selector(".hl-bullet")
+    bar = page.locator(".hl-bullet").first
+    assert "18 % reached, 25 % due by now, 71 % expected" in bar.get_attribute("aria-label")
+    assert bar.locator(".hl-mark").inner_text() == "◆2"
+    shown = page.inner_text("#panel-contract_quality")
+    assert all(word in shown for word in ("0.41", "0.22", "64", "40", "20.10", "3.90"))
+
+
 def test_the_overview_shows_the_plants_newest_heat(opened, running):
     page = opened("/?lang=en").page
     running.now_ms += 10_000
     running.day.now_ms = running.now_ms
     running.day.write_now("plant-1", heat_kw=61_230.0)
     page.wait_for_selector("#panel-heat_output b:text-is('61.23')", timeout=4000)
-    assert "not computed yet" in page.inner_text("#panel-heat_days")
-    assert "not computed yet" in page.inner_text("#panel-on_the_road")
+    assert "9.4" in page.inner_text("#panel-heat_days")
+    assert "93.0" in page.inner_text("#panel-on_the_road")
 
 
 def test_trouble_comes_first_and_never_by_colour_alone(opened):

@@ -5,7 +5,7 @@ from models.measurements import known
 
 def test_pages_are_found_in_order_and_panel_ids_are_unique():
     assert [p.id for p in pages()] == [
-        "overview", "network", "water", "loads", "substation", "contracts", "alarms", "trust",
+        "overview", "network", "water", "loads", "substation", "logistics", "contracts", "coal", "alarms", "trust",
     ]  # fmt: skip
     ids = [p.id for page in pages() for p in page.panels]
     assert len(ids) == len(set(ids))
@@ -42,5 +42,5 @@ def test_a_panel_fits_the_twelve_columns_of_its_page():
         for p in page.panels:
             assert 1 <= p.width <= 12
             if p.kind != "tile":
-                row += p.width
+                row += p.width * p.height
         assert row % 12 == 0, page.id

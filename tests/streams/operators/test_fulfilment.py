@@ -115,7 +115,8 @@ def test_papers_of_a_contract_that_nobody_registered_are_seen_and_in_no_sum():
     ]
     told = rows(items, T0 + 2 * DAY, name="X")
     assert [(r.key, r.reason, dict(r.fields)) for r in told] == [
-        ("X:2026-01", "unknown_contract", {"refused": 1}), ("X:2026-01", "unknown_contract", {"refused": 1}),
+        ("X:2026-01", "unknown_contract", {"refused": 1, "contract": "X"}),
+        ("X:2026-01", "unknown_contract", {"refused": 1, "contract": "X"}),
     ]  # fmt: skip
 
 

@@ -1,0 +1,189 @@
+// The map of the trucks, drawn from the site's own places; a shape for each state, never colour alone.
+import { h, put, s } from "./dom.js";
+
+const KM_A_DEGREE = 111.32;
+const MARGIN = 0.12;
+const TRAIL_MS = 86400000;
+const LIKELY_LATE = 0.5;
+const FASTEST_M_S = 45;
+const AGREE = 3;
+
+export class TruckMap {
+  constructor(panel, context) {
+    this.context = context;
+    this.picture = h("div", { class: "hl-map-picture" });
+    this.legend = h("div", { class: "hl-map-legend" });
+    this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.replay() });
+    this.when = h("span", { class: "hl-muted" });
+    this.body = h("div", { class: "hl-map" }, this.picture, h("div", { class: "hl-map-foot" }, this.legend, this.slider, this.when));
+    this.truck = new URLSearchParams(location.search).get("truck");
+    this.observer = new ResizeObserver(() => { this.drawn = null; this.update(); });
+    this.observer.observe(this.picture);
+  }
+
+  stop() {
+    this.observer.disconnect();
+  }
+
+  // Places and believable positions are in; who is far off is counted, and does not shrink the others.
+  frame(trucks) {
+    const points = this.context.site.places.map((p) => [p.lat_deg, p.lon_deg]);
+    const all = points.length ? points : trucks.map((x) => [x.lat, x.lon]);
+    const trail = (this.trail ?? []).map((p) => [p.lat_deg, p.lon_deg]);
+    const known = this.trail?.length ? [...trail, ...points.filter((p) => near(p, trail))] : all;
+    if (!known.length) return null;
+    const lats = known.map((p) => p[0]);
+    const lons = known.map((p) => p[1]);
+    const squeeze = Math.cos((Math.PI / 180) * ((Math.min(...lats) + Math.max(...lats)) / 2));
+    const box = this.picture.getBoundingClientRect();
+    const width = box.width || 800;
+    const height = box.height || 500;
+    const north = (Math.max(...lats) + Math.min(...lats)) / 2;
+    const east = (Math.max(...lons) + Math.min(...lons)) / 2;
+    const tall = Math.max(Math.max(...lats) - Math.min(...lats), 0.02) * (1 + 2 * MARGIN);
+    const wide = Math.max((Math.max(...lons) - Math.min(...lons)) * squeeze, 0.02) * (1 + 2 * MARGIN);
+    const scale = Math.min(height / tall, width / wide);
+    const at = (lat, lon) => [width / 2 + (lon - east) * squeeze * scale, height / 2 - (lat - north) * scale];
+    return { at, width, height, km: scale / KM_A_DEGREE };
+  }
+
+  trucks() {
+    const { live, site } = this.context;
+    const tracks = live.rows("tracks");
+    const arrivals = live.rows("arrivals");
+    const loads = new Map();
+    for (const trip of live.rows("trips").values()) if (trip.state === "open") loads.set(site.plates[trip.plate], trip);
+    const plates = new Map(Object.entries(site.plates).map(([plate, device]) => [device, plate]));
+    return [...live.rows("positions").values()]
+      .filter((r) => typeof r.lat_deg === "number" && typeof r.lon_deg === "number" && site.byId.has(r.key))
+      .map((r) => {
+        const { state } = live.state(site.byId.get(r.key), r.window_start);
+        const told = tracks.get(r.key)?.state;
+        const trip = loads.get(r.key);
+        return {
+          device: r.key, plate: plates.get(r.key) ?? r.key, lat: r.lat_deg, lon: r.lon_deg, heading: r.heading_deg ?? 0, at: r.window_start,
+          state: state === "silent" ? "offline" : told ?? (r.speed_m_s > 1 ? "driving" : "stopped"),
+          trip, late: arrivals.get(trip?.key)?.late_p ?? 0,
+        };
+      })
+      .sort((a, b) => a.late - b.late || a.device.localeCompare(b.device));
+  }
+
+  update() {
+    const { live, t } = this.context;
+    if (live.now === null) return;
+    if (this.truck && this.trail === undefined) this.fetchTrail();
+    const trucks = this.trucks();
+    const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.context.site.places.length]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    const view = this.frame(trucks);
+    if (!view) {
+      put(this.picture, "none", () => h("div", { class: "hl-empty" }, t("no places are registered")));
+      return;
+    }
+    this.view = view;
+    const inside = trucks.filter((x) => within(view.at(x.lat, x.lon), view));
+    this.ghost = s("g", { class: "hl-map-ghost" });
+    put(this.picture, key, () => s("svg", { viewBox: `0 0 ${view.width} ${view.height}`, role: "img", "aria-label": t("map of the trucks") },
+      this.scaleBar(view), this.trailLine(view), this.context.site.places.map((p) => this.place(p, view)), inside.map((x) => this.truckMark(x, view)), this.ghost));
+    put(this.legend, `${key}`, () => this.legendOf(trucks, inside.length));
+    this.replay();
+  }
+
+  place(p, view) {
+    const [x, y] = view.at(p.lat_deg, p.lon_deg);
+    const mine = p.kind === "mine" || p.kind === "station";
+    const left = x > view.width * 0.6;
+    return s("g", { class: `hl-place hl-place-${p.kind}` },
+      s("circle", { cx: x, cy: y, r: Math.max(11, (view.km * p.radius_m) / 1000) }),
+      s("text", { x, y: y + 5, "text-anchor": "middle", class: "hl-place-shape" }, mine ? "M" : "P"),
+      s("text", { x: left ? x - 18 : x + 18, y: y + 24, "text-anchor": left ? "end" : "start" }, p.name));
+  }
+
+  truckMark(x, view) {
+    const [cx, cy] = view.at(x.lat, x.lon);
+    const { t, f } = this.context;
+    const late = x.late > LIKELY_LATE;
+    const words = [x.plate, t(x.state), x.trip && `${x.trip.contract} ${f.number(x.trip.loaded_kg / 1000, "t")} t`, x.trip?.eta && t("arrives {time}", { time: f.moment(x.trip.eta) }), late && t("likely late"), f.moment(x.at)];
+    const shape = SHAPES[x.state] ?? SHAPES.stopped;
+    const classes = ["hl-truck", `hl-truck-${x.state}`, x.trip && "hl-truck-loaded", late && "hl-truck-late", x.device === this.truck && "hl-truck-chosen"];
+    return s("a", { href: this.context.url("/logistics", { truck: x.device, from: "", to: "" }), class: classes.filter(Boolean).join(" "), "aria-label": words.filter(Boolean).join(", ") },
+      s("title", {}, words.filter(Boolean).join("\n")),
+      s("g", { transform: `translate(${cx.toFixed(1)} ${cy.toFixed(1)})` },
+        s("circle", { r: 12, class: "hl-truck-target" }),
+        s("path", { d: shape, transform: x.state === "driving" ? `rotate(${x.heading})` : null }),
+        late && s("text", { x: 10, y: 5, class: "hl-truck-digit" }, "3")));
+  }
+
+  legendOf(trucks, shown) {
+    const { t } = this.context;
+    const count = (state) => trucks.filter((x) => x.state === state).length;
+    const entries = ["driving", "stopped", "offline"].map((state) => h("span", { class: "hl-map-entry" },
+      s("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18 }, s("path", { d: SHAPES[state], class: `hl-truck-${state}` })), `${t(state)} ${count(state)}`));
+    const loaded = h("span", { class: "hl-map-entry" }, t("filled: loaded ({n})", { n: trucks.filter((x) => x.trip).length }));
+    const off = trucks.length - shown ? h("span", { class: "hl-map-entry" }, t("{n} outside the map", { n: trucks.length - shown })) : null;
+    const chosen = this.truck ? h("a", { href: this.context.url("/logistics", { truck: "", from: "", to: "" }) }, t("all trucks")) : null;
+    return [...entries, loaded, off, chosen];
+  }
+
+  scaleBar(view) {
+    const km = [200, 100, 50, 20, 10, 5, 2, 1, 0.5].find((x) => x * view.km < view.width / 4) ?? 0.2;
+    const y = view.height - 14;
+    return s("g", { class: "hl-map-scale" }, s("path", { d: `M16 ${y - 6}V${y}H${16 + km * view.km}V${y - 6}` }), s("text", { x: 22, y: y - 8 }, `${km} km`));
+  }
+
+  trailLine(view) {
+    if (!this.trail?.length) return null;
+    return s("polyline", { class: "hl-trail", points: this.trail.map((p) => view.at(p.lat_deg, p.lon_deg).map((v) => v.toFixed(1)).join(",")).join(" ") });
+  }
+
+  async fetchTrail() {
+    this.trail = [];
+    const { live, config } = this.context;
+    const to = config.range.to ?? live.now;
+    const from = config.range.from ?? to - TRAIL_MS;
+    const query = new URLSearchParams([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
+      ["from", from], ["to", to], ["every_ms", Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000)], ["aggregate", "last"]]);
+    const response = await fetch(`/api/query?${query}`);
+    if (!response.ok) return;
+    this.trail = believable((await response.json()).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
+    this.slider.hidden = !this.trail.length;
+    this.drawn = null;
+    this.update();
+  }
+
+  // The chosen truck where it was at the slider's time.
+  replay() {
+    if (!this.trail?.length || !this.ghost) return;
+    const point = this.trail[Math.round((this.slider.value / 1000) * (this.trail.length - 1))];
+    const [x, y] = this.view.at(point.lat_deg, point.lon_deg);
+    this.ghost.replaceChildren(s("circle", { cx: x, cy: y, r: 9 }));
+    this.when.textContent = this.context.f.moment(point.window_start);
+  }
+}
+
+const SHAPES = { driving: "M0 -9L7 8L0 4L-7 8Z", stopped: "M-6 -6H6V6H-6Z", offline: "M-6 -6L6 6M6 -6L-6 6" };
+const within = ([x, y], view) => x >= 0 && x <= view.width && y >= 0 && y <= view.height;
+
+// Without fixes that no truck could have reached, unless several in a row agree with each other.
+function believable(points) {
+  const speed = (a, b) => (1000 * KM_A_DEGREE * Math.hypot(a.lat_deg - b.lat_deg, (a.lon_deg - b.lon_deg) * Math.cos((Math.PI / 180) * a.lat_deg))) / Math.max(1, (b.window_start - a.window_start) / 1000);
+  const kept = [];
+  let doubted = [];
+  for (const point of points) {
+    if (!kept.length || speed(kept.at(-1), point) <= FASTEST_M_S) {
+      kept.push(point);
+      doubted = [];
+    } else {
+      doubted = doubted.length && speed(doubted.at(-1), point) > FASTEST_M_S ? [point] : [...doubted, point];
+      if (doubted.length === AGREE) {
+        kept.push(...doubted);
+        doubted = [];
+      }
+    }
+  }
+  return kept;
+}
+
+const near = (place, trail) => trail.some(([lat, lon]) => Math.hypot(lat - place[0], lon - place[1]) < 0.2);
