@@ -10,17 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
+
+import pyarrow as pa
 
 from alerts.action import ALARM_STREAM, Action, actions_of, encode
 from alerts.alarm import Alarm
 from alerts.book import KEEP_MS, Book, Happened
 from alerts.condition import Condition, conditions_of
 from alerts.fast import FastWatch
+from alerts.feed import Said
 from alerts.letters import letters_of, withdrawn_by
 from alerts.measured import Measured
 from alerts.post import Post
+from alerts.rebuild import deeds_of, rebuild, standing
 from alerts.rows import alarm_tables
 from alerts.rules import SitePolicy
 from journal.protocol import Append, Journal, JournalError
@@ -34,6 +38,7 @@ __all__ = ["Desk"]
 _TICK_S: Final = 0.5
 _ACTIONS: Final = "actions"
 _BEGUN: Final = "begun"
+_HEARD: Final = "heard:"
 DAY_MS: Final = 86_400_000
 KEEP_MESSAGES_MS: Final = 90 * DAY_MS
 _log = logging.getLogger(__name__)
@@ -91,7 +96,11 @@ class Desk:
         self._kept = {id_: len(alarm.events) for id_, alarm in self.book.alarms.items()}
         self._unshown = set(self.book.alarms)  # a crash may have come between records and boards
         self._maintained = set(self.book.maintenance)
-        self._fast = FastWatch(policy.rules.fast, self.book.alarms.values())
+        self._fast = FastWatch(
+            policy.rules.fast, self.book.alarms.values(),
+            [Condition.from_json(body) for _, body in records.inbox(10**9)] if policy.rules.fast else (),
+            records.progresses(_HEARD),
+        )  # fmt: skip
         self._said: list[Condition] = []
         self._expired_on = 0
         self._measured = Measured(policy.rules.desks)
@@ -116,17 +125,37 @@ class Desk:
         found: list[Condition] = []
         for output in outputs:
             found += conditions_of(output.rows.get(ANOMALY, ()), output.offset)
-            if self.policy.rules.fast and output.readings:
-                self._said += self._fast.take(output.stream, output.offset, output.readings)
-        # The watch says a thing once: what could not be kept is kept with what comes next.
-        self.receive_conditions([*self._said, *found])
+            self._look(output.stream, output.offset, output.readings)
+        self._receive(found, {})
+
+    def receive_said(self, said: Sequence[Said], progress: Mapping[str, int]) -> None:
+        """Take what streams of another process said; on disk when this returns, with how far it goes."""
+        for one in said:
+            self._look(one.stream, one.offset, one.readings, more=one.more)
+        self._receive([condition for one in said for condition in one.conditions], progress)
+
+    def _look(self, stream: str, offset: int, readings: Sequence[pa.Table], *, more: bool = False) -> None:
+        if self.policy.rules.fast and readings:
+            self._said += self._fast.take(stream, offset, readings, more=more)
+
+    def _receive(self, found: Sequence[Condition], progress: Mapping[str, int]) -> None:
+        # The watch says a thing once: what could not be kept is kept with what comes next. What it has looked
+        # at is kept with what it said, so that what is given again after a crash is not said again.
+        heard = {_HEARD + stream: offset for stream, offset in self._fast.heard.items()} if self._said else {}
+        self.receive_conditions([*self._said, *found], {**heard, **progress})
         self._said.clear()
 
-    def receive_conditions(self, found: Sequence[Condition]) -> None:
+    def receive_conditions(
+        self, found: Sequence[Condition], progress: Mapping[str, int] | None = None
+    ) -> None:
         """Take conditions; on disk when this returns."""
+        self._records.receive([condition.to_json() for condition in found], progress)
         if found:
-            self._records.receive([condition.to_json() for condition in found])
             self._bell.set()
+
+    def progress(self, source: str) -> int | None:
+        """How far a source was taken in; None when nothing of it was."""
+        return self._records.progress(source)
 
     @property
     def fresh(self) -> bool:
@@ -147,6 +176,7 @@ class Desk:
         """
         with self._lock:
             self._flush()
+            self._catch_up()  # what a journal elsewhere may have kept although it did not say so
             self.book.check(action)
             known = self._journal.streams().get(ALARM_STREAM)
             stamp = max(action.at_ms, known[1]) if known else action.at_ms
@@ -193,41 +223,13 @@ class Desk:
         self._thread.start()
 
     def _rebuild(self, conditions: Sequence[Condition]) -> None:
-        """Make the alarms again from stored conditions and the deeds of the journal, in order of time."""
-        deeds: list[tuple[int, int, int, Any]] = [
-            (record.timestamp_ms, 1, record.offset, action)
-            for record in self._journal_of_deeds()
-            for action in actions_of(Frame.decode(record.frame))
-        ]
-        began = [Condition.from_json({**c.to_json(), "active": True}) for c in conditions if not c.withdrawn]
-        told: list[tuple[int, int, int, Any]] = [(c.first_ms, 0, n, c) for n, c in enumerate(began)]
-        told += [(c.until_ms, 2, n, c) for n, c in enumerate(conditions) if not c.active]
-        offset = max((d[2] for d in deeds), default=-1)
-        for at_ms, _, _, one in sorted([*deeds, *told], key=lambda x: x[:3]):
-            now_ms = self._now_ms = max(self._now_ms, at_ms)
-            if isinstance(one, Action):
-                self.book.act(one, now_ms)
-                continue
-            self.book.take([one], now_ms)
-        self._now_ms = max(self._now_ms, self._clock())
-        self.book.tick(self._now_ms)
+        """Make the alarms again from stored conditions and the deeds of the journal."""
+        deeds = deeds_of(self._journal)
+        self._now_ms = rebuild(self.book, conditions, deeds, max(self._now_ms, self._clock()))
         batch = self._batch([])
-        batch.progress = {_BEGUN: self._now_ms, _ACTIONS: offset}
-        standing = [
-            Happened(a, a.events[-1])
-            for a in self.book.alarms.values()
-            if a.told and a.active and not a.quiet
-        ]
-        batch.letters = letters_of(
-            [Happened(h.alarm, _again(h)) for h in standing], self.policy, self._now_ms, self._wall()
-        )
+        batch.progress = {_BEGUN: self._now_ms, _ACTIONS: max((o for _, o, _ in deeds), default=-1)}
+        batch.letters = letters_of(standing(self.book), self.policy, self._now_ms, self._wall())
         self._save(batch)
-
-    def _journal_of_deeds(self) -> list[Any]:
-        records: list[Any] = []
-        while more := self._journal.read(ALARM_STREAM, records[-1].offset if records else -1, 1000):
-            records += more
-        return records
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -341,8 +343,3 @@ class Desk:
             _log.warning("alerts at the stop: %s; the next start goes on from what is written", error)
         if self.post is not None:
             self.post.stop()
-
-
-def _again(happened: Happened) -> Any:
-    """The raising of an alarm, as it is told once more after the records were lost."""
-    return next((e for e in reversed(happened.alarm.events) if e.tell), happened.event)

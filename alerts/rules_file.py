@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from alerts.codes import NAMES
@@ -17,7 +18,7 @@ from models.site_cells import Choice, Id, Number, Reader, Text
 from models.site_table import Column, Fault, Report, Row, Table
 from models.site_toml import read_toml
 
-__all__ = ["FILE", "RulesError", "Secrets", "read_rules"]
+__all__ = ["FILE", "RulesError", "Secrets", "read_fast", "read_rules"]
 
 FILE: Final = "alerts.toml"
 _SECONDS: Final = Number(0, 604_800)
@@ -158,6 +159,17 @@ def read_rules(text: str, site: Site, secrets: Secrets, file: str = FILE) -> Rul
     return rules
 
 
+def read_fast(text: str, site: Site, file: str = FILE) -> tuple[FastRule, ...]:
+    """The fast rules that `text` says; of the other rules only that their keys are known is looked at."""
+    report = Report()
+    tables = read_toml(file, _TABLES, text, report, single=("alerts", "limits"))
+    report.faults += report.warnings
+    fast = _Reading(tables, site, Secrets({}, Path()), report).fast()
+    if report.faults:
+        raise RulesError(report.faults)
+    return fast
+
+
 class _Reading:
     """Tables on their way into a rule set."""
 
@@ -170,7 +182,7 @@ class _Reading:
     def rules(self) -> RuleSet:
         self._refer()
         alerts = self._one("alerts")
-        fast = tuple(filter(None, map(self._fast, self._rows("fast"))))
+        fast = self.fast()
         codes = {*NAMES, *(f.code for f in fast), *(str(r.values.get("code")) for r in self._rows("fast"))}
         return RuleSet(
             rules=tuple(self._rule(row, codes) for row in self._rows("rule")),
@@ -187,6 +199,9 @@ class _Reading:
             board_url=str(alerts.get("board_url", "http://127.0.0.1:8080")).rstrip("/"),
             desks=alerts.get("desks", 1),
         )
+
+    def fast(self) -> tuple[FastRule, ...]:
+        return tuple(filter(None, map(self._fast, self._rows("fast"))))
 
     def _rows(self, name: str) -> list[Row]:
         return self._tables[name].rows

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +20,21 @@ from alerts.messages import Writer
 from alerts.post import Post, unsent
 from alerts.rehearsal import fast_conditions
 from alerts.rows import ALARM
-from alerts.rules import Channel, RuleSet, SitePolicy
-from alerts.rules_file import FILE, RulesError, Secrets, read_rules
+from alerts.rules import Channel, FastRule, RuleSet, SitePolicy
+from alerts.rules_file import FILE, RulesError, Secrets, read_fast, read_rules
 from dashboards.api import ActionRefusedError
 from hearthline.cli import UsageError
 from hearthline.health import Part
+from hearthline.metrics import Figure, labelled
 from ingest.clock import wall_clock
 from journal.protocol import Journal, JournalError
-from models.anomaly import ANOMALY
+from models.anomaly import ANOMALY, Severity
 from models.results import Outputs, SinkError
 from models.site import Site
 from store.protocol import Select, SeriesStore
 from store.records import Records, RecordsError
 
-__all__ = ["RECORDS_FILE", "AlertedSink", "Alerting", "Doings", "load_rules", "senders_of"]
+__all__ = ["RECORDS_FILE", "AlertedSink", "Alerting", "Doings", "load_fast", "load_rules", "senders_of"]
 
 RECORDS_FILE: Final = "records.sqlite3"
 _DAY_MS: Final = 86_400_000
@@ -43,20 +44,32 @@ _log = logging.getLogger(__name__)
 def load_rules(directory: Path, site: Site, file: Path | None = None) -> RuleSet:
     """The rules of a site directory, or of `file`; none of them tells nobody. Faults are a UsageError."""
     path = directory / FILE if file is None else file
+    text = _rules_text(path, needed=file is not None)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return read_rules(text, site, Secrets(os.environ, path.parent), path.name)
+    except RulesError as error:
+        raise UsageError(str(error)) from error
+
+
+def load_fast(directory: Path, site: Site) -> tuple[FastRule, ...]:
+    """The fast rules of a site directory, for a process that knows no secret of a channel."""
+    try:
+        return read_fast(_rules_text(directory / FILE, needed=False), site)
+    except RulesError as error:
+        raise UsageError(str(error)) from error
+
+
+def _rules_text(path: Path, *, needed: bool) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        if file is None:
-            return RuleSet()
+        if not needed:
+            return ""
         msg = f"rules: expected a readable {path}, got no such file"
         raise UsageError(msg) from error
     except (OSError, UnicodeDecodeError) as error:
         msg = f"rules: expected a readable text file {path}, got: {error}"
         raise UsageError(msg) from error
-    try:
-        return read_rules(text, site, Secrets(os.environ, path.parent), path.name)
-    except RulesError as error:
-        raise UsageError(str(error)) from error
 
 
 def senders_of(rules: RuleSet, broker: siren.Broker | None) -> dict[str, Sender]:
@@ -138,6 +151,7 @@ class Alerting:
         clock: Callable[[], int],
     ):
         self._base = _Base(data_dir, site, rules, journal, store, clock)
+        self.begun = False
         self._stack = ExitStack()
         try:
             self.records = Records(data_dir / RECORDS_FILE)
@@ -153,6 +167,14 @@ class Alerting:
 
     def start(self, broker: siren.Broker | None, board_url: str) -> None:
         """Open the channels and go on."""
+        self.prepare(broker, board_url)
+        try:
+            self.begin()
+        except (RecordsError, JournalError) as error:
+            raise UsageError(str(error)) from error
+
+    def prepare(self, broker: siren.Broker | None, board_url: str) -> None:
+        """Open the channels; one that cannot be is a UsageError."""
         base = self._base
         names = {
             **{d.device: d.name for d in base.site.devices.values()},
@@ -163,20 +185,29 @@ class Alerting:
         if base.rules.channels:
             made = senders_of(base.rules, broker)
             self.desk.post = Post(self.records, base.rules, made, writer, wall_clock)
-        try:
-            self.desk.start(self._past)
-        except (RecordsError, JournalError) as error:
-            raise UsageError(str(error)) from error
 
-    def _past(self) -> list[Condition]:
+    def begin(self, *, insist: bool = False) -> None:
+        """Go on where the records stop; what cannot be done now may be tried again.
+
+        Parameters
+        ----------
+        insist : bool
+            New records do not begin without the stored past, when a SinkError says that it cannot be had now.
+        """
+        self.desk.start(lambda: self._past(insist=insist))
+        self.begun = True
+
+    def _past(self, *, insist: bool) -> list[Condition]:
         """Conditions that the store holds: what the alarms are made of again when the records are new."""
         base = self._base
         try:
-            since = base.clock() - 30 * _DAY_MS
+            since = max(0, base.clock() - 30 * _DAY_MS)
             found = conditions_of([base.store.select(Select(ANOMALY, from_ms=since))], -1)
             shown = base.store.select(Select(ALARM, from_ms=since))
             return [*found, *(fast_conditions(shown) if shown.num_rows else ())]
         except SinkError as error:
+            if insist:
+                raise
             _log.warning("alarms begin without a past: %s", error)
             return []
 
@@ -185,6 +216,8 @@ class Alerting:
 
         ActionRefusedError says why it cannot be done.
         """
+        if not self.begun:
+            raise ActionRefusedError("expected alarms that are in hand, got a start that waits for its parts")
         try:
             deed = Deed(str(asked.get("do", "")))
         except ValueError as error:
@@ -225,9 +258,20 @@ class Alerting:
             troubles.append((f"{missing} messages are not sent", "", advice))
         return Part.judged("alerts", troubles, f"{standing} open alarms")
 
+    def figures(self) -> Iterator[Figure]:
+        """Open alarms, and messages that did not arrive, for metrics."""
+        alarms = [a for a in list(self.desk.book.alarms.values()) if a.open]
+        counts = {str(s): float(sum(a.severity is s for a in alarms)) for s in Severity}
+        yield from labelled("hearthline_open_alarms", counts)
+        try:
+            yield Figure("hearthline_unsent_messages", len(self.unsent()))
+        except RecordsError as error:
+            _log.debug("messages cannot be counted: %s", error)
+
     def stop(self) -> None:
         """Write down what came, and stop."""
-        self.desk.stop()
+        if self.begun:
+            self.desk.stop()
         self._stack.close()
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 __all__ = ["METRICS", "Figure", "Metric", "Metrics", "Process", "labelled"]
 
-Process = Literal["server", "ingest", "worker"]
+Process = Literal["server", "ingest", "worker", "alerts"]
 # They are a series more for each histogram, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _DURATIONS_S: Final = (
@@ -78,17 +78,19 @@ class Figure:
     labels: tuple[str, ...] = ()
 
 
+_EVERY: Final[tuple[Process, ...]] = ("server", "ingest", "worker", "alerts")
 _ALL: Final[tuple[Process, ...]] = ("server", "ingest", "worker")
 _DOOR: Final[tuple[Process, ...]] = ("server", "ingest")
 _STREAMS: Final[tuple[Process, ...]] = ("server", "worker")
 _SERVER: Final[tuple[Process, ...]] = ("server",)
+_DESK: Final[tuple[Process, ...]] = ("server", "alerts")
 
 METRICS: Final = {
     m.name: m
     for m in (
-        Metric("hearthline_start_time_seconds", "gauge", (), "When this process started, seconds since 1970 in UTC.", _ALL),
-        Metric("hearthline_ready_seconds", "gauge", (), "From the start until every part was ok for the first time; absent before.", _ALL),
-        Metric("hearthline_component_ok", "gauge", ("component",), "1 while the part is ok, 0 while it starts, is degraded or has failed.", _ALL),
+        Metric("hearthline_start_time_seconds", "gauge", (), "When this process started, seconds since 1970 in UTC.", _EVERY),
+        Metric("hearthline_ready_seconds", "gauge", (), "From the start until every part was ok for the first time; absent before.", _EVERY),
+        Metric("hearthline_component_ok", "gauge", ("component",), "1 while the part is ok, 0 while it starts, is degraded or has failed.", _EVERY),
         Metric("hearthline_received_messages_total", "counter", (), "Messages that the broker delivered.", _DOOR),
         Metric("hearthline_journalled_messages_total", "counter", (), "Messages durable in the journal, refused ones among them.", _DOOR),
         Metric("hearthline_accepted_samples_total", "counter", (), "Samples accepted and durable.", _DOOR),
@@ -97,7 +99,7 @@ METRICS: Final = {
         Metric("hearthline_journal_append_seconds", "histogram", (), "Time of one append to the journal, fsync or replicas included.", _DOOR),
         Metric("hearthline_held_back", "gauge", (), "1 while ingest takes nothing in because the streams are too far behind.", _SERVER),
         Metric("hearthline_lag_messages", "gauge", ("stage",), "Messages that wait for a stage; of the journal's stages, those journalled since the start.", _DOOR),
-        Metric("hearthline_lag_records", "gauge", ("stage",), "Records of the journal that wait for a stage.", _STREAMS),
+        Metric("hearthline_lag_records", "gauge", ("stage",), "Records of the journal that wait for a stage.", (*_STREAMS, "alerts")),
         Metric("hearthline_lag_seconds", "gauge", ("stage",), "How long the oldest that waits for a stage has waited.", _ALL),
         Metric("hearthline_queue_messages", "gauge", ("queue",), "Entries in a queue.", _DOOR),
         Metric("hearthline_queue_bytes", "gauge", ("queue",), "Payload bytes in a queue.", _DOOR),
@@ -117,6 +119,9 @@ METRICS: Final = {
         Metric("hearthline_checkpoint_age_seconds", "gauge", (), "Since the last checkpoint was kept; absent before the first.", _STREAMS),
         Metric("hearthline_checkpoint_seconds", "histogram", (), "Time of making and keeping one checkpoint.", _STREAMS),
         Metric("hearthline_ledger_messages", "gauge", ("count",), "The ledger's sums over all devices; unaccounted must be 0.", _SERVER),
+        Metric("hearthline_conditions_total", "counter", (), "Conditions that workers said and the desk took in.", ("alerts",)),
+        Metric("hearthline_open_alarms", "gauge", ("severity",), "Alarms that are not closed.", _DESK),
+        Metric("hearthline_unsent_messages", "gauge", (), "Messages of the last week that did not arrive for certain.", _DESK),
     )
 }  # fmt: skip
 """Every metric of the project, by name. docs/operation.md has the same table."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import logging
-import os
 import secrets
 import threading
 import time
@@ -13,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from alerts.channels.siren import Broker
 from alerts.rules import RuleSet
@@ -23,9 +21,9 @@ from dashboards.serve import BindError, BoardServer
 from hearthline.alerting import Alerting, Doings
 from hearthline.audit import AuditLog
 from hearthline.cli import UsageError
-from hearthline.client import SERVER_FILE
 from hearthline.housekeeping import Housekeeping
 from hearthline.metrics import Figure, Metrics
+from hearthline.owning import announce, own
 from hearthline.retrying import DeadLetterRetry
 from hearthline.server_health import HoldBack, ServerHealth, Sources
 from hearthline.threads import share_fairly
@@ -133,7 +131,7 @@ class Server:
 
     def _open(self) -> None:
         config = self.config
-        self._own(config.data_dir)
+        own(config.data_dir, self._stack)
         try:
             self.journal = SqliteJournal(config.data_dir / JOURNAL_FILE, config.clock)
             self._stack.callback(self.journal.close)
@@ -212,29 +210,12 @@ class Server:
         )
 
     def _figures(self) -> Iterable[Figure]:
-        return self.health.figures()
+        return chain(self.health.figures(), self.alerting.figures())
 
     def _behind(self) -> int:
         """Records of the journal whose results are not stored."""
         done = self.runtime.offsets()
         return sum(max(0, last - done.get(stream, -1)) for stream, last in self.stages.tails.items())
-
-    def _own(self, data_dir: Path) -> None:
-        """Make the data directory and take it for this process."""
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            lock: IO[str] = self._stack.enter_context((data_dir / "owner.lock").open("a+"))
-        except OSError as error:
-            raise UsageError(
-                f"data-dir: expected a writable directory, got {data_dir}: {error.strerror}"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"data-dir: expected a directory that no other server uses, got {data_dir}: "
-                "stop that server first"
-            ) from error
 
     def start(self) -> None:
         """Start every part; returns when the board answers."""
@@ -302,16 +283,11 @@ class Server:
 
     def _announce(self) -> None:
         """Tell commands on this machine who owns the directory; token and login allow changes."""
-        path = self.config.data_dir / SERVER_FILE
-        said: dict[str, Any] = {"url": self.board.url, "pid": os.getpid(), "token": self.token}
+        said: dict[str, Any] = {"url": self.board.url, "token": self.token}
         if self.broker is not None:
             username, password = self.broker.login or (None, None)
             said["mqtt"] = {"url": self.broker.url, "username": username, "password": password}
-        scratch = path.with_suffix(".new")
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(said, file)
-        scratch.replace(path)
-        self._stack.callback(path.unlink, missing_ok=True)
+        announce(self.config.data_dir, said, self._stack)
 
     def _now(self) -> int:
         """The site's now: the clock's, or on the data clock the newest of any stream. [ms UTC]"""

@@ -47,6 +47,11 @@ class WorkerHealth:
         worker.checkpoint_took = self._metrics.duration("hearthline_checkpoint_seconds")
         self._worker = worker
 
+    def now_ms(self) -> int:
+        """The newest now of any stream, 0 before the first. [ms UTC]"""
+        standing = self._standing()
+        return max(standing.now_ms.values(), default=0) if standing is not None else 0
+
     def components(self) -> list[Mapping[str, Any]]:
         """State and detail of each part."""
         return self._watch.see(self._parts(self._standing()))

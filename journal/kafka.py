@@ -39,6 +39,8 @@ class KafkaJournal:
         How long `append` waits for all in-sync replicas before it says that it could not. [s]
     config : dict or None
         Further settings of librdkafka.
+    partition : int or None
+        Where all of it goes; None leaves that to the stream.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class KafkaJournal:
         *,
         timeout_s: float = _TIMEOUT_S,
         config: dict[str, Any] | None = None,
+        partition: int | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
         self._timeout_s = timeout_s
+        self._to = -1 if partition is None else partition  # -1 is for the library to choose
         self._lock = threading.Lock()
-        log = logging.getLogger("hearthline.kafka")
+        self._log = logging.getLogger("hearthline.kafka")
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -66,7 +70,7 @@ class KafkaJournal:
                 "message.timeout.ms": int(timeout_s * 1000),
                 **(config or {}),
             },
-            logger=log,
+            logger=self._log,
         )
 
     def append(self, items: Sequence[Append]) -> list[Record]:
@@ -95,7 +99,12 @@ class KafkaJournal:
         while True:
             try:
                 self._producer.produce(
-                    self._topic, item.frame, item.stream.encode(), on_delivery=on_delivery, timestamp=stamp
+                    self._topic,
+                    item.frame,
+                    item.stream.encode(),
+                    self._to,
+                    on_delivery=on_delivery,
+                    timestamp=stamp,
                 )
             except BufferError as error:
                 if time.monotonic() > deadline:

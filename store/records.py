@@ -189,11 +189,13 @@ class Records:
 
     # -- conditions on their way in ------------------------------------------------------------
 
-    def receive(self, bodies: Sequence[Row]) -> None:
-        """Keep conditions until they are taken into alarms; on disk when this returns."""
-        if bodies:
+    def receive(self, bodies: Sequence[Row], progress: Mapping[str, int] | None = None) -> None:
+        """Keep conditions until they are taken into alarms, and how far their sources were taken in."""
+        if bodies or progress:
             with self._write() as connection:
-                connection.execute(sa.insert(INBOX), [{"body": body} for body in bodies])
+                if bodies:
+                    connection.execute(sa.insert(INBOX), [{"body": body} for body in bodies])
+                _upsert(connection, PROGRESS, [{"name": n, "value": v} for n, v in (progress or {}).items()])
 
     def inbox(self, limit: int = 5_000) -> list[tuple[int, Row]]:
         """What was received and not taken, in order, with its number."""
@@ -244,6 +246,12 @@ class Records:
         """How far a source was taken in; None when nothing of it was."""
         rows = self._read(sa.select(PROGRESS.c.value).where(PROGRESS.c.name == name))
         return rows[0]["value"] if rows else None
+
+    def progresses(self, prefix: str) -> dict[str, int]:
+        """How far each source whose name begins so was taken in, by the rest of its name."""
+        mine = PROGRESS.c.name.startswith(prefix, autoescape=True)
+        rows = self._read(sa.select(PROGRESS).where(mine))
+        return {row["name"].removeprefix(prefix): row["value"] for row in rows}
 
     def save(self, batch: Batch) -> None:
         """Write all of a batch, or nothing of it."""

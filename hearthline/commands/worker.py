@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from alerts.rules import FastRule
     from hearthline.settings import Settings
     from store.protocol import SeriesStore
     from store.rows import Refusal
     from streams.runtime.faust_settings import WorkerSettings
 
-__all__ = ["open_influx", "register"]
+__all__ = ["open_influx", "open_store", "register"]
 
 _RETRY_S = 5.0
 
@@ -27,6 +28,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def worker(
+        site: Annotated[
+            Path | None, typer.Option(help="Site directory; the fast rules of its alerts.toml are watched.")
+        ] = None,
         kafka: Annotated[str | None, typer.Option(help="Kafka's bootstrap servers.")] = None,
         influx: Annotated[str | None, typer.Option(help="InfluxDB 2, http(s)://host:port.")] = None,
         duckdb: Annotated[
@@ -55,6 +59,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run the operators over the frames that ingest put into Kafka, and write results to InfluxDB.
 
+        What is wrong goes to topic conditions, for `hearthline alerts`.
         Several workers of one group share the partitions. The token of InfluxDB comes from
         HEARTHLINE_INFLUX_TOKEN (or a file, HEARTHLINE_INFLUX_TOKEN_FILE), Kafka's login from
         HEARTHLINE_KAFKA_USER and HEARTHLINE_KAFKA_PASSWORD. A worker that can no longer be sure of its
@@ -67,7 +72,7 @@ def register(app: typer.Typer) -> None:
 
         flags = {
             "kafka": kafka, "influx_url": influx, "clock": clock, "checkpoint_s": checkpoint_s,
-            "metrics_port": metrics_port,
+            "metrics_port": metrics_port, "site": site,
         }  # fmt: skip
         settings = load_settings(flags, config)
         worker_settings = WorkerSettings(
@@ -112,7 +117,7 @@ def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> N
 
     try:
         check_topics(worker)
-        store = _open(settings, duckdb)
+        store = open_store(settings, duckdb)
         try:
             store.counts()
         finally:
@@ -127,11 +132,15 @@ def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> N
 
 def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> int:
     from hearthline.cli import UsageError
+    from hearthline.condition_feed import ConditionFeed
     from hearthline.probing import answering
     from hearthline.refusals import Refusals
     from hearthline.worker_health import WorkerHealth
     from ingest.clock import wall_clock
-    from store.protocol import StoreError, StoreUnavailableError
+    from journal.kafka_log import CONDITIONS, KafkaLog, MissingTopicError
+    from journal.protocol import JournalError
+    from models.results import SinkUnavailableError
+    from store.protocol import StoreError
     from store.restate import answer
     from streams.core.pipeline import Pipeline
     from streams.runtime.faust_app import run_worker
@@ -141,25 +150,33 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
     refusals = Refusals()
     health = WorkerHealth(wall_clock, wall_clock=settings.clock == "wall", refusals=refusals)
     try:
-        store = _open(settings, duckdb, refusals)
+        store = open_store(settings, duckdb, refusals)
     except StoreError as error:
         raise UsageError(str(error)) from error
     refusals.store = store
     probes = ExitStack()
+    log = KafkaLog(worker.kafka, CONDITIONS, login=dict(worker.login))
+    probes.callback(log.close)
     try:
+        feed = ConditionFeed(
+            health.sink(store), log, _fast(settings), health.now_ms if settings.clock == "data" else None
+        )
         probes.enter_context(answering(health, settings.metrics_host, settings.metrics_port))
         while True:
             try:
                 check_topics(worker)
+                log.bounds()
                 break
-            except KafkaUnavailableError as error:
+            except MissingTopicError as error:
+                raise UsageError(str(error)) from error
+            except (KafkaUnavailableError, JournalError) as error:
                 typer.echo(f"degraded: {error}; trying again in {_RETRY_S:g} s", err=True)
                 time.sleep(_RETRY_S)
         return run_worker(
             worker,
             Pipelines(Pipeline, Pipeline.restore, partial(answer, store)),
-            health.sink(store),
-            unavailable=(StoreUnavailableError,),
+            feed,
+            unavailable=(SinkUnavailableError,),
             watch=health.watch,
         )
     except TopicError as error:
@@ -169,9 +186,18 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
         store.close()
 
 
-def _open(
+def _fast(settings: Settings) -> tuple[FastRule, ...]:
+    """The fast rules of the site, none without one."""
+    from hearthline.alerting import load_fast
+    from hearthline.site_dir import open_site
+
+    return () if settings.site is None else load_fast(settings.site, open_site(settings.site))
+
+
+def open_store(
     settings: Settings, duckdb: Path | None, refused: Callable[[Refusal], None] | None = None
 ) -> SeriesStore:
+    """InfluxDB, or the DuckDB file in its place."""
     if duckdb is None:
         return open_influx(settings, refused)
     from store.duckdb_series import DuckdbSeries

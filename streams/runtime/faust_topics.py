@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from journal.kafka_log import ACTIONS, CONDITIONS
 from streams.runtime.faust_settings import MAX_RECORD_BYTES, WorkerSettings
 
 __all__ = ["KafkaUnavailableError", "TopicError", "check_topics", "create_topics"]
@@ -33,7 +34,7 @@ def create_topics(
     replication: int = 1,
     retention_days: int = 30,
 ) -> list[str]:
-    """Make the topics that are missing; gives their names.
+    """Make the topics that are missing, those of the desk among them; gives their names.
 
     Frames carry the broker's time, or with `append_time` false the producer's,
     as recorded data asks for. Checkpoints are compacted often, in small
@@ -52,12 +53,19 @@ def create_topics(
             "min.cleanable.dirty.ratio": "0.1",
             "delete.retention.ms": "60000",
         },
+        CONDITIONS: {
+            "max.message.bytes": str(MAX_RECORD_BYTES),
+            "retention.ms": str(retention_days * 86_400_000),
+        },
+        ACTIONS: {"message.timestamp.type": "CreateTime", "retention.ms": "-1"},
     }
     admin = AdminClient(settings.librdkafka(), logger=_LIBRARY)
     present = _partitions(admin, list(wanted))
     missing = [name for name in wanted if not present.get(name)]
     topics = [
-        NewTopic(name, settings.partitions, replication, config=config)
+        NewTopic(
+            name, 1 if name in {CONDITIONS, ACTIONS} else settings.partitions, replication, config=config
+        )
         for name, config in wanted.items()
         if name in missing
     ]

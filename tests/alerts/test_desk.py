@@ -1,6 +1,7 @@
 """The desk with its records and journal on disk: nothing lost, nothing twice, whenever it is stopped."""
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import sqlalchemy as sa
@@ -263,12 +264,23 @@ clear = 1500
 """
 
 
+OFFSETS = count()
+
+
 def readings(*samples, device="sub-001", of="substation"):
     import pyarrow as pa
 
     return pa.Table.from_pylist(
         [
-            {"key": device, "unit": "u1", "region": "r1", "window_start": t, "class": of, "supply_kpa": v}
+            {
+                "key": device,
+                "unit": "u1",
+                "region": "r1",
+                "window_start": t,
+                "class": of,
+                "supply_kpa": v,
+                "offset": next(OFFSETS),
+            }
             for t, v in samples
         ]
     )

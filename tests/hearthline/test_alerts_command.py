@@ -1,0 +1,209 @@
+"""`hearthline alerts` beside `hearthline worker`: from a reading in Kafka to a person, killed and started anew."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from hearthline.alerting import load_fast
+from hearthline.condition_feed import ConditionFeed
+from hearthline.metrics import METRICS
+from hearthline.site_dir import open_site
+from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog
+from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
+from models.frame import Frame
+from models.results import Outputs
+from tests.support.mock_kafka import MockKafka
+from tests.support.system import Program, run, until, write_site
+from tests.support.telemetry import SITE_TEXTS, T0, Message, registry_frame, telemetry_frames
+
+pytestmark = pytest.mark.timeout(180)
+
+RULES = """
+[[channel]]
+id = "hook"
+kind = "webhook"
+url = "{url}"
+timeout_s = 5
+[[person]]
+id = "li"
+language = "en"
+channels = ["hook"]
+[[route]]
+id = "duty"
+steps = ["li"]
+group_wait_s = 0
+[[fast]]
+code = "too_hot"
+measurement = "supply_c"
+classes = ["substation"]
+above = 120
+severity = "critical"
+[[rule]]
+route = "duty"
+"""
+
+
+@pytest.fixture
+def kafka():
+    cluster = MockKafka()
+    cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS, ACTIONS)
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def hook():
+    heard = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.heard = heard
+    server.notes = lambda: [(a["subject"], a["note"]) for m in heard for a in m["alarms"]]
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def site(tmp_path, hook):
+    rules = RULES.format(url=f"http://127.0.0.1:{hook.server_port}/")
+    return write_site(tmp_path / "site", {**SITE_TEXTS, "alerts.toml": rules})
+
+
+class Desk(Program):
+    """The command, over a data directory that outlives it."""
+
+    def __init__(self, tmp_path, kafka, site, *more):
+        self.data = tmp_path / "alerts"
+        super().__init__(
+            tmp_path / "out", "alerts", "--site", site, "--kafka", kafka, "--duckdb", tmp_path / "alerts.duckdb",
+            "--data-dir", self.data, "--port", 0, *more,
+        )  # fmt: skip
+        until(lambda: "board" in self.out or not self.running, 60, "the board is said")
+        assert self.running, self.err
+        self.url = re.search(r"board\s+(http\S+)", self.out)[1]
+
+    def ready(self):
+        until(lambda: httpx.get(f"{self.url}/ready", timeout=10).status_code == 200, 60, "it is ready")
+
+
+def reading(seq, t, supply_c):
+    return telemetry_frames(
+        [Message("sub-1", T0 - 5, seq, ((t, {"supply_c": supply_c, "flow_m3_h": 5.0}),))]
+    )[0]
+
+
+def test_a_reading_in_kafka_reaches_a_person_through_worker_and_desk(tmp_path, kafka, hook, site):
+    worker = Program(
+        tmp_path / "worker", "worker", "--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb",
+        "--partitions", 4, "--clock", "data", "--checkpoint-s", 1, "--site", site,
+    )  # fmt: skip
+    with worker, Desk(tmp_path, kafka.bootstrap, site, "--clock", "data") as desk:
+        desk.ready()
+
+        def feed(frame, at_ms):
+            kafka.append("frames", "u1", frame.encode(), at_ms, 1)
+            kafka.flush()
+
+        feed(registry_frame(), T0)
+        feed(reading(1, T0 + 1000, 90.0), T0 + 1000)
+        feed(reading(2, T0 + 11_000, 125.0), T0 + 11_000)
+        until(lambda: hook.notes() == [("sub-1", "raised")], 60, "the hook heard of it")
+        feed(reading(3, T0 + 21_000, 95.0), T0 + 21_000)
+        feed(Frame.heartbeat(), T0 + 30_000)
+        until(lambda: hook.notes()[1:] == [("sub-1", "cleared")], 60, "the hook heard of its end")
+        assert hook.heard[0]["alarms"][0]["at_ms"] <= T0 + 21_000
+        desk.stop()
+        worker.stop()
+
+
+def anomaly(subject, first, *, state=State.ACTIVE):
+    return Anomaly(
+        subject, "pump_trip", Severity.CRITICAL, 2.0, {"rule": "Δp to 0"}, first, first, 900_000, "u1", "r1", state
+    )  # fmt: skip
+
+
+def outputs(offset, *anomalies):
+    made = Outputs("u1", offset)
+    made.add(ANOMALY, anomaly_table(anomalies, "u1"))
+    return made
+
+
+class _Nowhere:
+    def write(self, _outputs):
+        pass
+
+
+def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path, kafka, hook, site):
+    from ingest.clock import wall_clock
+
+    log = KafkaLog(kafka.bootstrap, CONDITIONS)
+    feed = ConditionFeed(_Nowhere(), log, load_fast(site, open_site(site)))
+    now = wall_clock()
+    with Desk(tmp_path, kafka.bootstrap, site) as desk:
+        desk.ready()
+        feed.write([outputs(5, anomaly("sub-1", now))])
+        until(lambda: hook.notes() == [("sub-1", "raised")], 60, "the hook heard of it")
+        name = f"sub-1:pump_trip:{now}"
+        run("alarms", "ack", name, "--who", "Li", "--data-dir", desk.data)
+        refused = run("alarms", "ack", name, "--who", "Wang", "--data-dir", desk.data, code=1)
+        assert "acknowledged by Li" in refused.stderr
+        desk.kill()
+    feed.write([outputs(5, anomaly("sub-1", now))])  # a worker says again what it said
+    feed.write([outputs(7, anomaly("sub-2", now))])
+    with Desk(tmp_path, kafka.bootstrap, site) as desk:
+        until(lambda: len(hook.notes()) >= 2, 60, "the hook heard of what came meanwhile")
+        desk.ready()
+        listed = json.loads(run("alarms", "list", "--json", "--data-dir", desk.data).stdout)
+        assert {(r["subject"], r["state"], r.get("acknowledged_by")) for r in listed} == {
+            ("sub-1", "acknowledged", "Li"), ("sub-2", "raised", None)
+        }  # fmt: skip
+        assert hook.notes() == [("sub-1", "raised"), ("sub-2", "raised")]
+        assert httpx.get(f"{desk.url}/health", timeout=10).status_code == 200
+        families = {f.name: f for f in text_string_to_metric_families(httpx.get(f"{desk.url}/metrics").text)}
+        expected = {n.removesuffix("_total") for n, m in METRICS.items() if "alerts" in m.where}
+        assert {n for n in families if n.startswith("hearthline_")} == expected
+        values = {(s.name, *s.labels.values()): s.value for f in families.values() for s in f.samples}
+        assert values["hearthline_open_alarms", "critical"] == 2
+        assert values["hearthline_conditions_total",] == 2
+        assert values["hearthline_lag_records", "conditions"] == 0
+        taken = run(
+            "alerts", "--site", site, "--data-dir", desk.data, "--duckdb", tmp_path / "x.duckdb", code=2
+        )
+        assert "no other server uses" in taken.stderr
+        assert desk.stop(signal.SIGTERM) < 30
+    log.close()
+
+
+def test_kafka_that_is_away_is_said_and_waited_for(tmp_path, site):
+    with Desk(tmp_path, "127.0.0.1:1", site) as desk:
+        until(lambda: "degraded" in desk.err, 60, "it says so")
+        assert httpx.get(f"{desk.url}/health", timeout=10).status_code == 200
+        assert httpx.get(f"{desk.url}/ready", timeout=10).status_code == 503
+        refused = run("alarms", "ack", "x", "--who", "Li", "--data-dir", desk.data, code=1)
+        assert "waits for its parts" in refused.stderr
+        desk.stop()
+
+
+def test_bad_rules_stop_the_start_by_file_line_and_field(tmp_path, site):
+    rules = site / "alerts.toml"
+    rules.write_text(rules.read_text().replace('route = "duty"', 'codes = ["pump_trap"]\nroute = "duty"'))
+    for command in ("alerts", "--data-dir", tmp_path / "d"), ("up", "--data-dir", tmp_path / "e"):
+        done = run(*command, "--site", site, code=2)
+        assert re.search(r"alerts\.toml:\d+:\d+: codes: expected known codes, got 'pump_trap'", done.stderr)
