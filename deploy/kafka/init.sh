@@ -27,6 +27,8 @@ allow() {
 topic frames message.timestamp.type=LogAppendTime max.message.bytes=4194304 retention.ms=2592000000
 topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=33554432 segment.ms=600000 \
     min.cleanable.dirty.ratio=0.1 delete.retention.ms=60000
+PARTITIONS=1 topic conditions max.message.bytes=4194304 retention.ms=2592000000
+PARTITIONS=1 topic actions message.timestamp.type=CreateTime retention.ms=-1
 
 allow --allow-principal User:ingest --operation Write --operation Describe --topic frames
 allow --allow-principal User:ingest --operation IdempotentWrite --cluster
@@ -34,4 +36,7 @@ allow --allow-principal User:worker --operation Read --operation Describe --topi
 allow --allow-principal User:worker --operation Read --operation Write --operation Describe \
     --topic hearthline-checkpoints-changelog
 allow --allow-principal User:worker --operation Read --group hearthline
+allow --allow-principal User:worker --operation Write --operation Describe --topic conditions
+allow --allow-principal User:alerts --operation Read --operation Describe --topic conditions
+allow --allow-principal User:alerts --operation Read --operation Write --operation Describe --topic actions
 echo "topics and rights are there"

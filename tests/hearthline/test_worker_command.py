@@ -16,6 +16,7 @@ from hearthline.metrics import METRICS
 from hearthline.refusals import Refusals
 from hearthline.worker_health import WorkerHealth
 from ingest.clock import wall_clock
+from journal.kafka_log import CONDITIONS
 from models.frame import Frame
 from store.influx_series import InfluxSeries
 from store.rows import REFUSED
@@ -44,7 +45,7 @@ def connect(stub, refusals):
 @pytest.mark.timeout(120)
 def test_health_readiness_and_metrics_on_a_port_of_its_own(tmp_path):
     kafka = MockKafka()
-    kafka.make_topics("frames", "hearthline-checkpoints-changelog")
+    kafka.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS)
     port = free_port()
     words = [
         "--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "4",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from journal.kafka_log import CONDITIONS
 from models.frame import Frame, FrameKind, Record
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
@@ -32,7 +33,7 @@ _HOUR_MS = 3_600_000
 @pytest.fixture
 def kafka():
     cluster = MockKafka()
-    cluster.make_topics(TOPIC, CHANGELOG)
+    cluster.make_topics(TOPIC, CHANGELOG, CONDITIONS)
     yield cluster
     cluster.close()
 
