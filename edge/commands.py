@@ -7,6 +7,7 @@ what was obeyed is on disk before it is done, and outlives the process.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -86,7 +87,7 @@ class CommandBook:
         try:
             for device, entry in json.loads(path.read_text(encoding="utf-8")).items():
                 self._devices[device] = _read(entry)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
             self._devices = {}
 
     def of(self, device: str) -> Obeyed:
@@ -123,4 +124,6 @@ class CommandBook:
 def _read(entry: dict[str, Any]) -> Obeyed:
     interval = entry["interval"]
     pair = None if interval is None else (float(interval[0]), float(interval[1]))
+    if pair is not None and not all(0 < interval_s < math.inf for interval_s in pair):
+        raise ValueError(f"expected two intervals, got {pair}")
     return Obeyed(int(entry["at"]), tuple(str(i) for i in entry["ids"]), pair)

@@ -31,16 +31,20 @@ __all__ = [
     "PlaybackConfig",
     "ReportConfig",
     "explain",
+    "is_loopback",
     "load",
 ]
 
 PASSWORD_VARIABLE: Final = "HEARTHLINE_MQTT_PASSWORD"  # noqa: S105  the name of the variable, not a secret
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+EVENTS: Final = ("weighbridge", "lab", "office")
+"""Classes whose samples are events, and no values that go on until the next."""
 DEVICE_PLACE: Final = "{device}"
 """Stands in `cert_file` and `key_file` for the name of each device: a certificate is one device's."""
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -83,7 +87,7 @@ class MqttConfig(_Table):
             raise ValueError("expected cert_file and key_file together, got one of them")
         if not self.tls and (self.ca_file or self.cert_file):
             raise ValueError(f"expected mqtts:// with ca_file or cert_file, got {self.url}")
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             # Closed by default: off this machine nobody reads along, and nobody speaks for a device.
             if not self.tls:
                 raise ValueError(
@@ -208,6 +212,15 @@ class DeviceConfig(_Table):
             raw = {**raw, "options": raw[name]}
             del raw[name]
         return raw
+
+    @model_validator(mode="after")
+    def _reports(self) -> DeviceConfig:
+        if self.report is not None and self.device_class in EVENTS:
+            raise ValueError(
+                f"report: expected none for the class {self.device_class}: two of its samples that are alike "
+                "are two events"
+            )
+        return self
 
     @property
     def base(self) -> Path:

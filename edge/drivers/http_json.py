@@ -7,21 +7,18 @@ its bytes; a document cut off anywhere is an error.
 
 from __future__ import annotations
 
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from edge.config import ConfigError, DeviceConfig
-from edge.driver import DriverError, Reading, RecordError
+from edge.config import ConfigError, DeviceConfig, is_loopback
+from edge.driver import DriverError, Reading
+from edge.http_call import Caller
 from edge.json_document import parse, point_to
 from edge.live import Live, Point, Table, check_units, checked, convert, in_time
 from edge.say import Complaints
@@ -73,6 +70,8 @@ class Options(Table):
         Measurement to pointer.
     forecast : dict
         Name with ``{h}`` for the hours ahead (``outdoor_{h}h_c``) to a forecast as issued now.
+    private_network : bool
+        That a secret may be sent in plain.
     """
 
     url: str
@@ -85,6 +84,7 @@ class Options(Table):
     time: Time | None = None
     values: dict[str, Value] = Field(default_factory=dict)
     forecast: dict[str, Forecast] = Field(default_factory=dict)
+    private_network: bool = False
 
     @field_validator("url")
     @classmethod
@@ -98,6 +98,13 @@ class Options(Table):
 
     @model_validator(mode="after")
     def _fits(self) -> Options:
+        secret = self.token_file is not None or "authorization" in map(str.lower, self.headers)
+        plain = self.url.startswith("http://") and not is_loopback(urlsplit(self.url).hostname or "")
+        if secret and plain and not self.private_network:
+            raise ValueError(
+                f"expected https:// where a secret is sent, got {self.url.partition('?')[0]}: "
+                "in a closed network say private_network = true"
+            )
         if not self.values and not self.forecast:
             raise ValueError("expected values or forecast, got neither")
         if (self.rows is not None or self.columns) and self.time is None:
@@ -227,11 +234,6 @@ def decode(body: bytes, options: Options) -> list[Row]:
         raise DriverError(str(error.args[0])) from error
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow none: a device answers itself, and a token is for it alone."""
-
-
 class HttpJsonDriver(Live):
     """Polls one address.
 
@@ -248,20 +250,20 @@ class HttpJsonDriver(Live):
     def __init__(self, device: str, options: Options, complaints: Complaints | None = None):
         super().__init__(device, complaints)
         self.options = options
-        self._headers = {"Accept": "application/json", **options.headers}
+        headers = {"Accept": "application/json", **options.headers}
         if options.token_file is not None:
             try:
                 token = options.token_file.read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ConfigError(f"http_json: token_file: expected a readable file, got: {error}") from error
-            self._headers["Authorization"] = f"Bearer {token}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
+            headers["Authorization"] = f"Bearer {token}"
+        self._caller = Caller(options.url, headers, options.timeout_s, options.max_bytes)
         self._newest_ms = -1
         self._ahead: Row | None = None
 
     def read(self, now_ms: int) -> Sequence[Reading]:
         """Poll once; rows that are not newer than those of the last call are left out."""
-        body = self._get()
+        body = self._caller.get()
         rows = decode(body, self.options)
         self._mind_clock([row.t_ms for row in rows if row.t_ms is not None], now_ms)
         fresh = [row for row in rows if row.values and (row.t_ms is None or row.t_ms > self._newest_ms)]
@@ -284,29 +286,6 @@ class HttpJsonDriver(Live):
                 "clock", f"expected times after {self._newest_ms}, got {max(times)}: it was set back"
             )
             self._newest_ms = max(times) - 1
-
-    def _get(self) -> bytes:
-        where, o = self.options.url.partition("?")[0], self.options  # a query may hold a key
-        until_s = time.monotonic() + o.timeout_s
-        request = urllib.request.Request(o.url, headers=self._headers)  # noqa: S310  checked: http or https
-        try:
-            with self._opener.open(request, timeout=o.timeout_s) as answer:
-                body = b""
-                while part := answer.read1(65_536):
-                    body += part
-                    if len(body) > o.max_bytes:
-                        raise DriverError(f"{where}: expected at most {o.max_bytes} bytes, got more")
-                    if time.monotonic() > until_s:
-                        raise DriverError(f"{where}: expected the whole answer within {o.timeout_s:g} s")
-                length = answer.headers.get("Content-Length")
-        except urllib.error.HTTPError as error:
-            error.close()
-            raise DriverError(f"{where}: expected status 200, got {error.code} {error.reason}") from error
-        except (OSError, HTTPException) as error:
-            raise DriverError(f"{where}: expected an answer, got: {error}") from error
-        if length is not None and length.isdecimal() and int(length) != len(body):
-            raise RecordError(len(body), f"expected {length} bytes, got {len(body)}")
-        return body
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -14,12 +14,11 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from edge.config import DeviceConfig
+from edge.config import DeviceConfig, is_loopback
 from edge.datum import wgs84_of
 from edge.driver import Reading
 from edge.jt808 import Position
@@ -80,7 +79,7 @@ class Options(Table):
 
     @model_validator(mode="after")
     def _closed(self) -> Options:
-        if not self.private_network and not _is_loopback(self.where[0]):
+        if not self.private_network and not is_loopback(self.where[0]):
             raise ValueError(
                 f"expected listen on the loopback interface, got {self.listen}: JT/T 808 is not encrypted; "
                 "in a private APN or VPN say private_network = true"
@@ -92,13 +91,6 @@ class Options(Table):
         """Host and port."""
         host, _, port = self.listen.rpartition(":")
         return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Waiting(NamedTuple):

@@ -61,7 +61,9 @@ def test_what_was_obeyed_outlives_the_process_and_its_file_damage(tmp_path):
         20,
         10,
     )
-    for text in ("", "{", "[]", '{"a": 1}', '{"a": {"at": 1}}'):
+    damaged = '{"a": {"at": 1, "ids": [], "interval": %s}}'
+    intervals = ("[]", "[10, NaN]", "[10, -5]", "[10, 1e400]", "[10, 0]", "[" * 100_000)
+    for text in ("", "{", "[]", '{"a": 1}', '{"a": {"at": 1}}', *(damaged % text for text in intervals)):
         path.write_text(text)
         assert CommandBook(path).of("a") == Obeyed()
 

@@ -86,6 +86,12 @@ def test_every_fault_is_told_at_once(tmp_path):
     assert len(str(caught.value).splitlines()) == 2
 
 
+def test_events_are_all_sent(tmp_path):
+    text = GOOD.replace('class = "meter"', 'class = "weighbridge"') + "[device.report]\nheartbeat_s = 60\n"
+    with pytest.raises(ConfigError, match=r"\(m1\): report: expected none for the class weighbridge"):
+        load(write(tmp_path, text))
+
+
 def test_a_device_named_twice(tmp_path):
     with pytest.raises(ConfigError, match="expected each device once, got 'm1' twice"):
         load(write(tmp_path, GOOD + GOOD[GOOD.index("[[device]]") :]))

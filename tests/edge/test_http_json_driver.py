@@ -183,7 +183,13 @@ def test_a_token_comes_from_a_file(tmp_path):
             "expected a name with {h}",
         ),
         ({"values": {"supply_c": {"pointer": "t"}}}, "pointer: .*pattern"),
-        ({"token_file": "nowhere"}, "token_file: expected a readable file"),
+        ({"url": "https://h/", "token_file": "nowhere"}, "token_file: expected a readable file"),
+        ({"token_file": "nowhere"}, "expected https:// where a secret is sent, got http://h/"),
+        ({"headers": {"authorization": "Basic x"}}, "expected https:// where a secret is sent"),
+        (
+            {"token_file": "nowhere", "private_network": True},
+            "token_file: expected a readable file",
+        ),
     ],
 )
 def test_wrong_options_are_named(change, expected):

@@ -107,6 +107,24 @@ def test_names_without_end_are_counted_under_one():
         assert sum(driver.complaints.counts.values()) == 3000
 
 
+def test_an_answer_that_dribbles_ends_in_time():
+    def dribble(connection):
+        connection.recv(9999)
+        for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000:
+            connection.sendall(bytes((byte,)))
+            time.sleep(0.05)
+
+    with peer(dribble) as address:
+        options = {"url": address.replace("tcp", "http"), "values": {"supply_c": {"pointer": "/a"}}}
+        began_s = time.monotonic()
+        with (
+            driving("http_json", {**options, "timeout_s": 0.5}) as driver,
+            pytest.raises(DriverError, match=r"expected the whole answer within 0\.5 s"),
+        ):
+            driver.read(NOW)
+        assert time.monotonic() - began_s < 60, "it would go on for eight minutes"
+
+
 def test_a_sentence_that_its_library_trips_over_is_a_damaged_record():
     with pytest.raises(RecordError, match="byte 1: expected a sentence"):
         nmea.decode(sentence(b"PASHR"))
