@@ -36,7 +36,7 @@ OWN = (
     "hearthline/commands/edge.py",
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"gallery", "server", "test"})
+EXTRAS = sorted({"serial", *Requirement(PROJECT["optional-dependencies"]["drivers"][0]).extras})
 
 
 def needed(texts: Iterable[str], extras: set[str], found: dict[str, metadata.Distribution]) -> None:

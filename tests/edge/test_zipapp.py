@@ -41,6 +41,9 @@ def test_the_single_file_reads_sends_and_ends(tmp_path):
         "import sys; print(sorted({'numpy', 'pyarrow', 'cryptography'} & set(sys.modules)), len(edge.drivers.available()))"
     )
     (unpacked,) = (tmp_path / "unpacked").glob("hearthline-edge*/site-packages")
+    brought = {path.name.partition("-")[0].lower() for path in unpacked.glob("*.dist-info")}
+    assert {"pymodbus", "pydantic", "paho_mqtt"} <= brought
+    assert not brought & {"apprise", "requests", "numpy", "alembic"}, "what no collector needs"
     look = [*python[:-1], "-c", f"import sys; sys.path.insert(0, {str(unpacked)!r})\n{code}"]
     out = subprocess.run(look, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert out.returncode == 0, out.stderr
