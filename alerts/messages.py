@@ -30,6 +30,10 @@ _SAID: Final = {
 _BEGINS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED, Note.ESCALATED})
 _MOST: Final = 20  # alarms that a message spells out
 _NUMBERS: Final = 8  # of the evidence
+_COSTS: Final = {
+    "cost_gj_day": "leaving it costs {cost} GJ a day", "cost_m3_day": "leaving it costs {cost} m³ a day",
+}  # fmt: skip
+_TOLD_APART: Final = frozenset({"rule", "window_s", "learnt_days", *_COSTS})
 
 Letter = Mapping[str, Any]
 
@@ -119,6 +123,30 @@ class Writer:
             facts.append(text_of("owner {who}", language, who=last["owner"]))
         if last["provisional"]:
             facts.append(text_of("said on data that may still change", language))
-        plain = [f"{k} {v}" for k, v in last["evidence"].items() if isinstance(v, int | float | str)]
-        evidence = ["; ".join(plain[:_NUMBERS])] if plain else []
-        return "\n".join([head, ", ".join(facts), *evidence, self.link(last["alarm"], language)])
+        evidence = _evidence(last["evidence"])
+        return "\n".join([
+            head, ", ".join(facts), *([evidence] if evidence else []), *_costs(last["evidence"], language),
+            self.link(last["alarm"], language),
+        ])  # fmt: skip
+
+
+def _evidence(said: Mapping[str, Any]) -> str:
+    """The rule first, then the numbers that it compared."""
+    numbers = said.get("numbers")
+    told = {**said, **(numbers if isinstance(numbers, Mapping) else {})}
+    plain = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in told.items()
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and name not in _TOLD_APART
+    ]
+    rule = [str(said["rule"])] if said.get("rule") else []
+    return "; ".join([*rule, *plain[:_NUMBERS]])
+
+
+def _costs(said: Mapping[str, Any], language: str) -> list[str]:
+    """What it costs to leave it, where that is known."""
+    return [
+        text_of(text, language, cost=f"{said[name]:.3g}")
+        for name, text in _COSTS.items()
+        if isinstance(said.get(name), int | float) and said[name] > 0
+    ]

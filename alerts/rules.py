@@ -9,11 +9,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from alerts.alarm import Alarm
-from alerts.branches import branches_of
 from alerts.hours import Week
 from alerts.shared_cause import SHARED_CAUSE
 from alerts.terms import Shared, Terms
 from models.anomaly import Severity
+from models.branches import branches_of
 from models.site import Site
 
 __all__ = ["Channel", "FastRule", "Limits", "Person", "Roster", "Route", "Rule", "RuleSet", "SitePolicy"]

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Final, Protocol
 
 import orjson
 import pyarrow as pa
-import pyarrow.csv
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from dashboards.history import panel_history
 from dashboards.panels import panel
 from dashboards.scope import Scope, ScopeError, devices_in, silence_ms, stale_ms
 from models.site import Place, Site
+from store.export import write_csv
 from store.params import from_params
 from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 
@@ -160,7 +160,7 @@ def _answer(store: SeriesStore, pairs: list[tuple[str, str]], shape: str) -> Res
         return Response(bytes(sink.getvalue()), media_type=_ARROW)
     if shape == "csv":
         text = io.BytesIO()
-        pa.csv.write_csv(_writable(table), text)
+        write_csv(_writable(table), text)
         return Response(text.getvalue(), media_type="text/csv; charset=utf-8")
     return _json(_plain_rows(table))
 

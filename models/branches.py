@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.site import Site
 
-__all__ = ["Branch", "Branches", "nearest"]
+__all__ = ["Branch", "Branches", "branches_of", "nearest"]
 
 IntArray = NDArray[np.int64]
 
@@ -157,3 +157,36 @@ class Branches:
         return {
             n for n, node in self._consumers.items() if node in inside or (whole and node not in self._above)
         }
+
+    def heads(self) -> dict[str, str]:
+        """By node the node where its branch begins: where the way from the plant first parts.
+
+        What lies before that is in none.
+        """
+        below: dict[str, list[str]] = {}
+        for node, (above, _) in self._above.items():
+            below.setdefault(above, []).append(node)
+        trunk = self._root
+        while len(ahead := below.get(trunk, [])) == 1:
+            trunk = ahead[0]
+        heads: dict[str, str] = {node: node for node in ahead}
+        for node in self._order:  # from the plant outwards
+            above = self._above.get(node, ("", ""))[0]
+            if above in heads:
+                heads[node] = heads[above]
+        return heads
+
+
+def branches_of(site: Site) -> dict[str, str]:
+    """By device ``branch:network/node``, where the network is known as pipes, else ``network:`` and its id.
+
+    A device that lies before the first parting of the ways is its network's, one without a network nobody's.
+    """
+    out: dict[str, str] = {}
+    for network in site.networks:
+        heads = Branches(site, network).heads()
+        for device in site.devices.values():
+            if device.network == network:
+                head = heads.get(device.node or "")
+                out[device.device] = f"branch:{network}/{head}" if head else f"network:{network}"
+    return out

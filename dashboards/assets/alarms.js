@@ -5,8 +5,13 @@ import { mark } from "./tiles.js";
 
 const TREND_MS = 30 * 60000;
 const TRENDS = ["supply_c", "return_c", "flow_m3_h", "heat_kw"];
+const MORE_TRENDS = ["supply_kpa", "return_kpa", "valve_pct", "secondary_supply_c", "secondary_return_c",
+  "secondary_supply_kpa", "secondary_return_kpa", "secondary_flow_m3_h", "pump_hz", "tank_m3", "makeup_m3"];
 const WIDTH = 320;
 const HEIGHT = 64;
+
+// Numbers that a rule compared lie one level deeper, and are shown like the rest.
+const flat = (evidence) => ({ ...evidence, ...evidence.numbers, numbers: null });
 
 const chosen = (context) => (context.alarm ??= { id: new URLSearchParams(location.search).get("alarm") ?? "" });
 
@@ -99,7 +104,7 @@ export class Alarm {
 
   says(row) {
     const { t, f } = this.context;
-    const evidence = Object.entries(JSON.parse(row.evidence || "{}")).filter(([, v]) => v !== null);
+    const evidence = Object.entries(flat(JSON.parse(row.evidence || "{}"))).filter(([, v]) => v !== null);
     const shown = (v) => (typeof v === "number" ? String(Number(v.toPrecision(5))) : typeof v === "object" ? JSON.stringify(v).slice(0, 200) : String(v));
     const comments = JSON.parse(row.comments || "[]");
     return [
@@ -139,11 +144,13 @@ export class Alarm {
     if (!device) return;
     const at = row.window_start;
     const query = new URLSearchParams({ measurement: "reading", key: row.subject, from: at - TREND_MS, to: at + TREND_MS, every_ms: 10000 });
-    for (const field of TRENDS) query.append("field", field);
+    // Of all that was read, as no field need be known to the store; what the rule looked at comes first.
+    const evidence = flat(JSON.parse(row.evidence || "{}"));
+    const fields = [...new Set([...[...MORE_TRENDS, ...TRENDS].filter((name) => name in evidence), ...TRENDS, ...MORE_TRENDS])];
     const response = await fetch(`/api/query?${query}`);
     const rows = response.ok ? await response.json() : [];
     if (this.drawn !== row.key) return;
-    const lines = TRENDS.map((field) => [field, rows.filter((r) => typeof r[field] === "number")]).filter(([, points]) => points.length > 1);
+    const lines = fields.map((field) => [field, rows.filter((r) => typeof r[field] === "number")]).filter(([, points]) => points.length > 1);
     const { t } = this.context;
     this.trend.replaceChildren(...(lines.length
       ? lines.map(([field, points]) => curve(field, points, at))

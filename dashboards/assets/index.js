@@ -75,7 +75,8 @@ class Board {
     this.root.style.setProperty("--rows", page.rows.join(" "));
     this.panels = page.panels.map((panel) => {
       const view = new KINDS[panel.kind](panel, this.context);
-      const tools = h("span", { class: "hl-note" }, panel.note);
+      const tools = h("span", { class: "hl-note" }, panel.note, panel.kind === "alarms"
+        ? [" ", h("a", { class: "hl-csv", href: "/api/query?measurement=alarm_open&format=csv", download: "alarms.csv" }, "CSV")] : null);
       const card = h("section", {
         class: `hl-card hl-kind-of-${panel.kind}`, id: `panel-${panel.id}`, "aria-label": panel.title,
         style: { "--width": panel.width, "--height": panel.height },

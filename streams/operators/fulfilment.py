@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -110,7 +111,7 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     planned_kg = round(1000.0 * contract.planned_t)
     ends = np.minimum(days[1 : len(begun) + 1], entity.now_ms)
     sums = funnel(planned_kg, movements, ends)
-    outlooks = _outlooks(sums, days, ends, month_end)
+    outlooks = _outlooks(sums, days, ends, month_end, min((i.t for i in items), default=entity.now_ms))
     rule = rules_of(site)["month"]
     least_kg = rule.least_pct / 100.0 * planned_kg
     over = 0
@@ -151,10 +152,19 @@ def _reported(sums: Funnel, n: int, planned_kg: int) -> float:
 
 
 def _outlooks(
-    sums: Funnel, days: Sequence[int], ends: np.ndarray[tuple[int], np.dtype[np.int64]], month_end: int
+    sums: Funnel,
+    days: Sequence[int],
+    ends: np.ndarray[tuple[int], np.dtype[np.int64]],
+    month_end: int,
+    known_ms: int,
 ) -> list[Outlook | None]:
-    """What the month will end with, as seen from the end of each day."""
+    """What the month will end with, as seen from the end of each day.
+
+    Days before the contract's first paper, at `known_ms`, tell of no pace: that nothing came on them is told
+    apart by nothing from that nobody had been asked yet. [ms UTC]
+    """
     month = days.index(month_end)
+    known = max(0, bisect_right(days, known_ms) - 1)
     daily = np.diff(np.concatenate(([0], sums.received_kg)))
     found: list[Outlook | None] = []
     for n, end in enumerate(ends.tolist()):
@@ -163,7 +173,9 @@ def _outlooks(
         most = float(sums.planned_kg[n] - sums.cancelled_kg[n])
         ahead_d = max(0.0, (month_end - end) / 86_400_000.0)
         found.append(
-            outlook(daily[:whole], sums.unloaded_kg[:whole], today, ahead_d, sums.in_transit_kg[n], most)
+            outlook(
+                daily[known:whole], sums.unloaded_kg[known:whole], today, ahead_d, sums.in_transit_kg[n], most
+            )
         )
     return found
 

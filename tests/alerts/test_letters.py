@@ -141,3 +141,20 @@ def test_messages_speak_the_recipients_language_and_lead_to_the_page():
     subject, text = writer.write(bodies, "en")
     assert subject == "2 alarms: [major] branch:n1/east shared cause: 12 of circulation pump tripped: raised"
     assert "since 2026-01-05 12:00" in text
+
+
+def test_a_message_says_the_rule_its_numbers_and_what_leaving_it_costs():
+    evidence = {
+        "rule": "UA down by over 15 %", "numbers": {"transfer_left": 0.83341, "approach_over_k": 4.33},
+        "window_s": 900, "learning": False, "learnt_days": 9.0, "cost_gj_day": 12.34, "cost_m3_day": None,
+    }  # fmt: skip
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12), code="fouled_exchanger", evidence=evidence))
+    bodies = [
+        x["body"] for x in letters_of(t.driven.said, t.policy, at(12), at(12)) if x["recipient"] == "day"
+    ]
+    _, text = Writer({}, ZONE, "http://board").write(bodies, "en")
+    assert "UA down by over 15 %; transfer_left 0.8334; approach_over_k 4.33\n" in text
+    assert "leaving it costs 12.3 GJ a day\n" in text
+    assert "m³" not in text
+    assert "不处理每日损失 12.3 GJ" in Writer({}, ZONE, "http://board").write(bodies, "zh")[1]

@@ -142,6 +142,19 @@ def test_a_likely_shortfall_is_an_anomaly_with_its_evidence(a_day, short):
         assert found[0].fields["subject"] == "contract:C"
 
 
+def test_a_contract_of_which_no_paper_came_yet_is_not_said_to_fall_short():
+    assert not [r for r in rows([], T0 + 27 * DAY) if r.measurement == ANOMALY]
+    late = [i for d in range(20, 31) for i in load(d, T0 + d * DAY + DAY // 2)]  # it began on the 21st
+    for day, told in ((21, False), (24, False), (27, True)):
+        found = [
+            r
+            for r in rows([i for i in late if i.t < T0 + day * DAY], T0 + day * DAY)
+            if r.measurement == ANOMALY
+        ]
+        assert bool(found) == told, day
+    assert [r.fields["code"] for r in rows([], T0 + 32 * DAY) if r.measurement == ANOMALY] == [SHORTFALL]
+
+
 def test_rows_go_on_after_the_month_until_all_is_settled():
     items = month(1)
     assert max(days(items, T0 + 45 * DAY)) == 45
