@@ -15,9 +15,12 @@ from alerts.condition import Condition, conditions_of
 from alerts.measured import RINGS
 from alerts.quality import Figures, Standing, figures
 from alerts.rules import SitePolicy
+from alerts.shared_cause import SHARED_CAUSE
 from models.anomaly import Severity
+from models.branches import branches_of
+from models.site import Site
 
-__all__ = ["Rehearsed", "Word", "caught", "fast_conditions", "rehearse", "words_of"]
+__all__ = ["Rehearsed", "Word", "caught", "fast_conditions", "rehearse", "within", "words_of"]
 
 _HOUR_MS: Final = 3_600_000
 _ENDS: Final = frozenset({Note.CLEARED, Note.CLOSED, Note.WITHDRAWN, Note.SUPPRESSED})
@@ -153,20 +156,43 @@ def _measured(happened: Sequence[Happened], policy: SitePolicy, from_ms: int, to
     return Rehearsed(found, inside, counts)
 
 
-def caught(rehearsed: Rehearsed, faults: Iterable[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+def caught(
+    rehearsed: Rehearsed, faults: Iterable[Mapping[str, Any]], site: Site
+) -> tuple[list[str], list[str]]:
     """Which of the true faults people were told of before their deadline, and which not.
 
-    A fault of a device is caught by an alarm about it, or about the branch or network it is on when that
-    stands for many; any other by one about a network.
+    A fault of a device is caught by an alarm about it, or by a shared cause of the branch or network that it
+    is on; one of a pipe or a node by an alarm about their network or a branch of it; any other by an alarm
+    about its place.
     """
+    branches = branches_of(site)
     yes, no = list[str](), list[str]()
     for fault in faults:
         onset, deadline = fault["onset_ms"], fault.get("deadline_ms") or 2**62
-        mine = [r for r in rehearsed.rung if onset <= r["at_ms"] <= deadline]
         place = str(fault.get("place", ""))
-        subjects = {r["subject"] for r in mine}
-        devices = any(not s.startswith(("network:", "branch:")) and s == place for s in subjects)
-        shared = any(s.startswith(("network:", "branch:")) for s in subjects)
-        name = f"{fault.get('kind', '?')} at {place}"
-        (yes if devices or shared else no).append(name)
+        mine = [r for r in rehearsed.rung if onset <= r["at_ms"] <= deadline]
+        told = any(_is_about(r, place, site, branches) for r in mine)
+        (yes if told else no).append(f"{fault.get('kind', '?')} at {place}")
     return yes, no
+
+
+def _is_about(rung: Mapping[str, Any], place: str, site: Site, branches: Mapping[str, str]) -> bool:
+    subject = str(rung["subject"])
+    if place in site.devices:
+        over = {branches.get(place, ""), f"network:{site.devices[place].network}"}
+        return subject == place or (rung["code"] == SHARED_CAUSE and subject in over)
+    networks = {
+        p.network for p in site.pipes.values() if place in {p.pipe, p.from_node, p.to_node, p.network}
+    }
+    whole = {f"network:{name}" for name in networks}
+    return (
+        subject in whole
+        or subject.partition(":")[2] == place
+        or any(subject.startswith(f"branch:{name}/") for name in networks)
+    )
+
+
+def within(words: Sequence[Word], from_ms: int) -> list[Word]:
+    """Words about what still was, or came, from a time on; with how it began."""
+    ends = {w.condition.key: w.at_ms for w in words if not w.condition.active}
+    return [w for w in words if ends.get(w.condition.key, from_ms) >= from_ms]

@@ -179,6 +179,16 @@ class Limits:
     chatter: int = 0
     stale: int = 0
 
+    def stricter(self, other: Limits) -> Limits:
+        """The lower of each.
+
+        Examples
+        --------
+        >>> Limits(a_day=1000.0).stricter(Limits(stale=3)).a_day
+        150.0
+        """
+        return Limits(*(min(getattr(self, n), getattr(other, n)) for n in self.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from alerts.codes import name_of
 from alerts.quality import over
-from alerts.rehearsal import Rehearsed, caught, rehearse, words_of
+from alerts.rehearsal import Rehearsed, caught, rehearse, within, words_of
 from alerts.rows import ALARM
 from alerts.rules import Route, Rule, RuleSet, SitePolicy
 from hearthline.alerting import load_rules
@@ -20,6 +20,7 @@ from hearthline.cli import UsageError
 from hearthline.site_dir import open_site
 from ingest.clock import wall_clock
 from models.anomaly import ANOMALY
+from models.site import Site
 from store.protocol import Select
 
 __all__ = ["rehearsed", "told", "weekly"]
@@ -55,18 +56,22 @@ def rehearsed(
     to_ms = _newest_ms(anomalies, alarms)
     from_ms = to_ms - days * _DAY_MS
     words = words_of(anomalies, alarms if alarms.num_rows else _NO_ALARMS, 1000 * site.lateness_s)
-    words = [w for w in words if w.at_ms >= from_ms]
+    words = within(words, from_ms)
     before = rehearse(words, SitePolicy(_heard(before_rules), site), from_ms, to_ms)
     after = before
     if file is not None:
         after = rehearse(words, SitePolicy(_heard(after_rules), site), from_ms, to_ms)
+    # New rules that allow themselves more are held to the present limits all the same.
+    limits = after_rules.limits.stricter(before_rules.limits)
     result: dict[str, Any] = {
         "from": from_ms, "to": to_ms, "days": days, "conditions": len({w.condition.key for w in words}),
         "before": _said(before), "after": _said(after), "rules": None if file is None else str(file),
-        "over": over(after.figures, after_rules.limits),
+        "over": over(after.figures, limits), "limits": asdict(limits),
     }  # fmt: skip
     if truth is not None:
-        result["truth"] = {name: _caught(x, truth) for name, x in (("before", before), ("after", after))}
+        result["truth"] = {
+            name: _caught(x, truth, site) for name, x in (("before", before), ("after", after))
+        }
     return result
 
 
@@ -97,10 +102,10 @@ def _said(one: Rehearsed) -> dict[str, Any]:
     return {**one.figures.to_json(), "counts": dict(one.alarms)}
 
 
-def _caught(one: Rehearsed, truth: Path) -> dict[str, Any]:
+def _caught(one: Rehearsed, truth: Path, site: Site) -> dict[str, Any]:
     try:
         faults = json.loads(truth.read_text(encoding="utf-8"))["faults"]
-        yes, no = caught(one, [f for f in faults if "onset_ms" in f])
+        yes, no = caught(one, [f for f in faults if "onset_ms" in f], site)
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"--truth: expected a truth_faults.json of simulate, got {truth}: {error}"
         raise UsageError(msg) from error
@@ -109,18 +114,25 @@ def _caught(one: Rehearsed, truth: Path) -> dict[str, Any]:
 
 def told(result: dict[str, Any]) -> str:
     """The result as text."""
+    tried = ("before", "after") if result["rules"] else ("before",)
     lines = [
         f"{result['conditions']} conditions in {result['days']} days",
-        f"{'':24}{'before':>12}{'after':>12}",
+        f"{'':24}"
+        + "".join(f"{when if result['rules'] else 'as it was':>12}" for when in tried)
+        + f"{'limit':>12}",
     ]
     for name, label in _FIGURES:
-        lines.append(f"{label:24}{result['before'][name]:>12.4g}{result['after'][name]:>12.4g}")
-    for when in ("before", "after"):
+        limit = result["limits"].get(name)
+        lines.append(
+            f"{label:24}" + "".join(f"{result[when][name]:>12.4g}" for when in tried)
+            + ("" if limit is None else f"{limit:>12.4g}")
+        )  # fmt: skip
+    for when in tried:
         if worst := result[when]["worst"]:
             lines.append(f"worst {when}: " + ", ".join(f"{n} ×{c}" for n, c in list(worst.items())[:5]))
         if "truth" in result:
             known = result["truth"][when]
-            missed = f": missed {', '.join(known['missed'][:10])}" if known["missed"] else ""
+            missed = f" ({', '.join(known['missed'][:10])})" if known["missed"] else ""
             lines.append(
                 f"truth {when}: {len(known['caught'])} caught, {len(known['missed'])} missed{missed}"
             )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import threading
 import time
 
@@ -222,7 +223,12 @@ def test_rules_are_tried_on_the_past_and_refused_beyond_the_limits(tmp_path, pas
     assert found["truth"]["before"]["missed"] == []
     assert found["truth"]["after"] == {"caught": ["air at sub-1"], "missed": ["fouling at sub-2"]}
     text = run("alarms", "replay", "--days", 40, "--site", site, "--data-dir", past).stdout
-    assert "time in flood, %" in text
+    assert re.search(r"^worst 10 minutes +41 +10$", text, re.MULTILINE)
+    assert "after" not in text
+    lax = tmp_path / "lax.toml"  # rules that allow themselves what the present ones do not
+    lax.write_text(loud + '[limits]\nworst_10_min = 100\nstale = 9\n[[rule]]\nroute = "duty"\n')
+    refused = run("alarms", "replay", "--days", 40, "--rules", lax, *where, code=1)
+    assert "worst 10 minutes: expected at most 10, got 41" in refused.stderr
 
 
 def test_the_week_is_reported_in_both_languages(tmp_path, past):
