@@ -21,6 +21,7 @@ from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.frame import Frame
 from models.results import Outputs
 from tests.support.mock_kafka import MockKafka
+from tests.support.real_kafka import RealKafka
 from tests.support.system import Program, run, until, write_site
 from tests.support.telemetry import SITE_TEXTS, T0, Message, registry_frame, telemetry_frames
 
@@ -51,10 +52,22 @@ route = "duty"
 """
 
 
-@pytest.fixture
-def kafka():
-    cluster = MockKafka()
-    cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS, ACTIONS)
+@pytest.fixture(params=["mock", pytest.param("real", marks=pytest.mark.soak)])
+def kafka(request, tmp_path):
+    if request.param == "real":
+        (tmp_path / "kafka").mkdir()
+        cluster = RealKafka(tmp_path / "kafka")
+        missing = run(
+            "worker", "--kafka", cluster.bootstrap, "--duckdb", tmp_path / "x", "--partitions", 4, code=2
+        )
+        assert "--create-topics" in missing.stderr
+        made = run(
+            "worker", "--kafka", cluster.bootstrap, "--partitions", 4, "--create-topics", "--clock", "data"
+        ).stdout
+        assert {CONDITIONS, ACTIONS} < set(made.replace(",", " ").split())
+    else:
+        cluster = MockKafka()
+        cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS, ACTIONS)
     yield cluster
     cluster.close()
 
