@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.action import Action, ActionError, Deed
-from alerts.alarm import Note, Phase
+from alerts.alarm import LEGAL, Note, Phase
 from alerts.terms import Shared, Terms
 from models.anomaly import Severity
 from tests.support.alarm_book import MIN, Driven, H, S, assert_legal, condition
@@ -292,3 +292,53 @@ def test_what_is_due_next_is_known_to_the_millisecond():
     assert d.book.due_ms(H) == H + 30 * S
     d.tick(H + 30 * S)
     assert d.one().phase is Phase.CLEARED
+
+
+def test_every_passage_from_phase_to_phase_happens_at_its_time():
+    """One alarm through each of the legal passages, every one at the second at which it is due."""
+    d = Driven(Terms(on_delay_ms=60 * S, off_delay_ms=30 * S, rearm_ms=5 * MIN, steps=1))
+    order = 0
+
+    def say(at, **more):
+        nonlocal order
+        order += 1
+        d.push(at, condition(until=at, order=order, **more))
+
+    say(0)
+    d.tick(S, 2 * MIN)  # pending, raised
+    d.act(3 * MIN, Deed.ACKNOWLEDGE, ID)  # acknowledged
+    say(4 * MIN, severity=Severity.CRITICAL)  # raised: it got worse
+    say(5 * MIN, severity=Severity.CRITICAL, active=False)
+    d.tick(5 * MIN, 6 * MIN)  # cleared
+    say(7 * MIN)  # raised again
+    d.act(8 * MIN, Deed.ACKNOWLEDGE, ID)
+    say(9 * MIN, active=False)
+    d.tick(9 * MIN, 10 * MIN)  # cleared, from acknowledged
+    d.tick(10 * MIN, 16 * MIN)  # closed
+    say(20 * MIN)  # its own episode once more: pending, and raised
+    d.tick(20 * MIN, 22 * MIN)
+    d.act(23 * MIN, Deed.ACKNOWLEDGE, ID)
+    say(24 * MIN, active=False, withdrawn=True)  # closed, from acknowledged: it never was
+    say(25 * MIN)
+    say(26 * MIN, active=False, withdrawn=True)  # closed, from raised
+    d.push(30 * MIN, condition("sub-2", 30 * MIN))
+    d.push(
+        31 * MIN, condition("sub-2", 30 * MIN, active=False, withdrawn=True, order=99)
+    )  # closed, from pending
+    events = [(d.one(a).events, a) for a in (ID, f"sub-2:pump_trip:{30 * MIN}")]
+    passed, times = set(), []
+    for history, alarm in events:
+        phases = [None, *(e.phase for e in history)]
+        for before, event in zip(phases, history, strict=False):
+            if before is not event.phase:
+                passed.add((before, event.phase))
+                times.append((alarm.split(":")[0], event.phase.value, event.at_ms / MIN))
+        assert_legal(d.one(alarm))
+    assert passed == {(before, after) for before, after_all in LEGAL.items() for after in after_all}
+    assert times == [
+        ("sub-1", "pending", 0), ("sub-1", "raised", 1), ("sub-1", "acknowledged", 3), ("sub-1", "raised", 4),
+        ("sub-1", "cleared", 5.5), ("sub-1", "raised", 7), ("sub-1", "acknowledged", 8),
+        ("sub-1", "cleared", 9.5), ("sub-1", "closed", 14.5), ("sub-1", "pending", 20), ("sub-1", "raised", 20),
+        ("sub-1", "acknowledged", 23), ("sub-1", "closed", 24), ("sub-1", "pending", 25), ("sub-1", "raised", 25),
+        ("sub-1", "closed", 26), ("sub-2", "pending", 30), ("sub-2", "closed", 31),
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Real mail and webhook servers that refuse, hang, answer 500 and close after 200."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -70,6 +71,13 @@ class Mailbox:
         self.manners = list(manners)
         self.arrived = []
 
+    async def handle_EHLO(self, _server, session, _envelope, hostname, responses):  # noqa: N802  aiosmtpd's name
+        session.host_name = hostname
+        if self.manners and self.manners[0] == "mute":
+            self.manners.pop(0)
+            await asyncio.sleep(3)
+        return responses
+
     async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802  aiosmtpd's name
         if self.manners and self.manners[0] == "refuse":
             self.manners.pop(0)
@@ -81,6 +89,8 @@ class Mailbox:
         manner = self.manners.pop(0) if self.manners else "ok"
         if manner == "500":
             return "451 try again"
+        if manner == "hang":
+            await asyncio.sleep(3)
         if manner == "drop":
             server.transport.close()
             return "250 OK"
