@@ -139,6 +139,8 @@ class Alerting:
     store : SeriesStore
     clock : callable
         The site's now. [ms UTC]
+    records, password : str or None
+        URL of a database in place of a file in `data_dir`, and its password.
     """
 
     def __init__(
@@ -149,12 +151,15 @@ class Alerting:
         journal: Journal,
         store: SeriesStore,
         clock: Callable[[], int],
+        *,
+        records: str | None = None,
+        password: str | None = None,
     ):
         self._base = _Base(data_dir, site, rules, journal, store, clock)
         self.begun = False
         self._stack = ExitStack()
         try:
-            self.records = Records(data_dir / RECORDS_FILE)
+            self.records = Records(records or data_dir / RECORDS_FILE, password)
         except RecordsError as error:
             raise UsageError(str(error)) from error
         self._stack.callback(self.records.close)

@@ -59,6 +59,8 @@ class AlertsConfig:
         For sirens whose channel names none.
     host, port
         Where the board listens.
+    records, password : str or None
+        URL of a database in place of a file in `data_dir`, and its password.
     """
 
     data_dir: Path
@@ -70,6 +72,8 @@ class AlertsConfig:
     broker: Broker | None = None
     host: str = "127.0.0.1"
     port: int = 8081
+    records: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 class _NoLetters:
@@ -114,7 +118,10 @@ class AlertsService:
         deeds = KafkaLog(config.kafka, ACTIONS, login=dict(config.login))
         self._stack.callback(deeds.close)
         self._deeds = deeds
-        self.alerting = Alerting(config.data_dir, config.site, config.rules, deeds, self._store, self._now)
+        self.alerting = Alerting(
+            config.data_dir, config.site, config.rules, deeds, self._store, self._now,
+            records=config.records, password=config.password,
+        )  # fmt: skip
         self._stack.callback(self.alerting.close)
         self.intake = Intake(self._feed, self.alerting.desk, config.rules)
         self._watch = Watch(wall_clock)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from alerts.channels.siren import Broker
-    from hearthline.alerts_service import AlertsService
+    from hearthline.alerts_service import AlertsConfig, AlertsService
     from hearthline.settings import Settings
 
 __all__ = ["register"]
 
 _CHECK_S = 15.0
+_RETRY_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +32,10 @@ def register(app: typer.Typer) -> None:
         influx: Annotated[str | None, typer.Option(help="InfluxDB 2, http(s)://host:port.")] = None,
         duckdb: Annotated[
             Path | None, typer.Option(help="DuckDB file of its own in place of InfluxDB.")
+        ] = None,
+        records: Annotated[
+            str | None,
+            typer.Option(help="PostgreSQL for the records, postgresql://user@host:port/database."),
         ] = None,
         data_dir: Annotated[
             Path | None, typer.Option(help="Keeps the records: what was told to whom.")
@@ -50,7 +57,8 @@ def register(app: typer.Typer) -> None:
         One such process runs for a site. Its board, at --port, has the Alarms page on which something can be
         done, and /health, /ready and /metrics; `hearthline alarms` finds it by --data-dir. Logins come from
         the environment as for `hearthline worker`; the broker's from HEARTHLINE_MQTT_USER and
-        HEARTHLINE_MQTT_PASSWORD. It goes on while Kafka, InfluxDB or a channel is away. Ctrl-C stops cleanly.
+        HEARTHLINE_MQTT_PASSWORD, that of the records from HEARTHLINE_RECORDS_PASSWORD. It goes on while
+        Kafka, InfluxDB or a channel is away. Ctrl-C stops cleanly.
 
         Example: hearthline alerts --site site --kafka 127.0.0.1:9092 --influx http://127.0.0.1:8086
         """
@@ -58,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
         flags = {
             "site": site, "kafka": kafka, "influx_url": influx, "data_dir": data_dir, "mqtt": mqtt,
-            "clock": clock, "port": port,
+            "clock": clock, "port": port, "records": records,
         }  # fmt: skip
         raise typer.Exit(_serve(load_settings(flags, config), duckdb, check=check))
 
@@ -80,9 +88,12 @@ def _serve(settings: Settings, duckdb: Path | None, *, check: bool) -> int:
     site = open_site(settings.site)
     config = AlertsConfig(
         settings.data_dir, site, load_rules(settings.site, site), settings.kafka, settings.kafka_login(),
-        settings.clock == "data", _broker(settings), settings.host, settings.port,
+        settings.clock == "data", _broker(settings), settings.host, settings.port, settings.records,
+        settings.records_password.get_secret_value() if settings.records_password else None,
     )  # fmt: skip
     stop = stop_on_signals()
+    if not _answering(config, stop, once=check):
+        return 1 if check else 0
     try:
         store = open_store(settings, duckdb)
     except StoreError as error:
@@ -99,6 +110,22 @@ def _serve(settings: Settings, duckdb: Path | None, *, check: bool) -> int:
             service.close()
     finally:
         store.close()
+
+
+def _answering(config: AlertsConfig, stop: Event, *, once: bool) -> bool:
+    """Wait until the database of the records answers, if there is one; whether it does."""
+    from store.records import Records, RecordsError
+
+    while config.records is not None:
+        try:
+            Records(config.records, config.password).close()
+        except RecordsError as error:
+            typer.echo(f"degraded: {error}", err=True)
+            if once or stop.wait(_RETRY_S):
+                return False
+        else:
+            break
+    return True
 
 
 def _checked(service: AlertsService) -> int:

@@ -163,13 +163,30 @@ class _Nowhere:
         pass
 
 
-def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path, kafka, hook, site):
+@pytest.fixture(params=["file", pytest.param("postgresql", marks=pytest.mark.soak)])
+def kept(request, tmp_path):
+    """What says where the records are: nothing, or a file of settings that names a PostgreSQL."""
+    if request.param == "file":
+        yield ()
+        return
+    server = request.getfixturevalue("postgres")
+    url = server.database()
+    (tmp_path / "password").write_text(server.password)
+    plain = url.replace(f":{server.password}@", "@")
+    (tmp_path / "desk.toml").write_text(f'records = "{plain}"\nrecords_password_file = "password"\n')
+    yield ("--config", tmp_path / "desk.toml")
+    with server.connect(url.rpartition("/")[2]) as connection:
+        assert connection.execute("SELECT count(*) FROM alarm").fetchone() == (2,)
+    server.drop(url)
+
+
+def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path, kafka, hook, site, kept):
     from ingest.clock import wall_clock
 
     log = KafkaLog(kafka.bootstrap, CONDITIONS)
     feed = ConditionFeed(_Nowhere(), log, load_fast(site, open_site(site)))
     now = wall_clock()
-    with Desk(tmp_path, kafka.bootstrap, site) as desk:
+    with Desk(tmp_path, kafka.bootstrap, site, *kept) as desk:
         desk.ready()
         feed.write([outputs(5, anomaly("sub-1", now))])
         until(lambda: hook.notes() == [("sub-1", "raised")], 60, "the hook heard of it")
@@ -180,7 +197,7 @@ def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path
         desk.kill()
     feed.write([outputs(5, anomaly("sub-1", now))])  # a worker says again what it said
     feed.write([outputs(7, anomaly("sub-2", now))])
-    with Desk(tmp_path, kafka.bootstrap, site) as desk:
+    with Desk(tmp_path, kafka.bootstrap, site, *kept) as desk:
         until(lambda: len(hook.notes()) >= 2, 60, "the hook heard of what came meanwhile")
         desk.ready()
         listed = json.loads(run("alarms", "list", "--json", "--data-dir", desk.data).stdout)
