@@ -24,6 +24,8 @@ from hearthline.serving import stop_on_signals
 from hearthline.site_dir import read_site
 from ingest.clock import SimulatedClock, wall_clock
 from journal.sqlite import SqliteJournal
+from simulator.coal import CoalReadings
+from simulator.demo_case import demo_case
 from simulator.fleet import SimulatedUnit
 from store.protocol import Select
 
@@ -66,7 +68,8 @@ def demonstrate(demo: Demo) -> None:
     say: Callable[[str], None] = (lambda text: typer.echo(text, err=True)) if demo.as_json else typer.echo
     try:
         start_ms, clock = _clock(demo)
-        unit = SimulatedUnit(_SEED, start_ms)
+        case = demo_case(_SEED, start_ms)
+        unit = SimulatedUnit(case.seed, case.start_ms, readings=CoalReadings(case), end_ms=case.end_ms)
         site_dir = _write_site(unit, demo.data_dir)
     except OSError as error:
         raise UsageError(
