@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from benchmarks.heat_balance import GOAL, WITHIN
 from benchmarks.machine import machine
 from benchmarks.network_days import HOUR_MS, START_MS
-from benchmarks.water_days import OWN_SHARE, Hour, Past, WaterRun
+from benchmarks.water_days import OWN_SHARE, Hour, WaterRun
+from benchmarks.water_past import Past
 from models.accuracy import COVERAGE_FACTOR
 from models.leak_detection import DRAW_OFF, LEAK
 from models.water import density_kg_m3
@@ -82,13 +83,13 @@ def expected_share(hours: Sequence[Hour], rng: np.random.Generator, share: float
     return float(np.mean(found))
 
 
-def calibration(days: int, seed: int) -> None:
+def calibration(days: int, seed: int, sizes: Sequence[int]) -> None:
     """Print the share of hours within uncertainty, by size of the network."""
     print("substations  network-days  hours  within u  expected  rms leak/u(k=1)  mean u/circulated")
     every, expected = [], []
-    for place, size in enumerate(SIZES):
+    for place, size in enumerate(sizes):
         told: list[Hour] = []
-        for number in range(days // len(SIZES)):
+        for number in range(days // len(sizes)):
             network, meters = divmod(number, METER_SETS)
             if meters == 0:
                 laid = WaterRun(seed + 1000 * place + network, size, step_s=_STEP_S, sealed=True)
@@ -104,7 +105,7 @@ def calibration(days: int, seed: int) -> None:
         ratio = np.array([COVERAGE_FACTOR * h.said.leak_m3 / h.said.leak_u_m3 for h in told])
         u = np.mean([h.said.leak_u_m3 / h.circulated_m3 for h in told])
         print(
-            f"{size:11d}  {days // len(SIZES):12d}  {len(told):5d}  {inside.mean():8.2%}  {wanted:8.2%}  "
+            f"{size:11d}  {days // len(sizes):12d}  {len(told):5d}  {inside.mean():8.2%}  {wanted:8.2%}  "
             f"{np.sqrt(np.mean(ratio**2)):15.2f}  {u:17.4%}",
             flush=True,
         )
@@ -256,6 +257,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.leaks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="500 network-days, a season, 20 networks")
     parser.add_argument("--days", type=int, help="network-days to calibrate with, and days of the seasons")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=list(SIZES), help="substations to calibrate with"
+    )
     parser.add_argument("--networks", type=int, help="networks of the curve")
     parser.add_argument("--only", choices=tuple(_PART), help="one part alone")
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
@@ -267,7 +271,7 @@ def main() -> None:
         print(f"-- {name}, seeds from {given.seed + offset}", flush=True)
         seed = given.seed + offset
         if name == "calibration":
-            calibration(given.days or (500 if given.full else 16), seed)
+            calibration(given.days or (500 if given.full else 16), seed, given.sizes)
         elif name == "cooling":
             cooling(10 if given.full else 2, seed)
         elif name == "seasons":

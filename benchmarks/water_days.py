@@ -16,13 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.network_days import HOUR_MS, START_MS
+from benchmarks.water_past import Instant, Past, instant_of, parts_of
 from models.site import Site
 from models.water_balance import MAKEUP_PCT, SWELLING_PCT, TANK_NOISE, TANK_PCT
 from simulator import water
 from simulator.faults import Faults
 from simulator.kinds import Fault
 from simulator.meters import HeatMeters
-from simulator.truth import NetworkTruth, Snapshot
+from simulator.truth import NetworkTruth
 from simulator.unit import NETWORK, demo_plan
 from simulator.weather import Weather
 from streams.core.network_events import NetworkEvents
@@ -38,7 +39,7 @@ from streams.operators.network_water import NetworkWater, network_water
 from streams.operators.water_loss import water_loss
 from streams.operators.water_normal import water_normal
 
-__all__ = ["OWN_SHARE", "Hour", "Past", "WaterRun"]
+__all__ = ["OWN_SHARE", "Hour", "WaterRun"]
 
 FloatArray = NDArray[np.float64]
 
@@ -60,34 +61,6 @@ class Hour:
     leaked_m3: float
     circulated_m3: float
     level_m3: float
-
-
-@dataclass(frozen=True)
-class _Instant:
-    """What was true at the end of a step."""
-
-    snap: Snapshot
-    tank_kg: float
-    makeup_kg: float
-
-
-class Past:
-    """What really happened, computed once however many sets of meters tell of it."""
-
-    def __init__(self, truth: NetworkTruth, step_s: float):
-        self._truth, self._step_s = truth, step_s
-        self._instants: list[_Instant] = []
-
-    def at(self, step: int) -> _Instant:
-        """The end of a step, the first being 0."""
-        while len(self._instants) <= step:
-            self._instants.append(_instant(self._truth, self._step_s))
-        return self._instants[step]
-
-
-def _instant(truth: NetworkTruth, step_s: float) -> _Instant:
-    snap = truth.step(step_s)
-    return _Instant(snap, truth.plant.tank_kg, truth.plant.makeup_kg)
 
 
 class WaterRun:
@@ -141,7 +114,7 @@ class WaterRun:
         if sealed:
             self.truth.leak_kg_s[:] = 0.0
         if past is None:
-            self.truth.warm_up(2.0, step_s)
+            self.truth.warm_up(2.0, step_s / parts_of(step_s))
         self.past = past
         devices = (self.truth.plant_device, *self.truth.devices)
         zeros = np.zeros(len(devices))
@@ -151,7 +124,7 @@ class WaterRun:
         self.hours: list[Hour] = []
         self.anomalies: list[dict[str, Any]] = []
         self.level_m3 = 0.0
-        self._steps = 0
+        self._part = 0
         self._t: list[int] = []
         self._shown: list[dict[str, FloatArray]] = []
         self._kpa: list[FloatArray] = []
@@ -188,18 +161,19 @@ class WaterRun:
             self._tell()
 
     def _sample(self) -> None:
-        t_ms = self.now_ms = self.now_ms + round(1000 * self.step_s)
-        if self.past is not None:
-            told = self.past.at(self._steps)
-        else:
-            self.faults.in_truth(self.truth, t_ms)
-            told = _instant(self.truth, self.step_s)
-        self._steps += 1
+        parts = parts_of(self.step_s)
+        part_s, leaked_kg, passed_kg = self.step_s / parts, 0.0, 0.0
+        begun_ms = self.now_ms
+        for part in range(1, parts + 1):
+            t_ms = self.now_ms = begun_ms + round(1000 * part * part_s)
+            told = self._happened(t_ms, part_s)
+            snap = told.snap
+            shown = self.meters.read(
+                t_ms, part_s, snap.flow_kg_s, snap.return_flow_kg_s, snap.supply_c, snap.return_c
+            )
+            leaked_kg += snap.balance.leaked_kg
+            passed_kg += float(snap.flow_kg_s[0]) * part_s
         self.level_m3 = told.tank_kg / 990.0
-        snap = told.snap
-        shown = self.meters.read(
-            t_ms, self.step_s, snap.flow_kg_s, snap.return_flow_kg_s, snap.supply_c, snap.return_c
-        )
         tank = self.level_m3 * (1.0 + self._tank_share + TANK_NOISE * float(self._noise.standard_normal()))
         makeup = 5e4 + told.makeup_kg / water.COLD_KG_M3 * (1.0 + self._makeup_share)
         self._t.append(t_ms)
@@ -207,8 +181,18 @@ class WaterRun:
         kpa = np.array([snap.supply_kpa, snap.return_kpa])
         self._kpa.append(np.round(kpa + SENSOR_KPA * self._pressure_noise.standard_normal(kpa.shape), 1))
         self._plant.append(np.array([round(makeup, 2), self.truth.plant.makeup_c, round(tank, 2)]))
-        self._leaked.append(snap.balance.leaked_kg / water.COLD_KG_M3)
-        self._passed.append(float(snap.flow_kg_s[0]) * self.step_s / 1000.0)
+        self._leaked.append(leaked_kg / water.COLD_KG_M3)
+        self._passed.append(passed_kg / 1000.0)
+
+    def _happened(self, t_ms: int, part_s: float) -> Instant:
+        """What is true at the end of a part of a step."""
+        if self.past is not None:
+            told = self.past.at(self._part)
+        else:
+            self.faults.in_truth(self.truth, t_ms)
+            told = instant_of(self.truth, part_s)
+        self._part += 1
+        return told
 
     def _tell(self) -> None:
         """Compute the hour that has passed and let learners take it in."""

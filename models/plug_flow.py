@@ -72,21 +72,37 @@ def travel(
     .. [1] A. Benonysson, B. Bøhm, H. F. Ravn, Energy Conversion and Management 36 (1995) 297 (node method).
     .. [2] B. van der Heijde et al., Energy Conversion and Management 151 (2017) 158 (plug flow).
     """
+    levels = _levels(start, end, rank)
+    order = np.concatenate([group for _, group in levels])
+    flow, held, into = flow_kg[order], content_kg[order][:, None], end[order]
+    rate = (loss_w_k / (1000.0 * content_kg * heat_capacity_kj_kg_k))[order][:, None]
+    way = _way(flow, held, step_s)
+    kept = np.exp(-rate * way.age_out_s)
     nodes, steps = inject_kg.shape
     mass = inject_kg.copy()
+    np.add.at(mass, into, flow)
     heat = inject_kg * np.where(inject_kg > 0.0, inject_c, 0.0)
     node_c = np.full((nodes, steps), np.nan)
-    content_c = np.full((len(start), steps + 1), np.nan)
-    rate = loss_w_k / (1000.0 * content_kg * heat_capacity_kj_kg_k)
-    for level, group in _levels(start, end, rank):
+    # Knots of the warmth of what ever entered each pipe, the first filling ahead of all.
+    warmth = np.zeros((len(order), steps + 2))
+    warmth_out = np.empty((len(order), steps + 1))
+    low = 0
+    for level, group in levels:
         node_c[level] = _mixed(mass[level], heat[level], ground_c)
-        if len(group):
-            inlet = node_c[start[group]]
-            outlet, content_c[group] = _through(
-                inlet, flow_kg[group], content_kg[group], rate[group], ground_c, step_s
-            )
-            np.add.at(mass, end[group], flow_kg[group])
-            np.add.at(heat, end[group], flow_kg[group] * outlet)
+        if not len(group):
+            continue
+        mine = slice(low, low + len(group))
+        low = mine.stop
+        inlet = node_c[start[group]]
+        warmth[mine, 0] = -held[mine, 0] * inlet[:, 0]
+        np.cumsum(flow[mine] * inlet, axis=1, out=warmth[mine, 2:])
+        out = warmth_out[mine] = _at(warmth, way.left[mine], way.share[mine])
+        raw = np.where(way.passes[mine], (out[:, 1:] - out[:, :-1]) / way.out_kg[mine], ground_c)
+        outlet = ground_c + (raw - ground_c) * kept[mine]
+        np.add.at(heat, into[mine], flow[mine] * outlet)
+    content_c = np.empty((len(order), steps + 1))
+    stays = _stays(way, rate, step_s)
+    content_c[order] = ground_c + ((warmth[:, 1:] - warmth_out) / held - ground_c) * stays
     return Travel(content_c, node_c)
 
 
@@ -120,62 +136,86 @@ def _mixed(mass: FloatArray, heat: FloatArray, ground_c: float) -> FloatArray:
     return np.where(flows.any(axis=1, keepdims=True), filled, ground_c)
 
 
-def _through(
-    inlet_c: FloatArray,
-    flow_kg: FloatArray,
-    content_kg: FloatArray,
-    rate_1_s: FloatArray,
-    ground_c: float,
-    step_s: float,
-) -> tuple[FloatArray, FloatArray]:
-    """Temperature that leaves pipes in each step and that of their content at its edges."""
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Of the water that leaves pipes, when it came: all that hangs on flows alone.
+
+    Attributes
+    ----------
+    left, share : ndarray, shape (pipes, steps + 1)
+        Between which knots of what ever entered lies what leaves at each edge of the steps: the place of the
+        earlier one in all pipes' knots one after the other, and how far it lies towards the next.
+    age_s : ndarray, shape (pipes, steps + 1)
+        Of the oldest water in each pipe.
+    age_out_s, out_kg : ndarray, shape (pipes, steps)
+        Age of what leaves in each step, and its mass; 1 where nothing does.
+    passes : ndarray of bool, shape (pipes, steps)
+    """
+
+    left: IntArray
+    share: FloatArray
+    age_s: FloatArray
+    age_out_s: FloatArray
+    out_kg: FloatArray
+    passes: NDArray[np.bool_]
+
+
+def _way(flow_kg: FloatArray, held_kg: FloatArray, step_s: float) -> _Way:
+    """Follow the mass of water through pipes."""
     pipes, steps = flow_kg.shape
-    held = content_kg[:, None]
     gone = np.zeros((pipes, steps + 1))
     np.cumsum(flow_kg, axis=1, out=gone[:, 1:])
-    warmth = np.zeros((pipes, steps + 1))
-    np.cumsum(flow_kg * inlet_c, axis=1, out=warmth[:, 1:])
     times = step_s * np.arange(steps + 1)
     usual = flow_kg.mean(axis=1, keepdims=True)
     flows = usual > _LEAST_KG
-    before_s = np.where(flows, held / np.where(flows, usual, 1.0) * step_s, np.inf)
+    before_s = np.where(flows, held_kg / np.where(flows, usual, 1.0) * step_s, np.inf)
     before_s = np.minimum(before_s, _OLDEST * steps * step_s)
-    # Knots of what ever entered, the first filling ahead of all: mass, warmth and time, linear between.
-    mass_at = np.concatenate([-held, gone], axis=1)
-    warmth_at = np.concatenate([-held * inlet_c[:, :1], warmth], axis=1)
+    # Knots of what ever entered, the first filling ahead of all: mass and time, linear between.
+    left, share = _between(np.concatenate([-held_kg, gone], axis=1), gone - held_kg)
     time_at = np.concatenate([-before_s, np.broadcast_to(times, (pipes, steps + 1))], axis=1)
-    left, share = _between(mass_at, gone - held)
-    warmth_out = _at(warmth_at, left, share)
     age_s = times - _at(time_at, left, share)
     out_kg = np.diff(gone, axis=1)
     passes = out_kg > _LEAST_KG
-    raw_out = np.where(passes, np.diff(warmth_out, axis=1) / np.where(passes, out_kg, 1.0), ground_c)
-    rate = rate_1_s[:, None]
     age_out_s = (age_s[:, 1:] + age_s[:, :-1]) / 2.0
-    outlet = ground_c + (raw_out - ground_c) * np.exp(-rate * age_out_s)
+    return _Way(left, share, age_s, age_out_s, np.where(passes, out_kg, 1.0), passes)
+
+
+def _stays(way: _Way, rate_1_s: FloatArray, step_s: float) -> FloatArray:
+    """What cooling leaves of the content's warmth over the ground's, at the edges of the steps. [1]"""
+    pipes, steps = way.passes.shape
+    times = step_s * np.arange(steps + 1)
     # While nothing comes in, even the youngest water in the pipe grows older.
-    came = np.concatenate([np.ones((pipes, 1), dtype=bool), passes], axis=1)
+    came = np.concatenate([np.ones((pipes, 1), dtype=bool), way.passes], axis=1)
     youngest_s = times - np.maximum.accumulate(np.where(came, times, 0.0), axis=1)
-    spent = rate * np.maximum(age_s - youngest_s, 0.0)
-    shrink = np.where(spent > 1e-9, -np.expm1(-spent) / np.where(spent > 1e-9, spent, 1.0), 1.0)
-    shrink *= np.exp(-rate * youngest_s)
-    content = ground_c + ((warmth - warmth_out) / held - ground_c) * shrink
-    return outlet, content
+    spent = rate_1_s * np.maximum(way.age_s - youngest_s, 0.0)
+    some = spent > 1e-9
+    shrink = np.where(some, -np.expm1(-spent) / np.where(some, spent, 1.0), 1.0)
+    return np.asarray(shrink * np.exp(-rate_1_s * youngest_s))
 
 
 def _between(knots: FloatArray, asked: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Row by row, the knot at or before each asked value and how far it lies towards the next."""
+    """Row by row, the knot at or before each asked value and how far it lies towards the next.
+
+    The knot is given by its place in all rows one after the other.
+    """
     rows, width = knots.shape
-    span = float((knots[:, -1] - knots[:, 0]).max(initial=0.0)) + 1.0
-    shift = (np.arange(rows) * 2.0 * span)[:, None] - knots[:, :1]
-    found = np.searchsorted((knots + shift).ravel(), (asked + shift).ravel(), side="right") - 1
-    left = np.clip(found.reshape(asked.shape) - (np.arange(rows) * width)[:, None], 0, width - 2)
-    low, high = np.take_along_axis(knots, left, axis=1), np.take_along_axis(knots, left + 1, axis=1)
+    first = knots[:, :1]
+    span = np.maximum(knots[:, -1:] - first, 1e-300)
+    at = 2.0 * np.arange(rows)[:, None]
+    found = np.searchsorted(
+        ((knots - first) / span + at).ravel(), ((asked - first) / span + at).ravel(), "right"
+    )
+    begin = (np.arange(rows) * width)[:, None]
+    left = np.clip(found.reshape(asked.shape) - 1, begin, begin + width - 2)
+    flat = knots.ravel()
+    low, high = flat.take(left), flat.take(left + 1)
     wide = high > low
     share = np.where(wide, (asked - low) / np.where(wide, high - low, 1.0), 0.0)
     return left, np.clip(share, 0.0, 1.0)
 
 
 def _at(values: FloatArray, left: IntArray, share: FloatArray) -> FloatArray:
-    low, high = np.take_along_axis(values, left, axis=1), np.take_along_axis(values, left + 1, axis=1)
-    return np.asarray(low + (high - low) * share)
+    """Values between knots that `_between` found."""
+    flat = values.ravel()
+    low = flat.take(left)
+    return np.asarray(low + (flat.take(left + 1) - low) * share)

@@ -24,7 +24,7 @@ from models.site import Device, Network
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.packing import packed, unpacked
-from streams.core.step_flows import by_device, members_of, step_flows
+from streams.core.step_flows import by_device, step_flows, tree_of
 
 __all__ = ["PRESSURE_CLASSES", "remembered", "whereabouts"]
 
@@ -122,12 +122,14 @@ def whereabouts(
     kept: Mapping[str, Any] | None, network: Network, settled: Settled, size_kg_s: float, size_u_kg_s: float
 ) -> tuple[Situated, list[str]]:
     """Where a leak of a size is by the pressures since it was seen, and names of the network's pipes."""
+    tree = tree_of(settled, network.id)
+    if isinstance(tree, str):
+        return nobody_knows(tree), []
     if kept is None or kept["since"] is None:
         return nobody_knows("no_pressure"), []
-    tree = _tree(network, settled)
-    if tree is None or [d.device for d in tree[0]] != kept["names"]:
+    if [d.device for d in tree.members] != kept["names"]:
         return nobody_knows("no_pressure"), []
-    _, pipes, nodes = tree
+    pipes, nodes = tree.pipes, tree.nodes
     sums, draw, steps = unpacked(kept["since"][0]), unpacked(kept["since"][1]), kept["since"][2]
     seen = residuals(fitted(unpacked(kept["usual"])), sums, _LEAST)
     flow = _flows(pipes, nodes, draw / steps)
@@ -136,30 +138,17 @@ def whereabouts(
     return found, sorted(p.pipe for p in settled.site.site.pipes.values() if p.network == network.id)
 
 
-def _tree(network: Network, settled: Settled) -> tuple[list[Device], PipeNetwork, NDArray[np.int64]] | None:
-    """Members, pipes and the members' nodes, of a tree with one plant."""
-    members = members_of(settled, network.id)
-    registered = [p for p in settled.site.site.pipes.values() if p.network == network.id]
-    if len(members) < 2 or not registered:
-        return None
-    pipes = PipeNetwork.of(registered)
-    nodes = np.array([pipes.nodes.get(d.node or "", -1) for d in members], dtype=np.int64)
-    if pipes.loops or nodes.min() < 0 or pipes.apart([members[0].node or ""]) is not None:
-        return None
-    return members, pipes, nodes
-
-
 def _step(network: Network, settled: Settled) -> _Step | None:
     if not any(settled.samples[c].rows.n for c in PRESSURE_CLASSES if c in settled.samples):
         return None
-    tree = _tree(network, settled)
-    if tree is None:
+    tree = tree_of(settled, network.id)
+    if isinstance(tree, str):
         return None
-    members, pipes, nodes = tree
+    members = tree.members
     mass_t, _ = step_flows(settled, members)
     kpa = by_device(settled, members, _pressures_kpa(settled))
     drop = (kpa[:, :1] - kpa[:, 1:]) * np.array([[1.0], [-1.0]])
-    return _Step(members, pipes, nodes, mass_t[1:] * 1000.0 / (STEP_MS / 1000.0), drop)
+    return _Step(members, tree.pipes, tree.nodes, mass_t[1:] * 1000.0 / (STEP_MS / 1000.0), drop)
 
 
 def _pressures_kpa(settled: Settled) -> FloatArray:

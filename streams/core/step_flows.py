@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.pipe_network import PipeNetwork
 from models.site import Device
 from models.water import density_kg_m3
 from streams.core.network_rows import Settled
 
-__all__ = ["by_device", "members_of", "step_flows"]
+__all__ = ["Tree", "by_device", "step_flows", "tree_of"]
 
 FloatArray = NDArray[np.float64]
 
 
-def members_of(settled: Settled, network: str) -> list[Device]:
-    """The plant of a network, then its consumers; empty where there is not one plant or a node lacks."""
-    devices = [d for d in settled.site.site.devices.values() if d.network == network]
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A network whose every consumer has one way from its one plant.
+
+    Attributes
+    ----------
+    members : list of Device
+        The plant, then its consumers.
+    pipes : PipeNetwork
+    nodes : ndarray of int64, shape (members,)
+    """
+
+    members: list[Device]
+    pipes: PipeNetwork
+    nodes: NDArray[np.int64]
+
+
+def tree_of(settled: Settled, network: str) -> Tree | str:
+    """The tree that a network is registered as, or why it is none.
+
+    That is `no_pipes`, `no_plant`, `plants` (several), `no_device` (no consumer), `no_node` (of one of them),
+    `loop` or `pipes_apart`.
+    """
+    registry = settled.site.site
+    registered = [p for p in registry.pipes.values() if p.network == network]
+    devices = [d for d in registry.devices.values() if d.network == network]
     plants = [d for d in devices if d.device_class == "plant"]
     takes = sorted((d for d in devices if d.device_class in {"substation", "meter"}), key=lambda d: d.device)
-    every = [*plants, *takes]
-    return every if len(plants) == 1 and all(d.node for d in every) else []
+    if not (registered and plants and takes):
+        return "no_device" if registered and plants else "no_plant" if registered else "no_pipes"
+    if len(plants) > 1:
+        return "plants"
+    pipes, members = PipeNetwork.of(registered), [*plants, *takes]
+    nodes = np.array([pipes.nodes.get(d.node or "", -1) for d in members], dtype=np.int64)
+    if nodes.min() < 0:
+        return "no_node"
+    if pipes.loops:
+        return "loop"
+    return "pipes_apart" if pipes.apart([plants[0].node or ""]) is not None else Tree(members, pipes, nodes)
 
 
 def by_device(settled: Settled, members: Sequence[Device], values: FloatArray) -> FloatArray:

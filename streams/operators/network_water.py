@@ -117,6 +117,9 @@ def network_water(rows: NetworkRows) -> NetworkWater:
     pipes = pipes_of(rows)
     traffic = traffic_of(meters, pipes)
     reason = _lacking(plants, booked is not None, traffic, float(covered.mean(axis=0).min()))
+    if reason == "no_temperature" and np.isnan(known.circulated_m3):
+        # Temperatures are weighted by flow: without it there are none, whatever the sensors say.
+        reason = "no_flow"
     contents: Contents | None = None
     if traffic is not None:
         ground_c = _GROUND_C if rows.network.ground_c is None else rows.network.ground_c

@@ -10,13 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.pipe_learning import Arrivals, LossFactor, expected_drop_k, learnt_factor, noted
-from models.pipe_network import PipeNetwork
 from models.results import Status, result_schema
 from models.site import Device, Network
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
-from streams.core.step_flows import members_of, step_flows
+from streams.core.step_flows import Tree, step_flows, tree_of
 
 __all__ = ["pipe_loss"]
 
@@ -34,26 +33,31 @@ _SUMS: Final = ("mass", "warmth", "steps")
 def pipe_loss(state: Any, settled: Settled) -> tuple[Any, pa.Table | None]:
     """Add up a day of flows and supply temperatures, and tell at its end how U compares with the registered.
 
-    Of networks that are a tree with one plant. Where the drop is too small for the sensors the row is
-    unknown: `residence`.
+    Of networks that have pipes. Where they are no tree with one plant the row is unknown and says why; where
+    the drop is too small for the sensors too: `residence`. A day of which not all was known teaches nothing.
     """
     state, rows = dict(state or {}), list[dict[str, Any]]()
     day_ms, end_ms = day_bounds_ms(settled.start_ms, settled.site.site.timezone)
     for name in settled.networks:
         network = settled.site.site.networks.get(name)
-        members = members_of(settled, name)
-        if network is None or network.ground_c is None or len(members) < 2:
+        tree = tree_of(settled, name)
+        if network is None or tree == "no_pipes":
+            continue
+        if isinstance(tree, str) or network.ground_c is None:
+            if settled.end_ms >= end_ms:
+                reason = tree if isinstance(tree, str) else "no_ground_c"
+                rows.append(_unknown(reason, 0.0, network, settled, (day_ms, end_ms)))
             continue
         mine = state.get(name)
-        names = [d.device for d in members]
+        names = [d.device for d in tree.members]
         if mine is None or mine["names"] != names:
             mine = {"names": names, "seen": None, "supply_c": 0.0}
         if mine.get("day") != day_ms:
             mine = {**mine, "day": day_ms, "sums": {n: [0.0] * len(names) for n in _SUMS}}
-        mine = {**mine, "sums": _added(mine["sums"], members, settled)}
+        mine = {**mine, "sums": _added(mine["sums"], tree.members, settled)}
         if settled.end_ms >= end_ms:
-            mine, row = _day_over(mine, members, network, settled, (day_ms, end_ms))
-            rows += [row] if row else []
+            mine, row = _day_over(mine, tree, network, settled, (day_ms, end_ms))
+            rows.append(row)
         state[name] = mine
     return state, pa.Table.from_pylist(rows, schema=_SCHEMA) if rows else None
 
@@ -70,33 +74,40 @@ def _added(sums: dict[str, list[float]], members: list[Device], settled: Settled
 
 
 def _day_over(
-    state: dict[str, Any], members: list[Device], network: Network, settled: Settled, day: tuple[int, int]
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    state: dict[str, Any], tree: Tree, network: Network, settled: Settled, day: tuple[int, int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Learn from the day, where the plant and every consumer were known, and tell."""
     sums = {name: np.array(state["sums"][name]) for name in _SUMS}
-    registered = [p for p in settled.site.site.pipes.values() if p.network == network.id]
-    full = sums["steps"] >= _MIN_DAY * (day[1] - day[0]) / STEP_MS
-    if not registered or not full.all() or not (sums["mass"] > 0.0).all():
-        return state, None
-    pipes = PipeNetwork.of(registered)
-    nodes = [pipes.nodes.get(d.node or "", -1) for d in members]
-    root = members[0].node or ""
-    if pipes.loops or min(nodes) < 0 or pipes.apart([root]) is not None:
-        return state, None
+    heard = float(sums["steps"].min()) * STEP_MS / (day[1] - day[0])
+    seen = None if state["seen"] is None else Arrivals(*np.array(state["seen"]))
+    if heard >= _MIN_DAY and (sums["mass"] > 0.0).all():
+        seen, mean_c = _learnt_of_day(seen, sums, tree, network)
+        kept = [[float(f"{x:.9g}") for x in column.tolist()] for column in astuple(seen)]
+        state = {**state, "seen": kept, "supply_c": mean_c}
+    factor = None if seen is None else learnt_factor(seen, state["supply_c"])
+    if seen is None or factor is None:
+        reason = "gap" if heard < _MIN_DAY else "no_flow" if not (sums["mass"] > 0.0).all() else "residence"
+        return state, _unknown(reason, min(heard, 1.0), network, settled, day)
+    pipes = tree.pipes
+    trust = float(pipes.loss_share @ pipes.loss_w_k / pipes.loss_w_k.sum())
+    return state, _row(factor, trust, seen, network, settled, day)
+
+
+def _learnt_of_day(
+    seen: Arrivals | None, sums: dict[str, FloatArray], tree: Tree, network: Network
+) -> tuple[Arrivals, float]:
+    """What is known of arrivals after a day, and the plant's mean supply on it. [°C]"""
     mean_c = sums["warmth"] / sums["mass"]
-    draw = np.zeros(len(pipes.nodes))
-    np.add.at(draw, nodes[1:], sums["mass"][1:] / sums["steps"][1:] / (STEP_MS / 1000.0) * 1000.0)
-    ground_c = 0.0 if network.ground_c is None else network.ground_c
-    seen = Arrivals.empty(len(members) - 1) if state["seen"] is None else Arrivals(*np.array(state["seen"]))
+    draw = np.zeros(len(tree.pipes.nodes))
+    np.add.at(draw, tree.nodes[1:], sums["mass"][1:] / sums["steps"][1:] / (STEP_MS / 1000.0) * 1000.0)
+    seen = Arrivals.empty(len(tree.members) - 1) if seen is None else seen
     before = learnt_factor(seen, float(mean_c[0]))
     about = 1.0 if before is None else min(max(before.factor, _LEAST_FACTOR), _MOST_FACTOR)
-    drop_k, slope_k = expected_drop_k(pipes, draw, nodes[0], float(mean_c[0]), ground_c, about)
-    seen = noted(seen, mean_c[0] - mean_c[1:], drop_k[nodes[1:]], slope_k[nodes[1:]])
-    kept = [[float(f"{x:.9g}") for x in column.tolist()] for column in astuple(seen)]
-    state = {**state, "seen": kept, "supply_c": float(mean_c[0])}
-    factor = learnt_factor(seen, float(mean_c[0]))
-    trust = float(pipes.loss_share @ pipes.loss_w_k / pipes.loss_w_k.sum())
-    return state, None if factor is None else _row(factor, trust, seen, network, settled, day)
+    ground_c = 0.0 if network.ground_c is None else network.ground_c
+    root = int(tree.nodes[0])
+    drop_k, slope_k = expected_drop_k(tree.pipes, draw, root, float(mean_c[0]), ground_c, about)
+    at = tree.nodes[1:]
+    return noted(seen, mean_c[0] - mean_c[1:], drop_k[at], slope_k[at]), float(mean_c[0])
 
 
 def _row(
@@ -104,11 +115,21 @@ def _row(
 ) -> dict[str, Any]:
     """Row of a day: known where the data say more than the registry does."""
     known = factor.factor_u < trust
+    said = {
+        "u_factor": factor.factor if known else None, "u_factor_u": 2.0 * factor.factor_u,
+        "drop_k": factor.drop_k, "days": float(seen.days.max()),
+        "status": str(Status.FINAL if known else Status.UNKNOWN),
+        "reason": None if known else "residence",
+    }  # fmt: skip
+    return _unknown("", 1.0, network, settled, day) | said
+
+
+def _unknown(
+    reason: str, coverage: float, network: Network, settled: Settled, day: tuple[int, int]
+) -> dict[str, Any]:
+    """Row of a day without a number."""
     return {
         "key": network.id, "unit": network.unit, "region": settled.site.site.units[network.unit].region,
-        "stream": settled.stream, "window_start": day[0], "window_ms": day[1] - day[0],
-        "u_factor": factor.factor if known else None, "u_factor_u": 2.0 * factor.factor_u,
-        "drop_k": factor.drop_k, "days": float(seen.days.max()), "coverage": 1.0,
-        "status": str(Status.FINAL if known else Status.UNKNOWN),
-        "reason": None if known else "residence", "revision": 0, "model": f"pipe_loss/{VERSION}",
+        "stream": settled.stream, "window_start": day[0], "window_ms": day[1] - day[0], "coverage": coverage,
+        "status": str(Status.UNKNOWN), "reason": reason, "revision": 0, "model": f"pipe_loss/{VERSION}",
     }  # fmt: skip
