@@ -11,6 +11,7 @@ from simulator.kinds import Fault
 from simulator.unit import NETWORK
 from streams.core.network_rows import STEP_MS, NetworkRows
 from streams.core.stream_site import StreamSite
+from streams.operators.device_heat import device_heat
 from streams.operators.device_water import device_water
 from streams.operators.network_water import network_water
 
@@ -134,6 +135,23 @@ def test_a_plant_that_is_silent_is_a_gap_not_one_that_makes_nothing_up(run):
     start = copy.now_ms - HOUR_MS
     del copy._states["device_water"][start + STEP_MS]
     assert network_water.function(copy.rows(start)).reason == "makeup_gap"
+
+
+@pytest.mark.parametrize(
+    ("lacking", "reason"),
+    [
+        (("volume_m3", "flow_m3_h", "supply_c", "return_c"), "no_flow"),  # no flow to weight temperatures by
+        (("supply_c",), "no_temperature"),
+    ],
+)
+def test_a_plant_without_flow_is_not_said_to_lack_its_sensors(run, lacking, reason):
+    copy = run.split()
+    plant = copy.stream.ids.index("plant-1")
+    for state in copy._states["device_heat"].values():
+        state._values[[device_heat.fields.index(field) for field in lacking], plant] = np.nan
+    said = network_water.function(copy.rows(copy.now_ms - HOUR_MS))
+    assert said.reason == reason
+    assert np.isnan(said.leak_m3)
 
 
 def test_without_a_temperature_of_the_make_up_water_the_registered_one_serves(run):
