@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from store import records
 from store.database import database_url
 from store.records import Batch, Records, RecordsError
+from tests.support.edge_server import until
 from tests.support.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -130,19 +131,23 @@ def test_the_newest_step_is_the_one_that_is_named(kept):
     assert kept._version() == records._NEWEST
 
 
-def test_several_that_start_at_once_make_the_tables_once(postgres):
+def test_of_several_that_start_at_once_one_makes_the_tables(postgres):
+    """All are at the same point when they are let go: none found tables, and each waits for its turn."""
     where, opened = postgres.database(), []
     again = "import sys; from store.records import Records; Records(sys.argv[1])"
-    others = [subprocess.Popen([sys.executable, "-c", again, where], cwd=ROOT) for _ in range(2)]
-    threads = [threading.Thread(target=lambda: opened.append(Records(where))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with postgres.connect(where.rpartition("/")[2]) as holder:
+        holder.execute(f"SELECT pg_advisory_lock({records._UPGRADING})")
+        threads = [threading.Thread(target=lambda: opened.append(Records(where))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        other = subprocess.Popen([sys.executable, "-c", again, where], cwd=ROOT)
+        until(lambda: holder.execute(waiting).fetchone() == (2,), 60)
     for thread in threads:
         thread.join(60)
     for one in opened:
         one.close()
-    assert len(opened) == 3
-    assert [other.wait(60) for other in others] == [0, 0]
+    assert (len(opened), other.wait(60)) == (2, 0)
 
 
 def test_records_of_a_newer_program_are_refused_and_untouched(records_at):
@@ -163,13 +168,14 @@ def test_a_server_that_was_away_is_used_again_and_kept_what_it_said_it_kept():
         for n in range(5):
             kept.receive([{"n": n}])
         server.kill()
+        server.start()
+        kept.receive([{"n": 5}])  # what waits in the pool is of the dead server
+        server.kill()
         for attempt in (lambda: kept.receive([{"n": 99}]), kept.inbox):
             with pytest.raises(RecordsError, match=r"127\.0\.0\.1.*cannot be (written|read) now"):
                 attempt()
         server.start()
-        assert [b["n"] for _, b in kept.inbox()] == [0, 1, 2, 3, 4]
-        kept.receive([{"n": 5}])
-        assert len(kept.inbox()) == 6
+        assert [b["n"] for _, b in kept.inbox()] == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(
