@@ -44,11 +44,13 @@ from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
 from dashboards.scope import NETWORK_KEY
 from store import flux, flux_panels
+from store.buckets import Buckets
 from store.protocol import Select
 
-__all__ = ["BUCKET", "drifted", "export", "render"]
+__all__ = ["BUCKET", "READINGS_BUCKET", "drifted", "export", "render"]
 
 BUCKET: Final = "hearthline"
+READINGS_BUCKET: Final = "hearthline_readings"
 _SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
 _GREY: Final = {
     "a": "#8a99a3", "b": "#6f8fa5", "s": "#b07a68", "r": "#6a8cab", "o": "#9aa0a4",
@@ -89,31 +91,34 @@ class _Target(Builder[Dataquery]):
         return self._query
 
 
-def export(directory: Path, bucket: str = BUCKET) -> list[Path]:
+def export(directory: Path, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> list[Path]:
     """Write every dashboard in every language below `directory`, one folder a language; the files written."""
     written = []
     for language in LANGUAGES:
         for page in pages():
             path = directory / language / f"{page.id}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(render(page, language, bucket), encoding="utf-8")
+            path.write_text(render(page, language, bucket, readings), encoding="utf-8")
             written.append(path)
     return written
 
 
-def drifted(directory: Path, bucket: str = BUCKET) -> list[Path]:
+def drifted(directory: Path, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> list[Path]:
     """Files below `directory` that are missing or not what the panels say now."""
     wrong = []
     for language in LANGUAGES:
         for page in pages():
             path = directory / language / f"{page.id}.json"
-            if not path.is_file() or path.read_text(encoding="utf-8") != render(page, language, bucket):
+            if not path.is_file() or path.read_text(encoding="utf-8") != render(
+                page, language, bucket, readings
+            ):
                 wrong.append(path)
     return wrong
 
 
-def render(page: Page, language: str, bucket: str = BUCKET) -> str:
+def render(page: Page, language: str, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> str:
     """One page as a Grafana dashboard's JSON, the same bytes for the same panels."""
+    buckets = Buckets(bucket, readings)
     built = (
         dashboard.Dashboard(f"Hearthline · {pick(page.title, language)}")
         .uid(f"hearthline-{page.id}-{language}")
@@ -123,54 +128,54 @@ def render(page: Page, language: str, bucket: str = BUCKET) -> str:
         .time("now-24h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
     )
-    for variable in _variables(page, language, bucket):
+    for variable in _variables(page, language, buckets):
         built = built.with_variable(variable)
     for panel in page.panels:
-        built = built.with_panel(_panel(page, panel, language, bucket))
+        built = built.with_panel(_panel(page, panel, language, buckets))
     document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _variables(page: Page, language: str, bucket: str) -> Iterator[Builder[Any]]:
+def _variables(page: Page, language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
     yield dashboard.DatasourceVariable("datasource").type("influxdb").label("InfluxDB")
     if "{device}" in page.path:
         yield _keys(
             "device",
             Select("reading", fields=("supply_c",), device_class="substation"),
-            bucket,
+            buckets,
             several=False,
         )
     for name in _CLASSES:
         if any(name in s.classes for p in page.panels for s in p.series):
             yield _keys(
-                name, Select("reading", fields=("supply_c",), device_class=name), bucket, several=True
+                name, Select("reading", fields=("supply_c",), device_class=name), buckets, several=True
             )
     label = {"zh": "看板地址", "en": "board's address"}[language]
     yield dashboard.TextBoxVariable("board").label(label).default_value("http://127.0.0.1:8080")
 
 
-def _keys(name: str, select: Select, bucket: str, *, several: bool) -> Builder[Any]:
+def _keys(name: str, select: Select, buckets: Buckets, *, several: bool) -> Builder[Any]:
     return (
         dashboard.QueryVariable(name)
         .datasource(_SOURCE)
-        .query({"query": flux_panels.keys(select, bucket), "refId": name})
+        .query({"query": flux_panels.keys(select, buckets.of(select.measurement)), "refId": name})
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .multi(several)
         .include_all(several)
     )
 
 
-def _panel(page: Page, panel: Panel, language: str, bucket: str) -> Builder[Any]:
+def _panel(page: Page, panel: Panel, language: str, buckets: Buckets) -> Builder[Any]:
     """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
     if panel.kind == "matrix":
-        return _placed(_seen(page, panel, bucket), panel, language)
+        return _placed(_seen(page, panel, buckets), panel, language)
     by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
     drawn_live = panel.kind in ("health", "attention", "components", "alarm", "alarms", "map")
     if by_network or drawn_live or not panel.series:
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):
-        made = made.with_target(_Target(chr(ord("A") + number), _flux(panel, series, bucket)))
+        made = made.with_target(_Target(chr(ord("A") + number), _flux(panel, series, buckets)))
     return _placed(made, panel, language)
 
 
@@ -183,7 +188,7 @@ def _placed(made: Any, panel: Panel, language: str) -> Builder[Any]:
     return made.datasource(_SOURCE)  # type: ignore[no-any-return]
 
 
-def _flux(panel: Panel, series: Series, bucket: str) -> str:
+def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
     select = Select(
         series.select.measurement, fields=(series.field,), device_class=series.select.device_class,
         aggregate="mean" if series.aggregate == "sum" else series.aggregate,
@@ -196,7 +201,12 @@ def _flux(panel: Panel, series: Series, bucket: str) -> str:
     if series.window_ms and panel.kind != "heatmap":
         every = None  # windows add up as they are
     made = flux.series(
-        select, bucket, start="v.timeRangeStart", stop="v.timeRangeStop", every=every, key_set=keys
+        select,
+        buckets.of(select.measurement),
+        start="v.timeRangeStart",
+        stop="v.timeRangeStop",
+        every=every,
+        key_set=keys,
     )
     return flux_panels.across(made, series.across) if series.across else made
 
@@ -266,10 +276,12 @@ def _name(panel: Panel, series: Series, language: str) -> str:
     return label if one_line else "${__field.labels.key} " + label
 
 
-def _seen(page: Page, panel: Panel, bucket: str) -> Any:
+def _seen(page: Page, panel: Panel, buckets: Buckets) -> Any:
     """When each device was last heard: a row a device, newest reading first."""
     feed = next(f for f in page.feeds if f.name in panel.feeds)
-    return table.Panel().with_target(_Target("A", flux.rows(feed.select, bucket)))
+    return table.Panel().with_target(
+        _Target("A", flux.rows(feed.select, buckets.of(feed.select.measurement)))
+    )
 
 
 def _link(page: Page, panel: Panel, language: str) -> Any:

@@ -109,6 +109,8 @@ class Settings(BaseSettings):
         Where the board listens; port 0 takes any free one.
     influx_url, influx_org, influx_bucket, influx_token, influx_token_file
         InfluxDB 2 of the distributed mode.
+    influx_readings_bucket : str or None
+        Where readings go, to be kept for a shorter time than results; None is the same bucket.
     kafka : str
         Bootstrap servers of the distributed mode.
     kafka_user, kafka_password, kafka_password_file
@@ -153,6 +155,7 @@ class Settings(BaseSettings):
     influx_url: Annotated[str, AfterValidator(_http_url)] | None = None
     influx_org: str = "hearthline"
     influx_bucket: str = "hearthline"
+    influx_readings_bucket: str | None = None
     influx_token: SecretStr | None = None
     influx_token_file: Path | None = None
     kafka: Annotated[str, AfterValidator(_bootstrap)] = "127.0.0.1:9092"

@@ -16,7 +16,7 @@ from influxdb_client.rest import ApiException
 
 from store.protocol import StoreError, StoreUnavailableError
 
-__all__ = ["InfluxHttp", "RefusedLinesError"]
+__all__ = ["InfluxHttp", "RefusedLinesError", "refusal_of"]
 
 _REFUSED: Final = frozenset({400, 413, 422})
 _FIRST_WAIT_S: Final = 0.5
@@ -28,11 +28,13 @@ class RefusedLinesError(Exception):
 
 
 class InfluxHttp:
-    """Writes lines and asks Flux of one bucket.
+    """Writes lines and asks Flux of one organization.
 
     Parameters
     ----------
-    url, org, bucket, token : str
+    url, org, token : str
+    shown : str
+        What messages call the buckets in question.
     timeout_s : float
         Of one request.
     patience_s : float
@@ -40,14 +42,14 @@ class InfluxHttp:
     """
 
     def __init__(
-        self, url: str, org: str, bucket: str, token: str, timeout_s: float, patience_s: float
+        self, url: str, org: str, shown: str, token: str, timeout_s: float, patience_s: float
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = f"expected the URL of an InfluxDB 2, such as http://127.0.0.1:8086, got {url!r}"
             raise StoreError(msg)
-        self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} bucket {bucket}"
-        self._org, self._bucket, self._patience_s = org, bucket, patience_s
+        self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]} bucket {shown}"
+        self._org, self._patience_s = org, patience_s
         # The client is only half typed, and its types are not all true.
         self._client: Any = InfluxDBClient(url, token, org=org, timeout=int(timeout_s * 1000), retries=False)
         self._write_api: Any = self._client.write_api(write_options=SYNCHRONOUS)
@@ -57,10 +59,10 @@ class InfluxHttp:
         self._not_before = 0.0
         self._closing = threading.Event()
 
-    def write(self, body: bytes) -> None:
-        """Have lines stored, RefusedLinesError if they never will be."""
+    def write(self, bucket: str, body: bytes) -> None:
+        """Have lines stored in a bucket, RefusedLinesError if they never will be."""
         self._patiently(
-            lambda: self._write_api.write(self._bucket, self._org, record=body, write_precision="ms"),
+            lambda: self._write_api.write(bucket, self._org, record=body, write_precision="ms"),
             lines=True,
         )
 
@@ -108,8 +110,22 @@ class InfluxHttp:
             raise StoreError(msg) from error
         if status == 429 or status >= 500 or status == 0:
             return _retry_after(error)
-        msg = f"{self.where}: expected to be let in, got HTTP {status} {_line(error)}"
-        raise StoreError(msg) from error
+        raise StoreError(f"{self.where}: {refusal_of(error)}") from error
+
+
+_ADVICE: Final = {
+    401: "is the token in influx_token_file one that this InfluxDB made? `hearthline store prepare --tokens` "
+    "writes new ones",
+    403: "the token lacks rights here: `hearthline store prepare --tokens` writes ones that have them",
+    404: "does influx_org name the organization, and may the token see it? `hearthline store prepare` makes"
+    " the buckets",
+}
+
+
+def refusal_of(error: ApiException) -> str:
+    """What a server that let nobody in said, and what to do about it; holds no secret."""
+    advice = _ADVICE.get(error.status or 0, "the request was not expected")
+    return f"expected to be let in, got HTTP {error.status} {_line(error)}: {advice}"
 
 
 def _retry_after(error: ApiException) -> float | None:

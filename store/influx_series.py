@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from models.measurements import CLASSES, EVENT_CLASSES, known
 from models.results import READING, READING_REPEAT, RESULT_HEADER, RESULT_TRAILER, Outputs
 from store import flux, sql
+from store.buckets import Buckets
 from store.catalogue import check_name
 from store.duckdb_write import Job, jobs
 from store.influx_http import InfluxHttp, RefusedLinesError
@@ -52,11 +53,13 @@ _FIXED: Final = {f.name: f.type for f in (*RESULT_HEADER, *RESULT_TRAILER, *READ
 
 
 class InfluxSeries:
-    """Series in one bucket of an InfluxDB 2.
+    """Series in the buckets of an InfluxDB 2.
 
     Parameters
     ----------
     url, org, bucket, token : str
+    readings_bucket : str, optional
+        Where readings go, so that they can be kept for a shorter time; the same bucket unless given.
     refused : callable, optional
         Given rows that InfluxDB refuses, and why; without one they are in `refusals`.
     timeout_s, patience_s : float
@@ -72,17 +75,19 @@ class InfluxSeries:
         bucket: str,
         token: str,
         *,
+        readings_bucket: str = "",
         refused: Callable[[Refusal], None] | None = None,
         timeout_s: float = 10.0,
         patience_s: float = 30.0,
         batch_lines: int = 5000,
         batch_bytes: int = 4_000_000,
     ) -> None:
-        self._bucket = bucket
+        self._buckets = Buckets(bucket, readings_bucket)
         self._bounds = (batch_lines, batch_bytes)
         self.refusals: list[Refusal] = []
         self._refused = refused or self.refusals.append
-        self._http = InfluxHttp(url, org, bucket, token, timeout_s, patience_s)
+        shown = " and ".join(self._buckets.all())
+        self._http = InfluxHttp(url, org, shown, token, timeout_s, patience_s)
 
     def write(self, outputs: Sequence[Outputs]) -> None:
         """Keep all of it; durable when this returns, as far as InfluxDB's own write-ahead log is."""
@@ -100,7 +105,7 @@ class InfluxSeries:
         """Rows that answer `query`; steps are made here from the rows of the range."""
         if query.every_ms is not None:
             return self._steps(query)
-        table, spoken = self._ask(flux.rows(query, self._bucket))
+        table, spoken = self._ask(flux.rows(query, self._buckets.of(query.measurement)))
         ties = ["boot", "seq", "pos"] if sql.is_reading(query.measurement) else []
         way = "descending" if query.newest_first else "ascending"
         order = [("window_start", way), ("key", "ascending"), *((t, way) for t in ties)]
@@ -108,15 +113,16 @@ class InfluxSeries:
 
     def counts(self) -> dict[str, int]:
         """How many rows each measurement has."""
-        table, _ = self._ask(flux.counts(self._bucket))
-        if not table.num_rows:
-            return {}
         wanted = {READING: "offset", READING_REPEAT: "offset"}
-        return {
-            row["_measurement"]: row["_value"]
-            for row in table.to_pylist()
-            if row["_field"] == wanted.get(row["_measurement"], "revision")
-        }
+        found: dict[str, int] = {}
+        for bucket in self._buckets.all():
+            table, _ = self._ask(flux.counts(bucket))
+            found |= {
+                row["_measurement"]: row["_value"]
+                for row in table.to_pylist()
+                if row["_field"] == wanted.get(row["_measurement"], "revision")
+            }
+        return found
 
     def close(self) -> None:
         """Release connections; a call that waits ends."""
@@ -185,7 +191,7 @@ class InfluxSeries:
     def _send(self, measurement: str, rows: pa.Table, given: list[str], first: int, end: int) -> None:
         """Send lines [first, end); when they are refused, send halves until it is single rows."""
         try:
-            self._http.write("\n".join(given[first:end]).encode())
+            self._http.write(self._buckets.of(measurement), "\n".join(given[first:end]).encode())
         except RefusedLinesError as error:
             if end - first == 1:
                 self._refused(Refusal(measurement, rows.slice(first, 1), str(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 import shlex
@@ -18,10 +19,30 @@ from typer.testing import CliRunner
 from hearthline.cli import build
 
 ROOT = Path(__file__).parents[1]
-_OURS = {"ingest", "worker-1", "worker-2", "board"}
-_ONE_SHOT = {"kafka-init"}
-_LONG_RUNNING_IMAGES = re.compile(r"^[a-z0-9./-]+:\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?$")
+_OURS = {"ingest", "worker-1", "worker-2", "board", "influx-init"}
+_ONE_SHOT = {"kafka-init", "influx-init", "postgres-init"}
+_INSIDE = {
+    "kafka",
+    "kafka-init",
+    "influxdb",
+    "influx-init",
+    "postgres",
+    "postgres-init",
+    "worker-1",
+    "worker-2",
+}
+# PostgreSQL's own versions have two numbers, all others three.
+_LONG_RUNNING_IMAGES = re.compile(
+    r"^([a-z0-9./-]+:\d+\.\d+\.\d+|postgres:\d+\.\d+-[a-z]+)(@sha256:[0-9a-f]{64})?$"
+)
 _SECRETIVE = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY", re.IGNORECASE)
+
+
+_OF_ONE = [
+    "influx_worker_token", "influx_board_token", "influx_grafana_token", "influx_admin_token",
+    "kafka_admin_password", "postgres_admin_password",
+]  # fmt: skip
+"""Each service has its own; who makes things ready beside a server counts as that server."""
 
 
 def _compose() -> dict[str, Any]:
@@ -78,7 +99,7 @@ def _zones(compose: dict[str, Any]) -> list[str]:
             found.append(f"{name}: on edge and web")
     if not (compose["networks"]["data"] or {}).get("internal"):
         found.append("data: not internal")
-    for name in ("kafka", "influxdb", "kafka-init", "worker-1", "worker-2"):
+    for name in sorted(_INSIDE):
         if _networks(compose, name) != {"data"}:
             found.append(f"{name}: beyond data")
         if compose["services"][name].get("ports"):
@@ -123,9 +144,11 @@ def _secrets(compose: dict[str, Any]) -> list[str]:
         for secret, source in compose["secrets"].items()
         if set(source) != {"file"} or not source["file"].startswith("./secrets/")
     ]
-    for secret in ("influx_worker_token", "influx_board_token", "influx_grafana_token", "influx_admin_token"):
+    for secret in _OF_ONE:
         owners = {
-            name.rstrip("-12") for name, s in compose["services"].items() if secret in s.get("secrets", ())
+            re.sub("-init$", "db" if name == "influx-init" else "", name.rstrip("-12"))
+            for name, s in compose["services"].items()
+            if secret in s.get("secrets", ())
         }
         if len(owners) != 1:
             found.append(f"{secret}: shared by {sorted(owners)}")
@@ -184,6 +207,19 @@ _BREACHES = [
     (
         "influx_worker_token: shared by ['board', 'worker']",
         lambda c: c["services"]["board"]["secrets"].append("influx_worker_token"),
+    ),
+    (
+        "postgres: image postgres:15-bookworm",
+        lambda c: c["services"]["postgres"].update(image="postgres:15-bookworm"),
+    ),
+    ("postgres: published", lambda c: c["services"]["postgres"].update(ports=["127.0.0.1:5432:5432"])),
+    (
+        "postgres: POSTGRES_PASSWORD in the environment",
+        lambda c: c["services"]["postgres"]["environment"].update(POSTGRES_PASSWORD="postgres"),
+    ),
+    (
+        "postgres_admin_password: shared by ['board', 'postgres']",
+        lambda c: c["services"]["board"]["secrets"].append("postgres_admin_password"),
     ),
     ("board: no health check", lambda c: c["services"]["board"].pop("healthcheck")),
 ]
@@ -263,8 +299,9 @@ def test_commands_and_settings_are_ones_that_the_program_knows(name):
     from hearthline.settings import ENV_PREFIX, Settings
 
     service = _compose()["services"][name]
-    command, *options = service["command"]
-    shown = CliRunner().invoke(build(), [command, "--help"], env={"COLUMNS": "200"})
+    options = service["command"]
+    command = list(itertools.takewhile(lambda word: not word.startswith("--"), options))
+    shown = CliRunner().invoke(build(), [*command, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
     for option in options:
         if option.startswith("--"):

@@ -25,6 +25,7 @@ _PROGRAMS = {
     "kafka-server-start.sh": "kafka.Kafka",
     "kafka-topics.sh": "org.apache.kafka.tools.TopicCommand",
     "kafka-acls.sh": "kafka.admin.AclCommand",
+    "kafka-configs.sh": "kafka.admin.ConfigCommand",
 }
 
 
@@ -68,7 +69,10 @@ def stack(tmp_path_factory):
         )
     try:
         _wait_for(port, passwords["admin"], process, log)
-        for _ in range(2):  # the second time changes nothing
+        for turn in range(2):  # the second time gives a user another password, and changes nothing else
+            if turn:
+                passwords["gone"], passwords["ingest"] = passwords["ingest"], secrets.token_urlsafe(18)
+                (directory / "kafka_ingest_password").write_text(passwords["ingest"])
             done = subprocess.run(
                 ["bash", str(ROOT / "deploy/kafka/init.sh")],
                 env=environment, capture_output=True, text=True, cwd=directory, check=False,
@@ -118,7 +122,12 @@ def test_each_service_may_do_its_own_work_only(stack):
 
 def test_nobody_comes_in_without_a_login(stack):
     bootstrap, passwords = stack
-    for login in ({}, _login("worker", "a-wrong-password-x"), _login("nobody", passwords["worker"])):
+    strangers = (
+        ("worker", "a-wrong-password-x"),
+        ("nobody", passwords["worker"]),
+        ("ingest", passwords["gone"]),
+    )
+    for login in ({}, *(_login(*one) for one in strangers)):
         assert _produce(bootstrap, login, TOPIC) == "_MSG_TIMED_OUT"
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Topics and rights. Ingest may write frames; workers read them and keep checkpoints beside.
+# Users, topics and rights. Ingest may write frames; workers read them and keep checkpoints beside.
+# Running it again gives users the passwords of now.
 set -euo pipefail
 kafka=${KAFKA_HOME:-/opt/kafka}
 secrets=${SECRETS:-/run/secrets}
@@ -12,6 +13,25 @@ sasl.mechanism=SCRAM-SHA-512
 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="$(tr -d '\r\n' <"$secrets/kafka_admin_password")";
 PROPERTIES
 
+secret() {
+    local value
+    value=$(tr -d '\r\n' <"$secrets/$1") || { echo "init.sh: expected a secret in $secrets/$1" >&2; exit 2; }
+    if ! [[ $value =~ ^[A-Za-z0-9_.~-]{16,}$ ]]; then
+        echo "init.sh: $secrets/$1: expected 16 or more of A-Z a-z 0-9 _ . ~ -" >&2
+        exit 2
+    fi
+    printf '%s' "$value"
+}
+
+user() {
+    local file  # so that no password stands on a command line
+    file=$(mktemp "${TMPDIR:-/tmp}/user.XXXXXX")
+    printf 'SCRAM-SHA-512=password=%s\n' "$(secret "kafka_$1_password")" >"$file"
+    "$kafka/bin/kafka-configs.sh" --bootstrap-server "$server" --command-config "$config" \
+        --alter --entity-type users --entity-name "$1" --add-config-file "$file" >/dev/null
+    rm "$file"
+}
+
 topic() {
     local name=$1 settings=()
     shift
@@ -23,6 +43,9 @@ topic() {
 allow() {
     "$kafka/bin/kafka-acls.sh" --bootstrap-server "$server" --command-config "$config" --add "$@" >/dev/null
 }
+
+user ingest
+user worker
 
 topic frames message.timestamp.type=LogAppendTime max.message.bytes=4194304 retention.ms=2592000000
 topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=33554432 segment.ms=600000 \
@@ -39,4 +62,4 @@ allow --allow-principal User:worker --operation Read --group hearthline
 allow --allow-principal User:worker --operation Write --operation Describe --topic conditions
 allow --allow-principal User:alerts --operation Read --operation Describe --topic conditions
 allow --allow-principal User:alerts --operation Read --operation Write --operation Describe --topic actions
-echo "topics and rights are there"
+echo "users, topics and rights are there"

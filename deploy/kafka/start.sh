@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One broker and controller (KRaft). Users are made when the storage is formatted; the rest of the
-# time this only starts it. SCRAM over the internal data network; the controller listens on loopback.
+# One broker and controller (KRaft). The storage is formatted once, and the administrator made with it; all
+# other users are init.sh's. SCRAM over the internal data network; the controller listens on loopback.
 set -euo pipefail
 kafka=${KAFKA_HOME:-/opt/kafka}
 data=${KAFKA_DATA:-/var/lib/kafka/data}
@@ -46,11 +46,7 @@ log.cleaner.backoff.ms=5000
 PROPERTIES
 
 if ! [ -e "$data/meta.properties" ]; then
-    users=()
-    for user in ingest worker; do
-        users+=(--add-scram "SCRAM-SHA-512=[name=$user,password=$(secret "kafka_${user}_password")]")
-    done
     "$kafka/bin/kafka-storage.sh" format -t "$(secret kafka_cluster_id)" -c "$config" \
-        --add-scram "SCRAM-SHA-512=[name=admin,password=$admin]" "${users[@]}"
+        --add-scram "SCRAM-SHA-512=[name=admin,password=$admin]"
 fi
 exec "$kafka/bin/kafka-server-start.sh" "$config"

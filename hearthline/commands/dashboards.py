@@ -22,7 +22,10 @@ def register(app: typer.Typer) -> None:
     @group.command(epilog="Example: hearthline dashboards export --out grafana/dashboards")
     def export(
         out: Annotated[Path, typer.Option(help="Folder to write to; one folder a language is made in it.")],
-        bucket: Annotated[str, typer.Option(help="InfluxDB bucket that the panels ask.")] = "hearthline",
+        bucket: Annotated[str, typer.Option(help="InfluxDB bucket of results.")] = "hearthline",
+        readings_bucket: Annotated[
+            str, typer.Option(help="InfluxDB bucket of readings.")
+        ] = "hearthline_readings",
         as_json: Annotated[bool, typer.Option("--json", help="Print the files written as JSON.")] = False,
     ) -> None:
         """Write every page as a Grafana dashboard's JSON, in Chinese and English."""
@@ -31,7 +34,7 @@ def register(app: typer.Typer) -> None:
         from dashboards.grafana import export as write
 
         try:
-            files = write(out, bucket)
+            files = write(out, bucket, readings_bucket)
         except OSError as error:
             msg = f"--out {out}: expected a folder that can be written: {error}"
             raise UsageError(msg) from error
@@ -44,12 +47,15 @@ def register(app: typer.Typer) -> None:
     @group.command(epilog="Example: hearthline dashboards check grafana/dashboards")
     def check(
         folder: Annotated[Path, typer.Argument(help="Folder that `export` wrote.")],
-        bucket: Annotated[str, typer.Option(help="InfluxDB bucket that the panels ask.")] = "hearthline",
+        bucket: Annotated[str, typer.Option(help="InfluxDB bucket of results.")] = "hearthline",
+        readings_bucket: Annotated[
+            str, typer.Option(help="InfluxDB bucket of readings.")
+        ] = "hearthline_readings",
     ) -> None:
         """Tell whether exported dashboards are what the panels say now; exit 1 when one is not."""
         from dashboards.grafana import drifted
 
-        wrong = drifted(folder, bucket)
+        wrong = drifted(folder, bucket, readings_bucket)
         for file in wrong:
             state = "differs from the panels" if file.is_file() else "is missing"
             typer.echo(f"{file} {state}: run hearthline dashboards export --out {folder}", err=True)

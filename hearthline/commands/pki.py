@@ -190,6 +190,10 @@ def _mosquitto(
         (out if compose else Path(places.data)).mkdir(parents=True, exist_ok=True)
         for name, text in files(open_site(site), IN_COMPOSE if compose else places).items():
             (out / name).write_text(text, encoding="utf-8")
+            if compose:  # the container's user is none of this machine; there is no secret in them
+                (out / name).chmod(0o644)
+        if compose:
+            out.chmod(0o755)
     except OSError as error:
         raise UsageError(f"--out: expected a writable directory, got {out}: {error.strerror}") from error
     conf = out.resolve() / "mosquitto.conf"

@@ -226,5 +226,6 @@ def open_influx(settings: Settings, refused: Callable[[Refusal], None] | None = 
         settings.influx_org,
         settings.influx_bucket,
         settings.influx_token.get_secret_value(),
+        readings_bucket=settings.influx_readings_bucket or "",
         refused=refused or Refusals(),
     )

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def test_every_target_has_its_data_source_and_a_query():
     assert len(targets) > 50
     for target in targets:
         assert target["datasource"] == {"type": "influxdb", "uid": "${datasource}"}
-        assert 'from(bucket: "hearthline")' in target["query"]
+        bucket = "hearthline_readings" if '_measurement == "reading"' in target["query"] else "hearthline"
+        assert set(re.findall(r'from\(bucket: "(\w+)"\)', target["query"])) == {bucket}
         assert "v.timeRangeStart" in target["query"] or "|> limit(n: 1)" in target["query"]
 
 
@@ -70,7 +72,7 @@ def test_variables_that_may_have_several_values_are_used_in_their_array_form():
 
 
 def test_a_bucket_is_only_ever_text():
-    document = json.loads(render(pages()[0], "en", 'x") |> drop() //'))
+    document = json.loads(render(pages()[0], "en", *['x") |> drop() //'] * 2))
     queries = [t["query"] for p in document["panels"] for t in p.get("targets", [])]
     assert all('from(bucket: "x\\x22) |> drop() //")' in q for q in queries)
 

@@ -9,9 +9,10 @@ import re
 
 import pytest
 
-from store import flux
+from store import downsampling, flux
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
+from store.params import time_text
 from store.protocol import Select
 from tests.support.influxd import Influxd
 from tests.support.series import column, heat, heats, output, readings, sample
@@ -22,9 +23,14 @@ HOSTILE = ['a"${r.key}', "a b,c=d", 'x") |> drop() //', "煤场1号", "a'b", "\\
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
-        yield server.url
+def server(tmp_path_factory):
+    with Influxd(tmp_path_factory.mktemp("influxd")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(server):
+    return server.url
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +129,6 @@ def test_charts_in_flux_agree_with_the_embedded_store(stores, aggregate):
     )  # fmt: skip
     table, _ = influx._ask(flux.series(query, "h/autogen"))
     told = {(r["key"], r["_field"], r["_time"]): r["_value"] for r in table.to_pylist()}
-    from store.params import time_text
-
     expected = {
         (row["key"], name, time_text(row["window_start"])): pytest.approx(row[name], rel=1e-12)
         for row in embedded.select(query).to_pylist()
@@ -166,3 +170,72 @@ def test_a_payload_of_the_largest_message_is_kept(url):
     store.write([output(0, rows={"dead_letter": [table]})])
     assert column(store, "dead_letter", "payload") == [payload]
     store.close()
+
+
+@pytest.fixture(scope="module")
+def apart(server, tmp_path_factory):
+    """Both stores with readings of a few hours; InfluxDB's in a bucket of their own."""
+    results, readings_bucket = server.database("results"), server.database("readings")
+    influx = InfluxSeries(server.url, "o", results, "user:password", readings_bucket=readings_bucket)
+    embedded = DuckdbSeries(tmp_path_factory.mktemp("duckdb") / "s.duckdb")
+    station = {"class": "substation"}
+    hours = readings(
+        *(
+            sample(d, T0 + n * 300_000, n + 1, 0, supply_c=50 + n % 7 + k, energy_gj=10.0 * k + n / 3, **station)
+            for k, d in enumerate(("s1", "s2")) for n in range(72) if (k, n // 12) != (1, 3)
+        )
+    )  # fmt: skip
+    late = readings(sample("s1", T0 + 300_000, 99, 1, energy_gj=0.5, late=True, **station))
+    for out in (
+        output(0, readings=[hours], rows={"device_heat": [heats(heat("s1", T0, 1.0))]}),
+        output(1, readings=[late]),
+    ):
+        for store in (influx, embedded):
+            store.write([out])
+    yield influx, embedded, readings_bucket
+    influx.close()
+    embedded.close()
+
+
+def test_readings_and_results_rest_in_buckets_of_their_own(apart, server):
+    influx, embedded, readings_bucket = apart
+    for query in (Select("reading"), Select("reading_repeat"), Select("device_heat")):
+        assert plain(influx, query) == plain(embedded, query)
+    assert influx.counts() == embedded.counts()
+    other = InfluxSeries(server.url, "o", readings_bucket, "user:password")
+    assert set(other.counts()) == {"reading", "reading_repeat"}
+    other.close()
+
+
+def test_hourly_figures_are_those_of_the_readings(apart):
+    """What the tasks of `hearthline store prepare` ask; 1.8 has no tasks, so they are asked once, as of then."""
+    influx, embedded, readings_bucket = apart
+    asked = [t for t in downsampling.tasks(readings_bucket, "hourly") if t.name.endswith("of substation")]
+    assert [t.measurement.removeprefix("reading_hourly_") for t in asked] == ["mean", "min", "max", "last"]
+    end = T0 + 6 * HOUR  # half an hour later it is the hour that is over which counts
+    now = f"option now = () => {time_text(end + HOUR // 2)}"
+    for task in asked:
+        imports, rest = task.query.split("\n\n", 1)
+        table, _ = influx._ask(f"{imports}\n\n{now}\n\n{rest}")
+        told = {(r["key"], r["_field"], r["_time"]): r["_value"] for r in table.to_pylist()}
+        assert {r["_measurement"] for r in table.to_pylist()} == {task.measurement}
+        aggregate = task.measurement.rpartition("_")[2]
+        field = "energy_gj" if aggregate == "last" else "supply_c"
+        query = Select(
+            "reading", (field,), device_class="substation", every_ms=HOUR, aggregate=aggregate,
+            from_ms=end - 3 * HOUR, to_ms=end,
+        )  # fmt: skip
+        assert told == {
+            (row["key"], field, time_text(row["window_start"])): pytest.approx(row[field], rel=1e-12)
+            for row in embedded.select(query).to_pylist()
+        }
+        assert len(told) == 5, "two devices, three hours, one of them silent for one"
+
+
+def test_the_script_of_a_task_is_its_question_with_options_and_an_end():
+    for task in downsampling.tasks("readings", 'x") |> drop() //'):
+        head, options, rest = task.script.split("\n\n", 2)
+        assert all(line.startswith("import ") for line in head.splitlines())
+        assert options == f'option task = {{name: "{task.name}", every: 1h, offset: 20m}}'
+        assert f"{head}\n\n{rest}".startswith(task.query)
+        assert rest.endswith('\n  |> to(bucket: "x\\x22) |> drop() //")\n')

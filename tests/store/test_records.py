@@ -164,7 +164,7 @@ def test_records_of_a_newer_program_are_refused_and_untouched(records_at):
 def test_a_server_that_was_away_is_used_again_and_kept_what_it_said_it_kept():
     """Killed as by a power cut, with its real syncing; nothing committed is lost, and no restart is needed."""
     # Its way of syncing all files after a crash is the one setting that is for the sake of the test's time.
-    with Postgres("recovery_init_sync_method = syncfs") as server, Records(server.database()) as kept:
+    with Postgres({"recovery_init_sync_method": "syncfs"}) as server, Records(server.database()) as kept:
         for n in range(5):
             kept.receive([{"n": n}])
         server.kill()

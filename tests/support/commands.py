@@ -1,10 +1,39 @@
 """The commands of the program, found as it finds them itself."""
 
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 from typer.main import get_command
 
-from hearthline.cli import build
+from hearthline.cli import build, main
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def run_command(*words: object) -> Ran:
+    """Run a command in this process, as from a shell: known errors are one line and an exit code."""
+    out, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["hearthline", *map(str, words)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    return Ran(int(code or 0), out.getvalue(), errors.getvalue())
 
 
 def command_paths() -> list[str]:

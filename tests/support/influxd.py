@@ -62,8 +62,13 @@ class Influxd:
                 assert self._process.poll() is None, log.read_text()[-2000:]
                 assert time.monotonic() < deadline, "influxd was not up in 60 s"
                 time.sleep(0.05)
-        request = urllib.request.Request(f"{self.url}/query?q=CREATE+DATABASE+{DATABASE}", method="POST")
+        self.database(DATABASE)
+
+    def database(self, name: str) -> str:
+        """Make a database; the bucket that it is to clients of version 2."""
+        request = urllib.request.Request(f"{self.url}/query?q=CREATE+DATABASE+{name}", method="POST")
         urllib.request.urlopen(request, timeout=20).close()
+        return f"{name}/autogen"
 
     def end(self, number: int) -> None:
         if self._process is not None:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,6 +23,8 @@ from tests.support.needs import missing
 
 __all__ = ["Postgres", "program"]
 
+_QUICK: Final = {"fsync": "off", "full_page_writes": "off"}
+_INITDB: Final = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8")
 _INSTALL: Final = "apt-get install postgresql"
 
 
@@ -45,8 +48,10 @@ class Postgres:
 
     Parameters
     ----------
-    settings : str
-        Lines added to its configuration.
+    settings : dict
+        What is set on its command line.
+    initdb : sequence of str
+        How its files are made.
 
     Attributes
     ----------
@@ -56,7 +61,7 @@ class Postgres:
         For `subprocess`: what has to run as the server's user.
     """
 
-    def __init__(self, settings: str = "fsync = off\nfull_page_writes = off"):
+    def __init__(self, settings: Mapping[str, str] = _QUICK, initdb: Sequence[str] = _INITDB):
         self._initdb, self._postgres = program("initdb"), program("postgres")
         self.user = _as_nobody_special()
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=_quick_place()))
@@ -69,14 +74,23 @@ class Postgres:
             for path in (self.directory, first):
                 os.chown(path, self.user["user"], self.user["group"])
         self.run(
-            self._initdb, "--pgdata", self.data, "--username", "postgres", "--auth", "scram-sha-256",
-            "--pwfile", first, "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions",
+            self._initdb, "--pgdata", self.data, "--username", "postgres", "--pwfile", first, *initdb,
+            "--no-sync", "--no-instructions",
         )  # fmt: skip
-        with (self.data / "postgresql.conf").open("a") as config:
-            config.write(
-                f"\nlisten_addresses = '127.0.0.1'\nport = {self.port}\n"
-                f"unix_socket_directories = '{self.directory}'\n{settings}\n"
-            )
+        set_ = {
+            "listen_addresses": "127.0.0.1", "port": str(self.port),
+            "unix_socket_directories": str(self.directory), **settings,
+        }  # fmt: skip
+        self._options = [word for name, value in set_.items() for word in ("-c", f"{name}={value}")]
+
+    def take(self, source: Path) -> Path:
+        """A copy of a directory that the server's user may read."""
+        target = self.directory / source.name
+        shutil.copytree(source, target)
+        for path in (target, *target.rglob("*")):
+            if self.user:
+                os.chown(path, self.user["user"], self.user["group"])
+        return target
 
     def run(self, *words: Any, **more: Any) -> str:
         """Run a program as the server's user; what it printed."""
@@ -91,7 +105,11 @@ class Postgres:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._postgres, "-D", self.data], stdout=log, stderr=log, cwd=self.directory, **self.user
+                [self._postgres, "-D", self.data, *self._options],
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                **self.user,
             )
         deadline = time.monotonic() + 60
         while True:
