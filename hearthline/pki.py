@@ -138,7 +138,9 @@ class Pki:
     def renew(self, file: str, names: Sequence[str], days: int) -> None:
         """A new key and certificate of the servers' authority: a server for `names`, or ingest for none."""
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
-        self._issue("servers-ca", file, names[0] if names else INGEST, purpose, days, names=names)
+        _check_names(names)
+        name = names[0] if names else INGEST
+        self._write_pair(file, *self._sign("servers-ca", name, purpose, days, names=names))
 
     def revoke(self, devices: Sequence[str]) -> list[Issued]:
         """Revoke every good certificate of some devices, and sign the list anew (also for none of them)."""

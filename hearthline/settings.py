@@ -196,6 +196,17 @@ class Settings(BaseSettings):
             raise UsageError(error) from error
         return endpoint
 
+    def influx_login(self) -> tuple[str, str]:
+        """URL and token of InfluxDB; UsageError when they name none, or no token."""
+        if self.influx_url is None:
+            raise UsageError("influx: expected a server in --influx or HEARTHLINE_INFLUX_URL, got none")
+        if self.influx_token is None:
+            raise UsageError(
+                "influx_token: expected a token in HEARTHLINE_INFLUX_TOKEN or in the file that"
+                " HEARTHLINE_INFLUX_TOKEN_FILE names, got none"
+            )
+        return self.influx_url, self.influx_token.get_secret_value()
+
     def kafka_login(self) -> dict[str, str]:
         """How a librdkafka client proves itself to the brokers; empty when it need not."""
         login: dict[str, str] = {}

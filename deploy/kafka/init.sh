@@ -12,21 +12,14 @@ security.protocol=SASL_PLAINTEXT
 sasl.mechanism=SCRAM-SHA-512
 sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="$(tr -d '\r\n' <"$secrets/kafka_admin_password")";
 PROPERTIES
-
-secret() {
-    local value
-    value=$(tr -d '\r\n' <"$secrets/$1") || { echo "init.sh: expected a secret in $secrets/$1" >&2; exit 2; }
-    if ! [[ $value =~ ^[A-Za-z0-9_.~-]{16,}$ ]]; then
-        echo "init.sh: $secrets/$1: expected 16 or more of A-Z a-z 0-9 _ . ~ -" >&2
-        exit 2
-    fi
-    printf '%s' "$value"
-}
+# shellcheck source=secret.bash
+. "$(dirname "${BASH_SOURCE[0]}")/secret.bash"
 
 user() {
-    local file  # so that no password stands on a command line
+    local value file  # a file, so that no password stands on a command line
+    value=$(secret "kafka_$1_password")
     file=$(mktemp "${TMPDIR:-/tmp}/user.XXXXXX")
-    printf 'SCRAM-SHA-512=password=%s\n' "$(secret "kafka_$1_password")" >"$file"
+    printf 'SCRAM-SHA-512=password=%s\n' "$value" >"$file"
     "$kafka/bin/kafka-configs.sh" --bootstrap-server "$server" --command-config "$config" \
         --alter --entity-type users --entity-name "$1" --add-config-file "$file" >/dev/null
     rm "$file"

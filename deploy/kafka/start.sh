@@ -9,16 +9,8 @@ name=${KAFKA_NAME:-kafka}
 port=${KAFKA_PORT:-9092}
 controller=${KAFKA_CONTROLLER_PORT:-9093}
 config=$(mktemp "${TMPDIR:-/tmp}/kafka.XXXXXX")
-
-secret() {
-    local value
-    value=$(tr -d '\r\n' <"$secrets/$1") || { echo "start.sh: expected a secret in $secrets/$1" >&2; exit 2; }
-    if ! [[ $value =~ ^[A-Za-z0-9_.~-]{16,}$ ]]; then
-        echo "start.sh: $secrets/$1: expected 16 or more of A-Z a-z 0-9 _ . ~ -" >&2
-        exit 2
-    fi
-    printf '%s' "$value"
-}
+# shellcheck source=secret.bash
+. "$(dirname "${BASH_SOURCE[0]}")/secret.bash"
 
 admin=$(secret kafka_admin_password)
 chmod 600 "$config"
@@ -46,7 +38,8 @@ log.cleaner.backoff.ms=5000
 PROPERTIES
 
 if ! [ -e "$data/meta.properties" ]; then
-    "$kafka/bin/kafka-storage.sh" format -t "$(secret kafka_cluster_id)" -c "$config" \
+    cluster=$(secret kafka_cluster_id)
+    "$kafka/bin/kafka-storage.sh" format -t "$cluster" -c "$config" \
         --add-scram "SCRAM-SHA-512=[name=admin,password=$admin]"
 fi
 exec "$kafka/bin/kafka-server-start.sh" "$config"

@@ -63,7 +63,7 @@ def _prepare(
         del wanted[1]
     from store.downsampling import tasks
 
-    url, token = _access(settings)
+    url, token = settings.influx_login()
     admin = InfluxAdmin(url, settings.influx_org, token)
     try:
         done = admin.prepare(wanted, tasks(readings, hourly))
@@ -80,17 +80,6 @@ def _prepare(
 def _names(settings: Settings) -> tuple[str, str, str]:
     results = settings.influx_bucket
     return results, settings.influx_readings_bucket or results, f"{results}_hourly"
-
-
-def _access(settings: Settings) -> tuple[str, str]:
-    if settings.influx_url is None:
-        raise UsageError("influx: expected a server in --influx or HEARTHLINE_INFLUX_URL, got none")
-    if settings.influx_token is None:
-        raise UsageError(
-            "influx_token: expected a token that may make buckets in HEARTHLINE_INFLUX_TOKEN or in the file"
-            " that HEARTHLINE_INFLUX_TOKEN_FILE names, got none"
-        )
-    return settings.influx_url, settings.influx_token.get_secret_value()
 
 
 def _tokens(admin: InfluxAdmin, directory: Path, settings: Settings) -> dict[str, str]:

@@ -210,22 +210,15 @@ def open_influx(settings: Settings, refused: Callable[[Refusal], None] | None = 
 
     `refused` is given rows that it refuses for good; without it they are only logged.
     """
-    from hearthline.cli import UsageError
     from hearthline.refusals import Refusals
     from store.influx_series import InfluxSeries
 
-    if settings.influx_url is None:
-        raise UsageError("influx: expected a server in --influx or HEARTHLINE_INFLUX_URL, got none")
-    if settings.influx_token is None:
-        raise UsageError(
-            "influx_token: expected a token in HEARTHLINE_INFLUX_TOKEN or in the file that"
-            " HEARTHLINE_INFLUX_TOKEN_FILE names, got none"
-        )
+    url, token = settings.influx_login()
     return InfluxSeries(
-        settings.influx_url,
+        url,
         settings.influx_org,
         settings.influx_bucket,
-        settings.influx_token.get_secret_value(),
+        token,
         readings_bucket=settings.influx_readings_bucket or "",
         refused=refused or Refusals(),
     )
