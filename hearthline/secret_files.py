@@ -19,7 +19,12 @@ from hearthline.pki import Pki, utc_now
 
 __all__ = ["INFLUX_TOKENS", "SECRETS", "SecretsError", "Store", "Wanted", "write_secret"]
 
-INFLUX_TOKENS: Final = ("influx_worker_token", "influx_board_token", "influx_grafana_token")
+INFLUX_TOKENS: Final = (
+    "influx_worker_token",
+    "influx_alerts_token",
+    "influx_board_token",
+    "influx_grafana_token",
+)
 """Made by InfluxDB; `hearthline store prepare --tokens` writes them beside the others."""
 
 _IN_CONTAINERS: Final = 0o444
@@ -110,6 +115,7 @@ SECRETS: Final = {
     ),
     "kafka_ingest_password": Kind(password, after=_KAFKA.format(services="ingest")),
     "kafka_worker_password": Kind(password, after=_KAFKA.format(services="worker-1 worker-2")),
+    "kafka_alerts_password": Kind(password, after=_KAFKA.format(services="alerts")),
     "influx_admin_password": Kind(
         password, once="InfluxDB keeps its own: influx user password changes it, then write it here"
     ),
@@ -121,7 +127,7 @@ SECRETS: Final = {
     "postgres_admin_password": Kind(
         password, once="PostgreSQL keeps its own: ALTER ROLE postgres PASSWORD, then write it here"
     ),
-    "postgres_records_password": Kind(password, after=_POSTGRES.format(services="")),
+    "postgres_records_password": Kind(password, after=_POSTGRES.format(services="alerts")),
 }
 """Secrets of one file each, by the file's name."""
 

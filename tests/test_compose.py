@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from hearthline.cli import build
 
 ROOT = Path(__file__).parents[1]
-_OURS = {"ingest", "worker-1", "worker-2", "board", "influx-init"}
+_OURS = {"ingest", "worker-1", "worker-2", "board", "alerts", "influx-init"}
 _ONE_SHOT = {"kafka-init", "influx-init", "postgres-init"}
 _INSIDE = {
     "kafka",
@@ -39,7 +39,7 @@ _SECRETIVE = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY", re.IGNORECASE)
 
 
 _OF_ONE = [
-    "influx_worker_token", "influx_board_token", "influx_grafana_token", "influx_admin_token",
+    "influx_worker_token", "influx_alerts_token", "influx_board_token", "influx_grafana_token", "influx_admin_token",
     "kafka_admin_password", "postgres_admin_password",
 ]  # fmt: skip
 """Each service has its own; who makes things ready beside a server counts as that server."""

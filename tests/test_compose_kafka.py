@@ -47,7 +47,7 @@ def stack(tmp_path_factory):
             f'#!/bin/sh\nexec java {" ".join(JAVA_OPTIONS)} -cp "{kafka_libraries()}/*" {program} "$@"\n'
         )
         script.chmod(0o755)
-    passwords = {name: secrets.token_urlsafe(18) for name in ("admin", "ingest", "worker")}
+    passwords = {name: secrets.token_urlsafe(18) for name in ("admin", "ingest", "worker", "alerts")}
     for name, password in passwords.items():
         (directory / f"kafka_{name}_password").write_text(f"{password}\n")
     (directory / "kafka_cluster_id").write_text("4L6g3nShT-eMCtK--X86sw\n")

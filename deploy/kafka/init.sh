@@ -39,6 +39,7 @@ allow() {
 
 user ingest
 user worker
+user alerts
 
 topic frames message.timestamp.type=LogAppendTime max.message.bytes=4194304 retention.ms=2592000000
 topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=33554432 segment.ms=600000 \

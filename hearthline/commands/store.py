@@ -89,6 +89,7 @@ def _tokens(admin: InfluxAdmin, directory: Path, settings: Settings) -> dict[str
     both = tuple(dict.fromkeys((results, readings)))
     rights = {
         "influx_worker_token": (both, both),
+        "influx_alerts_token": (both, (results,)),
         "influx_board_token": (both, ()),
         "influx_grafana_token": ((*both, hourly), ()),
     }

@@ -78,6 +78,7 @@ def test_each_service_gets_a_token_that_may_do_what_it_has_to(stub, prepare, tmp
     both = ["hearthline", "hearthline_readings"]
     reads = [("read", name) for name in both]
     assert stub.rights(tokens["influx_worker_token"]) == sorted([*reads, *(("write", name) for name in both)])
+    assert stub.rights(tokens["influx_alerts_token"]) == sorted([*reads, ("write", "hearthline")])
     assert stub.rights(tokens["influx_board_token"]) == reads
     assert stub.rights(tokens["influx_grafana_token"]) == sorted([*reads, ("read", "hearthline_hourly")])
     assert not any(token in done.stdout + done.stderr for token in (*tokens.values(), ADMIN))
