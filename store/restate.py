@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.frame import telemetry_schema
+from models.measurements import known
+from models.quality import outside
 from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, RowSource, Span
 from models.results import READING, READING_REPEAT
 from store.protocol import Select, SeriesStore
@@ -277,11 +278,17 @@ def _nearest(
     if rows is not None and rows.num_rows:
         for name in wanted:
             if name in rows.column_names:
-                times = pc.filter(rows["window_start"], pc.is_valid(rows[name])).to_numpy()
+                times = rows["window_start"].to_numpy()[_plausible(rows[name], name)]
                 nearest = np.sort(times)[-count:] if earlier else np.sort(times)[:count]
                 if len(nearest):
                     found[name] = [int(t) for t in nearest]
     return [name for name in wanted if len(found.get(name, ())) < count]
+
+
+def _plausible(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
+    """Which values count: the stream masks those outside their range, which then are no neighbours."""
+    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    return ~np.isnan(values) & ~outside(values, known[name].low, known[name].high)
 
 
 _STORED: Final = {"device": "key", "t": "window_start"}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from models.frame import Record
 from models.site_files import parse_site
 from streams.core.intake import flags_of
+from streams.core.operator import SampleOperator, WindowOperator, discovered
 from streams.core.rows import Rows, numeric_columns
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
-from tests.laws.test_pipeline_laws import PHASES, WINDOWS, equal, in_order, journal, run
+from tests.laws.test_pipeline_laws import PHASES, WINDOWS, in_order, journal, run
+from tests.support.restating import Row, StoredStream, run_all
 from tests.support.telemetry import CLASS_OF, SITE_TEXTS, Message, history, with_water
 
 FAULTS = {
@@ -48,8 +55,28 @@ def faulty(seed: int) -> list[Message]:
     return messages
 
 
-@settings(max_examples=6, deadline=None, phases=PHASES)
+Said = dict[tuple[str, int], Row]
+STANDING = frozenset({"final", "unknown"})
+
+
+def stored(records: list[Record], operators: Sequence[WindowOperator]) -> dict[str, Said]:
+    """Rows that stand, by measurement, of a stream with its store.
+
+    Where a value is masked, its neighbours may be further apart than the lateness: then the store is asked.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        samplers = [o for o in discovered() if isinstance(o, SampleOperator)]
+        stream = run_all(StoredStream(Path(home) / "a.duckdb", [*operators, *samplers]), records)
+        try:
+            of = {o.name: stream.rows(o.name, "revision", "model") for o in operators}
+            return {n: {k: r for k, r in rows.items() if r["status"] in STANDING} for n, rows in of.items()}
+        finally:
+            stream.store.close()
+
+
+@settings(max_examples=2, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+@example(204, Random(204)).via("a spike makes a gap longer than the lateness")
 def test_order_duplication_and_splitting_change_no_judgement(seed: int, rng) -> None:
     messages = faulty(seed)
     delayed = [(m.newest_t + rng.randint(0, 240_000), m) for m in messages]
@@ -58,9 +85,16 @@ def test_order_duplication_and_splitting_change_no_judgement(seed: int, rng) -> 
     cuts = sorted(rng.sample(range(1, len(delayed)), len(delayed) // 3))
     batches = [delayed[a:b] for a, b in zip([0, *cuts], [*cuts, len(delayed)], strict=True)]
     mixed = journal([[m for _, m in b] for b in batches], [b[-1][0] for b in batches])
-    clean = run(in_order(messages))
-    equal(clean, run(mixed))
-    rows = clean.settled("data_quality").values()
+    clean = stored(in_order(messages), WINDOWS)
+    again = stored(mixed, WINDOWS)
+    for operator in WINDOWS:
+        of_a, of_b = clean[operator.name], again[operator.name]
+        # A run whose now went further has settled more windows: compare what is final in both.
+        until = min(max(start for _, start in rows) for rows in (of_a, of_b))
+        assert {k: r for k, r in of_a.items() if k[1] <= until} == {
+            k: r for k, r in of_b.items() if k[1] <= until
+        }
+    rows = clean["data_quality"].values()
     assert sum(row[n] for row in rows for n in ("out_of_range", "fast_change", "counter_spike")) > 3
 
 
@@ -74,8 +108,9 @@ def test_a_crash_changes_no_judgement(seed: int, where: float) -> None:
 
 
 @pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
-@settings(max_examples=5, deadline=None, phases=PHASES)
+@settings(max_examples=1, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000))
+@example(seed=204).via("the first reading after a window that was restated is masked")
 def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, seed: int) -> None:
     messages = faulty(seed)
     devices = [d for d in CLASS_OF if CLASS_OF[d] in operator.reads]
@@ -83,7 +118,7 @@ def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, s
     everything = {
         name: batch_rows(messages, name, devices) for name in sorted({CLASS_OF[d] for d in devices})
     }
-    said = run(in_order(messages)).settled(operator.name)
+    said = stored(in_order(messages), [operator])[operator.name]
     compared = 0
     for start in sorted({start for _, start in said}):
         end = start + 1000 * operator.every_s
@@ -107,7 +142,7 @@ def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, s
             }, (devices[device], start)
             assert (row["coverage"], row["reason"] or "") == (result.coverage[at], result.reason[at])
             compared += 1
-    assert compared > 6 * len(devices)
+    assert compared > 5400 / operator.every_s * len(devices), "expected most windows of two hours"
 
 
 def batch_rows(messages: list[Message], device_class: str, devices: list[str]) -> Rows:
