@@ -49,10 +49,14 @@ class Decoder:
     Parameters
     ----------
     site : Site
+
+    Attributes
+    ----------
+    site : Site
     """
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self.site = site
         self._route = Router(site)
         self._retention_ms = site.retention_days * _DAY_MS
 
@@ -219,7 +223,7 @@ class Decoder:
         limit = (
             f"at most {FUTURE_MS // 60_000} minutes ahead of the clock"
             if reason is Reason.FUTURE
-            else f"within the {self._site.retention_days} days that readings are kept"
+            else f"within the {self.site.retention_days} days that readings are kept"
         )
         for place in np.flatnonzero(which).tolist():
             detail = f"expected samples {limit}, got t = {int(times[place])}"
@@ -235,7 +239,8 @@ class Decoder:
         placed.extend(place_refusals(batch, clock))
         placed.extend(place_events(batch, clock))
         if clock.mode is not ClockMode.WALL:
-            placed = _in_step(placed, clock.now_ms)
+            first_ms = int(batch.clock_ms.min()) if batch.received and len(batch.clock_ms) else 0
+            placed = _in_step(placed, clock.now_ms, first_ms)
         return Decoded(
             placed,
             Accepted(
@@ -250,12 +255,13 @@ class Decoder:
         )
 
 
-def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int]) -> list[Placed]:
+def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int], first_ms: int) -> list[Placed]:
     """Let only the last telemetry of each stream move its now.
 
     A batch of recorded messages may span hours; the frames of one class must
-    not make those of the next late. What follows the telemetry bears the
-    batch's time, by which it was judged.
+    not make those of the next late: they bear the time of before, or
+    `first_ms`, at which the first of the batch was received. What follows the
+    telemetry bears the batch's time, by which it was judged.
     """
     last: dict[str, int] = {}
     newest: dict[str, int] = {}
@@ -263,7 +269,7 @@ def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int]) -> list[Placed
         if item.frame.kind is FrameKind.TELEMETRY:
             last[item.stream] = place
         newest[item.stream] = max(item.timestamp_ms, newest.get(item.stream, item.timestamp_ms))
-    before = {**_oldest(placed), **now_ms}
+    before = {stream: max(ms, first_ms) for stream, ms in {**_oldest(placed), **now_ms}.items()}
     return [
         replace(
             item,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import orjson
@@ -16,8 +17,11 @@ from ingest.decode import Decoder
 from ingest.messages import Accepted, ClockMode, Decoded, Placed, Reason
 from journal.replay_files import Recording, ReplayError
 from models.frame import Frame, FrameKind
+from models.site import Site
 
 __all__ = ["Chapter", "read_history"]
+
+_QUARTER_MS: Final = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,19 @@ def read_history(recordings: Iterable[Recording], decoder: Decoder) -> Iterator[
     """Decode `recordings` for the pipeline.
 
     The clock is `received_ms` where the recording has it (a sample more than
-    10 minutes ahead of it is refused), else the largest sample time seen.
+    10 minutes ahead of it is refused), else the largest sample time seen. No
+    frame then holds messages from both sides of a local midnight, nor of an
+    instant at which a quarter of an hour closes: so what a ledger says of a day
+    is what it said when the messages came, in whatever frames.
     """
     now_ms: dict[str, int] = {}
+    shifts_ms = _shifts_ms(decoder.site)
     for recording in recordings:
         placed: list[Placed] = []
         accepted = Accepted(0, 0, 0)
         refused: Counter[Reason] = Counter()
         messages = 0
-        for start, stop, is_message in _runs(recording.topics):
+        for start, stop, is_message in _runs(recording, shifts_ms):
             if is_message:
                 decoded = _decode(recording, start, stop, decoder, now_ms)
                 placed.extend(decoded.placed)
@@ -74,11 +82,30 @@ def _sum(a: Accepted, b: Accepted) -> Accepted:
     return Accepted(a.messages + b.messages, a.samples + b.samples, a.events + b.events)
 
 
-def _runs(topics: pa.Array) -> Iterator[tuple[int, int, bool]]:
-    """Runs [start, stop) of messages, and of lines that are none (their topic is empty)."""
+def _shifts_ms(site: Site) -> tuple[int, ...]:
+    """How long after the quarters of an hour of the clock days end, and windows by their lateness.
+
+    Offsets of time zones are whole quarters of an hour, so that midnights are among them. [ms]
+    """
+    longest: dict[tuple[str, str], int] = {}
+    for device in site.devices.values():
+        of = device.stream, device.device_class
+        longest[of] = max(longest.get(of, 0), site.lateness_of_ms(device))
+    return tuple(
+        sorted({0, 1000 * site.lateness_s % _QUARTER_MS, *(ms % _QUARTER_MS for ms in longest.values())})
+    )
+
+
+def _runs(recording: Recording, shifts_ms: Sequence[int]) -> Iterator[tuple[int, int, bool]]:
+    """Runs [start, stop) of messages within one quarter of an hour, and of lines that are none (no topic)."""
+    topics, received = recording.topics, recording.received_ms
     plain = topics.cast(pa.string()) if pa.types.is_dictionary(topics.type) else topics
     is_message = np.asarray(pc.not_equal(plain, "").to_numpy(zero_copy_only=False), dtype=bool)
-    edges = [0, *(np.flatnonzero(np.diff(is_message.astype(np.int8))) + 1).tolist(), len(is_message)]
+    cuts = np.diff(is_message.astype(np.int8)) != 0
+    if received is not None:
+        for shift_ms in shifts_ms:
+            cuts |= np.diff((received - shift_ms) // _QUARTER_MS) != 0
+    edges = [0, *(np.flatnonzero(cuts) + 1).tolist(), len(is_message)]
     for start, stop in pairwise(edges):
         if start < stop:
             yield start, stop, bool(is_message[start])

@@ -110,7 +110,8 @@ class Arriving:
         lost: list[Rows] = []
         if device_class not in EVENT_CLASSES:
             kept_from = self._state.kept_from_ms()
-            standing = judge_repeats(rows, buffer, kept_from, known)
+            counted_from = self._state.counted_from_ms(device_class)
+            standing = judge_repeats(rows, buffer, kept_from, known, counted_from)
             stands, replaces, late, lost = standing.stands, standing.replaces, standing.late, standing.lost
             for repeated, count in standing.count.items():
                 self._state.book.of(repeated).repeat += count

@@ -165,7 +165,9 @@ class Standing:
     count: dict[int, int]
 
 
-def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: int) -> Standing:
+def judge_repeats(
+    rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: int, counted_from_ms: int
+) -> Standing:
     """Find samples that repeat another's device and time: of several the highest (boot, seq, pos) stands.
 
     Parameters
@@ -178,6 +180,8 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
         Samples before this time are no longer at hand. [ms UTC]
     devices : int
         How many devices the stream knows.
+    counted_from_ms : int
+        Repeats of samples before this time are not counted. [ms UTC]
     """
     stands = np.ones(rows.n, dtype=bool)
     replaces = np.zeros(rows.n, dtype=bool)
@@ -188,7 +192,8 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
     same = (device[1:] == device[:-1]) & (t[1:] == t[:-1])
     for at in order[:-1][same]:
         stands[at] = False
-        count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
+        if rows.t[at] >= counted_from_ms:
+            count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
     late = stands & (rows.t < kept_from_ms)
     lost: list[Rows] = []
     suspects = np.flatnonzero(stands & ~late & (rows.t <= buffer.newest_t(devices)[rows.device]))
@@ -198,7 +203,8 @@ def judge_repeats(rows: Rows, buffer: ClassBuffer, kept_from_ms: int, devices: i
         )
         last = incumbent.n - 1
         name = (int(rows.boot[at]), int(rows.seq[at]), int(rows.pos[at]))
-        count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
+        if rows.t[at] >= counted_from_ms:
+            count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
         if name > (int(incumbent.boot[last]), int(incumbent.seq[last]), int(incumbent.pos[last])):
             replaces[at] = True
             differs[at] = not np.array_equal(rows.values[:, at], incumbent.values[:, last], equal_nan=True)

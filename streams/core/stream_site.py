@@ -85,6 +85,7 @@ class StreamSite:
         self.owned = np.array([d is not None and stream in {None, d.stream} for d in devices], dtype=bool)
         self.classes = np.array([d.device_class if d else "" for d in devices], dtype=object)
         self._longest_ms = _longest_lateness_ms(site, born_interval_s, stream)
+        self._registered_ms = _longest_lateness_ms(site, {}, stream) if born_interval_s else self._longest_ms
         self.units = np.array([d.unit if d else "" for d in devices], dtype=object)
         self.regions = np.array([site.region_of(d) if d else "" for d in devices], dtype=object)
         self.lateness_ms = np.array(
@@ -115,6 +116,10 @@ class StreamSite:
         """
         longest = [ms for name, ms in self._longest_ms.items() if name in classes]
         return max(longest, default=1000 * self.site.lateness_s)
+
+    def registered_lateness_ms(self, device_class: str) -> int:
+        """The longest lateness of a class by the registry alone, the site's where it has none. [ms]"""
+        return self._registered_ms.get(device_class, 1000 * self.site.lateness_s)
 
     def stations(self, network: Network) -> NDArray[np.int64]:
         """Weather devices of a network, else those of its unit that belong to no network."""

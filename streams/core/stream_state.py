@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.site import Site
 from models.site_files import parse_site
-from streams.core.buffer import ClassBuffer
+from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.checkpoint import Checkpoint, CheckpointError
 from streams.core.entity_engine import EntityEngine
 from streams.core.entity_operator import EntityOperator, MarkOperator
@@ -24,7 +24,7 @@ from streams.core.row_engine import RowEngine
 from streams.core.rows import Rows, concat
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import WindowState
-from streams.core.windows import WindowEngine
+from streams.core.windows import WindowEngine, first_open_ms
 
 __all__ = ["StreamState"]
 
@@ -171,6 +171,14 @@ class StreamState:
     def kept_from_ms(self) -> int:
         """Samples from this time on are at hand. [ms UTC]"""
         return self.engine.kept_from_ms(self.engine.closed_at_ms, self.site)
+
+    def counted_from_ms(self, device_class: str) -> int:
+        """From when on the ledger counts repeated samples of a class. [ms UTC]
+
+        Only the record's own time and the registry decide, not what happens to be at hand still: so the
+        count is the same in whatever frames the messages come.
+        """
+        return first_open_ms(self.moving_to_ms, self.site.registered_lateness_ms(device_class), BUCKET_MS)
 
     def forget_segments(self) -> None:
         """Drop what a checkpoint need not keep: segments of which no sample is at hand any more."""
