@@ -111,7 +111,7 @@ def _result_table(
     columns["reason"] = pa.array([r or None for r in rows.reason], pa.string())
     columns["revision"] = pa.array(rows.revision.astype(np.int32))
     columns["model"] = pa.array([model] * len(rows.device), pa.string())
-    return pa.table(columns).select(schema.names).cast(schema)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def restated_rows(
