@@ -128,15 +128,17 @@ class LedgerBook:
             {"deliveries": deliveries.to_json(), "names": names.to_text() if names is not None else ""}
         )
 
-    def take_over(self, device: int, text: str, stream: str, offset: int) -> None:
-        """Take in what `stream` gave away of a device at its record `offset`, once."""
+    def take_over(self, device: int, text: str, stream: str, offset: int) -> bool:
+        """Take in what `stream` gave away of a device at its record `offset`, once; whether there was any."""
         self.awaited.discard(device)
         given = json.loads(text)
         deliveries = self.of(device)
-        if deliveries.take_over(Deliveries.from_json(given["deliveries"]), stream, offset):
+        taken = deliveries.take_over(Deliveries.from_json(given["deliveries"]), stream, offset)
+        if taken:
             names = EventNames.from_text(given["names"])
             deliveries.repeat += names.unite(self._names.get(device, EventNames()))
             self._names[device] = names
+        return taken and text != NOTHING_GIVEN
 
     def changed(self, day_ms: int) -> tuple[list[int], list[LedgerCounts]]:
         """Devices whose counts differ from what was said last for the day, with the counts."""

@@ -262,6 +262,7 @@ class Pipeline:
 
     def _take_actions(self, frame: Frame, outputs: Outputs) -> None:
         book = self._state.book
+        moved: list[int] = []
         for row in frame.batch.to_pylist():
             about = {} if row["kind"] == ROW_OF_ANOTHER_STREAM else json.loads(row["payload"])
             if row["kind"] == LETTER_RETRIED:
@@ -272,10 +273,24 @@ class Pipeline:
             elif row["kind"] == ROW_OF_ANOTHER_STREAM:
                 self._state.entities.take_forwarded(row["payload"])
             elif row["kind"] == DELIVERIES:
-                book.take_over(
-                    self._state.intern(row["device"]), about["given"], about["stream"], about["offset"]
-                )
+                device = self._state.intern(row["device"])
+                if book.take_over(device, about["given"], about["stream"], about["offset"]):
+                    moved.append(device)
         self._state.settle_site()
+        self._complete(moved)
+
+    def _complete(self, moved: Sequence[int]) -> None:
+        """Have the windows of devices that came from another stream restated that are open by now.
+
+        Their samples of before are in that stream and, with these here, in the store.
+        """
+        state = self._state
+        begin_ms = state.moving_to_ms if state.engine.begin_ms is None else state.engine.begin_ms
+        for device in moved:
+            name = str(state.site.classes[device])
+            if name:
+                state.buffer(name)  # what is asked for is of a class that was met
+                state.restatements.gap(device, max(state.kept_from_ms(), begin_ms), state.moving_to_ms + 1)
 
     def _register(self, texts: dict[str, str], record: Record, outputs: Outputs) -> None:
         """Take a version of the registry; devices that leave have their last rows by the one before."""
@@ -286,6 +301,8 @@ class Pipeline:
             self._telling.windows(outputs, last, before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
             self._telling.ledger(outputs, *self._state.book.all(), final=True, site=before)
+            for gone in np.flatnonzero(leaving & ~self._state.site.owned[: len(leaving)]).tolist():
+                self._state.engine.wait_for(gone, None)  # nobody else would ever take its word back
         self._part_with(registered, record, outputs)
         for name, device in self._state.registry.devices.items():
             then = registered.devices.get(name)

@@ -106,7 +106,7 @@ class Restatements:
         for devices in self._pending.values():
             for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
                 del devices[d]
-        chosen = self._take()
+        chosen = self._take(before_ms // BUCKET_MS)
         if not chosen:
             spans = self._take_networks(before_ms, rows, site)
             if spans:
@@ -127,8 +127,11 @@ class Restatements:
         self.request = RestateRequest(f"{stream}:{offset}", stream, offset, before_ms, tuple(asked), results)
         return self.request
 
-    def _take(self) -> list[tuple[int, int, int, str]]:
-        """The oldest pending buckets: (device, first, last, why), taken off what is pending."""
+    def _take(self, before: int) -> list[tuple[int, int, int, str]]:
+        """The oldest pending buckets: (device, first, last, why), taken off what is pending.
+
+        Those from bucket `before` on are still open: they wait until they are not.
+        """
         every = [
             (first, last, d, why)
             for why, devices in self._pending.items()
@@ -138,7 +141,7 @@ class Restatements:
         if not every:
             return []
         every.sort()
-        horizon = every[0][0] + _LONGEST_BUCKETS
+        horizon = min(every[0][0] + _LONGEST_BUCKETS, before)
         taken: list[tuple[int, int, int, str]] = []
         room = _MOST_BUCKETS
         left: dict[str, dict[int, IntervalSet]] = {LATE: {}, GAP: {}}

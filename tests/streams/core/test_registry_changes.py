@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
 
-from models.frame import Frame
+from models.frame import Frame, FrameKind
 from streams.core.checkpoint import Checkpoint
 from streams.core.pipeline import Pipeline
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
@@ -103,6 +104,25 @@ def test_a_device_that_leaves_has_its_windows_settled_and_then_no_more_rows(afte
     assert {row["unit"] for row in rows.values()} == {"u1"}
     ledger = {k: row for k, row in run.said.rows["ledger"].items() if k[0] == "sub-2"}
     assert [(row["unit"], row["stored"], row["status"]) for row in ledger.values()] == [("u1", 100, "final")]
+
+
+def test_a_dead_device_with_a_backlog_holds_nothing_once_it_is_out_of_the_registry() -> None:
+    run = Stepped()
+    for minute in range(30):
+        run.take("sub-1", minute)
+        run.take("sub-2", minute)
+    told = {"boot": 5, "at": T0, "next_seq": 99, "waiting": [[40, 98]], "waiting_from": T0 + 20 * MINUTE}
+    row = {"device": "sub-2", "kind": "state", "payload": json.dumps(told)}
+    run.step(Frame.events([row], FrameKind.EVENT), T0 + 30 * MINUTE)
+    for minute in range(30, 120):
+        run.take("sub-1", minute)
+    assert (run.heat("sub-2")[60]["status"], run.heat("sub-2")[60]["reason"]) == ("provisional", "backlog")
+    assert run.heat("sub-1")[60]["status"] == "final"
+    run.step(registry_frame(texts(DEVICES.replace("sub-2,", "sub-9,"))), T0 + 120 * MINUTE)
+    run.step(Frame.heartbeat(), T0 + 121 * MINUTE)
+    assert run.pipeline.settled_ms() == T0 + (120 + 15) * MINUTE
+    assert {row["status"] for row in run.heat("sub-2").values()} <= {"final", "unknown"}
+    assert min(run.pipeline._state.buffers["substation"].starts) >= T0 + 90 * MINUTE
 
 
 def test_a_device_of_another_class_from_now_on_has_the_rows_of_that_class_alone(
