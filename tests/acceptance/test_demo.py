@@ -14,7 +14,7 @@ def test_a_minute_of_the_demo(tmp_path):
     home = tmp_path / "demo"
     with Program(home, "demo", "--for", SECONDS, "--port", 0, "--data-dir", home / "data", "--json") as demo:
         said = until(
-            lambda: [x for x in demo.err.splitlines() if "live board" in x], 30, "the board's address"
+            lambda: [x for x in demo.err.splitlines() if "live board" in x], 120, "the board's address"
         )
         url = said[0].split()[-1]
         page = urlopen(url, timeout=10).read().decode()  # somebody looks while it runs
@@ -32,4 +32,4 @@ def test_a_minute_of_the_demo(tmp_path):
     # Of windows of 15 minutes at 60 times real time; how many end before the minute does is the machine's business.
     assert summary["rows"]["device_heat"] >= 31
     assert summary["board"]["answering"] is True
-    assert summary["board"]["first_data_s"] < 30  # 10 on a quiet machine
+    assert summary["board"]["first_data_s"] < 60  # 10 on a quiet machine
