@@ -76,6 +76,9 @@ class Ingest:
     no_room : callable
         Why nothing may be journalled now, empty while it may: what comes then stays with broker and
         collectors, and no heartbeat moves now.
+    say_quiet : bool
+        On the data clock, append one heartbeat to a stream that falls quiet: where the streams run in
+        other processes only the journal can tell them that there is nothing more to wait for.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Ingest:
         flush_s: float = _FLUSH_S,
         meter: Meter | None = None,
         no_room: Callable[[], str] = str,
+        say_quiet: bool = False,
     ) -> None:
         self._journal = journal
         self._site = site
@@ -108,6 +112,8 @@ class Ingest:
         self._stopping = threading.Event()
         self._now_ms: dict[str, int] | None = None  # read once the journal answers
         self._written: dict[str, float] = {}
+        self._say_quiet = say_quiet
+        self._unsaid: set[str] = set()  # streams written to since they were said to be quiet
         prefix = f"$share/{share_group}/{ROOT}" if share_group else ROOT
         filters = [f"{prefix}/+/+/+/{kind}" for kind in (TELEMETRY, BIRTH, STATE, DEATH)]
         self._subscriber = Subscriber(endpoint, client_id, filters, self._receive) if endpoint else None
@@ -303,20 +309,28 @@ class Ingest:
         for record in records:
             now_ms[record.stream] = max(record.timestamp_ms, now_ms.get(record.stream, record.timestamp_ms))
             self._written[record.stream] = written
+            self._unsaid.add(record.stream)
 
     def _beat(self) -> None:
         """Move the now of streams to which nothing was written for a second."""
         due = time.monotonic() - _HEARTBEAT_S
         quiet = [stream for stream in self._site.streams if self._written.get(stream, due) <= due]
         announced = self._now_ms is not None
-        if not quiet or (announced and self._mode is ClockMode.DATA):  # there an empty frame moves nothing
+        if announced and self._mode is ClockMode.DATA:  # there an empty frame moves nothing
+            quiet = [stream for stream in quiet if self._say_quiet and stream in self._unsaid]
+        if not quiet:
             return
         try:
             with self._write_lock:
-                self._known_now()
-                if self._mode is ClockMode.WALL:
-                    wall_ms = self._clock()
-                    self._append([Placed(stream, Frame.heartbeat(), wall_ms) for stream in quiet])
+                known = self._known_now()
+                if self._mode is ClockMode.WALL or announced:
+                    wall_ms = self._clock() if self._mode is ClockMode.WALL else 0
+                    beats = [
+                        Placed(stream, Frame.heartbeat(), max(wall_ms, known.get(stream, 0)))
+                        for stream in quiet
+                    ]
+                    self._append(beats)
+                    self._unsaid.difference_update(quiet)
         except JournalError as error:
             self._refused(error)
 

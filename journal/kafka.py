@@ -13,11 +13,13 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from journal.protocol import Append, JournalError
 from models.frame import Record
 
-__all__ = ["PARTITIONER", "TOPIC", "KafkaJournal"]
+__all__ = ["BEGINNING_MS", "PARTITIONER", "TOPIC", "KafkaJournal"]
 
 TOPIC: Final = "frames"
 PARTITIONER: Final = "murmur2_random"
 """Where a stream goes; the same for all that write, and Java's own choice for a key."""
+BEGINNING_MS: Final = 1
+"""Stands for 0, the beginning of time, which librdkafka and Faust take for no time given. [ms UTC]"""
 _TIMEOUT_S: Final = 30.0
 _MAX_RECORD_BYTES: Final = 2 * 1024 * 1024  # a message is never cut, so a frame may pass 512 KiB
 
@@ -95,7 +97,7 @@ class KafkaJournal:
         return [self._record(item, result) for item, result in zip(items, results, strict=True)]
 
     def _produce(self, item: Append, on_delivery: Any, deadline: float) -> None:
-        stamp = 0 if item.timestamp_ms is None else max(item.timestamp_ms, 0)  # 0 is the present time
+        stamp = 0 if item.timestamp_ms is None else max(item.timestamp_ms, BEGINNING_MS)
         while True:
             try:
                 self._producer.produce(

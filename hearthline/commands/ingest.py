@@ -112,6 +112,7 @@ def _build(
         or (f"hearthline-ingest-{socket.gethostname()}" if group else "hearthline-ingest"),
         share_group=group,
         meter=meter,
+        say_quiet=True,
     )
     return service, journal
 

@@ -106,6 +106,9 @@ class Pipeline:
     def step(self, record: Record) -> Outputs:
         """Take in one record and give what follows from it.
 
+        A heartbeat that does not move now says that nothing is under way (on the data clock
+        now stands still then): all that can be said is said, as by `report`.
+
         Raises
         ------
         PipelineError
@@ -120,8 +123,11 @@ class Pipeline:
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
         self._state.moving_to_ms = now_ms
         self._turn_day(now_ms, outputs)
+        quiet = False
         try:
-            self._take(Frame.decode(record.frame), record, outputs)
+            frame = Frame.decode(record.frame)
+            quiet = frame.kind is FrameKind.HEARTBEAT and now_ms == self.now_ms
+            self._take(frame, record, outputs)
         except FrameError as error:
             self._arriving.refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
@@ -129,7 +135,7 @@ class Pipeline:
         self._telling.close(now_ms, outputs)
         self._state.forget_segments()
         if self._every_ms is not None and (
-            self._state.refreshed_ms is None or now_ms - self._state.refreshed_ms >= self._every_ms
+            quiet or self._state.refreshed_ms is None or now_ms - self._state.refreshed_ms >= self._every_ms
         ):
             self._state.refreshed_ms = now_ms
             self._telling.windows(
@@ -137,17 +143,19 @@ class Pipeline:
             )
             self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
             self.ask()
-        self._tell_entities(now_ms, outputs)
+        self._tell_entities(now_ms, outputs, quiet=quiet and self._every_ms is not None)
         return outputs
 
-    def _tell_entities(self, now_ms: int, outputs: Outputs) -> None:
+    def _tell_entities(self, now_ms: int, outputs: Outputs, *, quiet: bool) -> None:
         """Let entities see what was told in this step, and tell of them from time to time."""
         state = self._state
         state.entities.take_rows(outputs)
+        if now_ms <= 0:  # as in `_turn_day`
+            return
         every_ms = _ENTITIES_EVERY_MS if self._every_ms is None else self._every_ms
-        if state.entities_ms is None or now_ms - state.entities_ms >= every_ms:
+        if quiet or state.entities_ms is None or now_ms - state.entities_ms >= every_ms:
             state.entities_ms = now_ms
-            self._telling.entities(now_ms, outputs)
+            self._telling.entities(now_ms, outputs, always=quiet)
 
     # -- restatement ----------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from typing import Any, Final, cast
 import faust
 from faust.types import TP
 
+from journal.kafka import BEGINNING_MS
+from models.frame import Frame
 from models.restate import RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
@@ -33,6 +35,7 @@ _TICK_S: Final = 0.25
 _MOST_UNSAVED: Final = 4_000  # records whose results the store does not hold yet
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 30.0
+_HEARTBEAT: Final = Frame.heartbeat().encode()
 _CONFIRM_SHARE: Final = 0.6  # of the session: a checkpoint that takes longer is given up before the lease is
 
 log = logging.getLogger("hearthline.worker")
@@ -151,7 +154,8 @@ class FrameWorker:
         run = self._runs.get(message.partition)
         if run is None or run.generation != message.generation_id:
             run = self._load(message.partition, message.generation_id)
-        run.step(message.key, message.offset, round(message.timestamp * 1000), message.value)
+        at_ms = round(message.timestamp * 1000)
+        run.step(message.key, message.offset, at_ms if at_ms > BEGINNING_MS else 0, message.value)
         run.pending.append(event)
         self.stepped += 1
         self._recount()
@@ -248,8 +252,12 @@ class FrameWorker:
         if not run.forwards:
             return
         self._may_write(run)
+        # Of another stream's now nothing is known here: the record must not move it, unless the broker
+        # gives it a time. Where now stands still, what rests on that row waits for such a heartbeat.
+        beats = [(stream, _HEARTBEAT) for stream in sorted({stream for stream, _ in run.forwards})]
         sent: list[Any] = [
-            await self._frames.send(key=stream.encode(), value=frame) for stream, frame in run.forwards
+            await self._frames.send(key=stream.encode(), value=frame, timestamp=BEGINNING_MS / 1000)
+            for stream, frame in [*run.forwards, *beats]
         ]
         done, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
         if waiting or any(future.exception() for future in done):
@@ -277,7 +285,7 @@ class FrameWorker:
             key = request.stream.encode()
             sent: list[Any] = [
                 await self._frames.send(key=key, value=p, partition=run.partition, timestamp=now_ms / 1000)
-                for p in parts
+                for p in [*parts, _HEARTBEAT]
             ]
             # A send error inside Faust's buffer leaves its future unresolved for ever.
             done, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)

@@ -44,7 +44,8 @@ def create_topics(
         settings.topic: {
             "message.timestamp.type": "LogAppendTime" if append_time else "CreateTime",
             "max.message.bytes": str(MAX_RECORD_BYTES),
-            "retention.ms": str(retention_days * 86_400_000),
+            # By the times of its records a recording of last year would be gone before a worker reads it.
+            "retention.ms": str(retention_days * 86_400_000) if append_time else "-1",
         },
         settings.changelog: {
             "cleanup.policy": "compact",

@@ -400,6 +400,22 @@ def test_the_data_clock(mosquitto, journal, devices, ingests):
     assert all(Frame.decode(r.frame).kind is not FrameKind.HEARTBEAT for r in journal.scan())
 
 
+def test_a_stream_that_falls_quiet_on_the_data_clock_is_told_so_once(mosquitto, journal, devices, ingests):
+    up(ingests(journal, mosquitto.port, clock_mode=ClockMode.DATA, say_quiet=True))
+    device = devices(mosquitto.port)
+
+    def beats():
+        frames = [(r.stream, r.timestamp_ms, Frame.decode(r.frame).kind) for r in journal.scan()]
+        return [(stream, ms) for stream, ms, kind in frames if kind is FrameKind.HEARTBEAT]
+
+    device.send(telemetry("sub-1", 1, [{"t": 5000, "supply_c": 1}]))
+    until(lambda: beats() == [("u1", 5000)], why="a heartbeat that does not move now")
+    device.send(telemetry("sub-1", 2, [{"t": 6000, "supply_c": 1}]))
+    until(lambda: beats() == [("u1", 5000), ("u1", 6000)])
+    time.sleep(1.5)
+    assert len(beats()) == 2
+
+
 def test_submit_takes_the_same_path(journal):
     ingest = Ingest(journal, site(), None, clock)
     decoded = ingest.submit([telemetry("sub-1", 1), telemetry("sub-1", 2, lat_deg=1.0)])

@@ -1,7 +1,11 @@
 """Appending to Kafka, against librdkafka's cluster in memory."""
 
-import pytest
+import asyncio
 
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from ingest.messages import ClockMode
 from ingest.service import Ingest
 from journal.kafka import KafkaJournal
 from journal.protocol import Append, JournalError
@@ -40,6 +44,33 @@ def test_ingest_appends_to_it(kafka):
     kinds = [(k.key, Frame.decode(k.value).kind) for k in kept]
     assert (b"u1", FrameKind.TELEMETRY) in kinds
     assert [kind for key, kind in kinds if key == b"u1"] == [FrameKind.REGISTRY, FrameKind.TELEMETRY]
+    journal.close()
+
+
+def test_workers_can_read_what_it_compresses(kafka):
+    """Workers read by another library, which has its codecs from a third."""
+    journal = KafkaJournal(kafka.bootstrap)
+    long = b"a frame that is worth compressing " * 200
+    journal.append([Append("s", long)])
+
+    async def first():
+        consumer = AIOKafkaConsumer("frames", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            return (await asyncio.wait_for(consumer.getone(), 30)).value
+        finally:
+            await consumer.stop()
+
+    assert asyncio.run(first()) == long
+    journal.close()
+
+
+def test_on_the_data_clock_the_registry_holds_from_the_beginning_of_time(kafka):
+    """To librdkafka a time of 0 is the present, after which all that is recorded would be late."""
+    journal = KafkaJournal(kafka.bootstrap)
+    Ingest(journal, site(), None, lambda: NOW, clock_mode=ClockMode.DATA).submit([telemetry("sub-1", 1)])
+    times = {Frame.decode(k.value).kind: k.timestamp_ms for k in kafka.read("frames") if k.key == b"u1"}
+    assert times[FrameKind.REGISTRY] <= 1 < times[FrameKind.TELEMETRY] <= NOW
     journal.close()
 
 

@@ -80,14 +80,14 @@ class RealKafka(KafkaClient):
         with (self._directory / "kafka.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
         admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 admin.list_topics(timeout=2)
                 break
             except KafkaException:
                 assert self._process.poll() is None, (self._directory / "kafka.log").read_text()[-3000:]
-                assert time.monotonic() < deadline, "Kafka was not up in 60 s"
+                assert time.monotonic() < deadline, "Kafka was not up in 180 s"
 
     def send(self, sign: int) -> None:
         assert self._process
@@ -107,7 +107,7 @@ class RealKafka(KafkaClient):
             self._command(*arguments),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             cwd=self._directory,
             check=False,
         )

@@ -221,6 +221,23 @@ def test_a_row_is_provisional_while_its_window_fills_then_final_with_revision_0(
     assert (run.heat("sub-2")["status"], run.heat("sub-2")["revision"]) == ("final", 0)
 
 
+def test_a_heartbeat_that_does_not_move_now_has_everything_said():
+    """On the data clock, where now stands still when nothing comes: a worker hears of quiet by its journal."""
+    run = Run()
+    values = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}
+    run.take(T0 + MINUTE, telemetry("sub-2", 1, (T0, values)))
+    run.take(T0 + MINUTE + 9000, telemetry("sub-2", 2, (T0 + MINUTE, values)))  # too soon for a rewrite
+    before = run.heat("sub-2")["volume_m3"] if ("sub-2", T0) in run.said.rows.get("device_heat", {}) else None
+    now_ms = run.pipeline.now_ms
+    run.beat(1)  # what forwards it knows no time of this stream
+    assert run.pipeline.now_ms == now_ms
+    said = run.heat("sub-2")
+    assert said["volume_m3"] is not None
+    assert said["volume_m3"] != before
+    run.said.take([run.pipeline.report()])
+    assert run.heat("sub-2") == said
+
+
 def test_a_silent_device_has_unknown_rows_without_a_heat():
     run = Run()
     values = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}
