@@ -181,7 +181,7 @@ def judge_repeats(
     devices : int
         How many devices the stream knows.
     counted_from_ms : int
-        Repeats of samples before this time are not counted. [ms UTC]
+        Repeats of samples before this time are counted within a message only. [ms UTC]
     """
     stands = np.ones(rows.n, dtype=bool)
     replaces = np.zeros(rows.n, dtype=bool)
@@ -190,9 +190,10 @@ def judge_repeats(
     order = np.lexsort((rows.pos, rows.seq, rows.boot, rows.t, rows.device))
     device, t = rows.device[order], rows.t[order]
     same = (device[1:] == device[:-1]) & (t[1:] == t[:-1])
-    for at in order[:-1][same]:
+    for at, stays in zip(order[:-1][same], order[1:][same], strict=True):
         stands[at] = False
-        if rows.t[at] >= counted_from_ms:
+        one_message = rows.boot[at] == rows.boot[stays] and rows.seq[at] == rows.seq[stays]
+        if one_message or rows.t[at] >= counted_from_ms:
             count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
     late = stands & (rows.t < kept_from_ms)
     lost: list[Rows] = []
