@@ -216,5 +216,6 @@ def _summed(
             known = item.values["window_ms"] * ((item.values.get("coverage") or 0.0) >= _KNOWN)
             total[end_ms] = total.get(end_ms, 0.0) + value
             known_ms[end_ms] = known_ms.get(end_ms, 0) + known
-            last[item.device] = max(last[item.device], end_ms)
+            told_ms = int(item.t + item.values["window_ms"]) // _SPAN_MS * _SPAN_MS
+            last[item.device] = max(last[item.device], told_ms)
     return total, known_ms, last

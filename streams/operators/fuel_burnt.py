@@ -1,4 +1,4 @@
-"""Coal burnt by each plant, per half hour."""
+"""Coal burnt by each plant, per quarter of an hour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.coal_seen import SPAN_S
 from streams.core.operator import window_operator
 from streams.core.samples import Samples
 from streams.core.stream_site import StreamSite
@@ -30,7 +29,7 @@ class FuelBurnt:
     reason: NDArray[np.object_]
 
 
-@window_operator(reads=("plant",), every_s=SPAN_S, writes=FuelBurnt)
+@window_operator(reads=("plant",), every_s=900, writes=FuelBurnt)
 def fuel_burnt(samples: Samples, site: StreamSite) -> FuelBurnt:
     """Count coal; a plant that counts none says so."""
     gap_limit_ms = _GAP_INTERVALS * site.meters.interval_ms[samples.devices]
