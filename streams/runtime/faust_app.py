@@ -79,6 +79,7 @@ class FrameWorker:
         self._lease = Lease(settings.session_s)
         self._runs: dict[int, PartitionRun] = {}
         self._log_starts: dict[int, int] = {}
+        self._read_from: dict[int, int] = {}
         self._saving = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
@@ -124,7 +125,7 @@ class FrameWorker:
                     tp.partition, after, log_start,
                 )  # fmt: skip
             self._log_starts[tp.partition] = log_start
-            starts[tp] = max(after, log_start)
+            starts[tp] = self._read_from[tp.partition] = max(after, log_start)
         return starts
 
     async def _consume(self, stream: Any) -> None:
@@ -372,7 +373,8 @@ class FrameWorker:
                 continue
             end = consumer.highwater(tp)
             run = self._runs.get(tp.partition)
-            done = run.offset + 1 if run else self._log_starts.get(tp.partition, 0)
+            # Without a record since it was taken over there is no run; under its checkpoint nothing waits.
+            done = run.offset + 1 if run else self._read_from.get(tp.partition, 0)
             lags[tp.partition] = max(0, (end or 0) - done)
         return lags
 

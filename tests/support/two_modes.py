@@ -12,6 +12,8 @@ from typing import Any, Final, Self
 import paho.mqtt.client as mqtt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 
 from models.frame import Frame
@@ -20,7 +22,7 @@ from store.protocol import Select
 from streams.runtime.faust_app import EXIT_RESTART
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_topics import create_topics
-from tests.support.chain_feed import TOPIC, caught_up
+from tests.support.chain_feed import GROUP, TOPIC, caught_up
 from tests.support.influxd import Influxd
 from tests.support.mosquitto import Mosquitto
 from tests.support.real_kafka import RealKafka
@@ -45,6 +47,7 @@ class Chain:
     def __init__(self, home: Path, site: Path):
         self.site, self.home = site, home
         self.kafka = RealKafka(_made(home / "kafka"))
+        self._admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap})
         settings = WorkerSettings(self.kafka.bootstrap, partitions=self.kafka.partitions)
         create_topics(settings, append_time=False)
         self.influxd = Influxd(_made(home / "influxd"))
@@ -80,7 +83,7 @@ class Chain:
 
     def ingest_ready(self, name: str = "i1") -> None:
         """Wait until it listens."""
-        self.until(lambda: "ok:" in self._ingests[name].out, 90)
+        self.until(lambda: "ok:" in self._ingests[name].out)
 
     def worker(self, name: str) -> Program:
         """Start a worker, or the one of that name again."""
@@ -92,6 +95,14 @@ class Chain:
     def kill_worker(self, name: str) -> None:
         """End it as a power cut would; nobody starts it again."""
         self._workers.pop(name).kill()
+
+    def members(self) -> int:
+        """Workers that Kafka has shared the partitions out among; 0 while it does so."""
+        try:
+            group = self._admin.describe_consumer_groups([GROUP])[GROUP].result(60)
+        except (KafkaException, TimeoutError):
+            return 0  # a broker that is busy with the group answers the next time
+        return len(group.members) if group.state is ConsumerGroupState.STABLE else 0
 
     def said_by(self, worker: str) -> str:
         """What a worker has said since it was last started."""
@@ -106,7 +117,7 @@ class Chain:
                 self.restarts += 1
                 self.worker(name)
 
-    def until(self, condition: Any, seconds: float = 180) -> None:
+    def until(self, condition: Any, seconds: float = 400) -> None:
         """Wait for `condition`, keeping workers up."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -131,7 +142,7 @@ class Chain:
         client.disconnect()
         client.loop_stop()
 
-    def caught_up(self, messages: int, seconds: float = 180) -> None:
+    def caught_up(self, messages: int, seconds: float = 400) -> None:
         """Wait until so many messages were journalled and every record is under a checkpoint."""
         self.until(lambda: self.journalled() >= messages, seconds)
         ends = None

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from faust.types import TP
 
 from streams.runtime.faust_app import FrameWorker
-from streams.runtime.faust_partition import Pipelines
+from streams.runtime.faust_partition import PartitionRun, Pipelines
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_watch import StallWatch
 from tests.support.chain_pipeline import ChainPipeline, FileSink
@@ -74,6 +75,37 @@ def test_a_restore_that_hangs_ends_the_worker(stuck):
     assert reasons == []
     _watch(worker, clock, 33)
     assert reasons == ["nothing moved for 32 s (restoring checkpoints)"]
+
+
+class _Consumer:
+    """Owns a partition in which Kafka has `end` records."""
+
+    def __init__(self, tp, end):
+        self._tp, self._end = tp, end
+
+    def assignment(self):
+        return {self._tp}
+
+    def highwater(self, _tp):
+        return self._end
+
+
+def test_records_under_a_checkpoint_do_not_wait_for_who_takes_their_partition_over(stuck):
+    worker, clock, reasons = stuck
+    before = PartitionRun.load(2, 1, {}, 0, worker._pipelines)
+    for offset in range(5):
+        before.step(b"east", offset, 1000, b"1")
+    plan = before.plan()
+    worker._table.data.update([*plan.parts, plan.marker])
+    tp = TP(worker.settings.topic, 2)
+    assert worker._starts({tp: 0}) == {tp: 5}
+    worker.app.consumer = _Consumer(tp, end=5)
+    assert worker._lags() == {2: 0}
+    for at in (1, 100, 200):
+        _watch(worker, clock, at)
+    assert reasons == []
+    worker.app.consumer = _Consumer(tp, end=7)
+    assert worker._lags() == {2: 2}
 
 
 def test_a_slow_store_is_not_a_stall(stuck):
