@@ -20,8 +20,8 @@ from hearthline.cli import UsageError
 from hearthline.client import ServerClient, ServerError
 from hearthline.health import ledger_totals
 from hearthline.server import JOURNAL_FILE, Server, ServerConfig
-from hearthline.serving import stop_on_signals
 from hearthline.site_dir import read_site
+from hearthline.stopping import stop_on_signals
 from ingest.clock import SimulatedClock, wall_clock
 from journal.sqlite import SqliteJournal
 from simulator.coal import CoalReadings

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
-from types import FrameType
 
 import typer
 
@@ -14,10 +12,11 @@ from hearthline.cli import UsageError
 from hearthline.server import Server, ServerConfig
 from hearthline.settings import Settings
 from hearthline.site_dir import open_site
+from hearthline.stopping import stop_on_signals
 from ingest.clock import wall_clock
 from ingest.messages import ClockMode
 
-__all__ = ["serve", "stop_on_signals", "up_config"]
+__all__ = ["serve", "up_config"]
 
 _CHECK_S = 10.0
 _SAY_EVERY_S = 1.0
@@ -49,20 +48,6 @@ def up_config(settings: Settings, mqtt_port: int) -> ServerConfig:
         checkpoint_s=settings.checkpoint_s,
         most_behind=settings.most_behind,
     )
-
-
-def stop_on_signals() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set; a second one ends the process at once."""
-    stop = threading.Event()
-
-    def told(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    signal.signal(signal.SIGINT, told)
-    signal.signal(signal.SIGTERM, told)
-    return stop
 
 
 def serve(config: ServerConfig, *, check: bool) -> None:

@@ -14,7 +14,7 @@ from edge.config import MqttConfig
 from edge.outbox import OutboxError
 from edge.run import Fleet
 from hearthline.cli import UsageError
-from hearthline.serving import stop_on_signals
+from hearthline.stopping import stop_on_signals
 from ingest.clock import SimulatedClock, wall_clock
 from simulator.case import Case
 from simulator.coal import CoalReadings

@@ -78,8 +78,8 @@ def _serve(settings: Settings, duckdb: Path | None, *, check: bool) -> int:
     from hearthline.alerts_service import AlertsConfig, AlertsService
     from hearthline.cli import UsageError
     from hearthline.commands.worker import open_store
-    from hearthline.serving import stop_on_signals
     from hearthline.site_dir import open_site
+    from hearthline.stopping import stop_on_signals
     from store.protocol import StoreError
 
     if settings.site is None:

@@ -43,8 +43,8 @@ def _serve(settings: Settings) -> None:
     from dashboards.serve import BindError, BoardServer
     from hearthline.cli import UsageError
     from hearthline.commands.worker import open_influx
-    from hearthline.serving import stop_on_signals
     from hearthline.site_dir import open_site
+    from hearthline.stopping import stop_on_signals
     from ingest.clock import wall_clock
 
     if settings.site is None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hearthline.cli import UsageError
+from hearthline.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from edge.config import DeviceConfig, EdgeConfig
@@ -119,9 +120,7 @@ def _devices(simulated: bool) -> Iterator[Callable[[EdgeConfig], EdgeConfig]]:
 def _run(config: EdgeConfig, where: str, read: Callable[[], EdgeConfig]) -> dict[str, Any]:
     from edge.run import run
 
-    stop, again = threading.Event(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop, again = stop_on_signals(), threading.Event()
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: again.set())
     result = run(config, where=where, stop=stop, read_again=read, asked=again)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import socket
-import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hearthline.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from hearthline.settings import Settings
@@ -148,9 +148,7 @@ def _check(service: Ingest, kafka: str, *, as_json: bool) -> None:
 
 def _serve(service: Ingest, health_file: Path | None, *, as_json: bool) -> None:
     """Work until told to stop; say how it fares now and then, and whenever that changes."""
-    stop = threading.Event()
-    for signal_ in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_, lambda *_: stop.set())
+    stop = stop_on_signals()
     service.start()
     said, state = -_SAY_EVERY_S, ""
     try:
