@@ -34,6 +34,7 @@ OWN = (
     "hearthline/cli.py",
     "hearthline/commands/__init__.py",
     "hearthline/commands/edge.py",
+    "hearthline/stopping.py",
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = sorted({"serial", *Requirement(PROJECT["optional-dependencies"]["drivers"][0]).extras})
