@@ -159,7 +159,7 @@ class Alerting:
         self.begun = False
         self._stack = ExitStack()
         try:
-            self.records = Records(records or data_dir / RECORDS_FILE, password)
+            self.records = Records(records or data_dir / RECORDS_FILE, password, alone=True)
         except RecordsError as error:
             raise UsageError(str(error)) from error
         self._stack.callback(self.records.close)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.results import SinkUnavailableError
 from store.database import Text, database_url, open_engine
+from store.sole_writer import SoleWriter, TakenError
 
 __all__ = ["Batch", "Records", "RecordsError"]
 
@@ -109,9 +110,12 @@ class Records:
         A SQLite file, or the URL of a database, such as ``postgresql://hearthline@db/hearthline``.
     password : str, optional
         Of that database; in no message.
+    alone : bool
+        Whether nobody else may write them meanwhile: the desk's. A SQLite file is in a data directory, which
+        has one owner anyhow.
     """
 
-    def __init__(self, where: Path | str, password: str | None = None):
+    def __init__(self, where: Path | str, password: str | None = None, *, alone: bool = False):
         self._shown = str(where)
         # SQLite has one writer; waiting here costs less than its retries. In PostgreSQL it keeps the numbers
         # of the inbox in the order in which they can be seen.
@@ -124,6 +128,14 @@ class Records:
         except (SQLAlchemyError, OSError) as error:
             msg = f"{self._shown}: expected records that this program may own: {_line(error)}"
             raise RecordsError(msg) from error
+        self._sole = SoleWriter(self._engine) if alone and url.get_backend_name() == "postgresql" else None
+        if self._sole is not None:
+            try:
+                with self._write():
+                    pass
+            except RecordsError:
+                self.close()
+                raise
 
     def _upgrade(self) -> None:
         """Bring the tables up to date, step by step."""
@@ -173,8 +185,10 @@ class Records:
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
         try:
-            with self._lock, self._engine.begin() as connection:
+            with self._lock, (self._sole or self._engine).begin() as connection:
                 yield connection
+        except TakenError as error:
+            raise RecordsError(f"{self._shown}: {error}") from error
         except (SQLAlchemyError, OSError) as error:
             msg = f"{self._shown}: cannot be written now: {_line(error)}"
             raise RecordsError(msg) from error
@@ -312,6 +326,8 @@ class Records:
 
     def close(self) -> None:
         """Release the database."""
+        if self._sole is not None:
+            self._sole.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:

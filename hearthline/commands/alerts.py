@@ -113,14 +113,20 @@ def _serve(settings: Settings, duckdb: Path | None, *, check: bool) -> int:
 
 
 def _answering(config: AlertsConfig, stop: Event, *, once: bool) -> bool:
-    """Wait until the database of the records answers, if there is one; whether it does."""
+    """Wait until the database of the records answers and no other desk keeps them; whether it is so.
+
+    A second desk waits here for the end of the first, and goes on where that one stopped.
+    """
     from store.records import Records, RecordsError
 
+    said = ""
     while config.records is not None:
         try:
-            Records(config.records, config.password).close()
+            Records(config.records, config.password, alone=True).close()
         except RecordsError as error:
-            typer.echo(f"degraded: {error}", err=True)
+            if said != str(error):
+                said = str(error)
+                typer.echo(f"degraded: {said}", err=True)
             if once or stop.wait(_RETRY_S):
                 return False
         else:

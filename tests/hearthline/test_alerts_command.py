@@ -20,6 +20,7 @@ from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.frame import Frame
 from models.results import Outputs
+from store.records import Records
 from tests.support.mock_kafka import MockKafka
 from tests.support.real_kafka import RealKafka
 from tests.support.system import Program, run, until, write_site
@@ -163,6 +164,13 @@ class _Nowhere:
         pass
 
 
+def settings(tmp_path, server, url):
+    (tmp_path / "password").write_text(server.password)
+    plain = url.replace(f":{server.password}@", "@")
+    (tmp_path / "desk.toml").write_text(f'records = "{plain}"\nrecords_password_file = "password"\n')
+    return tmp_path / "desk.toml"
+
+
 @pytest.fixture(params=["file", pytest.param("postgresql", marks=pytest.mark.soak)])
 def kept(request, tmp_path):
     """What says where the records are: nothing, or a file of settings that names a PostgreSQL."""
@@ -171,10 +179,7 @@ def kept(request, tmp_path):
         return
     server = request.getfixturevalue("postgres")
     url = server.database()
-    (tmp_path / "password").write_text(server.password)
-    plain = url.replace(f":{server.password}@", "@")
-    (tmp_path / "desk.toml").write_text(f'records = "{plain}"\nrecords_password_file = "password"\n')
-    yield ("--config", tmp_path / "desk.toml")
+    yield ("--config", settings(tmp_path, server, url))
     with server.connect(url.rpartition("/")[2]) as connection:
         assert connection.execute("SELECT count(*) FROM alarm").fetchone() == (2,)
     server.drop(url)
@@ -219,6 +224,25 @@ def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path
         assert "no other server uses" in taken.stderr
         assert desk.stop(signal.SIGTERM) < 30
     log.close()
+
+
+def test_a_second_desk_waits_for_the_end_of_the_first(tmp_path, site, postgres):
+    where = postgres.database()
+    words = (
+        "alerts", "--site", site, "--kafka", "127.0.0.1:1", "--duckdb", tmp_path / "alerts.duckdb",
+        "--data-dir", tmp_path / "alerts", "--port", 0,
+        "--config", settings(tmp_path, postgres, where),
+    )  # fmt: skip
+    with Records(where, alone=True):
+        refused = run(*words, "--check", code=1)
+        assert "the only one that keeps these records, got one on 127.0.0.1" in refused.stderr
+        second = Program(tmp_path / "out", *words)
+        until(lambda: "stop that one first" in second.err, 60, "it says why it waits")
+    with second:
+        until(lambda: "board" in second.out, 60, "it took over")
+        assert second.err.count("stop that one first") == 1
+        second.stop()
+    postgres.drop(where)
 
 
 def test_kafka_that_is_away_is_said_and_waited_for(tmp_path, site):

@@ -150,6 +150,48 @@ def test_of_several_that_start_at_once_one_makes_the_tables(postgres):
     assert (len(opened), other.wait(60)) == (2, 0)
 
 
+def test_one_alone_keeps_the_records_of_a_database(postgres):
+    where = postgres.database()
+    name = where.rpartition("/")[2]
+    end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
+    others = (
+        r"only one that keeps these records, got one on 127\.0\.0\.1, there since \d{4}-.* UTC: stop that one"
+    )
+    with Records(where, alone=True) as first:
+        first.receive([{"n": 0}])
+        with pytest.raises(RecordsError, match=others):
+            Records(where, alone=True)
+        with Records(where) as reader:  # who only reads is let in
+            assert [b["n"] for _, b in reader.inbox()] == [0]
+        with postgres.connect(name) as admin:
+            assert admin.execute(end).fetchone() == (1,)
+        first.receive([{"n": 1}])  # its session was ended, nobody else came, and it takes another
+        with pytest.raises(RecordsError, match=others):
+            Records(where, alone=True)
+        with postgres.connect(name) as admin:
+            admin.execute(end)
+        with Records(where, alone=True) as second:
+            with pytest.raises(RecordsError, match=others):
+                first.receive([{"n": 99}])
+            second.receive([{"n": 2}])
+        first.receive([{"n": 3}])
+        assert [b["n"] for _, b in first.inbox()] == [0, 1, 2, 3]
+    with Records(where, alone=True) as third:
+
+        def interrupted():
+            with third._write() as session:
+                session.execute(sa.text("DELETE FROM inbox"))
+                with postgres.connect(name) as admin:
+                    admin.execute(end)  # the lock goes in the middle of a transaction: it goes with it
+                with Records(where, alone=True) as other:
+                    other.receive([{"n": 4}])
+
+        with pytest.raises(RecordsError, match="cannot be written now"):
+            interrupted()
+        assert [b["n"] for _, b in third.inbox()] == [0, 1, 2, 3, 4]
+    postgres.drop(where)
+
+
 def test_records_of_a_newer_program_are_refused_and_untouched(records_at):
     with Records(records_at) as made:
         made.save(Batch([alarm()]))
