@@ -14,9 +14,10 @@ import orjson
 import pyarrow as pa
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
+from dashboards.drawing import drawing
 from dashboards.history import panel_history
 from dashboards.panels import panel
-from dashboards.scope import Scope, ScopeError, devices_in, silence_ms, stale_ms
+from dashboards.scope import Scope, ScopeError, devices_in, networks_in, silence_ms, stale_ms
 from models.site import Place, Site
 from store.export import write_csv
 from store.params import from_params
@@ -53,6 +54,13 @@ class BoardActions(Protocol):
 
         `asked` holds ``alarm`` (its id), ``do``, ``who`` (a person's name), and where the deed needs them
         ``reason`` and ``hours``.
+        """
+        ...
+
+    def enter(self, asked: Mapping[str, Any]) -> str:
+        """Enter by hand what no meter sees, and give its reference; ActionRefusedError says why not.
+
+        `asked` holds ``event``, ``who`` and what that event needs.
         """
         ...
 
@@ -117,6 +125,16 @@ class Sources:
             await asyncio.get_running_loop().run_in_executor(self.pool, self.actions.act, asked)
         except ActionRefusedError as error:
             raise HTTPException(409, str(error)) from error
+
+    async def enter(self, asked: Mapping[str, Any]) -> str:
+        """Enter something by hand, with errors as HTTP knows them."""
+        if self.actions is None:
+            raise HTTPException(503, "nothing can be entered here: no ingest in this process")
+        try:
+            made: str = await asyncio.get_running_loop().run_in_executor(self.pool, self.actions.enter, asked)
+        except ActionRefusedError as error:
+            raise HTTPException(409, str(error)) from error
+        return made
 
     def close(self) -> None:
         """Release the threads."""
@@ -186,6 +204,10 @@ def _add_history(routes: APIRouter, sources: Sources) -> None:
         scope = Scope(region, unit)
         return _json(await sources.call(_site, sources.site, scope))
 
+    @routes.get("/api/networks")
+    async def networks(region: str = "", unit: str = "") -> Response:
+        return _json(await sources.call(_networks, sources.site, Scope(region, unit)))
+
     @routes.get("/api/panels/{panel_id}/history")
     async def history(
         panel_id: str,
@@ -238,6 +260,11 @@ def _history(sources: Sources, wanted: Any, scope: Scope, from_ms: int, to_ms: i
     return orjson.dumps(answer)
 
 
+def _networks(site: Site, scope: Scope) -> list[dict[str, Any]]:
+    scope.check(site)
+    return [drawing(site, n) for n in networks_in(site, scope)]
+
+
 def _site(site: Site, scope: Scope) -> dict[str, Any]:
     scope.check(site)
     return {
@@ -257,6 +284,7 @@ def _site(site: Site, scope: Scope) -> dict[str, Any]:
                 "area_m2": d.area_m2,
             }
             for d in devices_in(site, scope)
+            if d.device_class != "office"  # people enter through it: it is never late
         ],
         "places": [
             {
@@ -306,15 +334,26 @@ def _add_alarms(routes: APIRouter, sources: Sources) -> None:
     @routes.post("/api/alarms/act")
     async def act(request: Request, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
         _check_token(sources, x_hearthline_token)
-        body = await request.body()
-        try:
-            asked = orjson.loads(body) if len(body) <= _MOST_ASKED else None
-        except orjson.JSONDecodeError:
-            asked = None
-        if not isinstance(asked, dict):
-            raise HTTPException(400, f"expected JSON of an object of at most {_MOST_ASKED} bytes")
+        asked = await _object(request)
         await sources.act(asked)
         return _json({"done": asked.get("alarm"), "do": asked.get("do")})
+
+    @routes.post("/api/entries")
+    async def enter(request: Request, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
+        _check_token(sources, x_hearthline_token)
+        return _json({"ref": await sources.enter(await _object(request))})
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    """The JSON object that a request carries."""
+    body = await request.body()
+    try:
+        asked = orjson.loads(body) if len(body) <= _MOST_ASKED else None
+    except orjson.JSONDecodeError:
+        asked = None
+    if not isinstance(asked, dict):
+        raise HTTPException(400, f"expected JSON of an object of at most {_MOST_ASKED} bytes")
+    return asked
 
 
 def _json(value: Any) -> Response:

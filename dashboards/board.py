@@ -43,6 +43,7 @@ class _Board:
     hub: Hub
     simulated: bool
     assets: str
+    tour: bool
 
 
 class BoardElement(ui.element, component="board_element.js"):
@@ -61,6 +62,7 @@ def create_app(
     actions: BoardActions | None = None,
     *,
     simulated: bool = False,
+    tour: bool = False,
     token: str = "",
     probes: Probes | None = None,
 ) -> FastAPI:
@@ -82,6 +84,8 @@ def create_app(
         What people may do; None leaves the buttons out.
     simulated : bool
         Says so on every page.
+    tour : bool
+        Offers first steps, and opens them at a browser's first visit.
     token : str
         Secret for changes through HTTP; empty allows none.
     probes : Probes or None
@@ -89,7 +93,7 @@ def create_app(
     """
     sources = Sources(store, site, clock, status, actions, token)
     hub = Hub(store, clock, status)
-    board = _Board(sources, hub, simulated, f"/assets/{_version()}")
+    board = _Board(sources, hub, simulated, f"/assets/{_version()}", tour)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -191,7 +195,9 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
             "range": times,
             "timezone": site.timezone,
             "simulated": board.simulated,
+            "tour": board.tour,
             "actions": board.sources.actions is not None,
+            "entering": _entering(site) if board.sources.actions is not None else None,
             "places": [
                 *(("region", r.id, r.name or r.id) for r in site.regions.values()),
                 *(("unit", u.id, u.name or u.id) for u in site.units.values()),
@@ -203,6 +209,13 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
         }
     )
     _connect(board, client, element, page, scope)
+
+
+def _entering(site: Site) -> dict[str, Any] | None:
+    """What can be entered by hand; None where no office is registered that could."""
+    if not any(d.device_class == "office" for d in site.devices.values()):
+        return None
+    return {"networks": [(n.id, n.name or n.id) for _, n in sorted(site.networks.items())]}
 
 
 def _connect(board: _Board, client: Client, element: BoardElement, page: Page, scope: Scope) -> None:
@@ -231,6 +244,15 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
             notice = {"key": asked.get("alarm"), "about": "alarm", "done": False, "detail": str(error.detail)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
+    async def enter(event: Any) -> None:
+        asked = event.args if isinstance(event.args, dict) else {}
+        try:
+            notice = {"about": "entry", "done": True, "ref": await board.sources.enter(asked)}
+        except HTTPException as error:
+            notice = {"about": "entry", "done": False, "detail": str(error.detail)}
+        await core.sio.emit("hearthline_notice", notice, room=client.id)
+
+    element.on("enter", enter)
     element.on("ready", lambda: board.hub.join(client.id, page, scope, send))
     element.on("retry", retry)
     element.on("alarm", act)

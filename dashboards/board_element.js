@@ -2,7 +2,7 @@
 export default {
   props: { config: Object },
   render() {
-    return Vue.h("main", { class: "hl-board", id: "board" });
+    return Vue.h("div", { class: "hl-board" });
   },
   async mounted() {
     const { start } = await import(`${this.config.assets}/index.js`);

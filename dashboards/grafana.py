@@ -65,6 +65,20 @@ _UNITS: Final = {
 }
 _ABNORMAL: Final = {1: "red", 2: "orange", 3: "yellow"}
 _CLASSES: Final = ("plant", "substation")
+_LIVE_ONLY: Final = frozenset(
+    {
+        "health",
+        "attention",
+        "components",
+        "alarm",
+        "alarms",
+        "strip",
+        "network",
+        "profile",
+        "waterfall",
+        "map",
+    }
+)
 _ROW_UNITS: Final = 5
 
 
@@ -170,7 +184,7 @@ def _panel(page: Page, panel: Panel, language: str, buckets: Buckets) -> Builder
     if panel.kind == "matrix":
         return _placed(_seen(page, panel, buckets), panel, language)
     by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
-    drawn_live = panel.kind in ("health", "attention", "components", "alarm", "alarms", "map")
+    drawn_live = panel.kind in _LIVE_ONLY
     if by_network or drawn_live or not panel.series:
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)

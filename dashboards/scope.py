@@ -9,7 +9,16 @@ from models.measurements import EVENT_CLASSES
 from models.site import Device, Network, Site
 from store.protocol import Select
 
-__all__ = ["NETWORK_KEY", "Scope", "ScopeError", "devices_in", "narrowed", "silence_ms", "stale_ms"]
+__all__ = [
+    "NETWORK_KEY",
+    "Scope",
+    "ScopeError",
+    "devices_in",
+    "narrowed",
+    "networks_in",
+    "silence_ms",
+    "stale_ms",
+]
 
 _UNKNOWN_INTERVAL_S = 300.0
 _MIN_STALE_MS = 30_000
@@ -53,13 +62,18 @@ def narrowed(select: Select, scope: Scope, *, to_device: bool, site: Site | None
     if to_device:
         return replace(select, keys=(scope.device,))
     if site is not None and any(NETWORK_KEY in key for key in select.keys):
-        names = [n.id for _, n in sorted(site.networks.items()) if _holds(scope, site, n)]
+        names = [n.id for n in networks_in(site, scope)]
         keys = tuple(key.replace(NETWORK_KEY, name) for key in select.keys for name in names)
         # A scope without networks has none of their rows, where no key at all would mean every one.
         select = replace(select, keys=keys or select.keys)
     if scope.unit:
         return replace(select, units=(scope.unit,))
     return replace(select, regions=(scope.region,)) if scope.region else select
+
+
+def networks_in(site: Site, scope: Scope) -> list[Network]:
+    """Networks of the registry within `scope`, by id."""
+    return [n for _, n in sorted(site.networks.items()) if _holds(scope, site, n)]
 
 
 def _holds(scope: Scope, site: Site, network: Network) -> bool:

@@ -107,11 +107,16 @@ class _Retry(Protocol):
     def retry(self, dead_letter: str) -> None: ...
 
 
+class _Entries(Protocol):
+    def enter(self, asked: Mapping[str, Any]) -> str: ...
+
+
 class Doings:
     """All that people may do from the board."""
 
-    def __init__(self, letters: _Retry, alerting: Alerting):
+    def __init__(self, letters: _Retry, alerting: Alerting, entries: _Entries):
         self.retry = letters.retry
+        self.enter = entries.enter
         self.act = alerting.act
         self.unsent = alerting.unsent
 

@@ -76,11 +76,17 @@ class AlertsConfig:
     password: str | None = field(default=None, repr=False)
 
 
-class _NoLetters:
-    """Dead letters are retried where ingest is."""
+class _NoIngest:
+    """Dead letters are retried, and entries made, where ingest is."""
 
     def retry(self, _dead_letter: str) -> None:
         raise ActionRefusedError("dead letters cannot be retried here: no ingest in this process")
+
+    def enter(self, _asked: Mapping[str, Any]) -> str:
+        raise ActionRefusedError("nothing can be entered here: no ingest in this process")
+
+
+_NO_INGEST: Final = _NoIngest()
 
 
 class AlertsService:
@@ -129,7 +135,7 @@ class AlertsService:
         self.token = secrets.token_urlsafe(32)
         self._thread = threading.Thread(target=self._run, name="conditions", daemon=True)
         app = create_app(
-            self._store, config.site, self._now, self.status, Doings(_NoLetters(), self.alerting),
+            self._store, config.site, self._now, self.status, Doings(_NO_INGEST, self.alerting, _NO_INGEST),
             token=self.token, probes=self,
         )  # fmt: skip
         try:

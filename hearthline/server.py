@@ -21,6 +21,7 @@ from dashboards.serve import BindError, BoardServer
 from hearthline.alerting import Alerting, Doings
 from hearthline.audit import AuditLog
 from hearthline.cli import UsageError
+from hearthline.entering import Entries
 from hearthline.housekeeping import Housekeeping
 from hearthline.metrics import Figure, Metrics
 from hearthline.owning import announce, own
@@ -241,8 +242,13 @@ class Server:
                 config.site,
                 self._now,
                 self.status,
-                Doings(retry, self.alerting),
+                Doings(
+                    retry,
+                    self.alerting,
+                    Entries(config.site, self.journal, self.ingest, self._now, config.clock_mode),
+                ),
                 simulated=config.simulated,
+                tour=config.simulated,
                 token=self.token,
                 probes=self,
             )

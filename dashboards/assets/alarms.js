@@ -83,6 +83,28 @@ export class Alarms {
   }
 }
 
+// What nobody has acknowledged, on the overview: one click to the alarm itself.
+export class Strip {
+  constructor(panel, context) {
+    this.context = context;
+    this.body = h("div", { class: "hl-scroll hl-strip", tabindex: 0 });
+  }
+
+  update() {
+    const { live, site, f, t, url } = this.context;
+    if (live.now === null) return;
+    const rows = ordered(live.rows("alarms").values()).filter((r) => r.state === "raised" && !r.suppressed && !r.shelved_until);
+    const watched = rows.length > 0 || live.rows("quality").size > 0;
+    put(this.body, JSON.stringify([rows, watched, Math.floor(live.now / 60000)]), () => {
+      if (!rows.length) return h("div", { class: "hl-empty" }, t(watched ? "none unacknowledged" : "alarms are not watched yet: this says nothing about the plant"));
+      const link = (row) => { const path = url("/alarms"); return `${path}${path.includes("?") ? "&" : "?"}alarm=${encodeURIComponent(row.key)}`; };
+      return rows.map((row) => h("a", { class: "hl-strip-row", href: link(row), "data-alarm": row.key }, mark(true, row.priority),
+        h("b", {}, site.byId.get(row.subject)?.name ?? row.subject ?? ""), h("span", {}, t(row.code)),
+        h("span", { class: "hl-muted" }, f.age(Math.max(0, live.now - (row.raised ?? row.since)), t))));
+    });
+  }
+}
+
 export class Alarm {
   constructor(panel, context) {
     this.context = context;

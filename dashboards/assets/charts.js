@@ -55,7 +55,7 @@ export function sparkline(line, colour, band, stale) {
     s("circle", { cx: x(line.t[last]), cy: y(line.v[last]), r: 2.2, class: `hl-fill-${colour}` }));
 }
 
-class Chart {
+export class Chart {
   constructor(context) {
     this.context = context;
     this.element = h("div", { class: "hl-chart" });
@@ -103,7 +103,7 @@ class Chart {
 }
 
 export class LineChart extends Chart {
-  show(panel, history, name) {
+  show(panel, history, before) {
     const { f, t } = this.context;
     const lines = history.series.filter((l) => l.v.some((v) => v !== null));
     if (!lines.length) {
@@ -116,14 +116,14 @@ export class LineChart extends Chart {
     const span = history.to - history.from;
     const begin = first > history.from + span / 2 ? Math.min(first, history.to - HOUR_MS) : history.from;
     const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
+    const earlier = this.before(before, span, panel, units);
+    const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.name)])];
+    const { legend, top } = this.legend(names, units);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
     this.set({
-      grid: { left: 8, right: 12, top: 34, bottom: 4, containLabel: true },
-      legend: {
-        top: 0, right: units.length > 1 ? 84 : 4, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect",
-        textStyle: { color: cssColour("ink"), fontSize: 14 },
-      },
-      tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points, panel)) },
+      grid: { left: 8, right: 12, top, bottom: 4, containLabel: true },
+      legend,
+      tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points)) },
       xAxis: this.axis({
         type: "time", min: f.shifted(begin), max: f.shifted(history.to), splitLine: { show: false },
         axisLabel: {
@@ -136,20 +136,46 @@ export class LineChart extends Chart {
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),
-      series: lines.map((line) => this.line(line, panel, units, name)),
+      series: [...lines.map((line) => this.line(line, panel, units)), ...earlier],
     });
   }
 
-  line(line, panel, units, name) {
+  // Beside the axis' unit where there is room, else in lines of its own above it.
+  legend(names, units) {
+    const width = this.element.clientWidth || 600;
+    const pen = (this.pen ??= document.createElement("canvas").getContext("2d"));
+    pen.font = `14px ${cssColour("font")}`;
+    const wides = names.map((name) => pen.measureText(name).width + 22 + 5 + 18);
+    const beside = wides.reduce((n, x) => n + x, 0) < width - 96 - (units.length > 1 ? 84 : 0);
+    let [rows, filled] = [1, 0];
+    for (const x of wides) {
+      if (filled && filled + x > width - 24) [rows, filled] = [rows + 1, 0];
+      filled += x;
+    }
+    const look = { data: names, top: 0, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect", textStyle: { color: cssColour("ink"), fontSize: 14 } };
+    if (beside) return { legend: { ...look, right: units.length > 1 ? 84 : 4 }, top: 34 };
+    return { legend: { ...look, left: 4, right: 4 }, top: 26 + 24 * rows };
+  }
+
+  // The range before, moved to where its values can be compared.
+  before(history, span, panel, units) {
+    const { t } = this.context;
+    return (history?.series ?? []).filter((l) => l.v.some((v) => v !== null)).map((line) => {
+      const made = this.line(line, panel, units, span);
+      return { ...made, name: t("{what}, before", { what: made.name }), lineStyle: { ...made.lineStyle, width: 1.5, type: "dotted" } };
+    });
+  }
+
+  line(line, panel, units, later = 0) {
     const { f } = this.context;
     const series = panel.series[line.index];
     const colour = cssColour(`line-${series.colour}`);
     return {
-      type: "line", name: name ? name(line, series) : series.label, color: colour, connectNulls: false,
+      type: "line", name: series.label, color: colour, connectNulls: false,
       yAxisIndex: units.indexOf(series.unit), symbol: "none", showSymbol: true,
       lineStyle: { width: 2, type: series.dashed ? "dashed" : "solid", color: colour },
       data: withGaps(line).map((p) => ({
-        value: [f.shifted(p.t), p.v], real: p,
+        value: [f.shifted(p.t + later), p.v], real: { ...p, unit: series.unit },
         symbol: p.f === PARTIAL ? "diamond" : p.f === PROVISIONAL ? "circle" : "none",
         symbolSize: p.f === PARTIAL ? 10 : 7,
         itemStyle: { color: cssColour("card"), borderColor: colour, borderWidth: 2 },
@@ -157,7 +183,7 @@ export class LineChart extends Chart {
     };
   }
 
-  hint(points, panel) {
+  hint(points) {
     const { f, t } = this.context;
     const shown = points.filter((p) => p.data?.real);
     if (!shown.length) return "";
@@ -166,7 +192,7 @@ export class LineChart extends Chart {
       h("div", { class: "hl-hint-time", title: f.utc(at) }, f.moment(at), " ", h("small", {}, f.utc(at))),
       shown.map((p) => {
         const real = p.data.real;
-        const unit = panel.series[p.seriesIndex]?.unit ?? "";
+        const { unit } = real;
         const flags = [];
         if (real.f === PROVISIONAL) flags.push(t("provisional"));
         if (real.f === PARTIAL) flags.push(real.of ? t("{n} of {of} known", { n: real.n, of: real.of }) : t("unknown"));

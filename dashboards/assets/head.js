@@ -2,7 +2,8 @@
 import { h, put, setText } from "./dom.js";
 import { mark } from "./tiles.js";
 
-const RANGES = [["6 h", 6], ["24 h", 24], ["7 d", 168]];
+const RANGES = [["6 h", 6], ["24 h", 24], ["7 d", 168], ["30 d", 720], ["1 a", 8784]];
+const HOUR_MS = 3600000;
 const SILENT_MS = 5000;
 
 export class Head {
@@ -81,14 +82,30 @@ export class Head {
     return h("select", { "aria-label": label, onchange: (e) => location.assign(target(e.target.value)) }, options);
   }
 
+  // The page's one range: up to now, or a fixed one further back, and whether what was before it is drawn too.
   range() {
-    const { config, t, url } = this.context;
-    const fixed = config.range.from !== null || config.range.to !== null;
-    const links = RANGES.map(([label, hours]) => h("a", {
-      href: url(location.pathname, { from: "", to: "", hours: hours === 24 ? "" : hours }),
-      class: !fixed && config.hours === hours ? "hl-here" : "", "aria-current": !fixed && config.hours === hours ? "true" : null,
-    }, t(label)));
-    return h("span", { class: "hl-switch hl-ranges" }, links, fixed && h("span", { class: "hl-here" }, t("fixed range")));
+    const { config, t, f, url } = this.context;
+    const { from, to } = config.range;
+    const fixed = from !== null || to !== null;
+    const choices = RANGES.map(([label, hours]) => [String(hours), t(label)]);
+    if (!fixed && !choices.some(([value]) => value === String(config.hours))) choices.push([String(config.hours), t("{n} h", { n: config.hours })]);
+    if (fixed) choices.unshift(["fixed", `${from === null ? "" : f.moment(from)} – ${to === null ? t("now") : f.moment(to)}`]);
+    const upToNow = (hours) => url(location.pathname, { from: "", to: "", hours: hours === "24" ? "" : hours });
+    const step = (way, label, sign) => h("button", { type: "button", class: "hl-step", "data-range": way, "aria-label": label, title: label, onclick: () => this.move(way) }, sign);
+    return h("span", { class: "hl-ranges" }, step("earlier", t("earlier"), "‹"),
+      this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), (value) => (value === "fixed" ? location.href : upToNow(value))),
+      fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, { from: "", to: "" }) }, t("now"))],
+      h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, { compare: config.compare ? "" : "1" }) }, t("compare")));
+  }
+
+  // One range earlier or later; what would end after now is up to now again.
+  move(way) {
+    const { config, live, url } = this.context;
+    if (live.now === null) return;
+    const end = config.range.to ?? live.now;
+    const span = end - (config.range.from ?? end - config.hours * HOUR_MS);
+    const to = end + (way === "later" ? span : -span);
+    location.assign(url(location.pathname, to >= live.now ? { from: "", to: "" } : { from: to - span, to }));
   }
 
   stop() {

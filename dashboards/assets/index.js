@@ -1,20 +1,27 @@
 // A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
-import { Alarm, Alarms } from "./alarms.js";
+import { Alarm, Alarms, Strip } from "./alarms.js";
 import { LineChart, ScatterChart } from "./charts.js";
 import { h } from "./dom.js";
+import { Entry } from "./entry.js";
 import { formats, translator } from "./format.js";
 import { Head } from "./head.js";
+import { Keys } from "./keys.js";
 import { Live } from "./live.js";
 import { TruckMap } from "./map.js";
+import { NetworkDrawing, Profile, Waterfall } from "./network.js";
 import { Coverage, Matrix } from "./states.js";
 import { Bullets } from "./bullets.js";
 import { Bands, Health, Process } from "./substation.js";
 import { Attention, Components, Table, Trips } from "./tables.js";
-import { Tile } from "./tiles.js";
+import { tools } from "./take.js";
+import { Tile, mark } from "./tiles.js";
+import { Tour } from "./tour.js";
 
 const METERED = new Set(["plant", "substation", "meter"]);
 const REFRESH_MS = 20000;
 const SOONEST_MS = 3000;
+
+class Refused extends Error {}
 
 class ChartPanel {
   constructor(panel, context) {
@@ -23,8 +30,8 @@ class ChartPanel {
     this.body = this.chart.element;
   }
 
-  history(answer) {
-    this.chart.show(this.panel, answer);
+  history(answer, before) {
+    this.chart.show(this.panel, answer, before);
   }
 
   stop() {
@@ -36,6 +43,7 @@ const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
   process: Process, health: Health, components: Components, attention: Attention,
   alarms: Alarms, alarm: Alarm, map: TruckMap, trips: Trips, bullets: Bullets,
+  strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile,
 };
 const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
 
@@ -45,7 +53,7 @@ class Board {
     this.live = new Live();
     this.fetched = new Map();
     this.context = {
-      config: { ...config, hours: hoursOf(config) }, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], plates: {} },
+      config: { ...config, hours: hoursOf(config), compare: new URLSearchParams(location.search).get("compare") === "1" }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
@@ -64,6 +72,9 @@ class Board {
     site.byId = new Map(answer.devices.map((d) => [d.id, d]));
     this.build();
     this.head = new Head(this.context);
+    this.keys = new Keys(this.context);
+    this.entry = new Entry(this.context);
+    this.tour = new Tour(this.context);
     this.listen();
     this.timer = setInterval(() => this.refreshHistory(), 1000);
     this.refreshHistory();
@@ -75,13 +86,14 @@ class Board {
     this.root.style.setProperty("--rows", page.rows.join(" "));
     this.panels = page.panels.map((panel) => {
       const view = new KINDS[panel.kind](panel, this.context);
-      const tools = h("span", { class: "hl-note" }, panel.note, panel.kind === "alarms"
-        ? [" ", h("a", { class: "hl-csv", href: "/api/query?measurement=alarm_open&format=csv", download: "alarms.csv" }, "CSV")] : null);
+      const trouble = h("span", { class: "hl-trouble", role: "status" });
       const card = h("section", {
         class: `hl-card hl-kind-of-${panel.kind}`, id: `panel-${panel.id}`, "aria-label": panel.title,
         style: { "--width": panel.width, "--height": panel.height },
-      }, h("header", {}, h("h2", {}, panel.title), panel.kind === "tile" ? null : tools), view.body);
-      return { panel, view, card };
+      }, h("header", {}, h("h2", { title: panel.title }, panel.title), panel.kind === "tile" ? null : h("span", { class: "hl-note", title: panel.note }, panel.note), trouble), view.body);
+      const entry = { panel, view, card, trouble, answer: null };
+      card.querySelector("header").append(tools(entry, this.context));
+      return entry;
     });
     const tiles = this.panels.filter((p) => p.panel.kind === "tile");
     const others = this.panels.filter((p) => p.panel.kind !== "tile");
@@ -108,8 +120,12 @@ class Board {
     }
   }
 
-  answered({ key, about, done, detail }) {
+  answered({ key, about, done, detail, ref }) {
     const { t, asked } = this.context;
+    if (about === "entry") {
+      this.entry.answered({ done, detail, ref });
+      return;
+    }
     if (about === "alarm") {
       if (!done) window.alert(t("This could not be done: {why}", { why: detail }));
       return;
@@ -123,14 +139,15 @@ class Board {
   refreshHistory() {
     if (document.hidden) return;
     const now = performance.now();
-    for (const { panel, view } of this.panels) {
+    for (const entry of this.panels) {
+      const { panel } = entry;
       if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;
       if (this.live.now === null && !this.fixed && this.hours(panel) !== 24) continue; // nobody knows yet until when
       const last = this.fetched.get(panel.id);
       const ran = last && this.live.now !== null && last.site !== null ? Math.abs(this.live.now - last.site) : Infinity;
-      const due = !last || now - last.at > REFRESH_MS || (now - last.at > SOONEST_MS && ran > 60000);
-      if (!due || last?.busy || (last && this.fixed)) continue;
-      this.fetch(panel, view, now);
+      const due = !last || now - last.at > REFRESH_MS || (now - last.at > SOONEST_MS && (last.failed || ran > 60000));
+      if (!due || last?.busy || (last && !last.failed && this.fixed)) continue;
+      this.fetch(entry, now);
     }
   }
 
@@ -138,20 +155,39 @@ class Board {
     return this.context.config.range.to !== null;
   }
 
-  async fetch(panel, view, now) {
-    const { config } = this.context;
-    const state = { at: now, site: this.live.now, busy: true };
+  async fetch(entry, now) {
+    const { panel, view, trouble } = entry;
+    const { t, config } = this.context;
+    const state = { at: now, site: this.live.now, busy: true, failed: false };
     this.fetched.set(panel.id, state);
-    const query = new URLSearchParams(panel.scope === "device" ? { device: config.scope.device } : { region: config.scope.region, unit: config.scope.unit });
-    for (const [name, value] of Object.entries(this.wanted(panel))) if (value !== null) query.set(name, String(value));
     try {
-      const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
-      if (response.ok) view.history(await response.json());
+      const answer = await this.ask(panel, this.wanted(panel));
+      const span = answer.to - answer.from;
+      const compared = config.compare && panel.kind === "line";
+      const before = compared ? await this.ask(panel, { from: answer.from - span, to: answer.from, points: 360 }) : null;
+      entry.answer = answer;
+      view.history(answer, before);
+      trouble.replaceChildren();
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // the server is away: the frame says so, the next turn tries again
+      state.failed = true; // asked again soon
+      if (!(error instanceof Refused)) {
+        if (!(error instanceof TypeError)) throw error; // the server is away: the frame says so
+        return;
+      }
+      trouble.replaceChildren(mark(true, 3), ` ${t("cannot be read: {why}", { why: error.message })}`);
     } finally {
       state.busy = false;
     }
+  }
+
+  async ask(panel, wanted) {
+    const { config } = this.context;
+    const query = new URLSearchParams(panel.scope === "device" ? { device: config.scope.device } : { region: config.scope.region, unit: config.scope.unit });
+    for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
+    const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
+    if (response.ok) return response.json();
+    const told = await response.json().catch(() => ({}));
+    throw new Refused(typeof told.detail === "string" ? told.detail : String(response.status));
   }
 
   wanted(panel) {
@@ -171,6 +207,9 @@ class Board {
   stop() {
     clearInterval(this.timer);
     this.head?.stop();
+    this.keys?.stop();
+    this.entry?.stop();
+    this.tour?.stop();
     window.socket.off("hearthline", this.onMessage);
     window.socket.off("hearthline_notice", this.onNotice);
     window.socket.off("connect", this.onConnect);
@@ -186,7 +225,7 @@ function hoursOf() {
 function url(path, config, changes) {
   const here = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck"]) {
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare"]) {
     const value = name in changes ? changes[name] : here.get(name);
     if (value !== null && value !== "" && value !== undefined) query.set(name, value);
   }

@@ -85,7 +85,7 @@ export class TruckMap {
     this.view = view;
     const inside = trucks.filter((x) => within(view.at(x.lat, x.lon), view));
     this.ghost = s("g", { class: "hl-map-ghost" });
-    put(this.picture, key, () => s("svg", { viewBox: `0 0 ${view.width} ${view.height}`, role: "img", "aria-label": t("map of the trucks") },
+    put(this.picture, key, () => s("svg", { viewBox: `0 0 ${view.width} ${view.height}`, role: "group", "aria-label": t("map of the trucks") },
       this.scaleBar(view), this.trailLine(view), this.context.site.places.map((p) => this.place(p, view)), inside.map((x) => this.truckMark(x, view)), this.ghost));
     put(this.legend, `${key}`, () => this.legendOf(trucks, inside.length));
     this.replay();

@@ -27,7 +27,7 @@ class OfDevice {
 export class Process extends OfDevice {
   constructor(panel, context) {
     super(panel, context);
-    this.body = h("div", { class: "hl-process" });
+    this.body = h("div", { class: "hl-process", tabindex: 0 });
   }
 
   update() {

@@ -51,6 +51,14 @@ export class Table {
       });
   }
 
+  // Every digit, as it came.
+  table() {
+    const { columns } = this.panel;
+    const plain = (column, value) => (column.unit === "time" && typeof value === "number" ? new Date(value).toISOString() : typeof value === "object" ? JSON.stringify(value) : value);
+    const heads = columns.map((c) => (unitOf(c) ? `${c.label} ${unitOf(c)}` : c.label));
+    return [heads, ...this.ordered().map(([, row]) => columns.map((c) => plain(c, c.unit === "age" ? row.seen : c.unit === "change" ? changes(row, this.context) : valueOf(row, c.field))))];
+  }
+
   cell(cell, column, row) {
     const { content, classes } = show(column, row, this.context);
     const wanted = ["hl-cell", numeric(column) && "hl-right", ...(classes ?? [])].filter(Boolean).join(" ");
@@ -180,7 +188,7 @@ export class Attention {
     this.context = context;
     this.list = h("tbody");
     const { t } = context;
-    const heads = ["", t("device"), t("what"), t("since or by how much")].map((x) => h("th", { scope: "col" }, x));
+    const heads = [t("priority"), t("device"), t("what"), t("since or by how much")].map((x, i) => h("th", { scope: "col" }, i ? x : h("span", { class: "hl-unseen" }, x)));
     this.body = h("div", { class: "hl-scroll", tabindex: 0 },
       h("table", { class: "hl-table hl-attention" }, h("thead", {}, h("tr", {}, heads)), this.list));
   }

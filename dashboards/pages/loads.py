@@ -5,7 +5,7 @@ from __future__ import annotations
 from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
-__all__ = ["PAGE"]
+__all__ = ["PAGE", "ahead", "load"]
 
 _DAY_AHEAD = Select("load_forecast", keys=("{network}:24",))
 _SIGNATURE = Select("signature")
@@ -13,7 +13,7 @@ _HEAT = Select("device_heat")
 _HOUR_MS = 3_600_000
 
 
-def _load(colour: str) -> Series:
+def load(colour: str) -> Series:
     """What plants gave, as power."""
     return Series(
         _HEAT, "heat_gj", Text("measured", "实测"), "MW", scale=1.0 / 0.9, classes=("plant",), across="sum",
@@ -21,7 +21,8 @@ def _load(colour: str) -> Series:
     )  # fmt: skip
 
 
-def _ahead(field: str, en: str, zh: str, colour: str, *, dashed: bool = True) -> Series:
+def ahead(field: str, en: str, zh: str, colour: str, *, dashed: bool = True) -> Series:
+    """What was forecast a day ahead."""
     return Series(
         _DAY_AHEAD, field, Text(en, zh), "MW", scale=1e-3, across="sum", colour=colour, dashed=dashed
     )
@@ -42,11 +43,11 @@ PAGE = Page(
             width=8,
             absent=NOT_COMPUTED,
             series=(
-                _load("a"),
-                _ahead("p50_kw", "forecast P50", "预测 P50", "b"),
-                _ahead("p10_kw", "P10", "P10", "o"),
-                _ahead("p90_kw", "P90", "P90", "o"),
-                _ahead("persistence_kw", "as yesterday", "与昨日相同", "r"),
+                load("a"),
+                ahead("p50_kw", "forecast P50", "预测 P50", "b"),
+                ahead("p10_kw", "P10", "P10", "o"),
+                ahead("p90_kw", "P90", "P90", "o"),
+                ahead("persistence_kw", "as yesterday", "与昨日相同", "r"),
             ),
         ),
         Panel(

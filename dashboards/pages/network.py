@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
@@ -13,6 +15,7 @@ _EFFECT = Select("return_effect")
 _LOSS = Select("pipe_loss")
 _PLANT = Select("reading", device_class="plant")
 _SUBSTATION = Select("reading", device_class="substation")
+_STATION = ("flow_m3_h", "return_c", "supply_kpa", "return_kpa")
 _GJ = "GJ"
 _TERMS = (
     ("supplied_gj", Text("supplied", "供出"), "a"),
@@ -34,13 +37,49 @@ PAGE = Page(
     title=Text("Network", "热网"),
     question=Text("Where does the heat go?", "热量去哪了？"),
     order=2,
-    rows=("minmax(0,1fr)", "minmax(0,1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
+    rows=("minmax(0,1fr)", "minmax(0,1.05fr)", "minmax(0,1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
+        Panel(
+            "heat_waterfall",
+            Text("Where the heat went", "热量去向"),
+            "waterfall",
+            feeds=("balances",),
+            width=4,
+            absent=NOT_COMPUTED,
+            series=tuple(
+                Series(_BALANCE, name, text, _GJ, across="sum", aggregate="sum", colour=colour)
+                for name, text, colour in (*_TERMS, ("residual_gj", _RESIDUAL, "o"))
+            ),
+        ),
+        Panel(
+            "network_drawing",
+            Text("The network, by flow and by return", "管网图：流量与回水"),
+            "network",
+            feeds=("stations", "plants"),
+            width=8,
+            height=2,
+            note=Text(
+                "as wide as the flow; marked where the return is 3 K or more above the median",
+                "线宽示流量；回水高出中位数 3 K 及以上者标出",
+            ),
+        ),
+        Panel(
+            "pressure_profile",
+            Text("Pressure over the way from the plant", "水压图"),
+            "profile",
+            feeds=("stations", "plants"),
+            width=4,
+            series=(
+                measured("supply_kpa", _SUBSTATION, colour="s", label=Text("supply", "供水")),
+                measured("return_kpa", _SUBSTATION, colour="r", label=Text("return", "回水")),
+            ),
+            note=Text("gauge pressures, without elevations", "表压，未计高程"),
+        ),
         Panel(
             "heat_terms",
             Text("Heat balance by window", "分时段热平衡"),
             "line",
-            width=6,
+            width=4,
             absent=NOT_COMPUTED,
             series=tuple(
                 Series(_BALANCE, name, text, _GJ, across="sum", aggregate="sum", colour=colour)
@@ -51,29 +90,13 @@ PAGE = Page(
             "heat_residual",
             Text("Residual within its uncertainty (k = 2)", "不平衡量与不确定度（k = 2）"),
             "line",
-            width=6,
+            width=4,
             absent=NOT_COMPUTED,
             note=Text("outside of the dashed lines heat is missing", "超出虚线即有热量不明"),
             series=(
                 Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ, colour="a"),
                 Series(_BALANCE, "residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True),
                 Series(_BALANCE, "residual_u_gj", Text("−u", "−u"), _GJ, scale=-1, colour="o", dashed=True),
-            ),
-        ),
-        Panel(
-            "heat_balances",
-            Text("Balances", "热平衡明细"),
-            "table",
-            feeds=("balances",),
-            width=12,
-            series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
-            columns=(
-                ("key", Text("network", "热网"), "text"),
-                ("window_start", Text("from", "开始"), "time"),
-                *((name, text, _GJ) for name, text, _ in _TERMS),
-                ("residual_gj", _RESIDUAL, _GJ),
-                ("residual_u_gj", Text("± (k = 2)", "±（k = 2）"), _GJ),
-                *_STATUS,
             ),
         ),
         Panel(
@@ -87,6 +110,22 @@ PAGE = Page(
                        classes=("substation",), across="sum", aggregate="sum", colour="b", window_ms=900_000),
                 Series(_RECONCILED, "heat_gj", Text("reconciled (window)", "校正（时段）"), _GJ,
                        classes=("substation",), across="sum", aggregate="sum", colour="a"),
+            ),
+        ),
+        Panel(
+            "heat_balances",
+            Text("Balances", "热平衡明细"),
+            "table",
+            feeds=("balances",),
+            width=8,
+            series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
+            columns=(
+                ("key", Text("network", "热网"), "text"),
+                ("window_start", Text("from", "开始"), "time"),
+                *((name, text, _GJ) for name, text, _ in _TERMS),
+                ("residual_gj", _RESIDUAL, _GJ),
+                ("residual_u_gj", Text("± (k = 2)", "±（k = 2）"), _GJ),
+                *_STATUS,
             ),
         ),
         Panel(
@@ -105,27 +144,11 @@ PAGE = Page(
             ),
         ),
         Panel(
-            "network_pressure",
-            Text("Pressures: plant, mean of substations", "压力：热源与换热站平均"),
-            "line",
-            width=4,
-            series=(
-                measured("supply_kpa", _PLANT, across="mean", colour="s",
-                         label=Text("plant supply", "热源供水")),
-                measured("return_kpa", _PLANT, across="mean", colour="r",
-                         label=Text("plant return", "热源回水")),
-                measured("supply_kpa", _SUBSTATION, across="mean", colour="a", dashed=True,
-                         label=Text("substations' supply", "换热站供水")),
-                measured("return_kpa", _SUBSTATION, across="mean", colour="b", dashed=True,
-                         label=Text("substations' return", "换热站回水")),
-            ),
-        ),
-        Panel(
             "excess_flow",
             Text("Excess flow, and what it does to the return", "过流量及其对回水的影响"),
             "table",
             feeds=("return_effect",),
-            width=8,
+            width=5,
             series=(Series(_EFFECT, "excess_m3", Text("excess flow", "过流量"), "m³"),),
             columns=(
                 ("excess_rank", Text("rank", "名次"), "count"),
@@ -141,7 +164,7 @@ PAGE = Page(
             Text("What pipes lose over what is registered", "管道散热与登记值之比"),
             "table",
             feeds=("pipe_loss",),
-            width=4,
+            width=3,
             series=(Series(_LOSS, "u_factor", Text("factor on U", "U 值系数")),),
             columns=(
                 ("key", Text("network", "热网"), "text"),
@@ -152,11 +175,29 @@ PAGE = Page(
                 ("reason", Text("reason", "原因"), "reason"),
             ),
         ),
+        Panel(
+            "network_pressure",
+            Text("Pressures: plant, mean of substations", "压力：热源与换热站平均"),
+            "line",
+            width=4,
+            series=(
+                measured("supply_kpa", _PLANT, across="mean", colour="s",
+                         label=Text("plant supply", "热源供水")),
+                measured("return_kpa", _PLANT, across="mean", colour="r",
+                         label=Text("plant return", "热源回水")),
+                measured("supply_kpa", _SUBSTATION, across="mean", colour="a", dashed=True,
+                         label=Text("substations' supply", "换热站供水")),
+                measured("return_kpa", _SUBSTATION, across="mean", colour="b", dashed=True,
+                         label=Text("substations' return", "换热站回水")),
+            ),
+        ),
     ),
     feeds=(
         Feed("balances", Select("network_heat", newest_first=True, limit=48)),
         Feed("reconciled", Select("reconciled_heat", latest=True), recent_ms=4 * 3_600_000),
         Feed("return_effect", Select("return_effect", latest=True), recent_ms=3 * 86_400_000),
         Feed("pipe_loss", Select("pipe_loss", latest=True)),
+        Feed("stations", replace(_SUBSTATION, fields=_STATION, latest=True), recent_ms=120_000),
+        Feed("plants", replace(_PLANT, fields=_STATION, latest=True), recent_ms=120_000),
     ),
 )  # fmt: skip

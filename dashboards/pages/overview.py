@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboards.pages.loads import ahead, load
 from dashboards.panels import NOT_COMPUTED, Band, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
@@ -135,11 +136,24 @@ PAGE = Page(
             Text("Heat per 15-minute window", "每 15 分钟热量"),
             "line",
             (_PLANT_HEAT, _DELIVERED),
-            width=8,
+            width=5,
             note=Text(
                 "hollow points are provisional; the gap is pipe loss and heat stored in the pipes",
                 "空心点为暂定值；差值为管损与管网蓄热",
             ),
+        ),
+        Panel(
+            "overview_forecast",
+            Text("Load against forecast", "负荷与预测"),
+            "line",
+            (
+                load("a"),
+                ahead("p50_kw", "forecast P50", "预测 P50", "b"),
+                ahead("p10_kw", "P10", "P10", "o"),
+                ahead("p90_kw", "P90", "P90", "o"),
+            ),
+            width=3,
+            absent=NOT_COMPUTED,
         ),
         Panel("state_matrix", Text("Devices by state", "设备状态"), "matrix", feeds=("seen",), width=4),
         Panel(
@@ -151,6 +165,13 @@ PAGE = Page(
                 measured("return_c", _PLANT, across="mean", colour="r"),
                 measured("outdoor_c", _PLANT, across="mean", colour="o", dashed=True),
             ),
+            width=3,
+        ),
+        Panel(
+            "alarm_strip",
+            Text("Alarms that nobody acknowledged", "未确认告警"),
+            "strip",
+            feeds=("alarms",),
             width=4,
         ),
         Panel(
@@ -158,7 +179,7 @@ PAGE = Page(
             Text("Look here first", "优先查看"),
             "attention",
             feeds=("seen", "heat"),
-            width=8,
+            width=5,
             note=Text(
                 "silent, stale, unknown windows; then the highest returns",
                 "失联、陈旧、未知时段在前，其次回水偏高",

@@ -308,6 +308,17 @@ class Day:
         out.add("dead_letter", pa.Table.from_pylist([row], schema=schema))
         self.store.write([out])
 
+    def write_results(self, measurement: str, rows: list[dict[str, object]], window_ms: int = DAY_MS) -> None:
+        """Rows of numbers: each has its ``key``, ``window_start``, ``status`` and fields."""
+        names = {"key", "window_start", "status", "reason", "coverage"}
+        fields = sorted({f for row in rows for f in row} - names)
+        schema = result_schema([pa.field(f, pa.float64()) for f in fields])
+        whole = {"unit": "donghe", "region": "north", "stream": "donghe", "window_ms": window_ms, "coverage": 1.0,
+                 "reason": None, "revision": 0, "model": None}  # fmt: skip
+        out = Outputs("donghe", self._next())
+        out.add(measurement, pa.Table.from_pylist([whole | row for row in rows], schema=schema))
+        self.store.write([out])
+
     def _next(self) -> int:
         self.offset += 1
         return self.offset

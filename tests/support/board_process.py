@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.site import Device, Site
-from tests.support.board_data import NOW_MS, Day, make_site, seeded, status
+from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
+from models.results import Outputs
+from models.site import Device, Network, Region, Site, Unit
+from tests.support.board_data import DAY_MS, NOW_MS, Day, seeded, status
 
 REPOSITORY = Path(__file__).parents[2]
 PAYLOADS = (
@@ -31,7 +33,24 @@ PAYLOADS = (
     "<style>*{display:none}</style>",
     "<math><mi onclick=window.hit=1>",
     "\u2028window.hit=1",
+    '=HYPERLINK("http://127.0.0.1/"&A1)',
+    "+1+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "</style><script>window.hit=1</script>",
+    "</title><script>window.hit=1</script>",
+    "</textarea><script>window.hit=1</script>",
+    "<template><script>window.hit=1</script></template>",
+    "<input autofocus onfocus=window.hit=1>",
+    "<details open ontoggle=window.hit=1>",
+    "<object data=javascript:window.hit=1>",
+    "<base href=//127.0.0.1:9/>",
+    "<meta http-equiv=refresh content=0;url=javascript:window.hit=1>",
+    "%3Cscript%3Ewindow.hit=1%3C/script%3E",
+    "[x](javascript:window.hit=1)",
+    '"),window.hit=1,("',
 )
+assert len(PAYLOADS) == 30
 
 
 def hostile_site() -> Site:
@@ -40,13 +59,31 @@ def hostile_site() -> Site:
         f"sub-{i:02d}": Device(f"sub-{i:02d}", "substation", "donghe", "donghe", name=text, interval_s=10)
         for i, text in enumerate(PAYLOADS)
     }
-    plain = make_site(1)
-    return Site("x", PAYLOADS[1], "Asia/Shanghai", regions=plain.regions, units=plain.units, devices=devices)
+    return Site(
+        "x", PAYLOADS[1], "Asia/Shanghai", regions={"north": Region("north", PAYLOADS[2])},
+        units={"donghe": Unit("donghe", "north", PAYLOADS[8])},
+        networks={"net-1": Network("net-1", "donghe", PAYLOADS[0])}, devices=devices,
+    )  # fmt: skip
 
 
 def _write_hostile(day: Day) -> None:
     for i, text in enumerate(PAYLOADS):
         day.write_dead_letter(f"x:{i}:0", text, "schema", text)
+    today = {
+        "window_start": NOW_MS // DAY_MS * DAY_MS,
+        "status": "provisional",
+        "planned_kg": 1e6,
+        "rate_pct": 10.0,
+    }
+    day.write_results("fulfilment", [{"key": text, **today} for text in PAYLOADS])
+    found = [
+        Anomaly(f"plate:{text}", "overload", Severity.MAJOR, 2.0, {"located": text}, NOW_MS - 7_200_000,
+                NOW_MS, 3_600_000, "donghe", "north")
+        for text in PAYLOADS
+    ]  # fmt: skip
+    out = Outputs("donghe", day._next())
+    out.add(ANOMALY, anomaly_table(found, "donghe"))
+    day.store.write([out])
 
 
 @contextmanager

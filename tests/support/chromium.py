@@ -6,6 +6,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,6 +73,24 @@ class Watched:
         """No console error or warning, and no request left this machine."""
         assert self.foreign == []
         assert self.complaints == []
+
+    def assert_accessible(self) -> None:
+        """axe-core finds nothing serious, contrast among it."""
+        self.page.evaluate(_axe())  # not by a script element, which the page's policy would refuse
+        found = self.page.evaluate(
+            "axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => "
+            "({id: v.id, impact: v.impact, where: v.nodes.map(n => n.html.slice(0, 200)).slice(0, 3)})))"
+        )
+        serious = [v for v in found if v["impact"] in ("serious", "critical")]
+        assert serious == [], serious
+
+
+@cache
+def _axe() -> str:
+    """axe-core, as its package carries it."""
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    return Path(AXE_FILE_PATH).read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -1,0 +1,201 @@
+"""What people enter by hand: each entry is a message of the unit's office, and so a frame in the journal."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from dashboards.api import ActionRefusedError
+from ingest.decode import Decoder
+from ingest.messages import ClockMode, Message
+from ingest.service import Ingest
+from journal.protocol import Journal, JournalError
+from models.site import Site
+
+__all__ = ["Entries"]
+
+_WATER: Final = ("flush", "fill", "drain", "draw")
+_STEPS: Final = ("tare", "gross")
+_AHEAD_MS: Final = 60_000
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    unit: str
+    t_ms: int
+    values: dict[str, Any]
+
+
+class Entries:
+    """Takes in what people enter.
+
+    Parameters
+    ----------
+    site, journal, ingest
+        Of the running server.
+    clock : callable
+        The site's now. [ms UTC]
+    clock_mode : ClockMode
+    """
+
+    def __init__(
+        self, site: Site, journal: Journal, ingest: Ingest, clock: Callable[[], int], clock_mode: ClockMode
+    ):
+        self._site = site
+        self._journal = journal
+        self._ingest = ingest
+        self._clock = clock
+        self._clock_mode = clock_mode
+        self._decoder = Decoder(site)
+        self._lock = threading.Lock()
+        self._next: dict[str, tuple[int, int]] = {}
+
+    def enter(self, asked: Mapping[str, Any]) -> str:
+        """Enter `asked` and give its reference.
+
+        `asked` holds ``event``, ``who`` and ``unit``; ``at`` (local time of the site, now when empty);
+        for water ``network`` and ``volume_m3``, for a survey ``stock_t``, for a correction ``ticket``,
+        ``step``, ``note`` and what holds instead: ``mass_kg``, ``plate`` or ``contract``.
+
+        Raises
+        ------
+        ActionRefusedError
+            What was expected and what came, or why it cannot be journalled now.
+        """
+        entry = self._read(asked)
+        office = next(
+            (d for _, d in sorted(self._site.devices.items())
+             if d.device_class == "office" and d.unit == entry.unit),
+            None,
+        )  # fmt: skip
+        if office is None:
+            msg = f"unit: expected one with a device of class office in the registry, got {entry.unit!r}"
+            raise ActionRefusedError(msg)
+        region = self._site.region_of(office)
+        topic = f"hearthline/v1/{region}/{office.unit}/{office.device}/telemetry"
+        ref = f"board-{uuid.uuid4().hex[:12]}"
+        now_ms = self._clock()
+        with self._lock:
+            boot, seq = self._next.get(office.device, (now_ms, 1))
+            sample = {"t": entry.t_ms, "ref": ref, **entry.values}
+            payload = json.dumps({"boot": boot, "seq": seq, "samples": [sample]}, ensure_ascii=False)
+            message = Message(topic, payload.encode(), retained=False, received_ms=now_ms)
+            tried = self._decoder.decode(
+                [message], mode=self._clock_mode, wall_ms=now_ms, now_ms=self._stream_times()
+            )
+            if tried.refused:
+                reasons = ", ".join(str(reason) for reason in tried.refused)
+                raise ActionRefusedError(f"it would be refused: {reasons}")
+            try:
+                self._ingest.submit([message])
+            except JournalError as error:
+                raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
+            self._next[office.device] = (boot, seq + 1)
+        return ref
+
+    def _stream_times(self) -> dict[str, int]:
+        return {stream: ms for stream, (_, ms) in self._journal.streams().items()}
+
+    def _read(self, asked: Mapping[str, Any]) -> _Entry:
+        """The entry that `asked` describes, checked."""
+        event = _text(asked, "event")
+        values: dict[str, Any] = {"event": event, "person": _wanted(asked, "who", "the name of a person")}
+        if note := _text(asked, "note"):
+            values["note"] = note
+        if event in _WATER:
+            network = self._site.networks.get(_text(asked, "network"))
+            if network is None:
+                expected = ", ".join(sorted(self._site.networks)) or "a site with networks"
+                raise ActionRefusedError(
+                    f"network: expected one of {expected}, got {_text(asked, 'network')!r}"
+                )
+            values |= {"network": network.id, "volume_m3": _amount(asked, "volume_m3", "m³")}
+            unit = network.unit
+        elif event == "survey":
+            values["stock_t"] = _amount(asked, "stock_t", "t", zero=True)
+            unit = self._unit(asked)
+        elif event == "correct":
+            values |= _correction(asked)
+            unit = self._unit(asked)
+        else:
+            raise ActionRefusedError(
+                f"event: expected one of {', '.join((*_WATER, 'survey', 'correct'))}, got {event!r}"
+            )
+        return _Entry(unit, self._time(asked), values)
+
+    def _unit(self, asked: Mapping[str, Any]) -> str:
+        unit = _text(asked, "unit")
+        if unit not in self._site.units:
+            raise ActionRefusedError(
+                f"unit: expected one of {', '.join(sorted(self._site.units))}, got {unit!r}"
+            )
+        return unit
+
+    def _time(self, asked: Mapping[str, Any]) -> int:
+        """When it happened. [ms UTC]"""
+        text, now_ms = _text(asked, "at"), self._clock()
+        if not text:
+            return now_ms
+        try:
+            at = datetime.fromisoformat(text)
+            at_ms = round(
+                (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(self._site.timezone))).timestamp() * 1000
+            )
+        except (ValueError, OverflowError) as error:
+            raise ActionRefusedError(f"at: expected a time such as 2026-01-31T08:30, got {text!r}") from error
+        if at_ms > now_ms + _AHEAD_MS:
+            raise ActionRefusedError(f"at: expected a time that has come, got {text!r}")
+        return at_ms
+
+
+def _correction(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds of a ticket's weighing instead of what was weighed."""
+    step = _text(asked, "step")
+    if step not in _STEPS:
+        raise ActionRefusedError(f"step: expected one of {', '.join(_STEPS)}, got {step!r}")
+    found: dict[str, Any] = {"ticket": _wanted(asked, "ticket", "a ticket's number"), "step": step}
+    _wanted(asked, "note", "the reason")
+    if asked.get("mass_kg") not in (None, ""):
+        found["mass_kg"] = _amount(asked, "mass_kg", "kg")
+    found |= {name: _text(asked, name) for name in ("plate", "contract") if _text(asked, name)}
+    if len(found) == 2:
+        raise ActionRefusedError(
+            "mass_kg, plate, contract: expected at least one that holds instead, got none"
+        )
+    return found
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str:
+    value = asked.get(name)
+    text = "" if value is None else str(value).strip()
+    if len(text) > _LONGEST:
+        raise ActionRefusedError(f"{name}: expected at most {_LONGEST} characters, got {len(text)}")
+    return text
+
+
+def _wanted(asked: Mapping[str, Any], name: str, what: str) -> str:
+    text = _text(asked, name)
+    if not text:
+        raise ActionRefusedError(f"{name}: expected {what}, got none")
+    return text
+
+
+def _amount(asked: Mapping[str, Any], name: str, unit: str, *, zero: bool = False) -> float:
+    """A positive number; with `zero` also 0."""
+    value = asked.get(name)
+    try:
+        number = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
+        raise ActionRefusedError(f"{name}: expected {least} {unit}, got {str(value)[:40]!r}")
+    return number

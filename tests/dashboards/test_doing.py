@@ -1,0 +1,198 @@
+"""What a dispatcher does with the board, and what goes wrong around it, in a real Chromium."""
+
+import pytest
+from PIL import Image
+
+from dashboards.panels import pages
+from store.protocol import StoreUnavailableError
+from tests.support.board_running import browser, opened, running, taken, until
+
+__all__ = ["browser", "opened", "running"]  # fixtures
+
+PAGES = {page.id: page for page in pages()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_panel_can_be_taken_along_as_csv(opened, name):
+    watched = opened(PAGES[name].path.replace("{device}", "sub-03") + "?lang=en")
+    page = watched.page
+    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
+    page.wait_for_timeout(500)
+    empty = [p.id for p in PAGES[name].panels if not any(any(row) for row in taken(page, p.id))]
+    assert empty == []
+    watched.assert_quiet()
+
+
+@pytest.mark.parametrize(
+    ("path", "panel"), [("/network", "network_drawing"), ("/", "heat_windows"), ("/trust", "ledger")]
+)
+def test_a_panel_can_be_taken_along_as_a_picture(opened, path, panel):
+    watched = opened(path + "?lang=zh")
+    page = watched.page
+    page.wait_for_selector(f"#panel-{panel} :is(canvas, svg line, tbody td)")
+    box = page.locator(f"#panel-{panel}").bounding_box()
+    page.locator(f"#panel-{panel} .hl-tools summary").click()
+    with page.expect_download() as caught:
+        page.locator(f"#panel-{panel} [data-take=png]").click()
+    picture = Image.open(caught.value.path()).convert("RGB")
+    assert picture.size == pytest.approx((2 * box["width"], 2 * box["height"]), abs=2)
+    dark = sum(count for count, colour in picture.getcolors(1 << 24) if max(colour) < 120)
+    assert dark > 500  # words and lines, not a blank card
+    watched.assert_quiet()
+
+
+def test_the_numbers_of_a_chart_are_those_of_the_store(opened, running):
+    page = opened("/?lang=en").page
+    page.wait_for_selector("#panel-heat_windows canvas")
+    rows = taken(page, "heat_windows")
+    assert rows[0] == ["series", "key", "name", "time", "utc", "value", "unit", "state"]
+    mine = next(r for r in rows if r[0] == "plant" and r[4] == "2026-01-08T06:00:00.000Z")
+    answer = page.evaluate("fetch('/api/query?measurement=device_heat&key=plant-1').then(r => r.json())")
+    stored = next(r for r in answer if r["window_start"] == 1_767_852_000_000)
+    assert float(mine[5]) == pytest.approx(stored["heat_gj"], abs=1e-6)
+    assert mine[3] == "2026-01-08T14:00:00"
+
+
+def test_a_range_is_compared_with_the_one_before(opened, running):
+    watched = opened("/network?lang=en&hours=6")
+    page = watched.page
+    asked = []
+    page.on("request", lambda r: asked.append(r.url) if "network_pressure/history" in r.url else None)
+    page.locator("[data-range=compare]").click()
+    until(page, "document.querySelector('[data-range=compare]')?.getAttribute('aria-pressed') === 'true'")
+    page.wait_for_selector("#panel-network_pressure canvas")
+    for _ in range(100):
+        if len(asked) > 1:
+            break
+        page.wait_for_timeout(100)
+    ranges = [tuple(int(u.split(f"{n}=")[1].split("&")[0]) for n in ("from", "to")) for u in asked[:2]]
+    (now_from, now_to), (from_, to) = ranges
+    assert (to, to - from_) == (now_from, now_to - now_from)
+    watched.assert_quiet()
+
+
+def test_keys_lead_to_pages_ranges_and_help_and_can_be_turned_off(opened):
+    page = opened("/?lang=en").page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "hl-skip"
+    page.keyboard.press("2")
+    page.wait_for_url("**/network*")
+    page.wait_for_selector(".hl-clock b")
+    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
+    page.keyboard.press("[")
+    page.wait_for_url("**from=*to=*")
+    page.wait_for_selector("[data-range=now]")
+    page.keyboard.press("n")
+    until(page, "!location.search.includes('from=') && !!document.querySelector('.hl-clock b')")
+    page.wait_for_selector("[data-range=earlier]")
+    page.keyboard.press("?")
+    page.get_by_label("keys are on").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("3")
+    page.wait_for_timeout(300)
+    assert "/network" in page.url
+
+
+def test_focus_is_seen_wherever_it_goes(opened):
+    page = opened("/?lang=en").page
+    page.wait_for_selector(".hl-attention td")
+    page.keyboard.press("Tab")
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        shown = page.evaluate("(e => [e.tagName, getComputedStyle(e).outlineStyle])(document.activeElement)")
+        assert shown[1] != "none", shown
+
+
+def test_on_paper_there_is_nothing_to_press_and_no_row_is_cut_off(opened):
+    page = opened("/trust?lang=en").page
+    page.wait_for_selector("#panel-ledger td")
+    page.emulate_media(media="print")
+    assert not page.locator(".hl-nav").is_visible()
+    assert not page.locator(".hl-tools").first.is_visible()
+    assert page.evaluate(
+        "(e => e.scrollHeight <= e.clientHeight + 1)(document.querySelector('#panel-ledger .hl-scroll'))"
+    )
+
+
+def test_an_event_is_entered_by_hand_once_confirmed(opened, running):
+    running.actions.entered.clear()
+    watched = opened("/water?lang=en")
+    page = watched.page
+    page.locator("[data-enter]").click()
+    page.get_by_label("volume, m³").fill("12.5")
+    page.get_by_role("button", name="go on").click()
+    assert "12.5 m³ of network net-1 at now counts as authorised water" in page.inner_text(".hl-entry-says")
+    assert running.actions.entered == []
+    page.locator("[data-enter=yes]").click()
+    page.wait_for_selector(".hl-entry-says:has-text('who: expected the name of a person, got none')")
+    page.get_by_label("your name").fill("李")
+    page.get_by_role("button", name="go on").click()
+    watched.assert_accessible()
+    page.locator("[data-enter=yes]").click()
+    page.wait_for_selector(".hl-entry-says:has-text('Entered as board-1.')")
+    (asked,) = running.actions.entered
+    assert asked == {
+        "event": "flush",
+        "network": "net-1",
+        "volume_m3": "12.5",
+        "at": "",
+        "note": "",
+        "who": "李",
+    }
+    watched.assert_quiet()
+
+
+def test_a_network_is_drawn_with_its_pipes_and_substations(opened):
+    page = opened("/network?lang=en").page
+    page.wait_for_selector("#panel-network_drawing line")
+    assert page.locator("#panel-network_drawing line").count() == 30
+    assert page.locator("#panel-network_drawing a").count() == 31
+    widths = [
+        float(x.get_attribute("stroke-width")) for x in page.locator("#panel-network_drawing line").all()
+    ]
+    assert max(widths) > 2 * min(widths)
+    page.wait_for_selector("#panel-pressure_profile canvas")
+
+
+def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened, browser, running):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(running.server.url + "/substation/sub-99?lang=en")
+    assert "This page does not exist" in page.inner_text("body")
+    assert "expected a device of the registry, got 'sub-99'" in page.inner_text("body")
+    page.get_by_text("Go to the overview").click()
+    page.wait_for_selector(".hl-clock b")
+    context.close()
+    page = opened(f"/?lang=en&from={running.now_ms}&to={running.now_ms - 1000}").page
+    page.wait_for_selector(
+        "#panel-heat_windows .hl-trouble:has-text('cannot be read: expected from before to')"
+    )
+    page = opened(f"/?lang=en&from={running.now_ms - 3653 * 86_400_000}&to={running.now_ms}").page
+    page.wait_for_selector("#panel-heat_windows canvas")
+
+
+def test_a_browser_whose_clock_is_off_changes_nothing(browser, running):
+    context = browser.new_context()
+    context.add_init_script("const real = Date.now; Date.now = () => real() - 10 * 365 * 86400000;")
+    page = context.new_page()
+    page.goto(running.server.url + "/?lang=en")
+    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
+    assert page.inner_text(".hl-clock b").startswith("17:0")
+    assert page.get_attribute(".hl-clock", "title").startswith("08/01/2026")
+    context.close()
+
+
+def test_a_store_that_goes_away_is_said_and_comes_back_by_itself(opened, running, monkeypatch):
+    page = opened("/?lang=en").page
+    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
+
+    def away(*_):
+        raise StoreUnavailableError("the store is restarting")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.day.store, "select", away)
+        page.wait_for_selector(
+            ".hl-age:has-text('the store cannot be read: the store is restarting')", timeout=20_000
+        )
+        assert "◆1" in page.inner_text(".hl-age")
+    until(page, "/^data .* old$/.test(document.querySelector('.hl-age')?.textContent)", timeout_s=60.0)

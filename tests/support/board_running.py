@@ -1,0 +1,165 @@
+"""A seeded board in this process, and a browser that looks at it: fixtures for a module to import."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from dashboards.api import ActionRefusedError
+from dashboards.board import create_app
+from dashboards.serve import BoardServer
+from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
+from models.results import Outputs
+from models.site import Device, Pipe, Site
+from tests.support.board_alarms import seed_alarms
+from tests.support.board_coal import site_with_coal, write_coal
+from tests.support.board_data import NOW_MS, make_site, seeded, status
+from tests.support.chromium import Watched, chromium
+
+DESK = {"width": 1920, "height": 1080}
+PHONE = {"width": 390, "height": 844}
+
+
+def with_pipes(site: Site) -> Site:
+    """`site` with a network that branches, its devices at the ends, and an office."""
+    devices = {
+        name: replace(d, node=f"n-{name}") if d.network == "net-1" else d for name, d in site.devices.items()
+    }
+    devices["office-1"] = Device("office-1", "office", "donghe", "donghe", name="调度室")
+    pipes = {}
+    for i, name in enumerate(sorted(n for n, d in devices.items() if d.node and n != "plant-1")):
+        near = "n-plant-1" if i < 3 else f"n-sub-{(i - 3) // 2:02d}"
+        pipes[f"pipe-{i:02d}"] = Pipe(f"pipe-{i:02d}", "net-1", near, f"n-{name}", 300.0 + 40 * i, 0.3)
+    return replace(site, devices=devices, pipes=pipes)
+
+
+class Actions:
+    def __init__(self):
+        self.retried = []
+        self.acted = []
+        self.entered = []
+
+    def retry(self, dead_letter):
+        self.retried.append(dead_letter)
+
+    def act(self, asked):
+        if not asked["who"]:
+            raise ActionRefusedError("who: expected the name of a person, got none")
+        self.acted.append(asked)
+
+    def enter(self, asked):
+        if not asked["who"]:
+            raise ActionRefusedError("who: expected the name of a person, got none")
+        self.entered.append(asked)
+        return "board-1"
+
+
+class Running:
+    def __init__(self, folder: Path) -> None:
+        self.day = seeded(folder, with_pipes(site_with_coal(make_site())), trouble=True)
+        self.alarms = seed_alarms(self.day.store)
+        self.actions = Actions()
+        self.now_ms = NOW_MS
+        self.write_anomalies()
+        write_coal(self.day)
+        app = create_app(
+            self.day.store,
+            self.day.site,
+            lambda: self.now_ms,
+            status,
+            self.actions,
+            simulated=True,
+            token="t",
+        )
+        self.server = BoardServer(app, port=0)
+        self.server.start()
+
+    def write_anomalies(self) -> None:
+        """A leak, and a meter that drifts."""
+        evidence = {"excess_m3_h": 1.25, "located": "behind pipe-07", "confidence": 0.98}
+        found = [
+            Anomaly(subject, code, Severity.MAJOR, 2.0, evidence, NOW_MS - 7_200_000, NOW_MS, 3_600_000,
+                    "donghe", "north")
+            for subject, code in (("network:net-1", "primary_leak"), ("sub-01", "flow_meter_drift"))
+        ]  # fmt: skip
+        out = Outputs("donghe", self.day._next())
+        out.add(ANOMALY, anomaly_table(found, "donghe"))
+        self.day.store.write([out])
+
+    def stop(self) -> None:
+        self.server.stop()
+        for _ in range(100):  # a question that was asked last may still be under way
+            try:
+                self.day.store.close()
+            except duckdb.Error:
+                time.sleep(0.1)
+            else:
+                return
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    made = Running(tmp_path_factory.mktemp("series"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def opened(running, browser):
+    contexts = []
+
+    def go(path: str, size: dict[str, int] = DESK, url: str = "") -> Watched:
+        context = browser.new_context(viewport=size, locale="en-GB", timezone_id="America/New_York")
+        contexts.append(context)
+        watched = Watched(context.new_page())
+        watched.page.goto((url or running.server.url) + path)
+        watched.page.wait_for_selector(".hl-clock b")
+        return watched
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def taken(page: Any, panel: str) -> list[list[str]]:
+    """Rows of a panel's CSV, as its button gives them."""
+    page.locator(f"#panel-{panel} .hl-tools summary").click()
+    with page.expect_download() as caught:
+        page.locator(f"#panel-{panel} [data-take=csv]").click()
+    text = Path(caught.value.path()).read_text(encoding="utf-8-sig")
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def until(page: Any, expression: str, arg: Any = None, timeout_s: float = 30.0) -> None:
+    """Wait until `expression` is true on the page.
+
+    Playwright's own way polls by `eval`, which the page's policy refuses.
+    """
+    end = time.monotonic() + timeout_s
+    while not _evaluated(page, expression, arg):
+        assert time.monotonic() < end, f"not so after {timeout_s:.0f} s: {expression}"
+        page.wait_for_timeout(100)
+
+
+def _evaluated(page: Any, expression: str, arg: Any) -> Any:
+    from playwright.sync_api import Error
+
+    try:
+        return page.evaluate(expression, arg)
+    except Error as error:
+        if "context was destroyed" not in error.message:  # on the way to another page
+            raise
+        return False
