@@ -207,6 +207,8 @@ class Hub:
     async def _deliver(self, changed: Mapping[Topic, _Change], status: _Change, now: int) -> None:
         shared: dict[tuple[frozenset[Topic], bool, bool], dict[str, Any]] = {}
         for name, viewer in list(self._viewers.items()):
+            if not viewer.topics <= self._topics.keys():
+                continue  # came while the store was being read: half a page would look like missing data
             kind = (viewer.topics, viewer.status, viewer.fresh)
             if kind not in shared:
                 shared[kind] = self._message(viewer, changed, status, now)

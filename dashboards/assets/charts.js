@@ -154,7 +154,7 @@ export class LineChart extends Chart {
     }
     const look = { data: names, top: 0, itemWidth: 22, itemHeight: 10, itemGap: 16, icon: "roundRect", textStyle: { color: cssColour("ink"), fontSize: 14 } };
     if (beside) return { legend: { ...look, right: units.length > 1 ? 84 : 4 }, top: 34 };
-    return { legend: { ...look, left: 4, right: 4 }, top: 26 + 24 * rows };
+    return { legend: { ...look, left: 4, right: 4 }, top: 32 + 24 * rows };
   }
 
   // The range before, moved to where its values can be compared.

@@ -111,6 +111,30 @@ def test_the_store_is_read_once_a_tick_however_many_look_and_never_on_the_loops_
     ]  # all of it, then only what is recent
 
 
+def test_who_comes_while_the_store_is_read_gets_the_whole_page_at_once():
+    async def run():
+        store, first, second = Store(), Viewer(), Viewer()
+        hub = hub_of(store)
+        hub.join("f", PAGE, Scope(), first)
+        ask = store.select
+
+        def select(question):
+            if "s" not in hub._viewers:
+                hub.join("s", PAGE, Scope(region="a"), second)
+            return ask(question)
+
+        store.select = select
+        await hub.tick()
+        early = list(second.messages)
+        await hub.tick()
+        return first.messages, early, second.messages
+
+    first, early, second = asyncio.run(run())
+    assert len(first) == 2
+    assert early == []
+    assert set(second[0]["all"]["seen"]) == {"a"}
+
+
 def test_nothing_is_read_while_nobody_looks():
     async def run():
         store, viewer = Store(), Viewer()
