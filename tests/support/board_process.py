@@ -53,6 +53,12 @@ PAYLOADS = (
 assert len(PAYLOADS) == 30
 
 
+_KILOGRAMS = (
+    "planned_kg", "planned_to_date_kg", "released_kg", "loaded_kg", "in_transit_kg", "lost_kg", "received_kg",
+    "settled_kg", "expected_kg",
+)  # fmt: skip
+
+
 def hostile_site() -> Site:
     """A site whose every name is a script."""
     devices = {
@@ -72,8 +78,8 @@ def _write_hostile(day: Day) -> None:
     today = {
         "window_start": NOW_MS // DAY_MS * DAY_MS,
         "status": "provisional",
-        "planned_kg": 1e6,
         "rate_pct": 10.0,
+        **dict.fromkeys(_KILOGRAMS, 1e6),
     }
     day.write_results("fulfilment", [{"key": text, **today} for text in PAYLOADS])
     found = [

@@ -71,8 +71,8 @@ class Watched:
 
     def assert_quiet(self) -> None:
         """No console error or warning, and no request left this machine."""
-        assert self.foreign == []
-        assert self.complaints == []
+        assert self.foreign == [], self.foreign
+        assert self.complaints == [], self.complaints
 
     def assert_accessible(self) -> None:
         """axe-core finds nothing serious, contrast among it."""
