@@ -309,10 +309,12 @@ class Day:
         self.store.write([out])
 
     def write_results(self, measurement: str, rows: list[dict[str, object]], window_ms: int = DAY_MS) -> None:
-        """Rows of numbers: each has its ``key``, ``window_start``, ``status`` and fields."""
+        """Rows of numbers and texts: each has its ``key``, ``window_start``, ``status`` and fields."""
         names = {"key", "window_start", "status", "reason", "coverage"}
-        fields = sorted({f for row in rows for f in row} - names)
-        schema = result_schema([pa.field(f, pa.float64()) for f in fields])
+        kinds = {f: type(v) for row in rows for f, v in row.items() if f not in names}
+        schema = result_schema(
+            [pa.field(f, pa.string() if kind is str else pa.float64()) for f, kind in sorted(kinds.items())]
+        )
         whole = {"unit": "donghe", "region": "north", "stream": "donghe", "window_ms": window_ms, "coverage": 1.0,
                  "reason": None, "revision": 0, "model": None}  # fmt: skip
         out = Outputs("donghe", self._next())

@@ -81,7 +81,9 @@ def _write_hostile(day: Day) -> None:
         "rate_pct": 10.0,
         **dict.fromkeys(_KILOGRAMS, 1e6),
     }
-    day.write_results("fulfilment", [{"key": text, **today} for text in PAYLOADS])
+    day.write_results(
+        "fulfilment", [{"key": text, "contract": text, "seller": text, **today} for text in PAYLOADS]
+    )
     found = [
         Anomaly(f"plate:{text}", "overload", Severity.MAJOR, 2.0, {"located": text}, NOW_MS - 7_200_000,
                 NOW_MS, 3_600_000, "donghe", "north")
