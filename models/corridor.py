@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from models.position_filter import EARTH_M, metres
 
@@ -29,6 +30,9 @@ NARROWEST_M: Final = 150.0
 WIDENED: Final = 2.0
 """Half width over the 90 % quantile of how far past trips were off the middle."""
 _AT_ONCE: Final = 4_000_000
+_NEIGHBOURS: Final = 8
+_WORTH_A_TREE: Final = 50_000
+"""Points times legs from which on looking for neighbours costs less than looking at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +121,49 @@ def _projected(
     east_m = north_m * np.cos(np.radians(float(np.mean(line.lat_deg))))
     ax, ay = line.lon_deg[:-1] * east_m, line.lat_deg[:-1] * north_m
     dx, dy = np.diff(line.lon_deg) * east_m, np.diff(line.lat_deg) * north_m
-    px, py = lon[:, None] * east_m - ax, lat[:, None] * north_m - ay
-    length2 = np.maximum(dx * dx + dy * dy, 1e-9)
-    share = np.clip((px * dx + py * dy) / length2, 0.0, 1.0)
-    off2 = (px - share * dx) ** 2 + (py - share * dy) ** 2
-    leg = np.argmin(off2, axis=1)
-    rows = np.arange(len(lat))
-    part = share[rows, leg]
+    x, y = lon * east_m, lat * north_m
+    legs = _Legs(ax, ay, dx, dy)
+    off2, leg, part = legs.nearest(x, y)
     at = line.at_m[leg] + part * np.diff(line.at_m)[leg]
-    return at, np.sqrt(off2[rows, leg]), leg, part
+    return at, np.sqrt(off2), leg, part
+
+
+@dataclass(frozen=True, slots=True)
+class _Legs:
+    """Straight pieces from (ax, ay) by (dx, dy), all of shape (m,). [m]"""
+
+    ax: FloatArray
+    ay: FloatArray
+    dx: FloatArray
+    dy: FloatArray
+
+    def nearest(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+        """Distance squared, leg and share of the leg of the nearest point; of equals the first leg's."""
+        if len(x) * len(self.ax) < _WORTH_A_TREE or len(self.ax) <= _NEIGHBOURS:
+            return self._best(x, y)
+        # A leg is no nearer than its middle less half its length, and the nearest leg no farther than its
+        # middle: with these bounds a few neighbours give what all legs would, to the bit.
+        half_m = float(np.sqrt(np.max(self.dx * self.dx + self.dy * self.dy))) / 2.0
+        tree = cKDTree(np.column_stack([self.ax + self.dx / 2.0, self.ay + self.dy / 2.0]))
+        apart, near = tree.query(np.column_stack([x, y]), k=_NEIGHBOURS)
+        off2, leg, share = self._best(x, y, np.sort(near, axis=1))
+        if (unsure := np.flatnonzero(apart[:, -1] <= (apart[:, 0] + half_m) * (1.0 + 1e-9))).size:
+            off2[unsure], leg[unsure], share[unsure] = self._best(x[unsure], y[unsure])
+        return off2, leg, share
+
+    def _best(
+        self, x: FloatArray, y: FloatArray, legs: NDArray[np.int64] | None = None
+    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+        """Of each point's own `legs`, shape (n, k) and ascending; of all where none are given."""
+        ax, ay, dx, dy = self.ax, self.ay, self.dx, self.dy
+        if legs is not None:
+            ax, ay, dx, dy = ax[legs], ay[legs], dx[legs], dy[legs]
+        px, py = x[:, None] - ax, y[:, None] - ay
+        length2 = np.maximum(dx * dx + dy * dy, 1e-9)
+        share = np.clip((px * dx + py * dy) / length2, 0.0, 1.0)
+        off2 = (px - share * dx) ** 2 + (py - share * dy) ** 2
+        best, rows = np.argmin(off2, axis=1), np.arange(len(x))
+        return off2[rows, best], best if legs is None else legs[rows, best], share[rows, best]
 
 
 def _lengths(lat: FloatArray, lon: FloatArray) -> FloatArray:

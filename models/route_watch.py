@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.corridor import Corridor, Path, along, learnt
 from models.position_filter import EARTH_M, metres
 
-__all__ = ["LANE_PATHS", "OFF_M", "Deviation", "Lane", "Point", "RouteWatch", "UnderWay"]
+__all__ = ["LANE_PATHS", "LEARN_EVERY", "OFF_M", "Deviation", "Lane", "Point", "RouteWatch", "UnderWay"]
 
 FloatArray = NDArray[np.float64]
 Lane = tuple[str, str]
@@ -29,6 +29,8 @@ BACK_M: Final = 1_000.0
 """Who has driven so far on a known way again is back. [m]"""
 LANE_PATHS: Final = 15
 """Paths of a lane that its corridor rests on: the newest."""
+LEARN_EVERY: Final = 5
+"""A corridor on as many paths as are kept is learnt anew when so many of them are new."""
 MOST_POINTS: Final = 3_000
 """Who has gone farther without coming to a place is on no lane."""
 
@@ -100,12 +102,15 @@ class RouteWatch:
         By truck the place that it is inside, and where it was there last. [°]
     paths : mapping of Lane to tuple of Path
     corridors : mapping of Lane to Corridor
+    fresh : mapping of Lane to int
+        Paths that its corridor does not rest on yet.
     """
 
     under_way: Mapping[str, UnderWay] = field(default_factory=dict)
     at: Mapping[str, tuple[str, float, float]] = field(default_factory=dict)
     paths: Mapping[Lane, tuple[Path, ...]] = field(default_factory=dict)
     corridors: Mapping[Lane, Corridor] = field(default_factory=dict)
+    fresh: Mapping[Lane, int] = field(default_factory=dict)
 
     def after(
         self, points: Mapping[str, Sequence[Point]]
@@ -125,10 +130,14 @@ class RouteWatch:
             step.take(truck, mine)
         corridors = dict(self.corridors)
         for lane in sorted(step.learning):
+            known = corridors.get(lane)
+            if known is not None and known.trips == LANE_PATHS and step.fresh[lane] < LEARN_EVERY:
+                continue
             found = learnt(step.paths[lane])
             if found is not None:
                 corridors[lane] = found
-        return RouteWatch(step.under_way, step.at, step.paths, corridors), step.off, step.ended
+                del step.fresh[lane]
+        return RouteWatch(step.under_way, step.at, step.paths, corridors, step.fresh), step.off, step.ended
 
 
 class _Step:
@@ -136,7 +145,7 @@ class _Step:
 
     def __init__(self, watch: RouteWatch):
         self.under_way, self.at = dict(watch.under_way), dict(watch.at)
-        self.paths = dict(watch.paths)
+        self.paths, self.fresh = dict(watch.paths), dict(watch.fresh)
         self.learning: set[Lane] = set()
         self.off: dict[str, Deviation] = {}
         self.ended: dict[str, Deviation] = {}
@@ -175,6 +184,7 @@ class _Step:
         lane = (way.origin, place)
         path = (np.append(way.lat_deg, lat), np.append(way.lon_deg, lon))
         self.paths[lane] = (*self.paths.get(lane, ()), path)[-LANE_PATHS:]
+        self.fresh[lane] = self.fresh.get(lane, 0) + 1
         self.learning.add(lane)
 
     def _further(self, truck: str, way: UnderWay, fresh: Sequence[tuple[int, float, float]]) -> UnderWay:

@@ -21,7 +21,7 @@ from streams.core.operator import learner
 
 __all__ = ["RouteState", "route_deviation"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 CODE: Final = "route_deviation"
 KEPT_M: Final = 400.0
 """A point is kept each time a truck has driven so far. [m]"""
@@ -67,6 +67,7 @@ class RouteState:
                 [lane, c.trips, *(packed(x) for x in (c.lat_deg, c.lon_deg, c.at_m, c.half_width_m))]
                 for lane, c in sorted(watch.corridors.items())
             ],
+            "fresh": sorted(watch.fresh.items()),
         }
         return json.dumps(kept).encode()
 
@@ -93,7 +94,8 @@ class RouteState:
             for lane, trips, lat, lon, at_m, half in kept["corridors"]
         }
         at = {k: (place, lat, lon) for k, (place, lat, lon) in kept["at"]}
-        watch = RouteWatch(under_way, at, paths, corridors)
+        fresh = {(lane[0], lane[1]): count for lane, count in kept["fresh"]}
+        watch = RouteWatch(under_way, at, paths, corridors, fresh)
         return cls(FilterState(*(unpacked(x) for x in kept["filter"])), watch, dict(kept["active"]))
 
 

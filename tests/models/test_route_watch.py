@@ -1,13 +1,14 @@
 """Corridors learnt from past trips, and trucks that leave them."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from models.corridor import LEAST_TRIPS, along, given, learnt
 from models.position_filter import EARTH_M
-from models.route_watch import OFF_M, RouteWatch
+from models.route_watch import LANE_PATHS, LEARN_EVERY, OFF_M, RouteWatch
 
 M = math.degrees(1.0 / EARTH_M)
 EAST = M / math.cos(math.radians(38.0))
@@ -62,6 +63,38 @@ def test_how_far_along_a_given_line():
     assert off[0] == pytest.approx(100, rel=1e-2)
     assert over[0] == pytest.approx(0.5, rel=1e-2)
     assert np.isnan([at[1], off[1], over[1]]).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neighbours_give_what_all_legs_would_to_the_bit(seed, monkeypatch):
+    # Ways that turn back on themselves, stand still and stray far: nearest pieces tie and lie far along.
+    rng = np.random.default_rng(seed)
+    north, east = (np.cumsum(rng.normal(0.0, 900.0, (2, 150)), axis=1).T[::, k] for k in (0, 1))
+    paths = [
+        (38.0 + (north + rng.normal(0, 20, 150)) * M, 112.0 + (east + rng.normal(0, 20, 150)) * EAST)
+        for _ in range(6)
+    ]
+    paths.append((np.repeat(paths[0][0], 3), np.repeat(paths[0][1], 3)))
+    points = 38.0 + rng.normal(0, 30_000, 400) * M, 112.0 + rng.normal(0, 30_000, 400) * EAST
+    found = []
+    for worth in (0, 10**12):
+        monkeypatch.setattr("models.corridor._WORTH_A_TREE", worth)
+        corridor = learnt(paths)
+        found.append((*(getattr(corridor, f.name) for f in fields(corridor)), *along(corridor, *points)))
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_lane_with_all_its_paths_is_learnt_anew_now_and_then():
+    trips = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(LANE_PATHS + LEARN_EVERY)]
+    watch, before = RouteWatch(), None
+    learnt_at = []
+    for k, (name, points) in enumerate(trips, start=1):
+        watch, _, _ = watch.after({name: points})
+        if (corridor := watch.corridors.get(("a", "b"))) is not before:
+            learnt_at.append(k)
+        before = corridor
+    assert learnt_at == [*range(LEAST_TRIPS, LANE_PATHS + 1), LANE_PATHS + LEARN_EVERY]
+    assert not watch.fresh
 
 
 def watched(trips, *, piece=7):

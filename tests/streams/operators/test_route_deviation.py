@@ -61,7 +61,7 @@ def test_it_is_told_of_the_plate_with_where_and_how_far():
         assert (row["subject"], row["code"], row["model"]) == (
             "plate:P1",
             "route_deviation",
-            "route_deviation/1",
+            "route_deviation/2",
         )
         evidence = json.loads(row["evidence"])
         assert 0.8 * OFF_M < evidence["off_m"] < 1.2 * OFF_M
