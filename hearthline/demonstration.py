@@ -27,7 +27,6 @@ from journal.sqlite import SqliteJournal
 from simulator.coal import CoalReadings
 from simulator.demo_case import demo_case
 from simulator.fleet import SimulatedUnit
-from simulator.unit import UNIT
 from store.protocol import Select
 
 __all__ = ["Demo", "demonstrate"]
@@ -150,21 +149,8 @@ def _write_site(unit: SimulatedUnit, data_dir: Path) -> Path:
     site_dir = data_dir / "site"
     site_dir.mkdir(parents=True, exist_ok=True)
     for name, text in unit.texts.items():
-        whole = text + _office(text) if name == "devices.csv" else text
-        (site_dir / name).write_text(whole, encoding="utf-8")
+        (site_dir / name).write_text(text, encoding="utf-8")
     return site_dir
-
-
-def _office(devices: str) -> str:
-    """A line for the office through which people enter by hand what no meter sees."""
-    values = {
-        "device": "office-1",
-        "class": "office",
-        "unit": UNIT,
-        "stream": UNIT,
-        "name": "仿真调度室 Simulated office",
-    }
-    return ",".join(values.get(column, "") for column in devices.split("\n", 1)[0].strip().split(",")) + "\n"
 
 
 def _first_data(server: Server, stop: threading.Event, demo: Demo) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -31,11 +32,11 @@ WIDENED: Final = 2.0
 """Half width over the 90 % quantile of how far past trips were off the middle."""
 _AT_ONCE: Final = 4_000_000
 _NEIGHBOURS: Final = 8
-_WORTH_A_TREE: Final = 50_000
-"""Points times legs from which on looking for neighbours costs less than looking at all."""
+_WORTH_A_TREE: Final = 64
+"""Legs from which on looking for neighbours costs less than looking at all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Corridor:
     """A line of points, all of shape (n,).
 
@@ -56,6 +57,11 @@ class Corridor:
     at_m: FloatArray
     half_width_m: FloatArray
     trips: int
+
+    @cached_property
+    def legs(self) -> _Legs:
+        """Its pieces."""
+        return _Legs(self.lat_deg, self.lon_deg)
 
     @property
     def length_m(self) -> float:
@@ -82,7 +88,7 @@ def learnt(paths: Sequence[Path]) -> Corridor | None:
     lon = np.median([p[1] for p in laid], axis=0)
     middle_line = given(lat, lon, np.inf)
     off = np.array([_off_at(middle_line, path) for path in whole])
-    half = np.maximum(WIDENED * np.nanquantile(off, 0.9, axis=0), NARROWEST_M)
+    half = np.maximum(WIDENED * np.quantile(off, 0.9, axis=0), NARROWEST_M)
     return Corridor(middle_line.lat_deg, middle_line.lon_deg, middle_line.at_m, half, len(whole))
 
 
@@ -117,37 +123,41 @@ def _projected(
     line: Corridor, lat: FloatArray, lon: FloatArray
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64], FloatArray]:
     """Along, off, leg and share of the leg of the nearest point of a line."""
-    north_m = np.radians(1.0) * EARTH_M
-    east_m = north_m * np.cos(np.radians(float(np.mean(line.lat_deg))))
-    ax, ay = line.lon_deg[:-1] * east_m, line.lat_deg[:-1] * north_m
-    dx, dy = np.diff(line.lon_deg) * east_m, np.diff(line.lat_deg) * north_m
-    x, y = lon * east_m, lat * north_m
-    legs = _Legs(ax, ay, dx, dy)
-    off2, leg, part = legs.nearest(x, y)
-    at = line.at_m[leg] + part * np.diff(line.at_m)[leg]
+    off2, leg, part = line.legs.nearest(lat, lon)
+    at = line.at_m[leg] + part * (line.at_m[leg + 1] - line.at_m[leg])
     return at, np.sqrt(off2), leg, part
 
 
-@dataclass(frozen=True, slots=True)
 class _Legs:
-    """Straight pieces from (ax, ay) by (dx, dy), all of shape (m,). [m]"""
+    """The straight pieces of a line of points, laid flat about its middle. [m]"""
 
-    ax: FloatArray
-    ay: FloatArray
-    dx: FloatArray
-    dy: FloatArray
+    def __init__(self, lat_deg: FloatArray, lon_deg: FloatArray):
+        self.north_m = np.radians(1.0) * EARTH_M
+        self.east_m = self.north_m * np.cos(np.radians(float(np.mean(lat_deg))))
+        self.ax, self.ay = lon_deg[:-1] * self.east_m, lat_deg[:-1] * self.north_m
+        self.dx, self.dy = np.diff(lon_deg) * self.east_m, np.diff(lat_deg) * self.north_m
+        self.length2 = np.maximum(self.dx * self.dx + self.dy * self.dy, 1e-9)
 
-    def nearest(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
+    @cached_property
+    def _middles(self) -> cKDTree:
+        return cKDTree(np.column_stack([self.ax + self.dx / 2.0, self.ay + self.dy / 2.0]))
+
+    @cached_property
+    def _half_m(self) -> float:
+        return float(np.sqrt(np.max(self.length2))) / 2.0
+
+    def nearest(
+        self, lat_deg: FloatArray, lon_deg: FloatArray
+    ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
         """Distance squared, leg and share of the leg of the nearest point; of equals the first leg's."""
-        if len(x) * len(self.ax) < _WORTH_A_TREE or len(self.ax) <= _NEIGHBOURS:
+        x, y = lon_deg * self.east_m, lat_deg * self.north_m
+        if len(self.ax) < _WORTH_A_TREE:
             return self._best(x, y)
         # A leg is no nearer than its middle less half its length, and the nearest leg no farther than its
         # middle: with these bounds a few neighbours give what all legs would, to the bit.
-        half_m = float(np.sqrt(np.max(self.dx * self.dx + self.dy * self.dy))) / 2.0
-        tree = cKDTree(np.column_stack([self.ax + self.dx / 2.0, self.ay + self.dy / 2.0]))
-        apart, near = tree.query(np.column_stack([x, y]), k=_NEIGHBOURS)
+        apart, near = self._middles.query(np.column_stack([x, y]), k=_NEIGHBOURS)
         off2, leg, share = self._best(x, y, np.sort(near, axis=1))
-        if (unsure := np.flatnonzero(apart[:, -1] <= (apart[:, 0] + half_m) * (1.0 + 1e-9))).size:
+        if (unsure := np.flatnonzero(apart[:, -1] <= (apart[:, 0] + self._half_m) * (1.0 + 1e-9))).size:
             off2[unsure], leg[unsure], share[unsure] = self._best(x[unsure], y[unsure])
         return off2, leg, share
 
@@ -155,11 +165,10 @@ class _Legs:
         self, x: FloatArray, y: FloatArray, legs: NDArray[np.int64] | None = None
     ) -> tuple[FloatArray, NDArray[np.int64], FloatArray]:
         """Of each point's own `legs`, shape (n, k) and ascending; of all where none are given."""
-        ax, ay, dx, dy = self.ax, self.ay, self.dx, self.dy
+        ax, ay, dx, dy, length2 = self.ax, self.ay, self.dx, self.dy, self.length2
         if legs is not None:
-            ax, ay, dx, dy = ax[legs], ay[legs], dx[legs], dy[legs]
+            ax, ay, dx, dy, length2 = ax[legs], ay[legs], dx[legs], dy[legs], length2[legs]
         px, py = x[:, None] - ax, y[:, None] - ay
-        length2 = np.maximum(dx * dx + dy * dy, 1e-9)
         share = np.clip((px * dx + py * dy) / length2, 0.0, 1.0)
         off2 = (px - share * dx) ** 2 + (py - share * dy) ** 2
         best, rows = np.argmin(off2, axis=1), np.arange(len(x))

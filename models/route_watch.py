@@ -31,6 +31,9 @@ LANE_PATHS: Final = 15
 """Paths of a lane that its corridor rests on: the newest."""
 LEARN_EVERY: Final = 5
 """A corridor on as many paths as are kept is learnt anew when so many of them are new."""
+SETTLED: Final = 10
+"""Arrivals in a row on lanes with a corridor until an origin's ways count as known: before, and again when a
+lane is new, a truck off them may be on a way that has not been learnt."""
 MOST_POINTS: Final = 3_000
 """Who has gone farther without coming to a place is on no lane."""
 
@@ -104,6 +107,8 @@ class RouteWatch:
     corridors : mapping of Lane to Corridor
     fresh : mapping of Lane to int
         Paths that its corridor does not rest on yet.
+    settled : mapping of str to int
+        By origin, arrivals in a row on lanes with a corridor, up to `SETTLED`.
     """
 
     under_way: Mapping[str, UnderWay] = field(default_factory=dict)
@@ -111,6 +116,7 @@ class RouteWatch:
     paths: Mapping[Lane, tuple[Path, ...]] = field(default_factory=dict)
     corridors: Mapping[Lane, Corridor] = field(default_factory=dict)
     fresh: Mapping[Lane, int] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
 
     def after(
         self, points: Mapping[str, Sequence[Point]]
@@ -137,7 +143,8 @@ class RouteWatch:
             if found is not None:
                 corridors[lane] = found
                 del step.fresh[lane]
-        return RouteWatch(step.under_way, step.at, step.paths, corridors, step.fresh), step.off, step.ended
+        watch = RouteWatch(step.under_way, step.at, step.paths, corridors, step.fresh, step.settled)
+        return watch, step.off, step.ended
 
 
 class _Step:
@@ -149,6 +156,8 @@ class _Step:
         self.learning: set[Lane] = set()
         self.off: dict[str, Deviation] = {}
         self.ended: dict[str, Deviation] = {}
+        self.settled = dict(watch.settled)
+        self._corridors = watch.corridors
         self._known: dict[str, list[Corridor]] = {}
         for (origin, _), corridor in sorted(watch.corridors.items()):
             self._known.setdefault(origin, []).append(corridor)
@@ -179,9 +188,13 @@ class _Step:
     def _arrive(self, truck: str, way: UnderWay, place: str, lat: float, lon: float) -> None:
         if way.off is not None and way.off.told:
             self.ended[truck] = way.off
-        if place == way.origin or way.strayed:
+        if place == way.origin:
             return
         lane = (way.origin, place)
+        known = lane in self._corridors
+        self.settled[way.origin] = min(SETTLED, self.settled.get(way.origin, 0) + 1) if known else 0
+        if known and way.strayed:  # where nothing is known yet, what was off all other ways teaches a new one
+            return
         path = (np.append(way.lat_deg, lat), np.append(way.lon_deg, lon))
         self.paths[lane] = (*self.paths.get(lane, ()), path)[-LANE_PATHS:]
         self.fresh[lane] = self.fresh.get(lane, 0) + 1
@@ -194,7 +207,7 @@ class _Step:
         t_ms, lat, lon = (np.array(column) for column in zip(*fresh, strict=True))
         known = self._known.get(way.origin)
         longer = replace(way, lat_deg=np.append(way.lat_deg, lat), lon_deg=np.append(way.lon_deg, lon))
-        if not known:
+        if not known or (way.off is None and self.settled.get(way.origin, 0) < SETTLED):
             return longer
         begin = len(way.lat_deg) - 1
         driven = metres(longer.lat_deg[begin:-1], longer.lon_deg[begin:-1], lat, lon)

@@ -68,6 +68,7 @@ class RouteState:
                 for lane, c in sorted(watch.corridors.items())
             ],
             "fresh": sorted(watch.fresh.items()),
+            "settled": sorted(watch.settled.items()),
         }
         return json.dumps(kept).encode()
 
@@ -95,7 +96,7 @@ class RouteState:
         }
         at = {k: (place, lat, lon) for k, (place, lat, lon) in kept["at"]}
         fresh = {(lane[0], lane[1]): count for lane, count in kept["fresh"]}
-        watch = RouteWatch(under_way, at, paths, corridors, fresh)
+        watch = RouteWatch(under_way, at, paths, corridors, fresh, dict(kept["settled"]))
         return cls(FilterState(*(unpacked(x) for x in kept["filter"])), watch, dict(kept["active"]))
 
 
@@ -103,7 +104,8 @@ class RouteState:
 def route_deviation(state: RouteState | None, settled: Settled) -> tuple[RouteState, pa.Table | None]:
     """Learn the ways between places from trips that end, and tell of trucks off every way from their origin.
 
-    A way rests on the newest trips of its lane that did not stray; without one nobody deviates.
+    A way rests on the newest trips of its lane that did not stray; from an origin where a way is still to be
+    learnt nobody deviates.
     """
     state = state or RouteState()
     samples = settled.samples.get("truck")

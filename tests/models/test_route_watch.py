@@ -8,9 +8,10 @@ import pytest
 
 from models.corridor import LEAST_TRIPS, along, given, learnt
 from models.position_filter import EARTH_M
-from models.route_watch import LANE_PATHS, LEARN_EVERY, OFF_M, RouteWatch
+from models.route_watch import LANE_PATHS, LEARN_EVERY, OFF_M, SETTLED, RouteWatch
 
 M = math.degrees(1.0 / EARTH_M)
+USUAL = LEAST_TRIPS + SETTLED
 EAST = M / math.cos(math.radians(38.0))
 
 
@@ -29,11 +30,14 @@ def path(**more):
     return 38.0 + north * M, 112.0 + east * EAST
 
 
-def trip(t0, **more):
-    """Points of a trip from a to b, at both ends inside."""
-    lat, lon = path(**more)
+def trip(t0, to="b", **more):
+    """Points of a trip from a to b, or to c in the east, at both ends inside."""
+    north, east = way(**more)
+    if to == "c":
+        north, east = east, north
+    lat, lon = 38.0 + north * M, 112.0 + east * EAST
     t = t0 + 60_000 * np.arange(len(lat))
-    places = ["a", *[""] * (len(lat) - 2), "b"]
+    places = ["a", *[""] * (len(lat) - 2), to]
     return list(zip(t.tolist(), lat.tolist(), lon.tolist(), places, strict=True))
 
 
@@ -109,7 +113,7 @@ def watched(trips, *, piece=7):
 
 
 def test_a_truck_off_the_way_is_told_until_it_is_back():
-    usual = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(8)]
+    usual = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(USUAL)]
     watch, told, over = watched([*usual, ("x", trip(10**9, seed=50, off_m=2_500.0))])
     assert {name for name, _ in told} == {"x"}
     assert [name for name, _ in over] == ["x"]
@@ -117,17 +121,41 @@ def test_a_truck_off_the_way_is_told_until_it_is_back():
     assert deviation.driven_m >= OFF_M
     assert deviation.off_m == pytest.approx(2_500.0, rel=0.3)
     assert 38.0 + 11_000 * M < deviation.lat_deg < 38.0 + 19_000 * M
-    assert len(watch.paths["a", "b"]) == 8  # its path teaches nothing
+    taught, _, _ = watched(usual)
+    assert np.array_equal(watch.paths["a", "b"][-1][0], taught.paths["a", "b"][-1][0])  # it teaches nothing
 
 
 def test_a_short_cut_aside_and_a_jump_are_no_deviation():
-    usual = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(8)]
+    usual = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(USUAL)]
     points = trip(10**9, seed=60, n=200)
     t, lat, lon, place = points[100]
     points[100] = (t, lat, lon + 3_000 * EAST, place)
     _, told, over = watched([*usual, ("x", points)])
     assert not told
     assert not over
+
+
+def test_a_new_destination_is_told_once_and_then_learnt():
+    usual = [(f"t{k}", trip(10_000_000 * k, seed=k)) for k in range(USUAL)]
+    new = [(f"n{k}", trip(10**9 + 10_000_000 * k, "c", seed=100 + k)) for k in range(LEAST_TRIPS + SETTLED)]
+    watch, told, over = watched([*usual, *new])
+    assert {name for name, _ in told} | {name for name, _ in over} == {"n0"}
+    assert watch.corridors["a", "c"].trips == LEAST_TRIPS + SETTLED
+    stray = ("x", trip(2 * 10**9, "c", seed=50, off_m=2_500.0))
+    _, told, _ = watched([*usual, *new, stray])
+    assert {name for name, _ in told} == {"n0", "x"}
+
+
+def test_before_all_ways_of_a_place_are_known_nobody_deviates():
+    """The trips of a long lane are under way while a short one is learnt from the same place."""
+    watch = RouteWatch()
+    long = {f"n{k}": trip(0, "c", seed=100 + k) for k in range(LEAST_TRIPS)}
+    for k in range(LEAST_TRIPS + SETTLED - 1):
+        watch, off, ended = watch.after({f"t{k}": trip(10_000_000 * k, seed=k)})
+        part = {name: points[3 * k : 3 * k + 3] for name, points in long.items()}
+        watch, off, ended = watch.after(part)
+        assert not off
+        assert not ended
 
 
 def test_from_a_place_without_a_known_way_nobody_deviates():
