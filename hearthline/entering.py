@@ -17,7 +17,7 @@ from ingest.decode import Decoder
 from ingest.messages import ClockMode, Message
 from ingest.service import Ingest
 from journal.protocol import Journal, JournalError
-from models.site import Site
+from models.site import Device, Site
 
 __all__ = ["Entries"]
 
@@ -71,14 +71,7 @@ class Entries:
             What was expected and what came, or why it cannot be journalled now.
         """
         entry = self._read(asked)
-        office = next(
-            (d for _, d in sorted(self._site.devices.items())
-             if d.device_class == "office" and d.unit == entry.unit),
-            None,
-        )  # fmt: skip
-        if office is None:
-            msg = f"unit: expected one with a device of class office in the registry, got {entry.unit!r}"
-            raise ActionRefusedError(msg)
+        office = self._office(entry)
         region = self._site.region_of(office)
         topic = f"hearthline/v1/{region}/{office.unit}/{office.device}/telemetry"
         ref = f"board-{uuid.uuid4().hex[:12]}"
@@ -100,6 +93,21 @@ class Entries:
                 raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
             self._next[office.device] = (boot, seq + 1)
         return ref
+
+    def _office(self, entry: _Entry) -> Device:
+        """The office of the entry's unit; of several the one in the stream where the entry is looked for."""
+        devices = [d for _, d in sorted(self._site.devices.items())]
+        offices = [d for d in devices if d.device_class == "office" and d.unit == entry.unit]
+        if not offices:
+            msg = f"unit: expected one with a device of class office in the registry, got {entry.unit!r}"
+            raise ActionRefusedError(msg)
+        if "ticket" in entry.values:
+            streams = {d.stream for d in devices if d.device_class == "weighbridge"}
+        elif "network" in entry.values:
+            streams = {d.stream for d in devices if d.network == entry.values["network"]}
+        else:
+            streams = {entry.unit}
+        return min(offices, key=lambda d: d.stream not in streams)
 
     def _stream_times(self) -> dict[str, int]:
         return {stream: ms for stream, (_, ms) in self._journal.streams().items()}

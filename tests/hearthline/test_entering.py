@@ -53,6 +53,26 @@ def test_an_entry_is_a_frame_in_the_journal_with_who_made_it(entered):
     assert (rows[2]["ticket"], rows[2]["step"], rows[2]["mass_kg"]) == ("T-7", "gross", 47_300)
 
 
+@pytest.mark.parametrize("names", [("office-1", "office-2"), ("office-2", "office-1")])
+def test_of_two_offices_that_one_takes_it_whose_stream_looks_for_it(tmp_path, names):
+    plain = make_site(2)
+    heat, road = names
+    more = {
+        heat: Device(heat, "office", "donghe", "donghe"),
+        road: Device(road, "office", "donghe", "haulage"),
+        "bridge-1": Device("bridge-1", "weighbridge", "donghe", "haulage"),
+    }
+    site = replace(plain, devices={**plain.devices, **more})
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW_MS)
+    made = Entries(site, journal, Ingest(journal, site, None, lambda: NOW_MS), lambda: NOW_MS, ClockMode.WALL)
+    for asked, stream in ((FLUSH, "donghe"), (SURVEY, "donghe"), (CORRECT, "haulage")):
+        before = {name: offset for name, (offset, _) in journal.streams().items()}
+        made.enter(asked)
+        after = {name: offset for name, (offset, _) in journal.streams().items()}
+        assert {name for name in after if after[name] != before.get(name)} == {stream}
+    journal.close()
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
