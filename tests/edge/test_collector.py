@@ -180,7 +180,7 @@ def test_live_data_is_not_delayed_behind_a_backlog(broker, tmp_path):
         Reading(now_ms, {"supply_c": float(d.n + k)}) for k in range(100) if not setattr(d, "n", d.n + 1)
     ]
     with Running(free_port(), tmp_path, [(device("a", max_samples=1), quick)]) as running:
-        until(lambda: running.fleet.units[0].outbox.count >= 3000, 40)
+        until(lambda: running.fleet.units[0].outbox.last_seq >= 3000, 40)
     server = FakeServer(broker.port, acking=False)
     with Running(broker.port, tmp_path, [(device("a"), Counting())]):
         until(lambda: any(seq > 3000 for _, seq in server.order))
