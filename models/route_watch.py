@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -132,8 +132,7 @@ class RouteWatch:
             Of each that was off the way, before or meanwhile, and is no more.
         """
         step = _Step(self)
-        for truck, mine in sorted(points.items()):
-            step.take(truck, mine)
+        step.take(points)
         corridors = dict(self.corridors)
         for lane in sorted(step.learning):
             known = corridors.get(lane)
@@ -145,6 +144,16 @@ class RouteWatch:
                 del step.fresh[lane]
         watch = RouteWatch(step.under_way, step.at, step.paths, corridors, step.fresh, step.settled)
         return watch, step.off, step.ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a truck drove in a step since it left a place, up to the next one if it came to it."""
+
+    truck: str
+    way: UnderWay
+    fresh: list[tuple[int, float, float]]
+    arrival: tuple[str, float, float] | None
 
 
 class _Step:
@@ -162,13 +171,26 @@ class _Step:
         for (origin, _), corridor in sorted(watch.corridors.items()):
             self._known.setdefault(origin, []).append(corridor)
 
-    def take(self, truck: str, points: Sequence[Point]) -> None:
-        """Points of one truck."""
+    def take(self, points: Mapping[str, Sequence[Point]]) -> None:
+        """Points of trucks: all that came from one place are laid beside its ways at once."""
+        parts = [part for truck, mine in sorted(points.items()) for part in self._parts(truck, mine)]
+        for part, beside in zip(parts, self._beside(parts), strict=True):
+            way = self._further(part, beside)
+            if part.arrival is not None:
+                self._arrive(part.truck, way, *part.arrival)
+                continue
+            if way.off is not None and way.off.told:
+                self.off[part.truck] = way.off
+            if len(way.lat_deg) <= MOST_POINTS:
+                self.under_way[part.truck] = way
+
+    def _parts(self, truck: str, points: Sequence[Point]) -> Iterator[_Part]:
+        """What one truck drove between places."""
         way, fresh = self.under_way.pop(truck, None), list[tuple[int, float, float]]()
         for t_ms, lat, lon, place in points:
             if place:
                 if way is not None:
-                    self._arrive(truck, self._further(truck, way, fresh), place, lat, lon)
+                    yield _Part(truck, way, fresh, (place, lat, lon))
                     way, fresh = None, []
                 self.at[truck] = (place, lat, lon)
                 continue
@@ -177,13 +199,30 @@ class _Step:
                 way = UnderWay(origin, np.array([from_lat]), np.array([from_lon]))
             if way is not None and _apart(way, fresh, lat, lon) >= SPACING_M:
                 fresh.append((t_ms, lat, lon))
-        if way is None:
-            return
-        way = self._further(truck, way, fresh)
-        if way.off is not None and way.off.told:
-            self.off[truck] = way.off
-        if len(way.lat_deg) <= MOST_POINTS:
-            self.under_way[truck] = way
+        if way is not None:
+            yield _Part(truck, way, fresh, None)
+
+    def _beside(self, parts: Sequence[_Part]) -> list[tuple[FloatArray, FloatArray] | None]:
+        """How far off the best of its origin's ways each point is, and that over the half width there.
+
+        None where there is no point, or no way is known.
+        """
+        found: list[tuple[FloatArray, FloatArray] | None] = [None] * len(parts)
+        mine: dict[str, list[int]] = {}
+        for n, part in enumerate(parts):
+            if part.fresh and part.way.origin in self._known:
+                mine.setdefault(part.way.origin, []).append(n)
+        for origin, which in mine.items():
+            _, lat, lon = np.array([point for n in which for point in parts[n].fresh]).T
+            every = np.array([along(corridor, lat, lon)[1:] for corridor in self._known[origin]])
+            best, rows = np.argmin(every[:, 1], axis=0), np.arange(len(lat))
+            cuts = np.cumsum([len(parts[n].fresh) for n in which])[:-1]
+            pieces = zip(
+                np.split(every[best, 0, rows], cuts), np.split(every[best, 1, rows], cuts), strict=True
+            )
+            for n, piece in zip(which, pieces, strict=True):
+                found[n] = piece
+        return found
 
     def _arrive(self, truck: str, way: UnderWay, place: str, lat: float, lon: float) -> None:
         if way.off is not None and way.off.told:
@@ -200,20 +239,18 @@ class _Step:
         self.fresh[lane] = self.fresh.get(lane, 0) + 1
         self.learning.add(lane)
 
-    def _further(self, truck: str, way: UnderWay, fresh: Sequence[tuple[int, float, float]]) -> UnderWay:
+    def _further(self, part: _Part, beside: tuple[FloatArray, FloatArray] | None) -> UnderWay:
         """A truck after more points of its path."""
-        if not fresh:
+        way = part.way
+        if not part.fresh:
             return way
-        t_ms, lat, lon = (np.array(column) for column in zip(*fresh, strict=True))
-        known = self._known.get(way.origin)
+        t_ms, lat, lon = (np.array(column) for column in zip(*part.fresh, strict=True))
         longer = replace(way, lat_deg=np.append(way.lat_deg, lat), lon_deg=np.append(way.lon_deg, lon))
-        if not known or (way.off is None and self.settled.get(way.origin, 0) < SETTLED):
+        if beside is None or (way.off is None and self.settled.get(way.origin, 0) < SETTLED):
             return longer
         begin = len(way.lat_deg) - 1
         driven = metres(longer.lat_deg[begin:-1], longer.lon_deg[begin:-1], lat, lon)
-        every = np.array([along(corridor, lat, lon)[1:] for corridor in known])
-        best, rows = np.argmin(every[:, 1], axis=0), np.arange(len(lat))
-        off_m, over = every[best, 0, rows], every[best, 1, rows]
+        off_m, over = beside
         off, back_m, strayed = way.off, way.back_m, way.strayed
         for k in range(len(lat)):
             if over[k] > 1.0:
@@ -225,7 +262,7 @@ class _Step:
                 if not off.told:
                     off = None
                 elif back_m >= BACK_M:
-                    self.ended[truck], off = off, None
+                    self.ended[part.truck], off = off, None
         return replace(longer, off=off, back_m=back_m, strayed=strayed)
 
 
