@@ -6,8 +6,14 @@ from babel.messages.pofile import read_po
 
 import dashboards
 from dashboards.language import catalogue, choose
+from ingest.messages import Reason
+from models.anomaly import Severity
+from models.fault_codes import CODES
 from models.measurements import DEVICE_CLASSES, MEASUREMENTS
 from models.results import Status
+from streams.core.window_state import BACKLOG
+from streams.operators.load_forecast import RECENT_MEAN
+from tests.support.codes import codes_written
 
 ROOM = Path(dashboards.__file__).parent
 PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -36,30 +42,13 @@ def test_no_string_of_the_page_is_missing_in_either_language():
 
 
 def test_codes_that_data_brings_have_words():
-    reasons = ("schema", "unknown_device", "wrong_class", "future", "too_old", "seq_reused", "too_large")
-    reasons += (
-        "topic_mismatch",
-        "retained",
-        "not_json",
-        "gap",
-        "coverage",
-        "no_interval",
-        "backlog",
-        "late",
-        "source",
-    )
-    reasons += (
-        "no_mounting",
-        "out_of_range",
-        "fast_change",
-        "counter_reset",
-        "counter_exchange",
-        "counter_spike",
-    )
-    reasons += ("counter_corrupt",)
-    for code in (*reasons, *DEVICE_CLASSES, *map(str, Status), "fresh", "stale", "silent", "never"):
-        assert catalogue("zh").get(code), code
-        assert "_" not in catalogue("en")[code]
+    found = [codes_written(ROOM.parent / room) for room in ("streams/operators", "streams/core", "models")]
+    reasons = {*map(str, Reason), *CODES, BACKLOG, RECENT_MEAN, "late", "source"}.union(*found)
+    # The search itself must find something.
+    assert {"no_tank", "loop", "no_trace", "orphan_receipt"} <= reasons
+    reasons |= {*DEVICE_CLASSES, *map(str, Status), *map(str, Severity), "fresh", "stale", "silent", "never"}
+    assert sorted(code for code in reasons if not catalogue("zh").get(code)) == []
+    assert [code for code in reasons if "_" in catalogue("en")[code]] == []
 
 
 def test_every_translation_is_given_and_keeps_its_placeholders():
