@@ -31,7 +31,8 @@ NARROWEST_M: Final = 150.0
 WIDENED: Final = 2.0
 """Half width over the 90 % quantile of how far past trips were off the middle."""
 _AT_ONCE: Final = 4_000_000
-_NEIGHBOURS: Final = 8
+_NEIGHBOURS: Final = (8, 64)
+"""How many to look at first; who is far off a line has many pieces about as near."""
 _WORTH_A_TREE: Final = 64
 """Legs from which on looking for neighbours costs less than looking at all."""
 
@@ -155,10 +156,19 @@ class _Legs:
             return self._best(x, y)
         # A leg is no nearer than its middle less half its length, and the nearest leg no farther than its
         # middle: with these bounds a few neighbours give what all legs would, to the bit.
-        apart, near = self._middles.query(np.column_stack([x, y]), k=_NEIGHBOURS)
-        off2, leg, share = self._best(x, y, np.sort(near, axis=1))
-        if (unsure := np.flatnonzero(apart[:, -1] <= (apart[:, 0] + self._half_m) * (1.0 + 1e-9))).size:
-            off2[unsure], leg[unsure], share[unsure] = self._best(x[unsure], y[unsure])
+        off2, share = np.empty(len(x)), np.empty(len(x))
+        leg = np.zeros(len(x), np.int64)
+        left = np.arange(len(x))
+        for count in _NEIGHBOURS:
+            if not left.size or count >= len(self.ax):
+                break
+            apart, near = self._middles.query(np.column_stack([x[left], y[left]]), k=count)
+            sure = apart[:, -1] > (apart[:, 0] + self._half_m) * (1.0 + 1e-9)
+            mine = left[sure]
+            off2[mine], leg[mine], share[mine] = self._best(x[mine], y[mine], np.sort(near[sure], axis=1))
+            left = left[~sure]
+        if left.size:
+            off2[left], leg[left], share[left] = self._best(x[left], y[left])
         return off2, leg, share
 
     def _best(

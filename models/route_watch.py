@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.corridor import Corridor, Path, along, learnt
 from models.position_filter import EARTH_M, metres
 
-__all__ = ["LANE_PATHS", "LEARN_EVERY", "OFF_M", "Deviation", "Lane", "Point", "RouteWatch", "UnderWay"]
+__all__ = ["LANE_PATHS", "LEARN_SHARE", "OFF_M", "Deviation", "Lane", "Point", "RouteWatch", "UnderWay"]
 
 FloatArray = NDArray[np.float64]
 Lane = tuple[str, str]
@@ -29,8 +29,8 @@ BACK_M: Final = 1_000.0
 """Who has driven so far on a known way again is back. [m]"""
 LANE_PATHS: Final = 15
 """Paths of a lane that its corridor rests on: the newest."""
-LEARN_EVERY: Final = 5
-"""A corridor on as many paths as are kept is learnt anew when so many of them are new."""
+LEARN_SHARE: Final = 3
+"""A corridor is learnt anew when, to one in so many of the paths that it rests on, a new one has come."""
 SETTLED: Final = 10
 """Arrivals in a row on lanes with a corridor until an origin's ways count as known: before, and again when a
 lane is new, a truck off them may be on a way that has not been learnt."""
@@ -136,7 +136,7 @@ class RouteWatch:
         corridors = dict(self.corridors)
         for lane in sorted(step.learning):
             known = corridors.get(lane)
-            if known is not None and known.trips == LANE_PATHS and step.fresh[lane] < LEARN_EVERY:
+            if known is not None and step.fresh[lane] < known.trips // LEARN_SHARE:
                 continue
             found = learnt(step.paths[lane])
             if found is not None:

@@ -51,6 +51,7 @@ class History:
         self._wide = _Table()
         self._repeats: Mapping[str, pa.Table] = {}
         self._all: dict[tuple[str, str, bool], tuple[int, list[int]]] = {}
+        self._last: dict[str, _Last] = {}
 
     def load(self, spans: Sequence[Span]) -> None:
         """Read what lies in and near `spans`, of all devices at once."""
@@ -67,8 +68,11 @@ class History:
         lacking = {
             p.device
             for p in pieces
-            if self._near.nearest(p.device, p.from_ms, p.has, {}, _BEFORE, earlier=True)
-            or self._near.nearest(p.device, p.to_ms, p.has, {}, 1, earlier=False)
+            if not self._same_neighbours(p)
+            and (
+                self._near.nearest(p.device, p.from_ms, p.has, {}, _BEFORE, earlier=True)
+                or self._near.nearest(p.device, p.to_ms, p.has, {}, 1, earlier=False)
+            )
         }
         self._wide = _Table()
         if lacking:
@@ -106,14 +110,32 @@ class History:
         return tuple(c for c in span.has if c in held)
 
     def samples(self, piece: Span) -> pa.Table:
-        """Samples in `piece`, with the nearest on either side that hold each measurement that it ever had."""
-        times: set[int] = set()
-        before = self._neighbours(piece, piece.from_ms, piece.has, _BEFORE, earlier=True)
-        after = self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
-        times.update(t for found in (before, after) for each in found.values() for t in each)
+        """Samples in `piece`, with the nearest on either side that hold each measurement that it ever had.
+
+        Pieces of a device are asked for in order of time.
+        """
         rows = self._read(piece.device, piece.from_ms, piece.to_ms)
-        parts = [rows, *(self._read(piece.device, t, t + 1) for t in sorted(times))]
-        return pa.concat_tables(parts, promote_options="default")
+        if self._same_neighbours(piece):
+            last = self._last[piece.device]
+            after_ms, beside = last.after_ms, last.beside
+        else:
+            before = self._neighbours(piece, piece.from_ms, piece.has, _BEFORE, earlier=True)
+            after = self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
+            after_ms = min((t for each in after.values() for t in each), default=None)
+            times = {t for found in (before, after) for each in found.values() for t in each}
+            beside = [self._read(piece.device, t, t + 1) for t in sorted(times)]
+        self._last[piece.device] = _Last(piece, rows.num_rows == 0, after_ms, beside)
+        return pa.concat_tables([rows, *beside], promote_options="default")
+
+    def _same_neighbours(self, piece: Span) -> bool:
+        """Whether the piece before it held nothing and what follows lies beyond both, as in a long gap."""
+        last = self._last.get(piece.device)
+        return (
+            last is not None
+            and last.empty
+            and (last.piece.to_ms, last.piece.has) == (piece.from_ms, piece.has)
+            and (last.after_ms is None or last.after_ms >= piece.to_ms)
+        )
 
     def _read(self, device: str, from_ms: int, to_ms: int) -> pa.Table:
         """Readings of one device in [from, to), as telemetry has them."""
@@ -178,6 +200,16 @@ class History:
         if left:
             found[name] = left
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last piece of a device: whether it held nothing, what follows first, and all neighbours."""
+
+    piece: Span
+    empty: bool
+    after_ms: int | None
+    beside: list[pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
