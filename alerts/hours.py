@@ -118,7 +118,7 @@ def read_hours(value: Any) -> Hours:
 
 def read_days(value: Any) -> frozenset[int]:
     """Days from a list such as ``["mon", "tue"]``; ValueError says what was expected."""
-    if not isinstance(value, list) or not value or not set(value) <= set(DAYS):
+    if not isinstance(value, list) or not value or any(day not in DAYS for day in value):
         msg = f"expected a list of {', '.join(DAYS)}, got {value!r}"
         raise ValueError(msg)
     return frozenset(DAYS.index(day) for day in value)

@@ -21,6 +21,7 @@ SERVICES: Final = {
 }
 """Kinds of channel whose address is a secret, and how Apprise writes it."""
 KINDS: Final = ("email", "webhook", "mqtt", *SERVICES)
+_TOPIC_BYTES: Final = 65_535
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -89,6 +90,8 @@ class Channels:
         for name in needs:
             if name not in row.values:
                 self._fault(row, name, f"expected this key for a channel of kind {kind}, got none")
+        if kind == "mqtt" and (fault := _no_topic(row.values.get("topic", "-"))):
+            self._fault(row, "topic", fault)
         if not url:
             return
         try:
@@ -126,3 +129,10 @@ class Channels:
         if not value:
             self._fault(row, "secret_file", f"expected a secret in {path!r}, got an empty file")
         return value
+
+
+def _no_topic(topic: str) -> str:
+    """Why nothing can be published on `topic`; empty if it can be (MQTT 3.1.1, 4.7)."""
+    if set(topic) & {"#", "+", "\0"} or len(topic.encode()) > _TOPIC_BYTES:
+        return f"expected a topic of at most {_TOPIC_BYTES} bytes without #, + and NUL, got {topic[:80]!r}"
+    return ""

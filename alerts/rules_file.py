@@ -276,6 +276,9 @@ class _Reading:
         return None if row.bad else Route(**row.values)
 
     def _roster(self, row: Row) -> Roster:
+        if any(person.values.get("id") == row.values["id"] for person in self._rows("person")):
+            # A step of a route would mean either.
+            self._fault("roster", row, "id", f"expected no person's id, got {row.values['id']!r}")
         mine = [r for r in self._rows("shift") if r.values.get("roster") == row.values["id"]]
         cover = _week(row.values)
         gap = hole([_week(r.values) for r in mine if not r.bad], cover)

@@ -155,7 +155,11 @@ class Number:
         """Read a value of a TOML file."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return self._within(math.nan, value)
-        return self._within(float(value), value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            number = math.nan
+        return self._within(number, value)
 
     def _within(self, value: float, came: object) -> float | int:
         inside = (

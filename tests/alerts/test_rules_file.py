@@ -155,6 +155,11 @@ FAULTS = {
     "both sides": ("above = 1600", "above = 1600\nbelow = 3", "code: expected either above or below, got both"),
     "clear beyond": ("clear = 1500", "clear = 1700", "clear: expected it on the good side"),
     "no topic": ('topic = "sirens/hall"', "", "topic: expected this key"),
+    "nested days": ('["mon", "fri"]', '[["mon"]]', "days: expected a list of mon"),
+    "a number beyond all": ("on_delay_s = 60", "on_delay_s = " + "9" * 400, "on_delay_s: expected a number from 0"),
+    "topic for many": ("sirens/hall", "sirens/#", "topic: expected a topic .* without #"),
+    "topic too long": ("sirens/hall", "a" * 65_536, "topic: expected a topic of at most 65535 bytes"),
+    "roster named as a person": ('[[roster]]\nid = "duty"', '[[roster]]\nid = "li"', "id: expected no person's id, got 'li'"),
     "no TOML": ("[limits]", "[limits", "expected TOML"),
 }  # fmt: skip
 
