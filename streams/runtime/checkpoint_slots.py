@@ -19,7 +19,7 @@ import zstandard
 
 from streams.core.checkpoint import Checkpoint, CheckpointError
 
-__all__ = ["CHUNK_BYTES", "CheckpointSlots", "Marker", "Plan"]
+__all__ = ["CHUNK_BYTES", "CheckpointSlots", "Marker", "Plan", "marker_keys"]
 
 CHUNK_BYTES: Final = 512 * 1024
 """Largest value written; below Kafka's default limit of 1 MiB a message."""
@@ -94,6 +94,11 @@ class _Slot:
 
 def _key(partition: int, *path: object) -> bytes:
     return "/".join(str(step) for step in (_VERSION, partition, *path)).encode()
+
+
+def marker_keys(partition: int) -> list[bytes]:
+    """Keys without which a partition has no checkpoint."""
+    return [_key(partition, "marker", slot) for slot in _SLOTS]
 
 
 def _chunks(data: bytes) -> list[bytes]:

@@ -21,10 +21,10 @@ from models.frame import Frame
 from models.restate import RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
-from streams.runtime.checkpoint_slots import CheckpointSlots
+from streams.runtime.checkpoint_slots import CheckpointSlots, marker_keys
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import Answer, PartitionRun, Pipelines, Sink
-from streams.runtime.faust_process import EXIT_RESTART, WorkerApp, leave, log_config
+from streams.runtime.faust_process import EXIT_REFUSED, EXIT_RESTART, WorkerApp, leave, log_config
 from streams.runtime.faust_settings import CHECKPOINT_TABLE, WorkerSettings
 from streams.runtime.faust_standing import WorkerStanding, standing_of
 from streams.runtime.faust_watch import StallWatch
@@ -56,7 +56,7 @@ class FrameWorker:
     unavailable : tuple of exception types
         What `sink` raises when it cannot be reached now: the worker holds back and tries again.
     leave : callable
-        Ends the process with a reason.
+        Ends the process with a reason, and a status when it is not to be started again at once.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FrameWorker:
         sink: Sink,
         *,
         unavailable: tuple[type[Exception], ...] = (),
-        leave: Callable[[str], None] = leave,
+        leave: Callable[..., None] = leave,
     ):
         self.settings = settings
         self.degraded = ""
@@ -118,7 +118,10 @@ class FrameWorker:
         """Where to read on in each partition: after its checkpoint, or at the log's start."""
         starts: dict[TP, int] = {}
         for tp, log_start in log_starts.items():
-            after = CheckpointSlots.load(tp.partition, self._table.data).offset + 1
+            try:
+                after = CheckpointSlots.load(tp.partition, self._table.data).offset + 1
+            except CheckpointError:
+                after = log_start  # the first record finds it unreadable, too, and says what is done
             if log_start > after:
                 log.error(
                     "partition %d: expected records from %d, but Kafka keeps them from %d on only",
@@ -135,6 +138,8 @@ class FrameWorker:
                 self._take(event)
         except asyncio.CancelledError:
             raise
+        except CheckpointError:
+            await self._begin_anew()
         except Exception as error:
             # An exception that leaves an agent ends it in silence, and its partitions with it.
             log.exception("a record could not be taken in")
@@ -170,6 +175,35 @@ class FrameWorker:
         self._runs[partition] = run
         log.info("partition %d: epoch %d goes on after record %d", partition, run.slots.epoch, run.offset)
         return run
+
+    async def _begin_anew(self) -> None:
+        """Forget the checkpoints that cannot be read, and leave: a new process computes from the log's start.
+
+        Only where Kafka still keeps every record: of a part of them other results would come.
+        """
+        forgotten = []
+        for partition, log_start in self._log_starts.items():
+            try:
+                PartitionRun.load(partition, 0, self._table.data, log_start, self._pipelines)
+            except CheckpointError as error:
+                if log_start > 0:
+                    self._leave(
+                        f"partition {partition}: {error}. It cannot be computed anew, as Kafka keeps its"
+                        f" records from {log_start} on only. Run the release that wrote it; or start all"
+                        " workers with another --group, which begins at the oldest records kept",
+                        EXIT_REFUSED,
+                    )
+                    return
+                log.error("partition %d: %s; it is computed anew from its first record", partition, error)  # noqa: TRY400
+                forgotten += [
+                    self._table.send_changelog(partition, key, None) for key in marker_keys(partition)
+                ]
+        if not self._lease.valid:
+            self._leave("another worker may own the partitions")
+        done, waiting = await asyncio.wait(forgotten, timeout=_CONFIRM_SHARE * self.settings.session_s)
+        if waiting or any(future.exception() for future in done):
+            self._leave("Kafka did not confirm in time that checkpoints are forgotten")
+        self._leave("checkpoints that could not be read are forgotten")
 
     async def _tick(self) -> None:
         """Flush and checkpoint what is due; records are taken in meanwhile."""

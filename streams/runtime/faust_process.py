@@ -15,10 +15,12 @@ from faust.types import TP
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_transport import CheckpointTransport
 
-__all__ = ["EXIT_RESTART", "WorkerApp", "leave", "log_config"]
+__all__ = ["EXIT_REFUSED", "EXIT_RESTART", "WorkerApp", "leave", "log_config"]
 
 EXIT_RESTART: Final = 75
 """Exit status that asks the supervisor for a new process (EX_TEMPFAIL)."""
+EXIT_REFUSED: Final = 2
+"""Exit status that says that somebody has to do something first."""
 
 log = logging.getLogger("hearthline.worker")
 
@@ -57,12 +59,13 @@ class WorkerApp(faust.App):
         await super().on_stop()
 
 
-def leave(reason: str) -> None:
+def leave(reason: str, status: int = EXIT_RESTART) -> None:
     """End the process at once, for its supervisor to start a new one: nothing half-known is written."""
-    log.critical("%s; leaving (a new process goes on from the last checkpoint)", reason)
+    after = " (a new process goes on from the last checkpoint)" if status == EXIT_RESTART else ""
+    log.critical("%s; leaving%s", reason, after)
     logging.shutdown()
     sys.stderr.flush()
-    os._exit(EXIT_RESTART)
+    os._exit(status)
 
 
 def log_config(loglevel: str) -> dict[str, Any]:

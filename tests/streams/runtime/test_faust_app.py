@@ -110,6 +110,25 @@ def test_a_store_that_is_away_holds_the_source_back_and_loses_nothing(kafka, fee
     assert "the store answers again" in worker.tail()
 
 
+def test_a_checkpoint_of_an_unknown_version_is_computed_anew_from_the_records(kafka, feed, start, tmp_path):
+    feed.send(200)
+    first = start()
+    first.wait_until(caught_up(kafka))
+    assert first.stop() == 0
+    for partition, _, key, value, _ in kafka.read(CHANGELOG):
+        if b"/marker/" in key and value:
+            newer = value.replace(b'"version": 1', b'"version": 9')
+            kafka.append(CHANGELOG, key.decode(), newer, T0, partition=partition)
+    feed.send(100)
+    worker = start("later")
+    worker.wait_until(caught_up(kafka))
+    assert worker.stop() == 0
+    assert rows_of(tmp_path / "rows.db") == expected_rows(kafka)
+    assert worker.exits == [75], "once, for all partitions"
+    assert "expected a marker of version 1, got 9" in worker.tail()
+    assert "it is computed anew from its first record" in worker.tail()
+
+
 def test_poisoned_records_are_dead_letters(kafka, feed, start, tmp_path):
     feed.send(80)
     kafka.append(TOPIC, "s3", b"\x00poison", T0)

@@ -133,3 +133,19 @@ def test_a_worker_whose_store_is_away_shows_no_life(stuck):
     worker._writing, worker.degraded = True, "away"
     _watch(worker, clock, 5)
     assert not worker.settings.health_file.exists()
+
+
+def test_an_unreadable_checkpoint_whose_first_records_are_gone_is_kept_and_named(stuck):
+    worker, _, _ = stuck
+    said = []
+    worker._leave = lambda reason, status=75: said.append((reason, status))
+    marker = b'{"version": 9}'
+    worker._table.data[b"1/2/marker/0"] = marker
+    tp = TP(worker.settings.topic, 2)
+    assert worker._starts({tp: 40}) == {tp: 40}
+    asyncio.run(worker._begin_anew())
+    [(reason, status)] = said
+    assert status == 2
+    assert "partition 2: expected a marker of version 1, got 9" in reason
+    assert "records from 40 on only. Run the release that wrote it" in reason
+    assert worker._table.data[b"1/2/marker/0"] == marker
