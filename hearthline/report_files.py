@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from models.contract_periods import PeriodLine
 from models.contract_report import ContractLine, Difference, MonthlyReport
 
 __all__ = ["LARGEST_BYTES", "ReportFileError", "differences_bytes", "monthly_bytes", "read_table"]
@@ -40,6 +41,7 @@ def monthly_bytes(report: MonthlyReport, shape: str) -> bytes:
             "contracts": (columns, lines),
             "totals": (["what", "value"], about),
             "not counted": (["contract", "refused", "reason"], left_out),
+            "periods": (list(PeriodLine.model_fields), [each.model_dump() for each in report.periods]),
         }
     )
 

@@ -7,6 +7,9 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from models.contract_periods import PeriodLine, period_lines
+from models.site import FulfilmentRule
+
 __all__ = [
     "COMPARED", "SCHEMA", "ContractLine", "Difference", "MonthlyReport", "NotCounted", "Totals", "compare",
     "compare_tickets", "monthly_report",
@@ -99,9 +102,12 @@ class MonthlyReport(_Strict):
     contracts: tuple[ContractLine, ...]
     totals: Totals
     not_counted: tuple[NotCounted, ...]
+    periods: tuple[PeriodLine, ...] = ()
 
 
-def monthly_report(rows: Iterable[Mapping[str, Any]], month: str) -> MonthlyReport:
+def monthly_report(
+    rows: Iterable[Mapping[str, Any]], month: str, rules: Mapping[str, FulfilmentRule] | None = None
+) -> MonthlyReport:
     """The report from rows of `fulfilment`, of which the newest of each contract counts.
 
     Parameters
@@ -110,15 +116,19 @@ def monthly_report(rows: Iterable[Mapping[str, Any]], month: str) -> MonthlyRepo
         With `key` and the columns of results; None is absent.
     month : str
         YYYY-MM.
+    rules : mapping of str to FulfilmentRule, optional
+        Of quarter and year.
     """
-    newest: dict[str, Mapping[str, Any]] = {}
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
         name, _, of = str(row["key"]).rpartition(":")
-        known = newest.get(name)
-        if of == month and (known is None or row["window_start"] >= known["window_start"]):
-            newest[name] = row
+        known = newest.get((name, of))
+        if known is None or row["window_start"] >= known["window_start"]:
+            newest[name, of] = row
     lines, left_out = [], []
-    for name, row in sorted(newest.items()):
+    for (name, of), row in sorted(newest.items()):
+        if of != month:
+            continue
         if row.get("planned_kg") is None:
             reason = str(row.get("reason") or "unknown_contract")
             left_out.append(NotCounted(contract=name, refused=int(row.get("refused") or 0), reason=reason))
@@ -129,7 +139,7 @@ def monthly_report(rows: Iterable[Mapping[str, Any]], month: str) -> MonthlyRepo
             left_out.append(NotCounted(contract=name, refused=int(row["refused"]), reason=reason))
     return MonthlyReport(
         month=month, until_ms=max((line.until_ms for line in lines), default=0), contracts=tuple(lines),
-        totals=_totals(lines), not_counted=tuple(left_out),
+        totals=_totals(lines), not_counted=tuple(left_out), periods=period_lines(newest, month, rules),
     )  # fmt: skip
 
 

@@ -46,6 +46,9 @@ def register(app: typer.Typer) -> None:
         url: Url = None,
         shape: Annotated[Shape | None, typer.Option("--format", help="By the file's name without.")] = None,
         out: Out = None,
+        site: Annotated[
+            Path | None, typer.Option(help="Site directory; its rules judge quarter and year.")
+        ] = None,
         *,
         as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     ) -> None:
@@ -56,7 +59,7 @@ def register(app: typer.Typer) -> None:
         from hearthline.report_files import monthly_bytes
 
         chosen = _shape(Shape.JSON if as_json else shape, out)
-        report = _report(_checked(month), data_dir, url)
+        report = _report(_checked(month), data_dir, url, site)
         _write(monthly_bytes(report, chosen), out)
 
     @group.command()
@@ -127,13 +130,16 @@ def _shape(given: Shape | None, out: Path | None) -> Shape:
     return chosen
 
 
-def _report(month: str, data_dir: Path | None, url: str | None) -> MonthlyReport:
+def _report(month: str, data_dir: Path | None, url: str | None, site: Path | None = None) -> MonthlyReport:
+    from hearthline.site_dir import open_site
     from models.contract_report import monthly_report
+    from models.fulfilment_forecast import rules_of
     from store.protocol import Select
 
+    rules = None if site is None else rules_of(open_site(site))
     with source(data_dir, url) as select:
         rows = select(Select("fulfilment", latest=True)).to_pylist()
-    report = monthly_report(rows, month)
+    report = monthly_report(rows, month, rules)
     if not report.contracts and not report.not_counted:
         fail(f"month {month}: expected contracts with results, got none")
     return report

@@ -120,6 +120,26 @@ def test_all_forms_say_the_same_and_no_cell_is_a_formula(data_dir):
         assert line["unloaded_kg"] is None
 
 
+def test_quarter_and_year_stand_in_the_report_by_the_rules_of_a_site(data_dir):
+    site = data_dir / "site"
+    site.mkdir()
+    rule = '[[fulfilment]]\nperiod = "quarter"\nleast_pct = 75\n'
+    (site / "site.toml").write_text(
+        f'[site]\nname = "N"\ntimezone = "Asia/Shanghai"\n{rule}', encoding="utf-8"
+    )
+    told = json.loads(monthly(data_dir, data_dir / "m.json", "--site", site))["periods"]
+    assert [(p["name"], p["seller"], p["least_pct"]) for p in told] == [
+        (name, seller, least) for name, least in (("2026-Q1", 75.0), ("2026", 90.0))
+        for seller in (None, "=煤业 Coal")
+    ]  # fmt: skip
+    assert {(p["planned_kg"], p["shortfall_p"], p["reason"]) for p in told} == {
+        (3000, None, "nothing is foretold of A, B")
+    }
+    monthly(data_dir, data_dir / "m.xlsx", "--site", site)
+    header, *cells = load_workbook(data_dir / "m.xlsx")["periods"].iter_rows(values_only=True)
+    assert (header[0], len(cells), cells[1][2]) == ("period", 4, "'=煤业 Coal")
+
+
 def test_our_own_report_read_back_has_no_difference(data_dir):
     for name in ("m.csv", "m.xlsx", "m.json"):
         monthly(data_dir, data_dir / name)
