@@ -131,6 +131,8 @@ def _mount_pages(app: FastAPI) -> None:
         message_history_length=100,
         favicon="🔥",
     )
+    # Quasar's bar of requests under way has no name for those who cannot see it; the page says how old it is.
+    core.app.config.quasar_config["loadingBar"] = {"skipHijack": True}
 
 
 def _version() -> str:
