@@ -32,6 +32,8 @@ def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme,
     assert width <= size["width"]
     if size is DESK:
         assert height <= size["height"]
+    wider = "e => e.getBoundingClientRect().width > e.parentElement.clientWidth + 1"
+    assert page.evaluate(f"[...document.querySelectorAll('.hl-value')].filter({wider}).length") == 0
     words = page.inner_text("body")
     assert ("仿真" if language == "zh" else "SIMULATED") in words
     assert page.get_attribute("html", "lang") == ("zh-CN" if language == "zh" else "en")
