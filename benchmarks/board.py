@@ -7,6 +7,7 @@ ready. The server is a process of its own with a seeded day in DuckDB, to which 
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
 import json
 import re
@@ -72,7 +73,7 @@ class Viewer:
         """Fetch the page, connect its socket and say that it is ready."""
         async with session.get(self.url + "/?lang=en") as answer:
             text = await answer.text()
-        query = json.loads(re.search(r"query:\s*(\{[^}]*\})", text)[1])
+        query = ast.literal_eval(re.search(r"query:\s*(\{[^}]*\})", text)[1])  # written as Python writes it
         elements = json.loads(re.search(r"parseElements\(String\.raw`(.*?)`\)", text, re.DOTALL)[1])
         number, element = next((i, e) for i, e in elements.items() if "config" in e.get("props", {}))
         ready = next(e["listener_id"] for e in element["events"] if e["type"] == "ready")
@@ -85,7 +86,7 @@ class Viewer:
         await self.sio.call("handshake", told, timeout=30)
         await self.sio.emit(
             "event",
-            {"id": int(number), "client_id": query["client_id"], "listener_id": ready, "args": [True]},
+            {"id": int(number), "client_id": query["client_id"], "listener_id": ready, "args": ["true"]},
         )
 
     def _take(self, message: dict[str, Any]) -> None:
