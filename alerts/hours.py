@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ __all__ = ["ALWAYS", "DAYS", "Hours", "Week", "read_days", "read_hours"]
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-4]):([0-5][0-9])")
 _DAY_MIN: Final = 1440
+_MIN_MS: Final = 60_000
 _WEEK_MIN: Final = 7 * _DAY_MIN
 
 
@@ -78,10 +79,13 @@ class Week:
 
     def end_after(self, at_ms: int, zone: ZoneInfo) -> int:
         """When the hours that hold `at_ms` are over; `at_ms` itself when they do not hold. [ms UTC]"""
-        local = datetime.fromtimestamp(at_ms / 1000, zone)
-        while self.holds(local) and local.timestamp() * 1000 - at_ms < _WEEK_MIN * 60_000:
-            local = local.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return max(at_ms, round(local.timestamp() * 1000))
+        end_ms = at_ms
+        # By UTC, so that an hour that a clock shows twice is gone through twice.
+        while (
+            self.holds(datetime.fromtimestamp(end_ms / 1000, zone)) and end_ms - at_ms < _WEEK_MIN * _MIN_MS
+        ):
+            end_ms = (end_ms // _MIN_MS + 1) * _MIN_MS
+        return end_ms
 
 
 def hole(shifts: list[Week], cover: Week) -> str:

@@ -60,6 +60,10 @@ def _recipients(alarm: Alarm, event: Event, policy: SitePolicy, now_ms: int) -> 
     else:
         steps = route.steps[: alarm.level + 1]
     persons = [person for step in steps for person in policy.on_duty(step, now_ms)]
+    for step in route.steps[alarm.level + 1 :]:
+        if persons:  # a roster need not have somebody at every hour: then the next step is told
+            break
+        persons += policy.on_duty(step, now_ms)
     sirens = [] if event.note is Note.ESCALATED else [SIREN + channel for channel in route.sirens]
     return list(dict.fromkeys([*sirens, *persons]))
 

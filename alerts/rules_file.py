@@ -184,10 +184,13 @@ class _Reading:
         alerts = self._one("alerts")
         fast = self.fast()
         codes = {*NAMES, *(f.code for f in fast), *(str(r.values.get("code")) for r in self._rows("fast"))}
+        routes, rosters = self._named("route", self._route), self._named("roster", self._roster)
+        rules = tuple(self._rule(row, codes) for row in self._rows("rule"))
+        self._reached(rules, routes, rosters)
         return RuleSet(
-            rules=tuple(self._rule(row, codes) for row in self._rows("rule")),
-            routes=self._named("route", self._route),
-            rosters=self._named("roster", self._roster),
+            rules=rules,
+            routes=routes,
+            rosters=rosters,
             persons=self._named("person", self._person),
             channels=self._named("channel", self._channels.read),
             fast=fast,
@@ -201,7 +204,18 @@ class _Reading:
         )
 
     def fast(self) -> tuple[FastRule, ...]:
-        return tuple(filter(None, map(self._fast, self._rows("fast"))))
+        found: list[FastRule] = []
+        for row in self._rows("fast"):
+            rule = self._fast(row)
+            if rule is None:
+                continue
+            if any(_meet(rule, other) for other in found):
+                # What one says is gone, the other would say is there.
+                self._fault(
+                    "fast", row, "code", f"expected one rule a code and class, got {rule.code!r} twice"
+                )
+            found.append(rule)
+        return tuple(found)
 
     def _rows(self, name: str) -> list[Row]:
         return self._tables[name].rows
@@ -289,6 +303,23 @@ class _Reading:
         shifts = tuple((p, _week(r.values)) for r in mine for p in r.values.get("persons", ()))
         return Roster(row.values["id"], cover, shifts)
 
+    def _reached(
+        self, rules: tuple[Rule, ...], routes: Mapping[str, Route], rosters: Mapping[str, Roster]
+    ) -> None:
+        """At every hour at which a rule sends alarms on a route, a step of that must have somebody."""
+        for row, rule in zip(self._rows("rule"), rules, strict=True):
+            route = routes.get(rule.route)
+            if row.bad or route is None or not all(s in rosters for s in route.steps):
+                continue  # a person is there at every hour
+            shifts = [week for step in route.steps for _, week in rosters[step].shifts]
+            if gap := hole(shifts, rule.week):
+                self._fault(
+                    "rule",
+                    row,
+                    "route",
+                    f"expected somebody at every hour of the rule, got nobody from {gap}",
+                )
+
     def _person(self, row: Row) -> Person | None:
         if row.bad:
             return None
@@ -320,6 +351,12 @@ class _Reading:
             self._fault("fast", row, "clear", f"expected it on the good side of {limit:g}, got {clear:g}")
         kept = {n: said[n] for n in ("code", "measurement", "above", "below", "classes") if n in said}
         return FastRule(**kept, clear=clear, severity=Severity(said.get("severity", Severity.MAJOR)))
+
+
+def _meet(one: FastRule, other: FastRule) -> bool:
+    """Whether two fast rules may raise one alarm."""
+    classes = set(one.classes or DEVICE_CLASSES) & set(other.classes or DEVICE_CLASSES)
+    return one.code == other.code and bool(classes)
 
 
 def _week(said: Mapping[str, Any]) -> Week:

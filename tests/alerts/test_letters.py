@@ -158,3 +158,17 @@ def test_a_message_says_the_rule_its_numbers_and_what_leaving_it_costs():
     assert "leaving it costs 12.3 GJ a day\n" in text
     assert "m³" not in text
     assert "不处理每日损失 12.3 GJ" in Writer({}, ZONE, "http://board").write(bodies, "zh")[1]
+
+
+def test_where_a_roster_has_nobody_the_next_step_is_told():
+    t = Told()
+    day_only = TEXT.replace(
+        'id = "duty"\n[[shift]]', 'id = "duty"\nhours = "08:00-20:00"\n[[shift]]'
+    ).replace('hours = "20:00-08:00"', 'hours = "10:00-12:00"')
+    t.policy = SitePolicy(rules(day_only, SITE), SITE)
+    t.driven.book = Book(t.policy)
+    t.driven.push(at(3), condition("sub-001", at(3)))
+    assert [(who, note) for who, note, _ in t.letters(at(3))] == [
+        ("siren:hall", "raised"),
+        ("boss", "raised"),
+    ]

@@ -160,6 +160,7 @@ FAULTS = {
     "topic for many": ("sirens/hall", "sirens/#", "topic: expected a topic .* without #"),
     "topic too long": ("sirens/hall", "a" * 65_536, "topic: expected a topic of at most 65535 bytes"),
     "roster named as a person": ('[[roster]]\nid = "duty"', '[[roster]]\nid = "li"', "id: expected no person's id, got 'li'"),
+    "one fast rule twice": ("[[rule]]\ncodes", '[[fast]]\ncode = "supply_pressure_high"\nmeasurement = "return_kpa"\nabove = 9\n[[rule]]\ncodes', "code: expected one rule a code and class"),
     "no TOML": ("[limits]", "[limits", "expected TOML"),
 }  # fmt: skip
 
@@ -184,6 +185,43 @@ def test_a_fault_is_named_by_file_line_and_field(name, secrets):
         assert text.splitlines()[at - 1] == 'id = "duty"'
     elif named and named[1] in new:
         assert named[1] in text.splitlines()[at - 1] or abs(at - changed) <= 1
+
+
+DAY_ONLY = (
+    GOOD.replace('steps = ["duty", "wang"]', 'steps = ["duty"]')
+    .replace('id = "duty"', 'id = "duty"\nhours = "08:00-20:00"')
+    .replace('hours = "20:00-08:00"', 'hours = "08:00-12:00"')
+)
+
+
+def test_a_rule_that_reaches_nobody_at_some_hour_is_a_fault(secrets):
+    with pytest.raises(RulesError) as told:
+        rules(DAY_ONLY, **secrets)
+    (line,) = [x for x in str(told.value).splitlines() if "nobody" in x]
+    at = int(re.match(r"alerts\.toml:(\d+):\d+: route: .* mon 00:00 to mon 08:00", line)[1])
+    assert "pump_trip" in "".join(DAY_ONLY.splitlines()[at - 3 : at])
+    # Where another step has somebody, or the rule has the hours of its roster, nobody is missed.
+    rules(DAY_ONLY.replace('steps = ["duty"]', 'steps = ["duty", "wang"]'), **secrets)
+    rules(DAY_ONLY.replace('scopes = ["unit:u1"]', 'hours = "08:00-20:00"'), **secrets)
+
+
+def test_fast_rules_of_classes_apart_may_share_a_code(secrets):
+    one = GOOD.replace("above = 1600", 'above = 1600\nclasses = ["plant"]')
+    other = '[[fast]]\ncode = "supply_pressure_high"\nmeasurement = "supply_kpa"\nabove = 900\nclasses = ["substation"]\n'
+    assert len(rules(one + other, **secrets).fast) == 2
+
+
+@pytest.mark.parametrize(("at", "end"), [("00:15", "01:30"), ("01:15", "01:30"), ("01:45", "01:45")])
+def test_hours_go_through_an_hour_that_comes_twice(at, end):
+    """Clocks in Berlin go back from 03:00 to 02:00 on 2026-10-25, at 01:00 UTC."""
+    night, zone = Week(hours=Hours(22 * 60, 2 * 60 + 30)), ZoneInfo("Europe/Berlin")
+    at_ms, end_ms = (
+        round(datetime.fromisoformat(f"2026-10-25T{t}+00:00").timestamp() * 1000) for t in (at, end)
+    )
+    # The quiet hours hold until 02:30 for the first time, and from 02:00 to 02:30 once more.
+    found = night.end_after(at_ms, zone)
+    assert found == (end_ms if at != "00:15" else at_ms + 15 * 60_000)
+    assert not night.holds(datetime.fromtimestamp(found / 1000, zone))
 
 
 def test_all_faults_are_told_at_once(secrets):
