@@ -96,6 +96,7 @@ class Post:
         """Send from now on; what was under way at a crash has an unknown fate."""
         for row in self._records.deliveries(_SENDING):
             self._settle(row, Outcome(Fate.UNCONFIRMED, "expected an outcome, got a stop of the program"))
+        self._readdress()
         for channel in self._senders:
             thread = threading.Thread(target=self._run, args=(channel,), name=f"alert-{channel}", daemon=True)
             thread.start()
@@ -180,6 +181,23 @@ class Post:
     def _ring(self, channel: str) -> None:
         if channel in self._bells:
             self._bells[channel].set()
+
+    def _readdress(self) -> None:
+        """Give what waits on a channel that the rules no longer have to one that they have, or show it."""
+        for row in self._records.deliveries(_WAITING):
+            gone = row["channel"]
+            if gone in self._senders:
+                continue
+            chain = self._chain(self._rules.persons.get(row["recipient"]), row["recipient"])
+            if not chain:
+                error = f"expected a channel of the rules, got {gone!r}" if gone else row["error"]
+                self._records.update(row["id"], error=error)
+                continue
+            body = {**row["body"], "chain": chain, "at": 0, "tried": []}
+            self._records.update(
+                row["id"], channel=chain[0], attempts=0, next_ms=self._wall(), body=body,
+                error=f"expected a channel of the rules, got {gone!r}" if gone else "",
+            )  # fmt: skip
 
     # -- messages onto channels ------------------------------------------------------------------
 

@@ -356,3 +356,26 @@ def test_a_message_made_again_after_a_crash_is_the_same_message(records_at, hook
     office.post.gather()
     assert [d["id"] for d in office.records.deliveries("waiting")] == [first["id"]]
     office.close()
+
+
+def test_what_waits_on_a_channel_that_the_rules_no_longer_have_goes_on_another(records_at, hooks):
+    server = hooks()
+    before = Office(records_at, hook("old", "http://127.0.0.1:9/"))
+    before.give(letter())
+    before.close()
+    after = Office(records_at, hook("new", server.url))
+    after.post.start()
+    after.until(lambda: after.states() == ["sent"])
+    after.close()
+    assert len(server.arrived) == 1
+
+
+def test_what_waits_for_somebody_whom_the_rules_no_longer_have_is_shown(records_at, hooks):
+    before = Office(records_at, hook("old", "http://127.0.0.1:9/"))
+    before.give(letter(recipient="siren:old"))
+    before.close()
+    after = Office(records_at, hook("new", hooks().url))
+    after.post.start()
+    (shown,) = unsent(after.records, 0)
+    after.close()
+    assert shown["error"] == "expected a channel of the rules, got 'old'"
