@@ -12,11 +12,13 @@ from email.utils import formatdate
 from urllib.parse import urlsplit
 
 from alerts.channels import Fate, Message, Outcome
+from alerts.channels.patience import cut_after
 from alerts.rules import Channel
 
 __all__ = ["Mail", "make"]
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_PATIENCE = 3.0  # times the timeout: for all of a mail's exchanges
 
 
 class Mail:
@@ -28,9 +30,14 @@ class Mail:
 
     def send(self, message: Message) -> Outcome:
         """Give it to the server once."""
+        server = self._server()
+        with cut_after(_PATIENCE * self._channel.timeout_s, lambda: server.sock):
+            return self._send(server, message)
+
+    def _send(self, server: smtplib.SMTP, message: Message) -> Outcome:
         try:
             data = self._letter(message).as_bytes(policy=LINES)
-            server = self._connect()
+            self._connect(server)
         except (OSError, smtplib.SMTPException, ValueError) as error:
             return Outcome(Fate.REFUSED, f"expected a mail server that lets us in: {_said(error)}")
         try:
@@ -52,25 +59,31 @@ class Mail:
         letter.set_content(message.text, cte="base64")
         return letter
 
-    def _connect(self) -> smtplib.SMTP:
-        parts, timeout_s = self._parts, self._channel.timeout_s
-        host = parts.hostname or ""
-        context = ssl.create_default_context()
-        server: smtplib.SMTP
-        if parts.scheme == "smtps":
-            server = smtplib.SMTP_SSL(host, parts.port or 465, timeout=timeout_s, context=context)
-        else:
-            server = smtplib.SMTP(host, parts.port or 25, timeout=timeout_s)
+    def _server(self) -> smtplib.SMTP:
+        timeout_s = self._channel.timeout_s
+        server = (
+            smtplib.SMTP_SSL(timeout=timeout_s, context=ssl.create_default_context())
+            if self._parts.scheme == "smtps"
+            else smtplib.SMTP(timeout=timeout_s)
+        )
+        # Named at its making it would connect at once, and could not be cut while it greets.
+        server._host = self._parts.hostname or ""  # type: ignore[attr-defined]  # noqa: SLF001
+        return server
+
+    def _connect(self, server: smtplib.SMTP) -> None:
+        parts, host = self._parts, self._parts.hostname or ""
         try:
+            code, said = server.connect(host, parts.port or (465 if parts.scheme == "smtps" else 25))
+            if code != 220:
+                raise smtplib.SMTPConnectError(code, said)
             server.ehlo_or_helo_if_needed()
             if parts.scheme == "smtp" and host not in _LOOPBACK:
-                server.starttls(context=context)
+                server.starttls(context=ssl.create_default_context())
             if self._channel.user:
                 server.login(self._channel.user, self._channel.secret)
         except BaseException:
             server.close()
             raise
-        return server
 
     def _give(self, server: smtplib.SMTP, data: bytes) -> Outcome:
         try:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
 from urllib.parse import urlsplit
 
 from alerts.channels import Fate, Message, Outcome
+from alerts.channels.patience import cut_after
 from alerts.rules import Channel
 
 __all__ = ["Webhook", "make"]
+
+_PATIENCE: Final = 2.0  # times the timeout: to connect, and to be answered
 
 
 class Webhook:
@@ -32,7 +36,8 @@ class Webhook:
             else HTTPConnection(host, parts.port, timeout=self._channel.timeout_s)
         )
         try:
-            return self._post(connection, message)
+            with cut_after(_PATIENCE * self._channel.timeout_s, lambda: connection.sock):
+                return self._post(connection, message)
         finally:
             connection.close()
 

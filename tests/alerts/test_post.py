@@ -1,6 +1,7 @@
 """Real mail and webhook servers that refuse, hang, answer 500 and close after 200."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiosmtpd.controller import Controller
 
-from alerts.channels import email, webhook
+from alerts.channels import Fate, Message, email, webhook
 from alerts.messages import Writer
 from alerts.post import Pace, Post, unsent
 from alerts.rules import Channel, Person, RuleSet
@@ -379,3 +380,38 @@ def test_what_waits_for_somebody_whom_the_rules_no_longer_have_is_shown(records_
     (shown,) = unsent(after.records, 0)
     after.close()
     assert shown["error"] == "expected a channel of the rules, got 'old'"
+
+
+@pytest.mark.parametrize("make", [hook, post_box])
+def test_a_server_that_trickles_is_cut_off(make, trickling):
+    scheme = "http" if make is hook else "smtp"
+    channel = make("a", f"{scheme}://127.0.0.1:{trickling}")
+    began = time.monotonic()
+    sender = webhook.make(channel) if make is hook else email.make(channel)
+    outcome = sender.send(Message("m1", "subject", "text", 0))
+    # It would trickle for 30 s, and no pause of it is as long as the timeout.
+    assert time.monotonic() - began < 15
+    assert outcome.fate is (Fate.UNCONFIRMED if make is hook else Fate.REFUSED)
+
+
+@pytest.fixture
+def trickling():
+    """Port of a server that says a byte now and then, and never comes to an end."""
+
+    def one(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                connection.recv(65536)
+            for byte in b"HTTP/1.1 " + b" " * 290:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.1)
+
+    def serve(server):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=one, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        yield server.getsockname()[1]
