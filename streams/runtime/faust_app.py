@@ -181,6 +181,9 @@ class FrameWorker:
 
         Only where Kafka still keeps every record: of a part of them other results would come.
         """
+        if not self._lease.valid:
+            self._leave("another worker may own the partitions")
+            return
         forgotten = []
         for partition, log_start in self._log_starts.items():
             try:
@@ -198,8 +201,6 @@ class FrameWorker:
                 forgotten += [
                     self._table.send_changelog(partition, key, None) for key in marker_keys(partition)
                 ]
-        if not self._lease.valid:
-            self._leave("another worker may own the partitions")
         done, waiting = await asyncio.wait(forgotten, timeout=_CONFIRM_SHARE * self.settings.session_s)
         if waiting or any(future.exception() for future in done):
             self._leave("Kafka did not confirm in time that checkpoints are forgotten")

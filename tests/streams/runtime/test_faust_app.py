@@ -121,7 +121,7 @@ def test_a_checkpoint_of_an_unknown_version_is_computed_anew_from_the_records(ka
             kafka.append(CHANGELOG, key.decode(), newer, T0, partition=partition)
     feed.send(100)
     worker = start("later")
-    worker.wait_until(caught_up(kafka))
+    worker.wait_until(caught_up(kafka), 120)  # two starts, and a session between them
     assert worker.stop() == 0
     assert rows_of(tmp_path / "rows.db") == expected_rows(kafka)
     assert worker.exits == [75], "once, for all partitions"

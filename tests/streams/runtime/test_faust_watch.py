@@ -136,7 +136,8 @@ def test_a_worker_whose_store_is_away_shows_no_life(stuck):
 
 
 def test_an_unreadable_checkpoint_whose_first_records_are_gone_is_kept_and_named(stuck):
-    worker, _, _ = stuck
+    worker, clock, _ = stuck
+    worker._lease.renew(clock.now)
     said = []
     worker._leave = lambda reason, status=75: said.append((reason, status))
     marker = b'{"version": 9}'
@@ -149,3 +150,16 @@ def test_an_unreadable_checkpoint_whose_first_records_are_gone_is_kept_and_named
     assert "partition 2: expected a marker of version 1, got 9" in reason
     assert "records from 40 on only. Run the release that wrote it" in reason
     assert worker._table.data[b"1/2/marker/0"] == marker
+
+
+def test_a_worker_past_its_session_forgets_no_checkpoint(stuck):
+    worker, clock, _ = stuck
+    said, sent = [], []
+    worker._leave = lambda reason, status=75: said.append((reason, status))
+    worker._table.send_changelog = lambda *args: sent.append(args)
+    worker._table.data[b"1/2/marker/0"] = b'{"version": 9}'
+    worker._starts({TP(worker.settings.topic, 2): 0})
+    worker._lease.renew(0.0)
+    clock.now = worker.settings.session_s + 1
+    asyncio.run(worker._begin_anew())
+    assert (said, sent) == ([("another worker may own the partitions", 75)], [])
