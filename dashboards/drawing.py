@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
+from scipy.sparse import lil_array
+from scipy.sparse.linalg import spsolve
+
 from models.site import Device, Network, Pipe, Site
 
 __all__ = ["drawing", "tree"]
 
 _EARTH_M_DEG: Final = 111_320.0
-_ROUNDS: Final = 200
 
 
 @dataclass(slots=True)
@@ -152,20 +155,25 @@ def _on_map(devices: list[Device], made: _Tree) -> dict[str, tuple[float, float]
     ends = [d for d in devices if d.node in made.distance_m]
     if len(known) < 2 or 2 * len(known) < len({d.node for d in ends}):
         return None
-    near: dict[str, list[str]] = defaultdict(list)
-    for a, b, _ in made.edges:
-        near[a].append(b)
-        near[b].append(a)
-    middle = tuple(sum(p[i] for p in known.values()) / len(known) for i in (0, 1))
-    at = {n: known.get(n, (middle[0], middle[1])) for n in made.distance_m}
-    for _ in range(_ROUNDS):
-        for n in at:
-            if n not in known and near[n]:
-                at[n] = (
-                    sum(at[o][0] for o in near[n]) / len(near[n]),
-                    sum(at[o][1] for o in near[n]) / len(near[n]),
-                )
-    return _unit(at, keep_shape=True)
+    return _unit(known | _between(known, made), keep_shape=True)
+
+
+def _between(known: Mapping[str, tuple[float, float]], made: _Tree) -> dict[str, tuple[float, float]]:
+    """Places of the nodes that have none, each in the middle of its neighbours."""
+    free = {n: i for i, n in enumerate(n for n in made.distance_m if n not in known)}
+    if not free:
+        return {}
+    links, fixed = lil_array((len(free), len(free))), np.zeros((len(free), 2))
+    for edge in made.edges:
+        for n, other in (edge[:2], edge[1::-1]):
+            if n in free:
+                links[free[n], free[n]] += 1.0
+                if other in free:
+                    links[free[n], free[other]] -= 1.0
+                else:
+                    fixed[free[n]] += known[other]
+    places = spsolve(links.tocsc(), fixed).reshape(-1, 2)
+    return {n: (float(places[i, 0]), float(places[i, 1])) for n, i in free.items()}
 
 
 def _by_length(made: _Tree) -> dict[str, tuple[float, float]]:

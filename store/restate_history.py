@@ -46,7 +46,6 @@ class History:
         self._store = store
         self._class = device_class
         self._before_ms = before_ms
-        self._columns = tuple(telemetry_schema(device_class).names[5:-1])
         self._near = _Table()
         self._wide = _Table()
         self._repeats: Mapping[str, pa.Table] = {}
