@@ -7,12 +7,14 @@ import re
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearthline.alerting import load_fast
+from hearthline.commands.alerts import _answering
 from hearthline.condition_feed import ConditionFeed
 from hearthline.metrics import METRICS
 from hearthline.site_dir import open_site
@@ -240,8 +242,17 @@ def test_a_second_desk_waits_for_the_end_of_the_first(tmp_path, site, postgres):
         until(lambda: "stop that one first" in second.err, 60, "it says why it waits")
     with second:
         until(lambda: "board" in second.out, 60, "it took over")
-        assert second.err.count("stop that one first") == 1
         second.stop()
+    postgres.drop(where)
+
+
+def test_why_a_desk_waits_is_said_once_however_often_it_looks(postgres, capsys):
+    where = postgres.database()
+    looks = iter([False, False, True])
+    with Records(where, alone=True):
+        stop = SimpleNamespace(wait=lambda _s: next(looks))
+        assert not _answering(SimpleNamespace(records=where, password=None), stop, once=False)
+    assert capsys.readouterr().err.count("stop that one first") == 1
     postgres.drop(where)
 
 

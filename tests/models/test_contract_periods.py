@@ -49,6 +49,14 @@ def test_a_chance_is_that_of_drawing():
     assert (two.shortfall_p, two.warned) == (0.0, False)
 
 
+def test_the_spreads_of_two_contracts_add_up_as_those_of_two_drawings_do():
+    draws = np.random.default_rng(4).normal([850.0, 830.0], [30.0, 40.0], (200_000, 2)).sum(axis=1)
+    rows = {("B", "2026-01"): row(1000, 400, 850.0, 60.0), ("C", "2026-02"): row(900, 300, 830.0, 80.0)}
+    line = lines(rows, "2026-02")["2026-Q1", "S1"]
+    assert line.shortfall_p == pytest.approx((draws < 1710.0).mean(), abs=0.01)
+    assert 0.7 < line.shortfall_p < 0.75
+
+
 def test_rules_are_the_sites():
     eased = lines(ROWS, "2026-02", {"quarter": FulfilmentRule("quarter", 80.0, 0.2)})
     assert (eased["2026-Q1", "S1"].least_pct, eased["2026-Q1", "S1"].warned) == (80.0, False)

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from models.corridor import LEAST_TRIPS, along, given, learnt
+from models.corridor import LEAST_TRIPS, Corridor, along, given, learnt
 from models.position_filter import EARTH_M
 from models.route_watch import LANE_PATHS, LEARN_SHARE, OFF_M, SETTLED, RouteWatch
 
@@ -86,6 +86,21 @@ def test_neighbours_give_what_all_legs_would_to_the_bit(seed, monkeypatch):
         corridor = learnt(paths)
         found.append((*(getattr(corridor, f.name) for f in fields(corridor)), *along(corridor, *points)))
     assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_of_pieces_as_near_as_each_other_the_first_counts(monkeypatch):
+    """On a way back along the way there each turn of the road begins two pieces."""
+    there = path(n=80)
+    lat, lon = (np.concatenate([part, part[-2::-1]]) for part in there)
+    line = Corridor(lat, lon, np.arange(len(lat)) * 100.0, np.full(len(lat), 200.0), 0)
+    found = []
+    for worth in (0, 10**12):
+        monkeypatch.setattr("models.corridor._WORTH_A_TREE", worth)
+        found.append(along(line, lat, lon))
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+    at, off, _ = found[0]
+    assert off.max() < 1e-6
+    assert at.max() <= line.at_m[len(there[0]) - 1]
 
 
 def test_a_lane_is_learnt_anew_when_a_third_of_its_paths_is_new():
