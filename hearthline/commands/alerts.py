@@ -54,11 +54,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Make alarms of the conditions that workers put into Kafka, and have people told.
 
-        One such process runs for a site. Its board, at --port, has the Alarms page on which something can be
-        done, and /health, /ready and /metrics; `hearthline alarms` finds it by --data-dir. Logins come from
-        the environment as for `hearthline worker`; the broker's from HEARTHLINE_MQTT_USER and
-        HEARTHLINE_MQTT_PASSWORD, that of the records from HEARTHLINE_RECORDS_PASSWORD. It goes on while
-        Kafka, InfluxDB or a channel is away. Ctrl-C stops cleanly.
+        One such process runs for a site; a second one on the same PostgreSQL waits for its end. Its board,
+        at --port, has the Alarms page on which something can be done, and /health, /ready and /metrics;
+        `hearthline alarms` finds it by --data-dir. Logins come from the environment as for `hearthline
+        worker`; the broker's from HEARTHLINE_MQTT_USER and HEARTHLINE_MQTT_PASSWORD, that of the records
+        from HEARTHLINE_RECORDS_PASSWORD. It goes on while Kafka, InfluxDB or a channel is away. Ctrl-C
+        stops cleanly.
 
         Example: hearthline alerts --site site --kafka 127.0.0.1:9092 --influx http://127.0.0.1:8086
         """
