@@ -42,7 +42,7 @@ export function panelRows(panel, view, answer, context) {
 function save(blob, name) {
   const url = URL.createObjectURL(blob);
   h("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 10000);
+  setTimeout(() => URL.revokeObjectURL(url), 60000); // a browser may first ask where to
 }
 
 async function picture(card, config) {
