@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from models.site_pieces import Pieces
 from models.site_table import Column, Report, Row, Table
 
 __all__ = ["check_rules", "check_unique"]
@@ -110,32 +111,19 @@ def _joined(devices: Table, pipes: Table, report: Report) -> None:
             for row, name in _with(devices, "network")
             if name == network and row.values["class"] == "plant" and "node" in row.values
         }
-        piece = _pieces(rows)
-        fed = {piece[node] for node in plants if node in piece} or {piece[rows[0].values["from_node"]]}
+        pieces = Pieces()
+        for row in rows:
+            pieces.join(row.values["from_node"], row.values["to_node"])
+        ends = {row.values[end] for row in rows for end in ("from_node", "to_node")}
+        fed = {pieces.of(node) for node in plants & ends} or {pieces.of(rows[0].values["from_node"])}
         for row in rows:
             node = row.values["from_node"]
-            if piece[node] not in fed:
-                fed.add(piece[node])
+            if pieces.of(node) not in fed:
+                fed.add(pieces.of(node))
                 names = ", ".join(sorted(plants))
                 where = f"a plant ({names})" if plants else "the first pipe"
                 message = f"expected pipes that join {node!r} to {where} of network {network!r}, got none"
                 report.cell(pipes, row, "from_node", message)
-
-
-def _pieces(pipes: list[Row]) -> dict[str, str]:
-    """One node that stands for each piece of a graph, by node."""
-    leads: dict[str, str] = {}
-
-    def find(node: str) -> str:
-        leads.setdefault(node, node)
-        while leads[node] != node:
-            leads[node] = leads[leads[node]]
-            node = leads[node]
-        return node
-
-    for row in pipes:
-        leads[find(row.values["from_node"])] = find(row.values["to_node"])
-    return {node: find(node) for node in list(leads)}
 
 
 def _one_stream(devices: Table, report: Report) -> None:

@@ -13,6 +13,7 @@ from models.site_checks import check_rules, check_unique
 from models.site_csv import read_csv
 from models.site_table import Column, Fault, Report, Table
 from models.site_toml import read_toml
+from models.site_warnings import warn_of_networks
 
 __all__ = ["Fault", "SiteError", "parse_site"]
 
@@ -172,7 +173,7 @@ def parse_site(texts: Mapping[str, str]) -> tuple[Site, tuple[Fault, ...]]:
     -------
     site : Site
     warnings : tuple of Fault
-        What was not read: unknown columns, keys and files.
+        What was not read: unknown columns, keys and files; and what balances will have no number for.
 
     Raises
     ------
@@ -195,6 +196,7 @@ def parse_site(texts: Mapping[str, str]) -> tuple[Site, tuple[Fault, ...]]:
     check_rules(tables, specs, report)
     if report.faults:
         raise SiteError(_ordered(report.faults))
+    warn_of_networks(tables, report)
     return _build(tables, texts), tuple(_ordered(report.warnings))
 
 

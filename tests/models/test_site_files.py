@@ -86,7 +86,9 @@ def changed(*changes):
 
 def test_a_good_site_is_read_whole():
     site, warnings = parse_site(GOOD)
-    assert warnings == ()
+    assert [str(w).partition(",")[0] for w in warnings] == [
+        "site.toml:16:1: network 'e1' has pipes and no ground_c"
+    ]
     assert (site.name, site.timezone, site.lateness_s, site.retention_days) == (
         "North heating", "Asia/Shanghai", 900, 400,
     )  # fmt: skip
@@ -266,10 +268,11 @@ def test_the_unknown_is_a_warning_with_its_place():
     ) | {"device.csv": DEVICES}  # fmt: skip
     _, warnings = parse_site(texts)
     assert [(w.file, w.line, w.column) for w in warnings] == [
-        ("site.toml", 5, 1), ("site.toml", 15, 1), ("pipes.csv", 1, 58), ("device.csv", 1, 1),
+        ("site.toml", 5, 1), ("site.toml", 15, 1), ("site.toml", 19, 1), ("pipes.csv", 1, 58), ("device.csv", 1, 1),
     ]  # fmt: skip
     assert "'owner'" in warnings[1].message
-    assert "'U'" in warnings[2].message
+    assert "no_ground_c" in warnings[2].message
+    assert "'U'" in warnings[3].message
 
 
 def test_strings_of_many_lines_do_not_shift_places():

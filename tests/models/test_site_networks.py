@@ -16,6 +16,7 @@ region = "r"
 [[network]]
 id = "n1"
 unit = "u"
+ground_c = 6
 [[network]]
 id = "n2"
 unit = "u"
@@ -36,6 +37,11 @@ pipe,network,from_node,to_node,length_m,inner_diameter_m
 
 def parsed(devices=DEVICES, pipes=PIPES):
     return parse_site({"site.toml": SITE, "devices.csv": devices, "pipes.csv": pipes})[0]
+
+
+def warned(devices=DEVICES, pipes=PIPES, site=SITE):
+    _, warnings = parse_site({"site.toml": site, "devices.csv": devices, "pipes.csv": pipes})
+    return [str(w) for w in warnings]
 
 
 def test_a_tree_is_taken():
@@ -91,3 +97,42 @@ def test_what_cannot_be_is_refused_with_its_place(devices, pipes, fault):
 def test_a_node_may_belong_to_both_networks_that_meet_there():
     both = PIPES + "s1,n2,b,h,30,0.05\n"
     assert len(parsed(pipes=both).pipes) == 4
+
+
+NO_PIPES = PIPES.splitlines(keepends=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("devices", "pipes", "place", "words"),
+    [
+        (DEVICES.replace("boiler,plant,u,n1,p\n", ""), PIPES, "site.toml:10:1: network 'n1'", "no_plant"),
+        (DEVICES + "lone,meter,u,n2,\n", PIPES, "site.toml:14:1: network 'n2'", "no_plant"),
+        (DEVICES + "spare,plant,u,n2,\n", PIPES, "site.toml:14:1: network 'n2'", "no_device"),
+        (DEVICES + "lost,substation,u,n1,\n", PIPES, "devices.csv:5:22: node: 'lost'", "no_node"),
+        (DEVICES, PIPES + "4,n1,b,c,40,0.1\n", "pipes.csv:5:1: pipe: '4'", "loop"),
+        (DEVICES, PIPES + "2b,n1,b,a,50,0.1\n", "pipes.csv:5:1: pipe: '2b'", "loop"),
+    ],
+    ids=["no plant", "no plant, no pipes", "no consumer", "no node", "a loop", "beside another"],
+)
+def test_what_leaves_balances_without_a_number_is_warned_of_with_its_place(devices, pipes, place, words):
+    (warning,) = warned(devices, pipes)
+    assert warning.startswith(place)
+    assert warning.endswith(f"({words})")
+
+
+def test_pipes_without_a_ground_are_warned_of():
+    (warning,) = warned(site=SITE.replace("ground_c = 6\n", ""))
+    assert warning.startswith("site.toml:10:1: network 'n1' has pipes and no ground_c")
+    assert warned(pipes=NO_PIPES, site=SITE.replace("ground_c = 6\n", "")) == []
+
+
+def test_networks_that_balance_or_are_empty_are_not_warned_of():
+    assert warned() == []
+    assert warned(pipes=PIPES + "s1,n2,b,h,30,0.05\n") == [], "a node of two networks closes no loop"
+    assert warned(devices=DEVICES + "t,truck,u,,\n") == []
+
+
+def test_one_loop_is_one_warning_however_long():
+    ring = "".join(f"r{n},n1,x{n},x{(n + 1) % 50},10,0.1\n" for n in range(50)) + "in,n1,a,x0,10,0.1\n"
+    (warning,) = warned(pipes=PIPES + ring)
+    assert "'r49' closes a loop" in warning

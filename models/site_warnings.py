@@ -1,0 +1,83 @@
+"""What may be registered, though balances of it will be without a number: a warning each, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from models.site_pieces import Pieces
+from models.site_table import Fault, Report, Row, Table
+
+__all__ = ["warn_of_networks"]
+
+_CONSUMERS: Final = frozenset({"substation", "meter"})
+
+
+def warn_of_networks(tables: Mapping[str, Table], report: Report) -> None:
+    """Warn of networks whose balances would be `unknown` for good, and say by which reason.
+
+    Those are: consumers without a plant, a plant without consumers, pipes in ground of no temperature, a
+    device that stands on no node of a network with pipes, and a pipe that closes a loop, which only what
+    needs a tree cannot do with. A network without devices is nobody's mistake: nothing is said of it.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        Those of a site without faults.
+    report : Report
+        Takes the warnings.
+    """
+    members: dict[str, list[Row]] = {row.values["id"]: [] for row in tables["network"].rows}
+    for row in tables["device"].rows:
+        if "network" in row.values and row.values["class"] in {"plant", *_CONSUMERS}:
+            members[row.values["network"]].append(row)
+    with_pipes = {row.values["network"] for row in tables["pipe"].rows}
+    for row in tables["network"].rows:
+        name = row.values["id"]
+        _warn_of_ends(tables["network"], row, members[name], report)
+        if members[name] and name in with_pipes and "ground_c" not in row.values:
+            message = (
+                f"network {name!r} has pipes and no ground_c, the temperature around them: its heat balances "
+                f"will be unknown (no_ground_c)"
+            )
+            _warn(report, tables["network"], row, "id", message)
+    for row in (m for name in sorted(with_pipes) for m in members[name] if "node" not in m.values):
+        message = (
+            f"node: {row.values['device']!r} stands on no node of network {row.values['network']!r}, which "
+            f"has pipes: what needs its way there will be unknown (no_node)"
+        )
+        _warn(report, tables["device"], row, "node", message)
+    _warn_of_loops(tables["pipe"], report)
+
+
+def _warn(report: Report, table: Table, row: Row, column: str, message: str) -> None:
+    report.warnings.append(Fault(table.file, *table.place(row, column), message))
+
+
+def _warn_of_ends(networks: Table, network: Row, members: list[Row], report: Report) -> None:
+    """A network with consumers has a plant, and one with a plant has consumers."""
+    plants = sum(m.values["class"] == "plant" for m in members)
+    takes = len(members) - plants
+    name = network.values["id"]
+    if takes and not plants:
+        what, reason = f"no plant before its {takes} substations and meters", "no_plant"
+    elif plants and not takes:
+        what, reason = f"neither substations nor meters behind its {plants} plants", "no_device"
+    else:
+        return
+    message = f"network {name!r} has {what}: its heat and water balances will be unknown ({reason})"
+    _warn(report, networks, network, "id", message)
+
+
+def _warn_of_loops(pipes: Table, report: Report) -> None:
+    """The pipe that closes a loop, in the order of the file, of each network."""
+    networks: dict[str, Pieces] = {}
+    for row in pipes.rows:
+        network = row.values["network"]
+        pieces = networks.setdefault(network, Pieces())
+        if not pieces.join(row.values["from_node"], row.values["to_node"]):
+            message = (
+                f"pipe: {row.values['pipe']!r} closes a loop in network {network!r}: its balances close, but "
+                f"U of its pipes and places of leaks need a tree and will be unknown (loop)"
+            )
+            _warn(report, pipes, row, "pipe", message)
