@@ -94,11 +94,11 @@ export class TruckMap {
   place(p, view) {
     const [x, y] = view.at(p.lat_deg, p.lon_deg);
     const mine = p.kind === "mine" || p.kind === "station";
-    const left = x > view.width * 0.6;
+    const [from, below] = besides(p.name, x, y, view);
     return s("g", { class: `hl-place hl-place-${p.kind}` },
       s("circle", { cx: x, cy: y, r: Math.max(11, (view.km * p.radius_m) / 1000) }),
       s("text", { x, y: y + 5, "text-anchor": "middle", class: "hl-place-shape" }, mine ? "M" : "P"),
-      s("text", { x: left ? x - 18 : x + 18, y: y + 24, "text-anchor": left ? "end" : "start" }, p.name));
+      s("text", { x: from, y: below }, p.name));
   }
 
   truckMark(x, view) {
@@ -165,6 +165,14 @@ export class TruckMap {
 
 const SHAPES = { driving: "M0 -9L7 8L0 4L-7 8Z", stopped: "M-6 -6H6V6H-6Z", offline: "M-6 -6L6 6M6 -6L-6 6" };
 const within = ([x, y], view) => x >= 0 && x <= view.width && y >= 0 && y <= view.height;
+
+// Where a place's name begins: on the side that has room for it, whole on the picture, and off the scale's bar.
+function besides(name, x, y, view) {
+  const long = [...name].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 16 : 8.5), 0);
+  const wanted = x > view.width * 0.6 ? x - 18 - long : x + 18;
+  const from = Math.max(4, Math.min(wanted, view.width - long - 4));
+  return [from, y + 24 > view.height - 44 && from < view.width / 4 + 60 ? y - 18 : y + 24];
+}
 
 // Without fixes that no truck could have reached, unless several in a row agree with each other.
 function believable(points) {
