@@ -72,6 +72,7 @@ _LIVE_ONLY: Final = frozenset(
         "components",
         "alarm",
         "alarms",
+        "verdicts",
         "strip",
         "network",
         "profile",

@@ -35,13 +35,15 @@ Kind = Literal[
     "map",
     "trips",
     "bullets",
+    "verdicts",
     "strip",
     "waterfall",
     "network",
     "profile",
 ]
 """How a panel is drawn. [tile: one number with its trend; bands: numbers with their desired ranges;
-strip: what nobody has acknowledged; profile: pressures over the way from the plant]"""
+verdicts: open alarms of one device and their evidence; strip: what nobody has acknowledged;
+profile: pressures over the way from the plant]"""
 Across = Literal["", "sum", "mean", "min", "max"]
 """What becomes of several keys: a line each, their sum, their mean, the least or the greatest of them."""
 Scope = Literal["scope", "device"]

@@ -3,6 +3,7 @@ import { Alarm, Alarms, Strip } from "./alarms.js";
 import { LineChart, ScatterChart } from "./charts.js";
 import { h } from "./dom.js";
 import { Entry } from "./entry.js";
+import { Verdicts } from "./evidence.js";
 import { formats, translator } from "./format.js";
 import { Head } from "./head.js";
 import { Keys } from "./keys.js";
@@ -43,7 +44,7 @@ const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
   process: Process, health: Health, components: Components, attention: Attention,
   alarms: Alarms, alarm: Alarm, map: TruckMap, trips: Trips, bullets: Bullets,
-  strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile,
+  verdicts: Verdicts, strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile,
 };
 const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
 
@@ -225,8 +226,8 @@ function hoursOf() {
 function url(path, config, changes) {
   const here = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare"]) {
-    const value = name in changes ? changes[name] : here.get(name);
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare", "alarm"]) {
+    const value = name in changes ? changes[name] : name === "alarm" ? null : here.get(name);
     if (value !== null && value !== "" && value !== undefined) query.set(name, value);
   }
   const text = query.toString();

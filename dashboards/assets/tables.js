@@ -1,5 +1,6 @@
 // Tables and lists: ledgers, windows, dead letters, what needs attention, components.
 import { h, put, setText } from "./dom.js";
+import { told } from "./evidence.js";
 import { mark } from "./tiles.js";
 
 const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
@@ -71,7 +72,7 @@ export class Table {
 }
 
 const NOTHING = { dead_letters: "no dead letters", restatements: "nothing was restated" };
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail"]);
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
@@ -104,6 +105,8 @@ function show(column, row, context) {
       return { content: { key: `${value} ${row.departed}`, make: () => trailLink(value, row, context) } };
     case "change":
       return { content: changes(row, context), classes: ["hl-wrap"] };
+    case "evidence":
+      return { content: told(row, context).map(([name, x]) => `${name} ${x}`).join(" · "), classes: ["hl-wrap"] };
     case "text":
       return { content: value ?? "", classes: ["hl-wrap"] };
     case "retry":

@@ -48,7 +48,7 @@ PAGE = Page(
                 ("code", Text("what", "问题"), "reason"),
                 ("severity", Text("severity", "级别"), "reason"),
                 ("window_start", Text("since", "起始"), "time"),
-                ("evidence.trucks", Text("trucks", "车数"), "count"),
+                ("evidence", Text("why", "依据"), "evidence"),
             ),
         ),
         Panel(

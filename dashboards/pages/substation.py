@@ -80,10 +80,19 @@ PAGE = Page(
             scope="device",
         ),
         Panel(
+            "verdicts",
+            Text("What is wrong, and why", "问题与依据"),
+            "verdicts",
+            feeds=("alarms",),
+            width=3,
+            scope="device",
+            note=Text("the name leads to what can be done", "点击名称进行处理"),
+        ),
+        Panel(
             "primary",
             Text("Primary side", "一次网"),
             "line",
-            width=4,
+            width=3,
             scope="device",
             series=(
                 measured("supply_c", _READING, colour="s", label=_SUPPLY),
@@ -94,7 +103,7 @@ PAGE = Page(
             "secondary",
             Text("Secondary side", "二次网"),
             "line",
-            width=4,
+            width=3,
             scope="device",
             series=(
                 measured("secondary_supply_c", _READING, colour="s", label=_SUPPLY),
@@ -112,7 +121,7 @@ PAGE = Page(
             "power",
             Text("Heat and flow", "热功率与流量"),
             "line",
-            width=4,
+            width=3,
             scope="device",
             series=(
                 measured("heat_kw", _READING, colour="a"),

@@ -326,9 +326,9 @@ class Day:
         return self.offset
 
 
-def seeded(directory: Path, site: Site | None = None, *, trouble: bool = False) -> Day:
+def seeded(directory: Path, site: Site | None = None, *, trouble: bool = False, made: type[Day] = Day) -> Day:
     """A store with a day in it; with `trouble` also devices that are silent, stale or unknown."""
-    day = Day(DuckdbSeries(directory / "series.duckdb"), site or make_site())
+    day = made(DuckdbSeries(directory / "series.duckdb"), site or make_site())
     day.write_readings(silent=("sub-07",) if trouble else (), stale=("sub-12", "truck-3") if trouble else ())
     day.write_heat(unknown=("sub-21",) if trouble else ())
     day.write_ledger(unaccounted=0, dead_lettered=1 if trouble else 0)

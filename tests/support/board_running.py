@@ -22,7 +22,7 @@ from models.results import Outputs
 from models.site import Device, Pipe, Site
 from tests.support.board_alarms import seed_alarms
 from tests.support.board_coal import site_with_coal, write_coal
-from tests.support.board_data import NOW_MS, make_site, seeded, status
+from tests.support.board_data import NOW_MS, Day, make_site, seeded, status
 from tests.support.chromium import Watched, chromium
 
 DESK = {"width": 1920, "height": 1080}
@@ -64,8 +64,10 @@ class Actions:
 
 
 class Running:
+    made: type[Day] = Day
+
     def __init__(self, folder: Path) -> None:
-        self.day = seeded(folder, with_pipes(site_with_coal(make_site())), trouble=True)
+        self.day = seeded(folder, with_pipes(site_with_coal(make_site())), trouble=True, made=self.made)
         self.alarms = seed_alarms(self.day.store)
         self.actions = Actions()
         self.now_ms = NOW_MS
