@@ -368,9 +368,9 @@ class RowEngine:
         told: list[tuple[str, pa.Table]] = []
         if not self.learners:
             return told
-        if self.settled_to_ms is None:
-            self.settled_to_ms = begin_ms // STEP_MS * STEP_MS
-        for start in range(self.settled_to_ms, until_ms - STEP_MS + 1, STEP_MS):
+        # Until a step is taken in, an older sample that is in time may still move where the first begins.
+        from_ms = begin_ms // STEP_MS * STEP_MS if self.settled_to_ms is None else self.settled_to_ms
+        for start in range(from_ms, until_ms - STEP_MS + 1, STEP_MS):
             read = {name for learner in self.learners for name in learner.reads}
             sources = {name: self._source(name, windows, site) for name in sorted(read)}
             endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
