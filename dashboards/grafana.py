@@ -58,10 +58,11 @@ _GREY: Final = {
 _UNITS: Final = {
     "°C": "celsius",
     "kW": "kwatt",
-    "MW": "kwatt",
+    "MW": "megwatt",
     "kPa": "pressurekpa",
     "Hz": "hertz",
-    "t": "masskg",
+    "t": "masst",
+    "%": "percent",
 }
 _ABNORMAL: Final = {1: "red", 2: "orange", 3: "yellow"}
 _CLASSES: Final = ("plant", "substation")
@@ -223,7 +224,8 @@ def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
         every=every,
         key_set=keys,
     )
-    return flux_panels.across(made, series.across) if series.across else made
+    made = flux_panels.across(made, series.across) if series.across else made
+    return flux_panels.scaled(made, series.scale)
 
 
 def _stat(panel: Panel, language: str) -> Any:
@@ -256,8 +258,8 @@ def _bars(panel: Panel, language: str) -> Any:
 
 
 def _history(panel: Panel, language: str) -> Any:
-    steps = [Threshold(value=None, color="orange"), Threshold(value=0.9, color="#8a99a3")]
-    made = statushistory.Panel().unit("percentunit")
+    steps = [Threshold(value=None, color="orange"), Threshold(value=90, color="#8a99a3")]
+    made = statushistory.Panel().unit("percent")
     made = made.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
     return _named(made, panel, language)
 
@@ -307,8 +309,6 @@ def _link(page: Page, panel: Panel, language: str) -> Any:
 
 
 def _unit(series: Series) -> str:
-    if series.unit == "%" and series.scale == 100:
-        return "percentunit"
     return _UNITS.get(series.unit) or (f"suffix: {series.unit}" if series.unit else "none")
 
 

@@ -19,6 +19,8 @@ _MAX_NS: Final = 2**63 - 1
 _OR_CHAIN: Final = 200
 _ROW: Final = tuple(f.name for f in READING_TRAILER if f.name != "class")
 _RESULT: Final = ("window_ms", "coverage", "status", "reason", "revision", "model", ABSENT)
+_GONE: Final = "gone"
+_PIVOT: Final = '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")'
 _FUNCTIONS: Final = frozenset({"mean", "min", "max", "sum", "last"})
 
 
@@ -43,18 +45,18 @@ def rows(query: Select, bucket: str) -> str:
         _from(query, bucket),
         f"|> filter(fn: (r) => {_scope(query)})",
         *_only_fields(query, query.fields),
-        '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")',
+        _PIVOT,
     ]
     if not is_reading(query.measurement) and not query.withdrawn:
         steps.append(f"|> filter(fn: (r) => r.status != {literal(Status.WITHDRAWN.value)})")
     steps.append('|> drop(columns: ["_start", "_stop", "_measurement"])')
+    ties = ', "boot", "seq", "pos"' if is_reading(query.measurement) else ""
     if query.latest:
         steps.append('|> group(columns: ["key"])')
-        ties = ', "boot", "seq", "pos"' if is_reading(query.measurement) else ""
         steps.append(f'|> sort(columns: ["_time"{ties}], desc: true) |> limit(n: 1)')
     steps.append("|> group()")
     way = ", desc: true" if query.newest_first else ""
-    steps.append(f'|> sort(columns: ["_time", "key"]{way})')
+    steps.append(f'|> sort(columns: ["_time", "key"{ties}]{way})')
     if query.limit is not None:
         steps.append(f"|> limit(n: {int(query.limit)})")
     return "\n  ".join(steps)
@@ -104,22 +106,12 @@ def _field(
     key_set: str | None,
 ) -> str:
     column = f"r[{literal(name)}]"
-    known = [f"exists {column}"]
-    if not is_reading(query.measurement) and not query.withdrawn:
-        known.append(f"r.status != {literal(Status.WITHDRAWN.value)}")
-    mask = f"strings.containsStr(v: r.{ABSENT}, substr: {literal(f',{name},')})"
-    known.append(f"(not exists r.{ABSENT} or not {mask})")
     scope = _scope(query)
     if key_set is not None:
         scope += f" and contains(value: r.key, set: {key_set})"
-    wanted = " or ".join(f"r._field == {literal(f)}" for f in (name, "status", ABSENT))
-    steps = [
-        _from(query, bucket, start, stop),
-        f"|> filter(fn: (r) => {scope})",
-        f"|> filter(fn: (r) => {wanted})",
-        '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")',
-        f"|> filter(fn: (r) => {' and '.join(known)})",
-    ]
+    source = f"{_from(query, bucket, start, stop)}\n  |> filter(fn: (r) => {scope})"
+    known = _known_reading if is_reading(query.measurement) else _known_result
+    steps = known(query, source, name)
     if step is not None:
         steps.append(
             f"|> aggregateWindow(every: {step}, fn: {query.aggregate}, column: {literal(name)}, "
@@ -130,6 +122,42 @@ def _field(
     )
     steps.append('|> group(columns: ["key", "_field"])')
     return "\n  ".join(steps)
+
+
+def _known_result(query: Select, source: str, name: str) -> list[str]:
+    """Rows that have the field; every result says which ones it has not."""
+    wanted = " or ".join(f"r._field == {literal(f)}" for f in (name, "status", ABSENT))
+    known = f"exists r[{literal(name)}]"
+    if not query.withdrawn:
+        known += f" and r.status != {literal(Status.WITHDRAWN.value)}"
+    mask = f"strings.containsStr(v: r.{ABSENT}, substr: {literal(f',{name},')})"
+    return [
+        source,
+        f"|> filter(fn: (r) => {wanted})",
+        _PIVOT,
+        f"|> filter(fn: (r) => {known} and (not exists r.{ABSENT} or not {mask}))",
+    ]
+
+
+def _known_reading(_query: Select, source: str, name: str) -> list[str]:
+    """Readings that have the field; the few that were written anew say what they have no longer.
+
+    A condition on a column that no row of a table has is an error to some servers: those few are looked
+    up before rows are made.
+    """
+    mask = f"strings.containsStr(v: r._value, substr: {literal(f',{name},')})"
+    gone = "\n  ".join([
+        source,
+        f"|> filter(fn: (r) => r._field == {literal(ABSENT)})",
+        f"|> filter(fn: (r) => {mask})",
+        f'|> set(key: "_field", value: {literal(_GONE)})',
+    ])  # fmt: skip
+    there = f"{source}\n  |> filter(fn: (r) => r._field == {literal(name)})"
+    return [
+        f"union(tables: [{there},\n  {gone}])",
+        _PIVOT,
+        f"|> filter(fn: (r) => exists r[{literal(name)}] and not exists r.{_GONE})",
+    ]
 
 
 def counts(bucket: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.flux import literal
 from store.protocol import Select, StoreError
 
-__all__ = ["across", "keys"]
+__all__ = ["across", "keys", "scaled"]
 
 _FUNCTIONS = frozenset({"sum", "mean", "min", "max"})
 
@@ -54,3 +54,11 @@ def across(series: str, function: str) -> str:
         '|> group(columns: ["_field"])',
         '|> sort(columns: ["_time"])',
     ])  # fmt: skip
+
+
+def scaled(series: str, factor: float) -> str:
+    """The streams of `flux.series` in another unit; as they are where `factor` is one."""
+    if factor == 1:
+        return series
+    # Flux multiplies no whole number by a fraction, and reads no exponent.
+    return f"{series}\n  |> map(fn: (r) => ({{r with _value: float(v: r._value) * {factor:.17f}}}))"

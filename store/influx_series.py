@@ -108,7 +108,7 @@ class InfluxSeries:
         table, spoken = self._ask(flux.rows(query, self._buckets.of(query.measurement)))
         ties = ["boot", "seq", "pos"] if sql.is_reading(query.measurement) else []
         way = "descending" if query.newest_first else "ascending"
-        order = [("window_start", way), ("key", "ascending"), *((t, way) for t in ties)]
+        order = [("window_start", way), ("key", way), *((t, way) for t in ties)]
         return _shaped(query, table, spoken).sort_by(order)
 
     def counts(self) -> dict[str, int]:

@@ -49,7 +49,7 @@ class Select:
     withdrawn : bool
         Include withdrawn rows.
     limit : int or None
-        At most so many rows, oldest first (newest first with `newest_first`).
+        At most so many rows by time, then key, oldest first; `newest_first` turns the order round.
     """
 
     measurement: str

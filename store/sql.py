@@ -248,6 +248,7 @@ def _newest(query: Select, ties: str) -> str:
 
 def _order(query: Select, ties: str, out: Query) -> str:
     way = " DESC" if query.newest_first else ""
-    columns = [f"window_start{way}", "key", *(f"{c}{way}" for c in ties.strip(", ").split(", ") if c)]
-    text = f" ORDER BY {', '.join(columns)}"
+    # Turned round as a whole, so that every store cuts off the same rows of one time.
+    columns = ["window_start", "key", *(c for c in ties.strip(", ").split(", ") if c)]
+    text = f" ORDER BY {', '.join(f'{c}{way}' for c in columns)}"
     return text if query.limit is None else f"{text} LIMIT {out.value('limit', query.limit)}"

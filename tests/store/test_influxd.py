@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 
@@ -138,6 +139,33 @@ def test_charts_in_flux_agree_with_the_embedded_store(stores, aggregate):
     assert told == expected
     array = flux.series(query, "h/autogen", key_set='["b", "a"]')
     assert {r["key"] for r in influx._ask(array)[0].to_pylist()} == {"a"}
+
+
+def test_charts_of_readings_leave_out_what_a_later_sample_has_no_longer(stores):
+    influx, embedded = stores
+    query = Select("reading", ("supply_c", "energy_gj"), ("m",), from_ms=T0, to_ms=T0 + 100)
+    table, _ = influx._ask(flux.series(query, "h/autogen"))
+    told = {(r["_field"], datetime.fromisoformat(r["_time"])): r["_value"] for r in table.to_pylist()}
+    expected = {
+        (name, datetime.fromisoformat(time_text(row["window_start"]))): row[name]
+        for row in embedded.select(query).to_pylist()
+        for name in ("supply_c", "energy_gj")
+        if row[name] is not None
+    }
+    assert told == expected
+    assert len(told) == 2 * 40 - 1, "the late sample at T0 + 3 has no energy"
+
+
+def test_a_limit_cuts_off_the_same_rows_of_one_time(stores):
+    for query in (
+        Select("device_heat", limit=3),
+        Select("device_heat", limit=5, from_ms=T0, to_ms=T0 + 2 * HOUR, newest_first=True),
+        Select("reading", keys=("w",), limit=2),
+        Select("reading", keys=("w",), limit=2, newest_first=True),
+    ):
+        influx, embedded = (plain(store, query) for store in stores)
+        assert influx == embedded
+        assert len(influx) == query.limit
 
 
 def test_a_type_conflict_refuses_the_row_and_keeps_its_neighbours(url):
