@@ -153,7 +153,7 @@ def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
 
 def _scaled(column: pa.ChunkedArray, scale: float) -> list[Any]:
     """Values in the shown unit, rounded where no display can follow; words and truths as they are."""
-    values = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         return [None if v is None else round(v * scale, 6) for v in values]
     return values
