@@ -5,22 +5,90 @@ from PIL import Image
 
 from dashboards.panels import pages
 from store.protocol import StoreUnavailableError
-from tests.support.board_running import browser, opened, running, taken, until
+from tests.support.board_data import DAY_MS
+from tests.support.board_query import CHARTS, TABLES, Asked, number, read_cells
+from tests.support.board_rest import fill
+from tests.support.board_running import Running, browser, opened, taken, until
 
-__all__ = ["browser", "opened", "running"]  # fixtures
+__all__ = ["browser", "opened"]  # fixtures
 
 PAGES = {page.id: page for page in pages()}
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    made = Running(tmp_path_factory.mktemp("series"))
+    fill(made.day)
+    yield made
+    made.stop()
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_every_panel_can_be_taken_along_as_csv(opened, name):
-    watched = opened(PAGES[name].path.replace("{device}", "sub-03") + "?lang=en")
+def test_every_panel_can_be_taken_along_as_csv_with_the_numbers_that_query_prints(opened, running, name):
+    shown = PAGES[name]
+    since_ms = running.now_ms - (
+        DAY_MS // 8 if name == "network" else DAY_MS
+    )  # many readings, of all devices
+    asked = Asked(running.server.url, running.day.site, running.now_ms, since_ms, "sub-03")
+    span = f"from={asked.from_ms}&to={asked.now_ms + 1}"
+    watched = opened(f"{shown.path.replace('{device}', asked.device)}?lang=en&{span}")
     page = watched.page
     until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
     page.wait_for_timeout(500)
-    empty = [p.id for p in PAGES[name].panels if not any(any(row) for row in taken(page, p.id))]
-    assert empty == []
+    rows = {p.id: taken(page, p.id) for p in shown.panels}
+    assert [panel for panel, cells in rows.items() if not any(any(row) for row in cells)] == []
+    for panel in shown.panels:
+        told = rows[panel.id][1:]
+        if panel.kind in CHARTS and panel.series:
+            expected = asked.history(panel)
+            found = {(r[0].lstrip("'"), r[1], r[4]): r[5] for r in told}
+            assert found.keys() == expected.keys(), panel.id
+            wrong = {k: (v, found[k]) for k, v in expected.items() if not same(v, found[k])}
+            assert (wrong, found == {}) == ({}, False), panel.id
+        elif panel.kind in TABLES:
+            expected = asked.table(shown, panel)
+            assert (read_cells(panel, told), expected == []) == (expected, False), panel.id
+        elif panel.kind in DRAWN:
+            assert DRAWN[panel.kind](asked, shown, panel, told), panel.id
     watched.assert_quiet()
+
+
+def same_terms(asked, page, panel, told):
+    """A waterfall has the terms of its window."""
+    return told and all(
+        [number(x) for x in row[2:-1]] == asked.balance(page, panel, row[0], row[1].replace(".000Z", "Z"))
+        for row in told
+    )
+
+
+def same_pressures(asked, _page, panel, told):
+    """A profile has the newest pressures of every device on it."""
+    fields = [s.field for s in panel.series]
+    return told and all(
+        [float(x) for x in row[3:]] == [asked.newest(row[0])[f] for f in fields] for row in told
+    )
+
+
+def same_newest(asked, _page, panel, told):
+    """A process drawing has the newest readings, as many digits as their unit is read with."""
+    words = {row[0] for row in told}
+    newest = asked.newest(asked.device)
+    expected = {f"{read(newest[x.field], x.unit)} {x.unit}" for x in panel.series}
+    return expected <= {w.removeprefix("outdoor ") for w in words}
+
+
+def read(value, unit):
+    """Whole kPa and %, tenths of the rest, from a thousand on a digit less."""
+    digits = 0 if unit in {"kPa", "%"} or abs(value) >= 1000 else 1
+    return f"{value:,.{digits}f}"
+
+
+DRAWN = {"waterfall": same_terms, "profile": same_pressures, "process": same_newest}
+
+
+def same(expected, cell):
+    """A value as the store holds it, and as a CSV of six decimals does."""
+    return cell == "" if expected is None else float(cell) == pytest.approx(expected, rel=1e-9, abs=2e-6)
 
 
 @pytest.mark.parametrize(

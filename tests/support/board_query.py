@@ -1,0 +1,192 @@
+"""What the board must show by the command `hearthline query`: its rows, put together here once more."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from statistics import fmean
+from typing import Any
+
+from typer.testing import CliRunner
+
+from dashboards.history import step_ms
+from dashboards.panels import Page, Panel, Series
+from dashboards.scope import NETWORK_KEY
+from hearthline.cli import build
+from models.site import Site
+from store.params import time_text
+from store.protocol import Select
+
+CHARTS = frozenset({"tile", "line", "scatter", "bands", "heatmap"})
+TABLES = frozenset({"table", "trips"})
+DERIVED = frozenset({"age", "change"})
+"""Columns that the page works out from the row and the time."""
+_TOGETHER = {"sum": math.fsum, "mean": fmean, "min": min, "max": max, "last": lambda values: values[-1]}
+Row = dict[str, Any]
+
+
+@cache
+def _said(arguments: tuple[str, ...]) -> list[Row]:
+    done = CliRunner().invoke(build(), ["query", *arguments, "--format", "jsonl"])
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def rows(url: str, select: Select) -> list[Row]:
+    """What `hearthline query` prints for `select`, in its order."""
+    arguments = [select.measurement, "--url", url]
+    for option, values in (("--field", select.fields), ("--key", select.keys)):
+        arguments += [x for v in values for x in (option, v)]
+    for option, value in (("--from", select.from_ms), ("--to", select.to_ms), ("--limit", select.limit)):
+        arguments += [] if value is None else [option, str(value)]
+    arguments += ["--latest"] if select.latest else []
+    arguments += ["--newest-first"] if select.newest_first else []
+    return _said(tuple(arguments))
+
+
+class Asked:
+    """A page of one board, in one range, as the command tells of it.
+
+    Parameters
+    ----------
+    url : str
+    site : Site
+    now_ms, from_ms : int
+        The range ends now. [ms UTC]
+    device : str
+        Of a page about one.
+    """
+
+    def __init__(self, url: str, site: Site, now_ms: int, from_ms: int, device: str) -> None:
+        self.url, self.site, self.now_ms, self.from_ms, self.device = url, site, now_ms, from_ms, device
+
+    def history(self, panel: Panel) -> dict[tuple[str, str, str], float | None]:
+        """Value by label (in English), key and time (UTC) of every point of a panel's chart."""
+        found = {}
+        for series in panel.series:
+            by_key = self._by_key(panel, series)
+            lines = {"": _across(by_key, series)} if series.across else by_key
+            for key, points in lines.items():
+                for at, value in points.items():
+                    shown = None if value is None else round(value * series.scale, 6)
+                    found[series.label.en, key, time_text(at).replace("Z", ".000Z")] = shown
+        return found
+
+    def _by_key(self, panel: Panel, series: Series) -> dict[str, dict[int, float | None]]:
+        until = min(self.now_ms + 1, self.now_ms - series.window_ms + 1)
+        classes = {*series.classes, series.select.device_class} - {""}
+        select = Select(
+            series.select.measurement, fields=(series.field,), keys=self._keys(panel, series.select.keys, classes),
+            from_ms=self.from_ms, to_ms=until,
+        )  # fmt: skip
+        step = self._step(panel, series, until)
+        bins: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for row in sorted(rows(self.url, select), key=lambda r: r["window_start"]):
+            device = self.site.devices.get(row["key"])
+            if classes and (device is None or device.device_class not in classes):
+                continue
+            values = bins[row["key"]][row["window_start"] // step * step]
+            if series.field in row:
+                values.append(row[series.field])
+        thin = _TOGETHER["mean" if series.aggregate == "sum" else series.aggregate]
+        return {
+            key: {at: thin(values) if values else None for at, values in of.items()}
+            for key, of in bins.items()
+        }
+
+    def _step(self, panel: Panel, series: Series, until: int) -> int:
+        if panel.kind == "heatmap":
+            return 3_600_000
+        points = 100 if panel.kind == "tile" else 360
+        if series.select.measurement == "reading":
+            return step_ms(self.from_ms, until, points)
+        step = step_ms(self.from_ms, until, points, at_least_ms=900_000)
+        return 1 if step == 900_000 else step
+
+    def _keys(self, panel: Panel, keys: Sequence[str], classes: set[str | None]) -> tuple[str, ...]:
+        if panel.scope == "device":
+            return (self.device,)
+        if classes and not keys:
+            return tuple(d.device for d in self.site.devices.values() if d.device_class in classes)
+        return tuple(k.replace(NETWORK_KEY, n) for k in keys for n in self.site.networks)
+
+    def table(self, page: Page, panel: Panel) -> list[tuple[str, ...]]:
+        """Cells of a panel's table, sorted, without columns that the page works out."""
+        feeds = {f.name: f for f in page.feeds}
+        feed = feeds[panel.feeds[0]]
+        keys = (self.device,) if feed.scope == "device" else feed.select.keys
+        found = rows(self.url, Select(
+            feed.select.measurement, fields=feed.select.fields, keys=keys, latest=feed.select.latest,
+            newest_first=feed.select.newest_first, limit=feed.select.limit,
+        ))  # fmt: skip
+        late = {}
+        if panel.kind == "trips":
+            arrivals = rows(self.url, Select(feeds["arrivals"].select.measurement, latest=True))
+            late = {r["key"]: {"late_p": r.get("late_p")} for r in arrivals}
+        return sorted(
+            cells(panel, ({**row, **late.get(row["key"], {})} for row in found if _listed(panel, row)))
+        )
+
+    def newest(self, device: str) -> Row:
+        """The newest reading of a device."""
+        (row,) = rows(self.url, Select("reading", keys=(device,), latest=True))
+        return row
+
+    def balance(self, page: Page, panel: Panel, key: str, start: str) -> list[str]:
+        """Terms of a network's balance of the window that began at `start`, as a drawing of them lists them."""
+        select = next(f for f in page.feeds if f.name in panel.feeds).select
+        found = rows(self.url, Select(select.measurement, newest_first=True, limit=select.limit))
+        (row,) = [r for r in found if r["key"] == key and time_text(r["window_start"]) == start]
+        return [_cell(row.get(s.field)) for s in panel.series]
+
+
+def _listed(panel: Panel, row: Row) -> bool:
+    return (not panel.codes or row.get("code") in panel.codes) and (
+        not panel.states or row.get("state") in panel.states
+    )
+
+
+def _across(by_key: dict[str, dict[int, float | None]], series: Series) -> dict[int, float | None]:
+    at: dict[int, list[float]] = defaultdict(list)
+    for points in by_key.values():
+        for t, value in points.items():
+            at[t] += [] if value is None else [value]
+    return {t: _TOGETHER[series.across](values) if values else None for t, values in at.items()}
+
+
+def cells(panel: Panel, told: Iterable[Row]) -> list[tuple[str, ...]]:
+    """Rows as text, numbers in Python's own shortest form."""
+    return [
+        tuple(_cell(_value(row, field), unit) for field, _, unit in panel.columns if unit not in DERIVED)
+        for row in told
+    ]
+
+
+def _value(row: Row, field: str) -> Any:
+    inner = field.removeprefix("evidence.")
+    value = row.get(field) if inner == field else json.loads(row.get("evidence") or "{}").get(inner)
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _cell(value: Any, unit: str = "") -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (int, float)):
+        return time_text(int(value)).replace("Z", ".000Z") if unit == "time" else repr(float(value))
+    return str(value)
+
+
+def read_cells(panel: Panel, written: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Rows of a page's CSV in the form of `cells`, sorted."""
+    kept = [i for i, (_, _, unit) in enumerate(panel.columns) if unit not in DERIVED]
+    return sorted(tuple(number(row[i]) for i in kept) for row in written)
+
+
+def number(text: str) -> str:
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
