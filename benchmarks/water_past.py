@@ -30,12 +30,19 @@ class Past:
     def __init__(self, truth: NetworkTruth, step_s: float):
         self._truth, self._part_s = truth, step_s / parts_of(step_s)
         self._told: list[Instant] = []
+        self._first = 0
 
     def at(self, part: int) -> Instant:
         """The end of a part of a step, the first being 0."""
-        while len(self._told) <= part:
+        while len(self._told) <= part - self._first:
             self._told.append(instant_of(self._truth, self._part_s))
-        return self._told[part]
+        return self._told[part - self._first]
+
+    def forget(self, seconds: float) -> None:
+        """Keep nothing of the first `seconds`: everybody has told of them."""
+        before = round(seconds / self._part_s)
+        del self._told[: before - self._first]
+        self._first = before
 
 
 def parts_of(step_s: float) -> int:

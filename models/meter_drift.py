@@ -6,17 +6,21 @@ sides leave open is therefore steady from day to day, far within what the classe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
+
+from models.meter_baseline import FLOOR, LEARNING_DAYS, Baseline, Departure, departure
+from models.secondary_heat import sensor_mpe_k
 
 __all__ = [
-    "FLOOR", "HEAT", "LEARNING_DAYS", "WATER", "Baseline", "Fault", "Found", "Kind", "Layout", "Likeness",
-    "find_steps", "learnt", "likeness", "threshold", "untouched",
+    "HEAT", "WATER", "Fault", "Found", "Kind", "Layout", "Likeness", "find_steps", "floors", "levers_u",
+    "likeness", "power", "threshold", "untouched",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -28,11 +32,9 @@ HEAT, WATER = 0, 1
 
 Behind them stands one a consumer of its second meter, and then one each of its share of all heat.
 """
-LEARNING_DAYS: Final = 14
-REMEMBERED_DAYS: Final = 28
-FLOOR: Final = 0.0025
-"""How far a sound signal may wander without averaging down: a meter's error moves a little with its load."""
 _SHARE_FLOOR: Final = 0.02
+_LOSS_U: Final = 0.15  # of U and ground together, over the loss
+_SPREAD_C: Final = 50.0  # about where secondary sensors stand
 _LIKE: Final = 3.841
 _SEASON_DAYS: Final = 180
 _MOST_FAULTS: Final = 5
@@ -67,40 +69,6 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Baseline:
-    """What signals were while nothing was wrong; arrays of shape (signals,).
-
-    Attributes
-    ----------
-    count, mean, square : ndarray
-        Days, their mean and the sum of squares about it.
-    lever : ndarray
-        Mean of what the signal's own error goes with.
-    spread, cross : ndarray
-        Sum of its squares about that, and of its products with the signal about both means.
-    """
-
-    count: FloatArray
-    mean: FloatArray
-    square: FloatArray
-    lever: FloatArray
-    spread: FloatArray
-    cross: FloatArray
-
-    @classmethod
-    def empty(cls, signals: int) -> Baseline:
-        """Nothing learnt yet."""
-        return cls(*np.zeros((6, signals)))
-
-    @property
-    def deviation(self) -> FloatArray:
-        """Standard deviation from day to day, NaN before the second."""
-        enough = self.count >= 2.0
-        spread = self.square / np.where(enough, self.count - 1.0, 1.0)
-        return np.where(enough, np.sqrt(np.maximum(spread, 0.0)), np.nan)
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that may have changed.
 
@@ -128,6 +96,8 @@ class Likeness:
         Generalised likelihood ratio, χ² of 1 where nothing changed.
     like : ndarray
         The same less what contradicts it in the consumer's share of the others' heat: for comparing.
+    needed : ndarray
+        Ratio that a sound network reaches once a season.
     """
 
     faults: tuple[Fault, ...]
@@ -135,6 +105,7 @@ class Likeness:
     size_u: FloatArray
     ratio: FloatArray
     like: FloatArray
+    needed: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,115 +134,121 @@ class Found:
     needed: float
 
 
-def learnt(baseline: Baseline, value: FloatArray, lever: FloatArray) -> Baseline:
-    """Take in one day without faults; of more than 28 days the older ones fade.
-
-    Parameters
-    ----------
-    baseline : Baseline
-    value, lever : ndarray, shape (signals,)
-        NaN where the day says nothing.
+def threshold(tests: int, degrees: ArrayLike) -> FloatArray:
+    """Likelihood ratio that `tests` a day exceed once a season, by the degrees of freedom of a deviation.
 
     Examples
     --------
-    >>> after = learnt(learnt(Baseline.empty(1), np.array([1.0]), np.zeros(1)), np.array([3.0]), np.zeros(1))
-    >>> after.mean, after.deviation.round(3)
-    (array([2.]), array([1.414]))
+    >>> threshold(30, [13.0, 27.0, np.inf]).round()
+    array([27., 19., 14.])
     """
-    there = ~np.isnan(value)
-    kept = np.minimum(baseline.count, REMEMBERED_DAYS - 1.0)
-    fade = np.where(baseline.count > 0.0, kept / np.maximum(baseline.count, 1.0), 1.0)
-    count = kept + 1.0
-    step = np.where(there, value, 0.0) - baseline.mean
-    mean = baseline.mean + step / count
-    square = baseline.square * fade + step**2 * kept / count
-    moved = np.nan_to_num(lever) - baseline.lever
-    drawn = baseline.lever + moved / count
-    spread = baseline.spread * fade + moved**2 * kept / count
-    cross = baseline.cross * fade + moved * step * kept / count
-    return Baseline(
-        np.where(there, count, baseline.count),
-        np.where(there, mean, baseline.mean),
-        np.where(there, square, baseline.square),
-        np.where(there, drawn, baseline.lever),
-        np.where(there, spread, baseline.spread),
-        np.where(there, cross, baseline.cross),
-    )
+    level = 1.0 - 0.5 / (_SEASON_DAYS * max(tests, 1))
+    return np.asarray(stdtrit(np.asarray(degrees, dtype=np.float64), level) ** 2)
 
 
-def threshold(tests: int, days: float) -> float:
-    """Likelihood ratio that `tests` a day exceed once a season, for a deviation learnt in `days`.
-
-    Examples
-    --------
-    >>> round(threshold(30, 14.0)), round(threshold(30, 28.0))
-    (27, 19)
-    """
-    return float(stdtrit(max(days - 1.0, 1.0), 1.0 - 0.5 / (_SEASON_DAYS * max(tests, 1))) ** 2)
+def floors(consumers: int) -> FloatArray:
+    """How far each signal may wander without averaging down."""
+    return np.where(np.arange(2 + 2 * consumers) < 2 + consumers, FLOOR, _SHARE_FLOOR)
 
 
-def likeness(layout: Layout, off: FloatArray, weight: FloatArray) -> Likeness:
-    r"""How well each fault explains signals that are `off` their baseline.
+def levers_u(consumers: int) -> FloatArray:
+    """How each signal may go with its lever before days tell: loss, and sensors' tolerance. [1, K]"""
+    u = np.zeros(2 + 2 * consumers)
+    u[HEAT] = _LOSS_U
+    u[2 : 2 + consumers] = float(sensor_mpe_k(_SPREAD_C)) * np.sqrt(2.0 / 3.0)
+    return u
+
+
+def likeness(layout: Layout, seen: Departure) -> Likeness:
+    r"""How well each fault explains signals that are off their baseline.
 
     A factor :math:`1 + \delta` on a consumer's flow lowers the network's heat residual and water
     residual by its shares of them and its secondary heat over its primary by all of it; its share of
     the others' heat rises by as much. With signature f and weights w the size is
-    :math:`\sum f w d / \sum f^2 w` and the ratio its square times :math:`\sum f^2 w`.
+    :math:`\sum f w d / \sum f^2 w` and the ratio its square times :math:`\sum f^2 w`. What it takes is
+    Student's t of :math:`(\sum f^2 w)^2 / \sum (f^2 w)^2 q` degrees of freedom, q the doubt (Welch and
+    Satterthwaite).
 
     Parameters
     ----------
     layout : Layout
-    off, weight : ndarray, shape (2 + 2 * consumers,)
-        Deviation of each signal and one over its variance, 0 where it is not known.
+    seen : Departure
     """
     count = len(layout.heat_share)
-    d, w = np.nan_to_num(off), weight
+    d, w = np.nan_to_num(seen.off), seen.weight
     second, share = slice(2, 2 + count), slice(2 + count, 2 + 2 * count)
-    dw = d * w
-    pull, seen, faults = list[FloatArray](), list[FloatArray](), list[Fault]()
+    dw, blur = d * w, w**2 * seen.doubt
+    top, bottom, unsure, faults = list[FloatArray](), list[FloatArray](), list[FloatArray](), list[Fault]()
 
-    def add(kind: Kind, of: IntArray, top: FloatArray, bottom: FloatArray) -> None:
+    def add(kind: Kind, of: IntArray, *parts: tuple[FloatArray | float, slice | int]) -> None:
         faults.extend(Fault(kind, int(n)) for n in of)
-        pull.append(top)
-        seen.append(bottom)
+        none = np.zeros(len(of))
+        top.append(none + sum(f * dw[at] for f, at in parts))
+        bottom.append(none + sum(f**2 * w[at] for f, at in parts))
+        unsure.append(none + sum(f**4 * blur[at] for f, at in parts))
 
     everyone, plants, alone = np.arange(count), np.arange(len(layout.plant_share)), np.array([-1])
-    heat, mass, of_plant = layout.heat_share, layout.mass_share, layout.plant_share
-    at_heat, at_both = dw[HEAT], dw[HEAT] + dw[WATER]
-    add(Kind.FLOW, everyone, -(heat * dw[HEAT] + mass * dw[WATER] + dw[second]),
-        heat**2 * w[HEAT] + mass**2 * w[WATER] + w[second])  # fmt: skip
-    add(Kind.HEAT_ONLY, everyone, -(heat * dw[HEAT] + dw[second]), heat**2 * w[HEAT] + w[second])
-    add(Kind.SECONDARY, everyone, dw[second], w[second])
-    add(Kind.FLOW, -2 - plants, of_plant * at_both, of_plant**2 * (w[HEAT] + w[WATER]))
-    add(Kind.HEAT_ONLY, -2 - plants, of_plant * at_heat, of_plant**2 * w[HEAT])
-    add(Kind.LOSS, alone, np.array([at_heat]), np.array([w[HEAT]]))
-    add(Kind.LEAK, alone, np.array([layout.leak_sign * at_both]), np.array([w[HEAT] + w[WATER]]))
+    heat, mass, of_plant, sign = layout.heat_share, layout.mass_share, layout.plant_share, layout.leak_sign
+    add(Kind.FLOW, everyone, (-heat, HEAT), (-mass, WATER), (-1.0, second))
+    add(Kind.HEAT_ONLY, everyone, (-heat, HEAT), (-1.0, second))
+    add(Kind.SECONDARY, everyone, (1.0, second))
+    add(Kind.FLOW, -2 - plants, (of_plant, HEAT), (of_plant, WATER))
+    add(Kind.HEAT_ONLY, -2 - plants, (of_plant, HEAT))
+    add(Kind.LOSS, alone, (1.0, HEAT))
+    add(Kind.LEAK, alone, (sign, HEAT), (sign, WATER))
     # Of a leak that the water balance knows of, heat is accounted for.
-    add(Kind.LEAK, alone, np.array([layout.leak_sign * dw[WATER]]), np.array([w[WATER]]))
-    top, bottom = np.concatenate(pull), np.concatenate(seen)
-    usable = bottom > 0.0
-    safe = np.where(usable, bottom, 1.0)
-    size = np.where(usable, top / safe, 0.0)
-    ratio = top * size
+    add(Kind.LEAK, alone, (sign, WATER))
+    pull, weight, doubt = np.concatenate(top), np.concatenate(bottom), np.concatenate(unsure)
+    usable = weight > 0.0
+    safe = np.where(usable, weight, 1.0)
+    size = np.where(usable, pull / safe, 0.0)
+    ratio = pull * size
     # Leaks and losses only grow.
     ratio[-3:] = np.where(size[-3:] > 0.0, ratio[-3:], 0.0)
     like = ratio.copy()
     for first in (0, count):
         mine = slice(first, first + count)
-        both = bottom[mine] + w[share]
-        joint = (top[mine] + dw[share]) ** 2 / np.where(both > 0.0, both, 1.0)
+        both = weight[mine] + w[share]
+        joint = (pull[mine] + dw[share]) ** 2 / np.where(both > 0.0, both, 1.0)
         like[mine] = np.where(w[share] > 0.0, joint - d[share] ** 2 * w[share], ratio[mine])
-    return Likeness(tuple(faults), size, np.where(usable, 1.0 / np.sqrt(safe), np.inf), ratio, like)
+    degrees = np.where(doubt > 0.0, weight**2 / np.where(doubt > 0.0, doubt, 1.0), np.inf)
+    needed = threshold(int(usable.sum()), degrees)
+    size_u = np.where(usable, 1.0 / np.sqrt(safe), np.inf)
+    return Likeness(tuple(faults), size, size_u, ratio, like, needed)
+
+
+def power(layout: Layout, baseline: Baseline, fault: Fault, size: float, days: int = 2) -> float:
+    """How likely a step of relative `size` in whole `days` is told, by what the baseline's days scattered.
+
+    The ratio of a step is that of a normal deviate whose mean is the step over its standard uncertainty.
+
+    Parameters
+    ----------
+    layout : Layout
+    baseline : Baseline
+    fault : Fault
+    size : float
+    days : int
+    """
+    consumers = len(layout.heat_share)
+    floor = floors(consumers)
+    seen = departure(
+        baseline, baseline.line(levers_u(consumers), floor), np.tile(baseline.mean, (days, 1)),
+        np.tile(baseline.lever, (days, 1)), floor, baseline.count >= LEARNING_DAYS,
+    )  # fmt: skip
+    said = likeness(layout, seen)
+    at = said.faults.index(fault)
+    return float(ndtr(abs(size) / said.size_u[at] - np.sqrt(said.needed[at])))
 
 
 def find_steps(
-    layout: Layout, baseline: Baseline, value: FloatArray, lever: FloatArray, lever_u: FloatArray
+    layout: Layout,
+    baseline: Baseline,
+    value: FloatArray,
+    lever: FloatArray,
+    lever_u: FloatArray | None = None,
 ) -> tuple[Found, ...]:
-    """Steps that the last days show against the baseline, the plainest first.
-
-    Every onset among the days is tried. A signal's variance is that of its days, that of the baseline, a
-    floor that does not average down, and what its own error's way with its lever leaves open: 0 ±
-    `lever_u`, and what the baseline's days showed of it.
+    """Steps that the last days show against the baseline, the plainest first; every onset is tried.
 
     Parameters
     ----------
@@ -280,19 +257,26 @@ def find_steps(
     value, lever : ndarray, shape (days, signals)
         NaN where a day says nothing.
     lever_u : ndarray, shape (signals,)
-        Standard uncertainty of the signal for each unit of the lever.
+        Standard uncertainty of the signal for each unit of the lever, beforehand; that of `levers_u` if none.
     """
     ready = baseline.count >= LEARNING_DAYS
     if not ready[:-1].any():
         return ()
-    left = ready.copy()
+    floor = floors(len(layout.heat_share))
+    line = baseline.line(levers_u(len(layout.heat_share)) if lever_u is None else lever_u, floor)
+    there = ready & ~np.isnan(value[-1])
+    seen = [
+        departure(baseline, line, value[-days:], lever[-days:], floor, there)
+        for days in range(1, len(value) + 1)
+    ]
     found: list[Found] = []
     while len(found) < _MOST_FAULTS:
-        best = _best(layout, baseline, value, lever, lever_u, left)
+        best = _best(layout, seen)
         if best is None:
             break
         found.append(best)
-        _leave_out(left, best.faults, len(layout.heat_share))
+        left = _unspoilt(best.faults, len(layout.heat_share))
+        seen = [_without(layout, one, best).only(left) for one in seen]
     return tuple(found)
 
 
@@ -314,59 +298,52 @@ def untouched(value: FloatArray, found: tuple[Found, ...], consumers: int) -> Fl
     return np.where(left, value, np.nan)
 
 
-def _best(
-    layout: Layout,
-    baseline: Baseline,
-    value: FloatArray,
-    lever: FloatArray,
-    lever_u: FloatArray,
-    left: BoolArray,
-) -> Found | None:
+def _best(layout: Layout, seen: Sequence[Departure]) -> Found | None:
+    """The plainest step by how far it is beyond what it takes; of the last day, the last two and so on."""
     best: Found | None = None
-    count = len(layout.heat_share)
-    floor = np.where(np.arange(value.shape[1]) < 2 + count, FLOOR, _SHARE_FLOOR)
-    tested = int(left[: 2 + count].sum())
-    for days in range(1, len(value) + 1):
-        seen = ~np.isnan(value[-days:])
-        number = seen.sum(axis=0)
-        there = left & (number > 0) & seen[-1]
-        some = np.maximum(number, 1)
-        off = np.where(there, np.nansum(value[-days:], axis=0) / some - baseline.mean, 0.0)
-        moved = np.nansum(np.where(seen, lever[-days:], 0.0), axis=0) / some - baseline.lever
-        each = np.maximum(np.nan_to_num(baseline.deviation), 1e-9) ** 2
-        variance = each * (1.0 / some + 1.0 / np.maximum(baseline.count, 1.0))
-        slope, slope_variance = _slope(baseline, each + floor**2, lever_u)
-        off = np.where(there, off - slope * np.nan_to_num(moved), 0.0)
-        variance += floor**2 + slope_variance * np.nan_to_num(moved) ** 2
-        said = likeness(layout, off, np.where(there, 1.0 / variance, 0.0))
-        needed = threshold(tested, float(baseline.count[left].min(initial=np.inf)))
-        at = int(np.argmax(said.ratio))
-        if said.ratio[at] > needed and (best is None or said.ratio[at] > best.ratio):
-            best = _named(said, days, needed)
+    for days, one in enumerate(seen, 1):
+        said = likeness(layout, one)
+        beyond = said.ratio / said.needed
+        at = int(np.argmax(beyond))
+        if beyond[at] > 1.0 and (best is None or beyond[at] > best.ratio / best.needed):
+            best = _named(said, days, at)
     return best
 
 
-def _slope(baseline: Baseline, variance: FloatArray, lever_u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """How a signal goes with its lever, and the variance of that: 0 ± `lever_u` and what its days showed."""
-    prior = lever_u**2
-    precision = baseline.spread * prior / variance + 1.0
-    return prior * baseline.cross / variance / precision, prior / precision
-
-
-def _named(said: Likeness, days: int, needed: float) -> Found:
+def _named(said: Likeness, days: int, plainest: int) -> Found:
     at = int(np.argmax(said.like))
     like = np.flatnonzero(said.like >= said.like[at] - _LIKE)
     like = like[np.argsort(-said.like[like], kind="stable")]
     return Found(
         tuple(said.faults[n] for n in like), tuple(said.size[like].tolist()), float(said.size_u[at]), days,
-        float(said.ratio.max()), needed,
+        float(said.ratio[plainest]), float(said.needed[plainest]),
     )  # fmt: skip
 
 
-def _leave_out(left: BoolArray, faults: tuple[Fault, ...], count: int) -> None:
-    """Take out, in place, the signals that a fault found has spoilt."""
-    first = faults[0]
+def _without(layout: Layout, one: Departure, step: Found) -> Departure:
+    """The same departure without what a consumer's fault did to the network's own signals in those days.
+
+    Where one meter of a consumer may be meant or the other, half of the difference is uncertain.
+    """
+    at = step.faults[0].at
+    if at < 0 or len({f.at for f in step.faults}) > 1:
+        return one
+    said = likeness(layout, one)
+    named = [n for n, fault in enumerate(said.faults) if fault in step.faults]
+    size, kinds = said.size[named], np.array([said.faults[n].kind for n in named])
+    flow = kinds == Kind.FLOW
+    on_heat = -layout.heat_share[at] * size * (flow | (kinds == Kind.HEAT_ONLY))
+    on_water = -layout.mass_share[at] * size * flow
+    ends = np.array([[on_heat.max(), on_water.max()], [on_heat.min(), on_water.min()]])
+    size_u = said.size_u[named].max() * np.array([layout.heat_share[at], layout.mass_share[at]])
+    return one.explained([HEAT, WATER], ends.mean(axis=0), (ends[0] - ends[1]) ** 2 / 4.0 + size_u**2)
+
+
+def _unspoilt(faults: tuple[Fault, ...], count: int) -> BoolArray:
+    """Signals that say something still once these faults are known."""
+    left, first = np.ones(2 + 2 * count, dtype=bool), faults[0]
     if first.at >= 0:
         left[[2 + first.at, 2 + count + first.at]] = False
     if first.at < 0 or len({f.at for f in faults}) > 1:
         left[[HEAT, WATER]] = False
+    return left

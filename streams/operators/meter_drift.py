@@ -11,20 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
-from models.meter_drift import (
-    HEAT,
-    LEARNING_DAYS,
-    WATER,
-    Baseline,
-    Fault,
-    Found,
-    Kind,
-    Layout,
-    find_steps,
-    learnt,
-    untouched,
-)
-from models.secondary_heat import sensor_mpe_k
+from models.meter_baseline import LEARNING_DAYS, Baseline, learnt
+from models.meter_drift import HEAT, WATER, Fault, Found, Kind, Layout, find_steps, untouched
 from models.water import density_kg_m3
 from streams.core.ledger_book import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
@@ -40,8 +28,6 @@ _RECENT_DAYS: Final = 5
 _MIN_DAY: Final = 0.8
 """Share of a day's steps that must be known."""
 _MOST_NAMED: Final = 3
-_LOSS_U: Final = 0.15  # of U and ground together, over the loss
-_SPREAD_C: Final = 50.0  # about where secondary sensors stand
 _DIGITS: Final = 7
 _SUMS: Final = ("heat", "mass", "primary", "second", "spread", "steps", "both")
 _OF_NETWORK: Final = ("supplied", "residual", "loss", "windows")
@@ -191,11 +177,8 @@ def _ended_day(state: dict[str, Any], members: _Members, settled: Settled, netwo
     if layout is None:
         return []
     recent = [*state["recent"], [_short(value), _short(lever)]]
-    lever_u = np.zeros(len(value))
-    lever_u[HEAT] = _LOSS_U
-    lever_u[2 : 2 + count] = float(sensor_mpe_k(_SPREAD_C)) * np.sqrt(2.0 / 3.0)
     days = np.array([[[np.nan if x is None else x for x in row] for row in day] for day in recent])
-    found = find_steps(layout, base, days[:, 0], days[:, 1], lever_u)
+    found = find_steps(layout, base, days[:, 0], days[:, 1])
     if len(recent) > _RECENT_DAYS or base.count.max(initial=0.0) < LEARNING_DAYS:
         base = learnt(base, untouched(days[0, 0], found, count), days[0, 1])
         recent = recent[1:]
