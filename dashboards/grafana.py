@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ from grafana_foundation_sdk.models.text import TextMode
 
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
-from dashboards.scope import NETWORK_KEY
+from dashboards.scope import NETWORK_KEY, Scope, narrowed
 from store import flux, flux_panels
 from store.buckets import Buckets
 from store.protocol import Select
@@ -51,6 +52,7 @@ __all__ = ["BUCKET", "READINGS_BUCKET", "drifted", "export", "render"]
 
 BUCKET: Final = "hearthline"
 READINGS_BUCKET: Final = "hearthline_readings"
+_EVERYTHING: Final = Scope()
 _SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
 _GREY: Final = {
     "a": "#8a99a3", "b": "#6f8fa5", "s": "#b07a68", "r": "#6a8cab", "o": "#9aa0a4",
@@ -132,9 +134,16 @@ def drifted(directory: Path, bucket: str = BUCKET, readings: str = READINGS_BUCK
     return wrong
 
 
-def render(page: Page, language: str, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> str:
-    """One page as a Grafana dashboard's JSON, the same bytes for the same panels."""
+def render(
+    page: Page,
+    language: str,
+    bucket: str = BUCKET,
+    readings: str = READINGS_BUCKET,
+    scope: Scope = _EVERYTHING,
+) -> str:
+    """One page as a Grafana dashboard's JSON, the same bytes for the same panels; of `scope` alone."""
     buckets = Buckets(bucket, readings)
+    page = _within(page, scope)
     built = (
         dashboard.Dashboard(f"Hearthline · {pick(page.title, language)}")
         .uid(f"hearthline-{page.id}-{language}")
@@ -144,7 +153,7 @@ def render(page: Page, language: str, bucket: str = BUCKET, readings: str = READ
         .time("now-24h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
     )
-    for variable in _variables(page, language, buckets):
+    for variable in _variables(page, language, buckets, scope):
         built = built.with_variable(variable)
     for panel in page.panels:
         built = built.with_panel(_panel(page, panel, language, buckets))
@@ -152,22 +161,33 @@ def render(page: Page, language: str, bucket: str = BUCKET, readings: str = READ
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _variables(page: Page, language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
+def _within(page: Page, scope: Scope) -> Page:
+    """The page with every question narrowed to a region or unit."""
+    panels = tuple(
+        replace(
+            p, series=tuple(replace(s, select=narrowed(s.select, scope, to_device=False)) for s in p.series)
+        )
+        for p in page.panels
+    )
+    feeds = tuple(replace(f, select=narrowed(f.select, scope, to_device=False)) for f in page.feeds)
+    return replace(page, panels=panels, feeds=feeds)
+
+
+def _variables(page: Page, language: str, buckets: Buckets, scope: Scope) -> Iterator[Builder[Any]]:
     yield dashboard.DatasourceVariable("datasource").type("influxdb").label("InfluxDB")
     if "{device}" in page.path:
-        yield _keys(
-            "device",
-            Select("reading", fields=("supply_c",), device_class="substation"),
-            buckets,
-            several=False,
-        )
+        yield _keys("device", _spoken("substation", scope), buckets, several=False)
     for name in _CLASSES:
         if any(name in s.classes for p in page.panels for s in p.series):
-            yield _keys(
-                name, Select("reading", fields=("supply_c",), device_class=name), buckets, several=True
-            )
+            yield _keys(name, _spoken(name, scope), buckets, several=True)
     label = {"zh": "看板地址", "en": "board's address"}[language]
     yield dashboard.TextBoxVariable("board").label(label).default_value("http://127.0.0.1:8080")
+
+
+def _spoken(device_class: str, scope: Scope) -> Select:
+    return narrowed(
+        Select("reading", fields=("supply_c",), device_class=device_class), scope, to_device=False
+    )
 
 
 def _keys(name: str, select: Select, buckets: Buckets, *, several: bool) -> Builder[Any]:
@@ -208,6 +228,7 @@ def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
     select = Select(
         series.select.measurement, fields=(series.field,), device_class=series.select.device_class,
         aggregate="mean" if series.aggregate == "sum" else series.aggregate,
+        units=series.select.units, regions=series.select.regions,
     )  # fmt: skip
     keys = "${device:json}" if panel.scope == "device" else None
     for name in series.classes:

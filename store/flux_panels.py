@@ -16,7 +16,7 @@ def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
     Parameters
     ----------
     query : Select
-        Its measurement, first field and, for readings, device class count.
+        Its measurement, first field, units and regions and, for readings, device class count.
     bucket : str
     start : str
         A Flux expression, written by programs, never taken from input.
@@ -30,6 +30,9 @@ def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
     ]
     if query.device_class:
         conditions.append(f"r.class == {literal(query.device_class)}")
+    for tag, wanted in (("unit", query.units), ("region", query.regions)):
+        if wanted:
+            conditions.append("(" + " or ".join(f"r.{tag} == {literal(v)}" for v in wanted) + ")")
     return "\n  ".join([
         f"from(bucket: {literal(bucket)})",
         f"|> range(start: {start})",

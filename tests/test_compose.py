@@ -350,6 +350,31 @@ def test_grafanas_provisioning_names_what_compose_mounts():
     assert influx["jsonData"]["defaultBucket"] == influxdb["DOCKER_INFLUXDB_INIT_BUCKET"]
 
 
+def test_grafanas_alert_rules_ask_known_sources_and_tell_silence_and_errors():
+    folder = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/influxdb.yml").read_text())["datasources"]
+    alerting = yaml.safe_load((folder / "alerting/hearthline.yml").read_text())
+    (point,), (policy,) = alerting["contactPoints"], alerting["policies"]
+    assert policy["receiver"] == point["name"]
+    (receiver,) = point["receivers"]
+    variable = receiver["settings"]["addresses"].removeprefix("$")
+    assert variable in _compose()["services"]["grafana"]["environment"], (
+        "an empty address keeps Grafana from starting"
+    )
+    rules = [rule for group in alerting["groups"] for rule in group["rules"]]
+    assert len({rule["uid"] for rule in rules} | {receiver["uid"]}) == len(rules) + 1 >= 4
+    for rule in rules:
+        assert (rule["noDataState"] in {"Alerting", "OK"}, rule["execErrState"]) == (True, "Alerting")
+        steps = {step["refId"]: step for step in rule["data"]}
+        assert rule["condition"] in steps
+        asked = [s for s in steps.values() if s["datasourceUid"] != "__expr__"]
+        assert {s["datasourceUid"] for s in asked} == {source["uid"]}
+        for step in steps.values():
+            assert step["model"]["refId"] == step["refId"]
+            assert step["model"].get("expression", step["refId"]) in steps
+    assert any(rule["noDataState"] == "Alerting" for rule in rules), "silence is told"
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_sound_and_stop_at_the_first_error(script):
     import subprocess

@@ -61,3 +61,55 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{file} {state}: run hearthline dashboards export --out {folder}", err=True)
         if wrong:
             raise typer.Exit(1)
+
+    @group.command(
+        epilog="Example: hearthline dashboards push --site site --url https://grafana --token-file t"
+    )
+    def push(
+        site: Annotated[Path, typer.Option(help="Site directory, for its regions and units.")],
+        url: Annotated[str, typer.Option(help="Grafana's address.")],
+        token_file: Annotated[
+            Path, typer.Option(help="File with the token of a service account, an Editor.")
+        ],
+        bucket: Annotated[str, typer.Option(help="InfluxDB bucket of results.")] = "hearthline",
+        readings_bucket: Annotated[
+            str, typer.Option(help="InfluxDB bucket of readings.")
+        ] = "hearthline_readings",
+        as_json: Annotated[bool, typer.Option("--json", help="Print what became of each as JSON.")] = False,
+    ) -> None:
+        """Put every page into a running Grafana: a folder for each region and unit, narrowed to it.
+
+        Running it again changes what differs, and deletes nothing.
+        """
+        import json
+        from dataclasses import asdict
+
+        from dashboards.grafana_push import Pushed, PushError
+        from dashboards.grafana_push import push as put
+        from hearthline.site_dir import open_site
+
+        done = Pushed()
+        try:
+            put(open_site(site), url, _token(token_file), bucket, readings_bucket, done)
+        except PushError as error:
+            typer.echo(f"hearthline: {error}", err=True)
+            raise typer.Exit(1) from error
+        finally:
+            counts = {how: len(titles) for how, titles in asdict(done).items()}
+            typer.echo(json.dumps(asdict(done), ensure_ascii=False) if as_json else _counted(counts))
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"--token-file {path}: expected a file with a token: {error}"
+        raise UsageError(msg) from error
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        msg = f"--token-file {path}: expected one token, got {'nothing' if not token else 'other characters'}"
+        raise UsageError(msg)
+    return token
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {how}" for how, count in counts.items())

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 import pytest
+import yaml
 
 from dashboards.grafana import render
 from dashboards.history import panel_history
@@ -185,3 +187,24 @@ def test_the_last_seen_table_in_grafana_is_the_newest_reading_of_each_device(fil
                 told = {row["key"]: row["received_ms"] for row in table.to_pylist()}
                 assert told == {r["key"]: r["received_ms"] for r in embedded.select(feed.select).to_pylist()}
                 assert len(told) >= 5
+
+
+def test_grafanas_alert_rules_see_what_the_store_holds(filled):
+    embedded, influx, (results, bucket), _ = filled
+    file = Path(__file__).parents[2] / "deploy/grafana/provisioning/alerting/hearthline.yml"
+    (group,) = yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
+    told = {}
+    for rule in group["rules"]:
+        query = rule["data"][0]["model"]["query"]
+        for name, real in {"hearthline_readings": bucket, "hearthline": results}.items():
+            query = query.replace(f'"{name}"', f'"{real}"')
+        for name, at in {"Start": BEGIN_MS - 24 * HOUR_MS, "Stop": BEGIN_MS + 48 * HOUR_MS}.items():
+            query = query.replace(f"v.timeRange{name}", time_text(at))
+        table, _ = influx._ask(query)
+        told[rule["uid"]] = [row["_value"] for row in table.to_pylist()]
+    count = embedded.counts()["reading"]
+    assert told == {
+        "hearthline-no-readings": [count],
+        "hearthline-unaccounted": [0],
+        "hearthline-refused": [],
+    }
