@@ -126,7 +126,8 @@ def cases(seed: int, substations: int, forks: int) -> tuple[list[Case], bool, in
 def smallest(consumers: int, fault: Fault, share: float | None) -> float:
     """Step of a meter that two whole days tell with 90 %, where signals scatter as simulated ones do.
 
-    Every other consumer has a second meter; all have as much of the network, but that of `fault` if `share` is given.
+    Every other consumer has a second meter. All have as much of the network, but that of `fault` has `share`
+    if that is given.
     """
     second = np.arange(consumers) % 2 == 0
     count = np.concatenate([[15.0, 15.0], np.where(second, 15.0, 0.0), np.full(consumers, 15.0)])
