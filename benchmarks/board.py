@@ -18,31 +18,59 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import aiohttp
+import numpy as np
 import psutil
 import socketio
 
 from benchmarks.machine import machine
 
+SERIES = "series.duckdb"
 MARK = "#panel-heat_output .hl-value b"
+DAY_MS = 86_400_000
 PANELS = {
-    "a week of 15-minute values": ("heat_windows", 7),
-    "a day of raw readings": ("plant_temperatures", 1),
-    "a year": ("heat_windows", 365),
+    "a week of 15-minute values": ("heat_windows", 7, 300),
+    "a day of raw readings": ("plant_temperatures", 1, 300),
+    "a year": ("heat_windows", 366, 1000),
 }
+"""Panel, days and the goal in ms."""
+
+
+def seed(folder: Path, days: int) -> None:
+    """Some days of windows of a plant and thirty substations, and a day of their readings."""
+    from models.results import Outputs
+    from store.duckdb_series import DuckdbSeries
+    from tests.support.board_data import NOW_MS, WINDOW_MS, Day, make_site
+
+    day = Day(DuckdbSeries(folder / SERIES), make_site())
+    day.write_readings(step_ms=60_000 if days == 1 else 10_000)
+    day.write_ledger()
+    last = NOW_MS // WINDOW_MS * WINDOW_MS
+    starts = np.arange(last - days * DAY_MS, last + 1, WINDOW_MS, dtype=np.int64)
+    for number, device in enumerate(
+        d for d in day.site.devices.values() if d.qp_m3_h or d.device == "plant-1"
+    ):
+        out = Outputs("donghe", 1_000 + number)
+        out.add("device_heat", day.heat_table(device, starts, unknown=False))
+        day.store.write([out])
+    day.store.close()
 
 
 def serve(folder: Path) -> None:
-    """Serve a seeded day until killed; the plant's newest heat tells when it was written."""
+    """Serve what was seeded until killed; the plant's newest heat tells when it was written."""
     from dashboards.board import create_app
     from dashboards.serve import BoardServer
-    from tests.support.board_data import NOW_MS, seeded, status
+    from store.duckdb_series import DuckdbSeries
+    from tests.support.board_data import NOW_MS, Day, make_site, status
 
-    day = seeded(folder)
+    day = Day(DuckdbSeries(folder / SERIES), make_site())
+    day.offset = 10_000
     began = time.time()
 
     def now_ms() -> int:
@@ -144,15 +172,34 @@ def paints(url: str, times: int = 5) -> list[float]:
     return sorted(found)
 
 
-def histories(url: str) -> dict[str, list[float]]:
-    """Milliseconds of three first answers each, no two for the same question."""
+def drawings(url: str, times: int = 3) -> dict[str, list[int]]:
+    """Milliseconds from asking for history until it stands on the Overview, each time in a new page."""
+    from tests.support.board_running import until
+    from tests.support.chromium import chromium
+
+    found: dict[str, list[int]] = {}
+    with chromium() as browser:
+        for what, (panel, days, _) in PANELS.items():
+            for _ in range(times):
+                page = browser.new_page(viewport={"width": 1920, "height": 1080})
+                page.goto(f"{url}/?lang=en&hours={24 * days}")
+                name = f"hl-drawn-{panel}"
+                until(page, "n => performance.getEntriesByName(n).length > 0", name, timeout_s=120)
+                shown = page.evaluate("n => performance.getEntriesByName(n)[0].duration", name)
+                found.setdefault(what, []).append(round(shown))
+                page.close()
+    return found
+
+
+def histories(url: str, times: int = 3) -> dict[str, list[float]]:
+    """Milliseconds of `times` first answers each, no two for the same question."""
     found: dict[str, list[float]] = {}
     now_ms = json.loads(
         urlopen(url + "/api/query?measurement=reading&key=plant-1&newest_first=1&limit=1").read()
     )
     end = now_ms[0]["window_start"]
-    for what, (panel, days) in PANELS.items():
-        for i in range(3):
+    for what, (panel, days, _) in PANELS.items():
+        for i in range(times):
             path = f"/api/panels/{panel}/history?from={end - days * 86_400_000 + i}&to={end + i}&points=360"
             at = time.perf_counter()
             urlopen(url + path).read()
@@ -162,26 +209,42 @@ def histories(url: str) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.board")
-    parser.add_argument("--serve", type=Path)
-    parser.add_argument("--pages", type=int, default=200)
+    parser.add_argument("--seed", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--days", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--pages", type=int, default=200, help="open pages; 0 leaves them out")
+    parser.add_argument("--times", type=int, default=5, help="paints and drawings of each kind")
     parser.add_argument("--seconds", type=float, default=300.0)
     asked = parser.parse_args()
-    if asked.serve:
-        serve(asked.serve)
+    if asked.seed or asked.serve:
+        seed(asked.seed, asked.days) if asked.seed else serve(asked.serve)
         return
+    with served(days=1) as (url, began, process):
+        print(machine(), flush=True)
+        print("first paint of Overview [s]:", [round(x, 2) for x in paints(url, asked.times)], flush=True)
+        if asked.pages:
+            told = asyncio.run(crowd(url, began, process, asked.pages, asked.seconds))
+            print(json.dumps(told), flush=True)
+    with served(days=366) as (url, _, process):
+        print(machine(), flush=True)
+        print("history [ms]:", histories(url), flush=True)
+        for what, took in drawings(url, asked.times).items():
+            print(f"{what} drawn [ms]: {sorted(took)}, goal {PANELS[what][2]}", flush=True)
+        print(f"server with a year: {process.memory_info().rss / 1e6:.0f} MB", flush=True)
+        print(machine())
+
+
+@contextmanager
+def served(days: int) -> Iterator[tuple[str, float, psutil.Process]]:
+    """URL, start and process of a server of its own with `days` of windows."""
+    command = [sys.executable, "-m", "benchmarks.board"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.board", "--serve", folder]
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        # In another process, so that what seeding takes is not the server's memory.
+        subprocess.run([*command, "--seed", folder, "--days", str(days)], check=True)
+        child = subprocess.Popen([*command, "--serve", folder], stdout=subprocess.PIPE, text=True)
         try:
             url, began = child.stdout.readline().split()
-            print(machine(), flush=True)
-            print("first paint of Overview [s]:", [round(x, 2) for x in paints(url)], flush=True)
-            print("history [ms]:", histories(url), flush=True)
-            told = asyncio.run(
-                crowd(url, float(began), psutil.Process(child.pid), asked.pages, asked.seconds)
-            )
-            print(json.dumps(told), flush=True)
-            print(machine())
+            yield url, float(began), psutil.Process(child.pid)
         finally:
             child.kill()
             child.wait(10)

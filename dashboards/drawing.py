@@ -32,12 +32,24 @@ class _Tree:
     edges: list[tuple[str, str, Pipe]] = field(default_factory=list)
     chords: list[Pipe] = field(default_factory=list)
 
-    def behind(self) -> dict[str, list[str]]:
-        """Nodes at and behind each node."""
-        found: dict[str, list[str]] = {n: [n] for n in self.distance_m}
-        for near, far, _ in reversed(self.edges):
-            found[near].extend(found[far])
-        return found
+    def in_order(self, ends: Mapping[str, list[str]]) -> tuple[list[str], dict[str, tuple[int, int]]]:
+        """What is at the nodes, branch after branch, and by node which part of it is there and behind."""
+        children: dict[str, list[str]] = defaultdict(list)
+        for near, far, _ in self.edges:
+            children[near].append(far)
+        found: list[str] = []
+        first: dict[str, int] = {}
+        parts: dict[str, tuple[int, int]] = {}
+        ways = [(next(iter(self.distance_m)), False)]
+        while ways:
+            node, left = ways.pop()
+            if left:
+                parts[node] = (first[node], len(found))
+                continue
+            first[node] = len(found)
+            found.extend(ends.get(node, ()))
+            ways += [(node, True), *((child, False) for child in children[node])]
+        return found, parts
 
 
 def tree(pipes: Iterable[Pipe], root: str) -> _Tree:
@@ -86,9 +98,10 @@ def drawing(site: Site, network: Network) -> dict[str, Any]:
     -------
     dict
         ``nodes``: ``x``, ``y`` in 0 to 1, ``distance_m`` from the plant, ``devices`` there; ``pipes``:
-        ``from``, ``to``, ``behind`` (substations whose water comes through it; None in a loop, where
-        that is not known) and ``length_m``; ``placed`` is `map` or `length`; ``missing``: why there is
-        no drawing, or an empty text; ``apart``: devices that no pipe reaches.
+        ``from``, ``to``, ``behind`` (first and end, itself left out, in ``substations`` of those whose
+        water comes through it; None in a loop, where that is not known) and ``length_m``; ``placed`` is
+        `map` or `length`; ``missing``: why there is no drawing, or an empty text; ``apart``: devices that
+        no pipe reaches.
     """
     here = [d for _, d in sorted(site.devices.items()) if d.network == network.id]
     pipes = [p for _, p in sorted(site.pipes.items()) if p.network == network.id]
@@ -96,7 +109,14 @@ def drawing(site: Site, network: Network) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": network.id, "name": network.name or network.id}
     if not pipes or not plants:
         missing = "no pipes registered" if not pipes else "no plant at a node"
-        return answer | {"nodes": {}, "pipes": [], "placed": "", "missing": missing, "apart": []}
+        return answer | {
+            "nodes": {},
+            "pipes": [],
+            "substations": [],
+            "placed": "",
+            "missing": missing,
+            "apart": [],
+        }
     made = tree(pipes, str(plants[0].node))
     mapped = _on_map(here, made)
     places = mapped or _by_length(made)
@@ -105,16 +125,20 @@ def drawing(site: Site, network: Network) -> dict[str, Any]:
         if d.node in made.distance_m:
             stations[str(d.node)].append(d.device)
     looped = _in_loops(made)
-    behind = made.behind()
-    drawn = [
+    served = {
+        n: [x for x in of if site.devices[x].device_class == "substation"] for n, of in stations.items()
+    }
+    substations, behind = made.in_order(served)
+    drawn: list[dict[str, Any]] = [
         {
-            "pipe": pipe.pipe, "from": near, "to": far, "length_m": pipe.length_m,
-            "behind": None if far in looped else [
-                x for n in behind[far] for x in stations[n] if site.devices[x].device_class == "substation"
-            ],
+            "pipe": pipe.pipe,
+            "from": near,
+            "to": far,
+            "length_m": pipe.length_m,
+            "behind": None if far in looped else behind[far],
         }
         for near, far, pipe in made.edges
-    ]  # fmt: skip
+    ]
     drawn += [
         {"pipe": p.pipe, "from": p.from_node, "to": p.to_node, "length_m": p.length_m, "behind": None}
         for p in made.chords
@@ -125,7 +149,8 @@ def drawing(site: Site, network: Network) -> dict[str, Any]:
     }
     apart = [d.device for d in here if d.node not in made.distance_m and d.device_class == "substation"]
     placed = "map" if mapped else "length"
-    return answer | {"nodes": nodes, "pipes": drawn, "placed": placed, "missing": "", "apart": apart}
+    told = {"nodes": nodes, "pipes": drawn, "substations": substations, "placed": placed}
+    return answer | told | {"missing": "", "apart": apart}
 
 
 def _in_loops(made: _Tree) -> set[str]:

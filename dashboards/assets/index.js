@@ -168,6 +168,7 @@ class Board {
       const before = compared ? await this.ask(panel, { from: answer.from - span, to: answer.from, points: 360 }) : null;
       entry.answer = answer;
       view.history(answer, before);
+      drawn(panel.id, now);
       trouble.replaceChildren();
     } catch (error) {
       state.failed = true; // asked again soon
@@ -216,6 +217,15 @@ class Board {
     window.socket.off("connect", this.onConnect);
     for (const { view } of this.panels ?? []) view.stop?.();
   }
+}
+
+// How long from asking until it stood on the screen, for whoever measures the page.
+function drawn(id, since) {
+  const name = `hl-drawn-${id}`;
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    performance.clearMeasures(name);
+    performance.measure(name, { start: since });
+  }));
 }
 
 function hoursOf() {

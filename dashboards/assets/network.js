@@ -116,7 +116,7 @@ export class NetworkDrawing {
     const [fx, fy] = [(width - 2 * EDGE - 90) / span("x"), (height - 2 * EDGE) / span("y")];
     const [sx, sy] = network.placed === "map" ? [Math.min(fx, fy * 2.2), Math.min(fy, fx * 2.2)] : [fx, fy];
     const at = (node) => [EDGE + network.nodes[node].x * sx, EDGE + network.nodes[node].y * sy];
-    const flows = network.pipes.map((pipe) => this.flow(pipe));
+    const flows = network.pipes.map((pipe) => this.flow(network, pipe));
     const most = Math.max(1, ...flows.map((x) => x.sum));
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${t("network drawing")}: ${network.name}` },
       network.pipes.map((pipe, i) => this.pipe(pipe, flows[i], most, at)),
@@ -124,10 +124,10 @@ export class NetworkDrawing {
       network.apart.length > 0 && s("text", { x: 8, y: height - 6, class: "hl-net-text" }, t("{n} substations without a pipe", { n: network.apart.length })));
   }
 
-  flow(pipe) {
+  flow(network, pipe) {
     const rows = this.context.live.rows("stations");
-    const values = (pipe.behind ?? []).map((id) => rows.get(id)?.flow_m3_h);
-    return { sum: values.filter(known).reduce((n, v) => n + v, 0), n: values.filter(known).length, of: pipe.behind?.length ?? null };
+    const values = (pipe.behind ? network.substations.slice(...pipe.behind) : []).map((id) => rows.get(id)?.flow_m3_h);
+    return { sum: values.filter(known).reduce((n, v) => n + v, 0), n: values.filter(known).length, of: pipe.behind ? values.length : null };
   }
 
   pipe(pipe, flow, most, at) {
@@ -167,7 +167,7 @@ export class NetworkDrawing {
   table() {
     const rows = this.context.live.rows("stations");
     return [["pipe", "from", "to", "length_m", "flow_m3_h", "known", "of"],
-      ...(this.list ?? []).flatMap((n) => n.pipes.map((p) => { const x = this.flow(p); return [p.pipe, p.from, p.to, p.length_m, x.of === null ? null : x.sum, x.n, x.of]; })),
+      ...(this.list ?? []).flatMap((n) => n.pipes.map((p) => { const x = this.flow(n, p); return [p.pipe, p.from, p.to, p.length_m, x.of === null ? null : x.sum, x.n, x.of]; })),
       [], ["device", "flow_m3_h", "return_c", "supply_kpa", "return_kpa"], ...[...rows.values()].map((r) => [r.key, r.flow_m3_h, r.return_c, r.supply_kpa, r.return_kpa])];
   }
 

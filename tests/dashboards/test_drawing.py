@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 from dashboards.drawing import drawing, tree
@@ -24,11 +25,16 @@ TREE = [pipe("a", "p", "x"), pipe("b", "x", "y", 50.0), pipe("c", "z", "x", 70.0
 ENDS = {"plant-1": "p", "sub-1": "y", "sub-2": "z"}
 
 
+def behind(made):
+    """Substations behind each pipe."""
+    return {
+        p["pipe"]: p["behind"] and sorted(made["substations"][slice(*p["behind"])]) for p in made["pipes"]
+    }
+
+
 def test_a_pipe_carries_what_hangs_behind_it_whichever_way_it_is_registered():
     made = drawing(site(TREE, ENDS), NET)
-    assert {p["pipe"]: sorted(p["behind"]) for p in made["pipes"]} == {
-        "a": ["sub-1", "sub-2"], "b": ["sub-1"], "c": ["sub-2"],
-    }  # fmt: skip
+    assert behind(made) == {"a": ["sub-1", "sub-2"], "b": ["sub-1"], "c": ["sub-2"]}
     assert made["nodes"]["z"]["distance_m"] == 170.0
     assert made["placed"] == "length"
     assert made["nodes"]["p"]["x"] == 0.0
@@ -37,8 +43,8 @@ def test_a_pipe_carries_what_hangs_behind_it_whichever_way_it_is_registered():
 
 def test_what_a_pipe_of_a_loop_carries_is_not_known_and_behind_the_loop_it_is():
     pipes = [pipe("a", "p", "x"), pipe("b", "p", "y", 120.0), pipe("c", "x", "y"), pipe("d", "y", "z")]
-    made = {p["pipe"]: p["behind"] for p in drawing(site(pipes, {**ENDS, "sub-1": "x"}), NET)["pipes"]}
-    assert made == {"a": None, "b": None, "c": None, "d": ["sub-2"]}
+    made = drawing(site(pipes, {**ENDS, "sub-1": "x"}), NET)
+    assert behind(made) == {"a": None, "b": None, "c": None, "d": ["sub-2"]}
 
 
 def test_nodes_lie_where_their_devices_do_and_others_between_them():
@@ -62,4 +68,8 @@ def test_what_is_missing_is_said_and_devices_that_no_pipe_reaches_are_named():
 def test_the_tree_takes_the_shortest_ways_and_survives_a_thousand_nodes():
     chain = [pipe(f"c{i}", f"n{i}", f"n{i + 1}", 1.0) for i in range(1000)]
     assert tree(chain, "n0").distance_m["n1000"] == 1000.0
-    assert len(drawing(site(chain, {"plant-1": "n0", "sub-1": "n1000"}), NET)["pipes"]) == 1000
+    made = drawing(site(chain, {"plant-1": "n0", **{f"sub-{i}": f"n{i}" for i in range(1, 1001)}}), NET)
+    assert len(made["pipes"]) == 1000
+    assert len(behind(made)["c0"]) == 1000
+    assert behind(made)["c999"] == ["sub-1000"]
+    assert len(json.dumps(made)) < 300_000, "a pipe says where its substations stand, not each of them again"
