@@ -26,6 +26,8 @@ from store.protocol import Select
 __all__ = ["rehearsed", "told", "weekly"]
 
 _DAY_MS: Final = 86_400_000
+_WATCHED: Final = ("device_heat", "ledger")
+"""Results that are there while anything is watched."""
 _FIGURES: Final = (
     ("alarms", "alarms"), ("a_day", "a desk a day"), ("worst_10_min", "worst 10 minutes"),
     ("flood_pct", "time in flood, %"), ("chatter", "chattering"), ("stale", "stale over 24 h"),
@@ -51,20 +53,23 @@ def rehearsed(
     site = open_site(site_dir)
     before_rules = load_rules(site_dir, site)
     after_rules = before_rules if file is None else load_rules(site_dir, site, file)
+    # New rules that allow themselves more are held to the present limits and desks all the same.
+    after_rules = replace(after_rules, desks=min(after_rules.desks, before_rules.desks))
     anomalies = select(Select(ANOMALY))
     alarms = select(Select(ALARM))
-    to_ms = _newest_ms(anomalies, alarms)
-    from_ms = to_ms - days * _DAY_MS
+    oldest_ms, to_ms = _span_ms(select, anomalies, alarms)
+    # Days before anything was known would water down what is counted a day.
+    from_ms = max(to_ms - days * _DAY_MS, min(oldest_ms, to_ms - _DAY_MS))
     words = words_of(anomalies, alarms if alarms.num_rows else _NO_ALARMS, 1000 * site.lateness_s)
     words = within(words, from_ms)
     before = rehearse(words, SitePolicy(_heard(before_rules), site), from_ms, to_ms)
     after = before
     if file is not None:
         after = rehearse(words, SitePolicy(_heard(after_rules), site), from_ms, to_ms)
-    # New rules that allow themselves more are held to the present limits all the same.
     limits = after_rules.limits.stricter(before_rules.limits)
     result: dict[str, Any] = {
-        "from": from_ms, "to": to_ms, "days": days, "conditions": len({w.condition.key for w in words}),
+        "from": from_ms, "to": to_ms, "days": days, "measured_days": (to_ms - from_ms) / _DAY_MS,
+        "conditions": len({w.condition.key for w in words}),
         "before": _said(before), "after": _said(after), "rules": None if file is None else str(file),
         "over": over(after.figures, limits), "limits": asdict(limits),
     }  # fmt: skip
@@ -87,15 +92,19 @@ def _heard(rules: RuleSet) -> RuleSet:
     return replace(rules, routes=routes, rules=(*heard, Rule(route="board")))
 
 
-def _newest_ms(anomalies: pa.Table, alarms: pa.Table) -> int:
-    """The end of what is known, for recorded data; else now. [ms UTC]"""
+def _span_ms(select: Ask, anomalies: pa.Table, alarms: pa.Table) -> tuple[int, int]:
+    """Beginning and end of what is known, by all that is stored: weeks without alarms count too. [ms UTC]"""
     known = (
         [*anomalies["until"].to_pylist(), *anomalies["window_start"].to_pylist()]
         if anomalies.num_rows
         else []
     )
     known += alarms["since"].to_pylist() if alarms.num_rows else []
-    return max((k for k in known if k is not None), default=wall_clock()) + _DAY_MS // 24
+    for name in _WATCHED:
+        for newest in (False, True):
+            known += select(Select(name, limit=1, newest_first=newest))["window_start"].to_pylist()
+    ends = [k for k in known if k is not None] or [wall_clock()]
+    return min(ends), max(ends) + _DAY_MS // 24
 
 
 def _said(one: Rehearsed) -> dict[str, Any]:
@@ -116,7 +125,8 @@ def told(result: dict[str, Any]) -> str:
     """The result as text."""
     tried = ("before", "after") if result["rules"] else ("before",)
     lines = [
-        f"{result['conditions']} conditions in {result['days']} days",
+        f"{result['conditions']} conditions in {result['measured_days']:.3g} days"
+        + (f" (of {result['days']}: nothing is known of before)" if _short(result) else ""),
         f"{'':24}"
         + "".join(f"{when if result['rules'] else 'as it was':>12}" for when in tried)
         + f"{'limit':>12}",
@@ -140,6 +150,10 @@ def told(result: dict[str, Any]) -> str:
     if result["over"] and result["forced"]:
         lines.append(f"forced: {result['forced']}")
     return "\n".join(lines)
+
+
+def _short(result: dict[str, Any]) -> bool:
+    return bool(result["measured_days"] < result["days"])
 
 
 def weekly(select: Ask, site_dir: Path, language: str) -> tuple[dict[str, Any], str]:

@@ -17,6 +17,7 @@ from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.results import Outputs
 from store.duckdb_series import DuckdbSeries
 from tests.support import system
+from tests.support.series import heat, heats
 from tests.support.system import Publisher, Server, until, write_site
 
 SITE = {
@@ -229,6 +230,44 @@ def test_rules_are_tried_on_the_past_and_refused_beyond_the_limits(tmp_path, pas
     lax.write_text(loud + '[limits]\nworst_10_min = 100\nstale = 9\n[[rule]]\nroute = "duty"\n')
     refused = run("alarms", "replay", "--days", 40, "--rules", lax, *where, code=1)
     assert "worst 10 minutes: expected at most 10, got 41" in refused.stderr
+
+
+def test_days_of_which_nothing_is_known_water_nothing_down(tmp_path):
+    store = DuckdbSeries(tmp_path / "data" / "series.duckdb")
+    found = [
+        Anomaly(f"sub-{n}", "air", Severity.MINOR, 1.5, {}, T0 + n * 400_000, T0 + n * 400_000 + 300_000,
+                300_000, "u1", "r1", State.ENDED)
+        for n in range(400)
+    ]  # fmt: skip
+    outputs = Outputs("u1", 1)
+    outputs.add(ANOMALY, anomaly_table(found, "u1"))
+    store.write([outputs])
+    store.close()
+    site = write_site(tmp_path / "site", {**SITE, "alerts.toml": LOUD + '[[rule]]\nroute = "duty"\n'})
+    new = tmp_path / "new.toml"
+    new.write_text("[alerts]\ndesks = 9\n" + LOUD + '[[rule]]\nroute = "duty"\n')
+    where = ("--site", site, "--data-dir", tmp_path / "data", "--json")
+    told = run("alarms", "replay", "--days", 30, "--rules", new, *where, code=1)
+    result = json.loads(told.stdout)
+    # 400 in two days at one desk are not 13 a day; nor does a file give itself nine desks.
+    assert result["measured_days"] < 2.1
+    assert result["after"]["a_day"] == result["before"]["a_day"] > 190
+    assert "alarms a desk a day: expected at most 150" in told.stderr
+
+
+def test_a_week_without_alarms_is_a_week(tmp_path, past):
+    """What is stored goes on for twenty days after the last alarm."""
+    store = DuckdbSeries(past / "series.duckdb")
+    late = Outputs("u1", 2)
+    late.add("device_heat", heats(heat("sub-1", T0 + 51 * DAY, 1.0)))
+    store.write([late])
+    store.close()
+    site = write_site(tmp_path / "site", SITE)
+    said = json.loads(
+        run("alarms", "report", "--site", site, "--language", "en", "--data-dir", past, "--json").stdout
+    )
+    assert said["after"]["alarms"] == 0
+    assert said["to"] >= T0 + 51 * DAY
 
 
 def test_the_week_is_reported_in_both_languages(tmp_path, past):
