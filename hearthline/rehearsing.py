@@ -58,8 +58,8 @@ def rehearsed(
     anomalies = select(Select(ANOMALY))
     alarms = select(Select(ALARM))
     oldest_ms, to_ms = _span_ms(select, anomalies, alarms)
-    # Days before anything was known would water down what is counted a day.
-    from_ms = max(to_ms - days * _DAY_MS, min(oldest_ms, to_ms - _DAY_MS))
+    # Time before anything was known would water down what is counted a day.
+    from_ms = max(to_ms - days * _DAY_MS, oldest_ms)
     words = words_of(anomalies, alarms if alarms.num_rows else _NO_ALARMS, 1000 * site.lateness_s)
     words = within(words, from_ms)
     before = rehearse(words, SitePolicy(_heard(before_rules), site), from_ms, to_ms)

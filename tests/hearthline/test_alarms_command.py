@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from hearthline.cli import UsageError, build
+from hearthline.rehearsing import told as in_words
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.results import Outputs
 from store.duckdb_series import DuckdbSeries
@@ -251,6 +252,7 @@ def test_days_of_which_nothing_is_known_water_nothing_down(tmp_path):
     result = json.loads(told.stdout)
     # 400 in two days at one desk are not 13 a day; nor does a file give itself nine desks.
     assert result["measured_days"] < 2.1
+    assert f"in {result['measured_days']:.3g} days (of 30: nothing is known of before)" in in_words(result)
     assert result["after"]["a_day"] == result["before"]["a_day"] > 190
     assert "alarms a desk a day: expected at most 150" in told.stderr
 
