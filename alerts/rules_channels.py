@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from alerts.rules import Channel
 from models.site_table import Report, Row, Table
+from models.wire import ROOT
 
 __all__ = ["KINDS", "Channels", "Secrets"]
 
@@ -59,6 +60,21 @@ class Channels:
 
     def _fault(self, row: Row, column: str, message: str) -> None:
         self._report.cell(self._table, row, column, message)
+
+    def look_round(self) -> None:
+        """Find channels that fall back on themselves, over others or not: that is no way out."""
+        next_of = {str(row.values.get("id")): row.values.get("fallback") for row in self._table.rows}
+        for row in self._table.rows:
+            first = row.values.get("id")
+            seen, name = set[object](), row.values.get("fallback")
+            while name is not None and name not in seen and name != first:
+                seen.add(name)
+                name = next_of.get(name)
+            if name is not None and name == first:
+                fallback = row.values["fallback"]
+                self._fault(
+                    row, "fallback", f"expected a way that does not come back to {first!r}, got {fallback!r}"
+                )
 
     def read(self, row: Row) -> Channel | None:
         """The channel of a row; faults go to the report."""
@@ -135,4 +151,8 @@ def _no_topic(topic: str) -> str:
     """Why nothing can be published on `topic`; empty if it can be (MQTT 3.1.1, 4.7)."""
     if set(topic) & {"#", "+", "\0"} or len(topic.encode()) > _TOPIC_BYTES:
         return f"expected a topic of at most {_TOPIC_BYTES} bytes without #, + and NUL, got {topic[:80]!r}"
+    if topic.startswith("$"):
+        return f"expected a topic that does not begin with $, which is the broker's own, got {topic[:80]!r}"
+    if f"{topic}/".startswith(f"{ROOT}/"):
+        return f"expected a topic outside {ROOT}, where devices' data is, got {topic[:80]!r}"
     return ""

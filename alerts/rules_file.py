@@ -9,12 +9,13 @@ from typing import Any, Final
 from alerts.codes import NAMES
 from alerts.hours import ALWAYS, Week, hole, read_days, read_hours
 from alerts.rules import FastRule, Limits, Person, Roster, Route, Rule, RuleSet
+from alerts.rules_cells import MAIL_ADDRESS, TRUTH, WEB_ADDRESS, Read, list_of
 from alerts.rules_channels import KINDS, Channels, Secrets
 from alerts.terms import Shared
 from models.anomaly import Severity
 from models.measurements import DEVICE_CLASSES, Kind, known
 from models.site import Site
-from models.site_cells import Choice, Id, Number, Reader, Text
+from models.site_cells import Choice, Id, Number, Text
 from models.site_table import Column, Fault, Report, Row, Table
 from models.site_toml import read_toml
 
@@ -32,43 +33,11 @@ class RulesError(ValueError):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
-class _Read:
-    """A reader of TOML values that are no text."""
-
-    def __init__(self, read: Any):
-        self._read = read
-
-    def text(self, cell: str) -> Any:
-        """Read a cell that is not empty."""
-        return self._read(cell)
-
-    def toml(self, value: object) -> Any:
-        """Read a value of a TOML file."""
-        return self._read(value)
-
-
-def _list_of(reader: Reader) -> _Read:
-    def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not value:
-            msg = f"expected a list in square brackets, got {value!r}"
-            raise ValueError(msg)
-        return tuple(reader.toml(item) for item in value)
-
-    return _Read(read)
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        msg = f"expected true or false, got {value!r}"
-        raise ValueError(msg)  # noqa: TRY004  a reader's word for a wrong value
-    return value
-
-
 _SEVERITY: Final = Choice(tuple(Severity))
-_HOURS, _DAYS = _Read(read_hours), _Read(read_days)
+_HOURS, _DAYS = Read(read_hours), Read(read_days)
 _TABLES: Final[dict[str, tuple[Column, ...]]] = {
     "alerts": (
-        Column("board_url", Text()),
+        Column("board_url", WEB_ADDRESS),
         Column("desks", Number(1, 1000, whole=True)),
         Column("shared_cause_least", Number(0, 10_000, whole=True)),
         Column("shared_cause_within_s", _SECONDS),
@@ -84,51 +53,51 @@ _TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("id", Id(), required=True),
         Column("kind", Choice(KINDS), required=True),
         Column("url", Text()),
-        Column("to", _list_of(Text())),
-        Column("from", Text()),
+        Column("to", list_of(MAIL_ADDRESS)),
+        Column("from", MAIL_ADDRESS),
         Column("user", Text()),
         Column("secret_env", Text()),
         Column("secret_file", Text()),
         Column("topic", Text()),
         Column("fallback", Text(), refers="channel"),
         Column("timeout_s", Number(positive=True, high=300)),
-        Column("retry_unconfirmed", _Read(_truth)),
+        Column("retry_unconfirmed", TRUTH),
     ),
     "person": (
         Column("id", Id(), required=True),
         Column("name", Text()),
         Column("language", Choice(("zh", "en"))),
-        Column("channels", _list_of(Text()), required=True, refers="channel"),
+        Column("channels", list_of(Text()), required=True, refers="channel"),
         Column("quiet", _HOURS),
         Column("limit_per_hour", Number(1, 10_000, whole=True)),
     ),
     "roster": (Column("id", Id(), required=True), Column("hours", _HOURS), Column("days", _DAYS)),
     "shift": (
         Column("roster", Text(), required=True, refers="roster"),
-        Column("persons", _list_of(Text()), required=True, refers="person"),
+        Column("persons", list_of(Text()), required=True, refers="person"),
         Column("hours", _HOURS),
         Column("days", _DAYS),
     ),
     "route": (
         Column("id", Id(), required=True),
-        Column("steps", _list_of(Text()), required=True, refers="roster person"),
+        Column("steps", list_of(Text()), required=True, refers="roster person"),
         Column("escalate_after_s", _SECONDS),
         Column("group_wait_s", _SECONDS),
-        Column("sirens", _list_of(Text()), refers="channel"),
+        Column("sirens", list_of(Text()), refers="channel"),
     ),
     "fast": (
         Column("code", Id(), required=True),
         Column("measurement", Text(), required=True),
-        Column("classes", _list_of(Choice(DEVICE_CLASSES))),
+        Column("classes", list_of(Choice(DEVICE_CLASSES))),
         Column("above", Number()),
         Column("below", Number()),
         Column("clear", Number()),
         Column("severity", _SEVERITY),
     ),
     "rule": (
-        Column("codes", _list_of(Text())),
-        Column("scopes", _list_of(Text())),
-        Column("severities", _list_of(_SEVERITY)),
+        Column("codes", list_of(Text())),
+        Column("scopes", list_of(Text())),
+        Column("severities", list_of(_SEVERITY)),
         Column("hours", _HOURS),
         Column("days", _DAYS),
         Column("on_delay_s", _SECONDS),
@@ -181,6 +150,7 @@ class _Reading:
 
     def rules(self) -> RuleSet:
         self._refer()
+        self._channels.look_round()
         alerts = self._one("alerts")
         fast = self.fast()
         codes = {*NAMES, *(f.code for f in fast), *(str(r.values.get("code")) for r in self._rows("fast"))}

@@ -68,6 +68,7 @@ class Siren:
             client.username_pw_set(self._broker.user, self._broker.password)
         if parts.scheme == "mqtts":
             client.tls_set()
+        client.connect_timeout = self._channel.timeout_s  # for the handshake of TLS too
         client.connect(parts.hostname or "", parts.port or 1883)
         client.loop_start()
         self._client = client

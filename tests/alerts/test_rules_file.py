@@ -161,6 +161,22 @@ FAULTS = {
     "topic too long": ("sirens/hall", "a" * 65_536, "topic: expected a topic of at most 65535 bytes"),
     "roster named as a person": ('[[roster]]\nid = "duty"', '[[roster]]\nid = "li"', "id: expected no person's id, got 'li'"),
     "one fast rule twice": ("[[rule]]\ncodes", '[[fast]]\ncode = "supply_pressure_high"\nmeasurement = "return_kpa"\nabove = 9\n[[rule]]\ncodes', "code: expected one rule a code and class"),
+    "mail to no address": ('to = ["li@example.org"]', 'to = ["li"]', "to: expected a mail address .*'li'"),
+    "mail to no place": ('to = ["li@example.org"]', 'to = ["li@"]', "to: expected a mail address .*'li@'"),
+    "mail to two lines": ('"li@example.org"', r'"li@example.org\nBcc: all@example.org"', "to: expected a mail address"),
+    "mail to a name": ('"li@example.org"', '"Li <li@example.org>"', "to: expected a mail address .*'Li <"),
+    "mail to letters beyond ASCII": ('"li@example.org"', '"李@example.org"', "to: expected a mail address .*'李@"),
+    "mail from no address": ('from = "alerts@example.org"', 'from = "alerts"', "from: expected a mail address .*'alerts'"),
+    "mail from two lines": ('"alerts@example.org"', r'"a@example.org\r\nTo: x@y.z"', "from: expected a mail address"),
+    "fallback on itself": ('fallback = "hook"', 'fallback = "mail"', "fallback: expected a way that does not come back to 'mail', got 'mail'"),
+    "fallback in a ring": ('secret_env = "HOOK"', 'secret_env = "HOOK"\nfallback = "mail"', "fallback: expected a way that does not come back to 'hook', got 'mail'"),
+    "a board that is a script": ("desks = 2", 'board_url = "javascript:alert(1)"', "board_url: expected http://.*'javascript:alert"),
+    "a board of no host": ("desks = 2", 'board_url = "http:///alarms"', "board_url: expected http://.*'http:///alarms'"),
+    "a board with a user": ("desks = 2", 'board_url = "https://a:b@board.example"', "board_url: expected http://"),
+    "a board of two lines": ("desks = 2", r'board_url = "http://board.example\n/x"', "board_url: expected http://"),
+    "siren among the data": ("sirens/hall", "hearthline/v1/r1/u1/sub-001/telemetry", "topic: expected a topic outside hearthline/v1"),
+    "siren on top of the data": ("sirens/hall", "hearthline/v1", "topic: expected a topic outside hearthline/v1"),
+    "siren of the broker": ("sirens/hall", "$SYS/hall", "topic: expected a topic that does not begin with"),
     "no TOML": ("[limits]", "[limits", "expected TOML"),
 }  # fmt: skip
 
@@ -192,6 +208,25 @@ DAY_ONLY = (
     .replace('id = "duty"', 'id = "duty"\nhours = "08:00-20:00"')
     .replace('hours = "20:00-08:00"', 'hours = "08:00-12:00"')
 )
+
+
+def test_every_channel_of_a_ring_is_named_and_none_that_leads_into_it(secrets):
+    ring = GOOD.replace('secret_env = "HOOK"', 'secret_env = "HOOK"\nfallback = "hall"')
+    ring = ring.replace('topic = "sirens/hall"', 'topic = "sirens/hall"\nfallback = "hook"')
+    with pytest.raises(RulesError) as told:
+        rules(ring, **secrets)
+    assert [line.partition("come back to ")[2] for line in str(told.value).splitlines()] == [
+        "'hook', got 'hall'", "'hall', got 'hook'"
+    ]  # fmt: skip
+
+
+def test_a_topic_and_a_board_beside_the_data_are_good(secrets):
+    text = GOOD.replace("sirens/hall", "hearthline/v10/hall").replace(
+        "desks = 2", 'board_url = "https://board.example:8443/heat"'
+    )
+    read = rules(text, **secrets)
+    assert read.channels["hall"].topic == "hearthline/v10/hall"
+    assert read.board_url == "https://board.example:8443/heat"
 
 
 def test_a_rule_that_reaches_nobody_at_some_hour_is_a_fault(secrets):
