@@ -259,6 +259,7 @@ class ServerHealth:
             "rows": self._from.store.counts(),
             "lag": self.lag(),
             "now": self.now(),
+            "restating": dict(sorted(self._from.runtime.status.restating.items())),
             "degraded": [
                 {"component": c["name"], **{k: c[k] for k in ("state", "reason", "since", "advice")}}
                 for c in components
@@ -295,6 +296,7 @@ class ServerHealth:
             yield Figure("hearthline_stream_now_timestamp_seconds", (now["now"] or 0) / 1000, (stream,))
             if now["age_s"] is not None:
                 yield Figure("hearthline_stream_now_age_seconds", now["age_s"], (stream,))
+        yield from labelled("hearthline_restating_quarters", source.runtime.status.restating)
         if (age_s := source.checkpoints.age_s) is not None:
             yield Figure("hearthline_checkpoint_age_seconds", age_s)
         try:

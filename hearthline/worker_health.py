@@ -126,6 +126,7 @@ class WorkerHealth:
         yield Figure("hearthline_lag_seconds", standing.unstored_s, ("stored",))
         if standing.checkpoint_age_s is not None:
             yield Figure("hearthline_checkpoint_age_seconds", standing.checkpoint_age_s)
+        yield from labelled("hearthline_restating_quarters", standing.restating)
         for stream, now_ms in standing.now_ms.items():
             yield Figure("hearthline_stream_now_timestamp_seconds", now_ms / 1000, (stream,))
             if self._wall_clock:

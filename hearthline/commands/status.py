@@ -100,6 +100,11 @@ def _lag(said: dict[str, Any]) -> list[str]:
     for stream, now in said.get("now", {}).items():
         age = "on the data clock" if now["age_s"] is None else f"{now['age_s']:,.1f} s ago"
         lines.append(f"now of {stream}: {_utc(now['now'])}, {age}")
+    lines += [
+        f"yet to be restated in {stream}: {quarters:,} quarters of an hour of devices and networks"
+        for stream, quarters in said.get("restating", {}).items()
+        if quarters
+    ]
     return lines
 
 

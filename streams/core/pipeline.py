@@ -164,6 +164,11 @@ class Pipeline:
         """What the stream waits for of the store, to be answered by `RestateAnswer` frames in its journal."""
         return self._state.restatements.request
 
+    @property
+    def restating(self) -> int:
+        """How many quarters of an hour of devices and of networks wait to be restated."""
+        return self._state.restatements.quarters
+
     def ask(self) -> RestateRequest | None:
         """Ask for what changed in windows that are no longer open; None while an answer is under way.
 

@@ -66,6 +66,17 @@ class Restatements:
         """Whether there is something to ask for."""
         return any(self._pending.values()) or bool(self._networks)
 
+    @property
+    def quarters(self) -> int:
+        """How many quarters of an hour of devices and networks wait, those that were asked for among them."""
+        waiting = [b for devices in self._pending.values() for b in devices.values()]
+        waits = sum(map(len, [*waiting, *self._networks.values()]))
+        if self.request is not None:
+            asked = [(s.from_ms, s.to_ms) for s in self.request.spans]
+            asked += [(n.from_ms, n.to_ms) for n in self.request.networks]
+            waits += sum((to_ms - from_ms) // BUCKET_MS for from_ms, to_ms in asked)
+        return waits
+
     def late(self, device: IntArray, t_ms: IntArray) -> None:
         """Note samples that came after their windows were settled."""
         pairs = np.unique(np.stack([device, t_ms // BUCKET_MS]), axis=1)

@@ -39,6 +39,11 @@ class PipelineLike(Protocol):
         """The stream's now. [ms UTC]"""
         ...
 
+    @property
+    def restating(self) -> int:
+        """How many quarters of an hour wait to be restated."""
+        ...
+
     def step(self, record: Record) -> Outputs:
         """Take in one record."""
         ...
@@ -124,6 +129,7 @@ class PartitionRun:
     forwards: list[tuple[str, bytes]] = field(default_factory=list)
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
+    _restating: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -144,7 +150,8 @@ class PartitionRun:
         run = cls(partition, generation, slots, max(slots.offset, log_start - 1), pipelines)
         run.stored = run.offset
         for stream, checkpoint in slots.take().items():
-            run._running[stream] = run.pipelines.restore(checkpoint)
+            pipeline = run._running[stream] = run.pipelines.restore(checkpoint)
+            run._restating[stream] = pipeline.restating
         return run
 
     def step(self, key: bytes | None, offset: int, timestamp_ms: int, frame: bytes | None) -> None:
@@ -160,7 +167,9 @@ class PartitionRun:
             if not key:
                 msg = "expected a stream as the record's key, got none"
                 raise FrameError(msg)
-            outputs = self._pipeline(record.stream).step(record)
+            pipeline = self._pipeline(record.stream)
+            outputs = pipeline.step(record)
+            self._restating[record.stream] = pipeline.restating
         except FrameError as error:
             self.poisoned += 1
             outputs = poison(record, self.partition, str(error))
@@ -177,6 +186,10 @@ class PartitionRun:
         """Each stream's now, as far as it has one. [ms UTC]"""
         nows = {stream: getattr(pipeline, "now_ms", None) for stream, pipeline in list(self._running.items())}
         return {stream: ms for stream, ms in nows.items() if ms is not None}
+
+    def restating(self) -> dict[str, int]:
+        """By stream how many quarters of an hour wait to be restated, as of its last record."""
+        return dict(self._restating)
 
     def take_outputs(self) -> list[Outputs]:
         """What was computed since the last call."""

@@ -30,6 +30,8 @@ class WorkerStanding:
         Since the oldest of the partitions' newest checkpoints. [s]
     now_ms : dict of str to int
         Each stream's now. [ms UTC]
+    restating : dict of str to int
+        Quarters of an hour, of devices and of networks, that each stream has yet to restate.
     degraded : str
         Why the store does not take what there is; empty when it does.
     """
@@ -42,6 +44,7 @@ class WorkerStanding:
     unstored_s: float
     checkpoint_age_s: float | None
     now_ms: dict[str, int] = field(default_factory=dict)
+    restating: dict[str, int] = field(default_factory=dict)
     degraded: str = ""
 
 
@@ -52,8 +55,10 @@ def standing_of(
     runs = list(runs)
     waiting = [now_s - run.flushed_at for run in runs if run.unsaved]
     now_ms: dict[str, int] = {}
+    restating: dict[str, int] = {}
     for run in runs:
         now_ms.update(run.now_ms())
+        restating.update(run.restating())
     return WorkerStanding(
         assigned=assigned,
         stepped=stepped,
@@ -63,5 +68,6 @@ def standing_of(
         unstored_s=max(waiting, default=0.0),
         checkpoint_age_s=max((now_s - run.checkpointed_at for run in runs), default=None),
         now_ms=now_ms,
+        restating=restating,
         degraded=degraded,
     )

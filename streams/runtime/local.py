@@ -47,12 +47,15 @@ class RuntimeState:
         Each stream's now. [ms UTC]
     lag : dict of str to int
         Records in the journal that each stream has not stepped yet.
+    restating : dict of str to int
+        Quarters of an hour, of devices and of networks, that each stream has yet to restate.
     """
 
     state: str = "starting"
     detail: str = ""
     now_ms: dict[str, int] = field(default_factory=dict)
     lag: dict[str, int] = field(default_factory=dict)
+    restating: dict[str, int] = field(default_factory=dict)
     records: int = 0
 
 
@@ -112,6 +115,7 @@ class LocalRuntime:
             except CheckpointError as error:
                 _log.warning("%s: the stream is computed anew from the journal", error)
                 continue
+            self.status.restating = {**self.status.restating, stream: pipeline.restating}
             self._pipelines[stream] = pipeline
             self._saved[stream] = self._done[stream] = pipeline.offset
         self._begun_at = {stream: last for stream, (last, _) in self._journal.streams().items()}
@@ -212,6 +216,8 @@ class LocalRuntime:
                 self._unwritten.append(outputs)
                 stepped += len(records)
             behind[stream] = max(0, last - pipeline.offset)
+        # Before these records count as stored: who sees that nothing is behind sees what is to be restated.
+        self.status.restating = {s: p.restating for s, p in self._pipelines.items()}
         self._kill_point("stepped")
         self._write(stop)
         self._kill_point("stored")

@@ -62,7 +62,7 @@ def test_killed_at_random_in_changing_weather(tmp_path):
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(1001, 1011))
 def test_killed_at_random_for_long(tmp_path, seed):
     survive_random_kills(tmp_path, seed, restated=True)

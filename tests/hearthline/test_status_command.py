@@ -37,6 +37,7 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
     assert set(said["lag"]) == {"journalled", "stepped", "stored"}
     assert all({"messages", "seconds"} <= set(wait) for wait in said["lag"].values())
     assert said["now"]["u1"]["age_s"] < 30
+    assert said["restating"]["u1"] == 0
     assert (said["degraded"], said["held_back"]) == ([], False)
     assert said["ledger"]["unaccounted"] == 0
     assert 0 < said["ready_s"] < 30
@@ -64,6 +65,9 @@ def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
         "detail": "an append takes longer than 5 s; 1,200 messages, 34 s behind; since 2026-01-01 00:00:00 UTC",
     }  # fmt: skip
     assert watch.ready_s is None
+    text = _text({"components": [], "lag": {}, "restating": {"u1": 1200, "u2": 0}, "ledger": {}, "rows": {}})
+    assert "yet to be restated in u1: 1,200 quarters of an hour" in text
+    assert "u2" not in text
     text = _text({"components": [later], "degraded": [later], "ledger": {"sent": 1}, "rows": {}})
     assert "34 s behind; since 2026-01-01 00:00:00 UTC" in text
     assert "to do      look at the disk" in text

@@ -28,6 +28,7 @@ class ChainPipeline:
 
     request = None
     now_ms = None
+    restating = 0
 
     def __init__(self, stream: str):
         self.stream = stream

@@ -93,12 +93,20 @@ def test_what_was_late_at_a_stop_is_restated_by_the_next_start(tmp_path):
         for seq, minute in enumerate((0, 1, 119, 120), 1):
             running.append(message(seq, minute), T0 + minute * 60_000)
         running.wait(lambda: stored(running.store) == 4)
+        running.wait(lambda: running.runtime.status.restating == {"u1": 0})
+        before = restated(running.store)
         running.runtime._answer = None  # it is stopped before there is an answer
         running.append(message(5, 2), T0 + 120 * 60_000)
         running.wait(lambda: stored(running.store) == 5)
-        assert not restated(running.store)
-    with Running(tmp_path) as running:
-        running.wait(lambda: restated(running.store))
+        waiting = running.runtime.status.restating
+        assert waiting["u1"] >= 1, "expected the quarter of an hour of what came late to wait"
+        assert restated(running.store) == before
+    running = Running(tmp_path)
+    running.runtime.load()
+    assert running.runtime.status.restating == waiting, "known before anything is computed"
+    with running:
+        running.wait(lambda: running.runtime.status.restating == {"u1": 0})
+        assert restated(running.store) > before
 
 
 def test_a_second_start_goes_on_and_doubles_nothing(tmp_path):
