@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
-from models.site import Device, Network, Region, Site, Unit
+from models.site import Device, Network, Region, Site, Unit, Vehicle
 from tests.support.board_data import DAY_MS, NOW_MS, Day, seeded, status
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,20 +55,28 @@ assert len(PAYLOADS) == 30
 
 _KILOGRAMS = (
     "planned_kg", "planned_to_date_kg", "released_kg", "loaded_kg", "in_transit_kg", "lost_kg", "received_kg",
-    "settled_kg", "expected_kg",
+    "settled_kg", "expected_kg", "transit_residual_kg",
 )  # fmt: skip
 
 
 def hostile_site() -> Site:
     """A site whose every name is a script."""
     devices = {
-        f"sub-{i:02d}": Device(f"sub-{i:02d}", "substation", "donghe", "donghe", name=text, interval_s=10)
+        f"sub-{i:02d}": Device(
+            f"sub-{i:02d}", "substation", f"unit-{i:02d}", "donghe", name=text, interval_s=10
+        )
         for i, text in enumerate(PAYLOADS)
     }
+    trucks = {
+        f"truck-{i:02d}": Device(f"truck-{i:02d}", "truck", "donghe", "donghe", name=text, interval_s=10)
+        for i, text in enumerate(PAYLOADS)
+    }
+    units = {f"unit-{i:02d}": Unit(f"unit-{i:02d}", "north", text) for i, text in enumerate(PAYLOADS)}
     return Site(
         "x", PAYLOADS[1], "Asia/Shanghai", regions={"north": Region("north", PAYLOADS[2])},
-        units={"donghe": Unit("donghe", "north", PAYLOADS[8])},
-        networks={"net-1": Network("net-1", "donghe", PAYLOADS[0])}, devices=devices,
+        units={"donghe": Unit("donghe", "north", PAYLOADS[8]), **units},
+        networks={"net-1": Network("net-1", "donghe", PAYLOADS[0])}, devices=devices | trucks,
+        vehicles={d.name: Vehicle(d.name, d.device, None, None, None) for d in trucks.values() if d.name},
     )  # fmt: skip
 
 
@@ -84,6 +92,12 @@ def _write_hostile(day: Day) -> None:
     day.write_results(
         "fulfilment", [{"key": text, "contract": text, "seller": text, **today} for text in PAYLOADS]
     )
+    now = {"window_start": NOW_MS - 3_600_000, "status": "provisional"}
+    day.write_results("trip", [
+        {"key": f"T{i}", "plate": text, "contract": text, "origin_ticket": text, "state": "open",
+         "loaded_kg": 3e4, "departed": float(NOW_MS - 3_600_000), "flags": text, **now}
+        for i, text in enumerate(PAYLOADS)
+    ])  # fmt: skip
     found = [
         Anomaly(f"plate:{text}", "overload", Severity.MAJOR, 2.0, {"located": text}, NOW_MS - 7_200_000,
                 NOW_MS, 3_600_000, "donghe", "north")
