@@ -20,7 +20,6 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     GraphDrawStyle,
@@ -30,7 +29,6 @@ from grafana_foundation_sdk.models.common import (
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
-    DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
     FieldColor,
@@ -41,6 +39,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.text import TextMode
 
+from dashboards.grafana_frame import SOURCE, Target, annotations, links
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
 from dashboards.scope import NETWORK_KEY, Scope, narrowed
@@ -53,7 +52,6 @@ __all__ = ["BUCKET", "READINGS_BUCKET", "drifted", "export", "render"]
 BUCKET: Final = "hearthline"
 READINGS_BUCKET: Final = "hearthline_readings"
 _EVERYTHING: Final = Scope()
-_SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
 _GREY: Final = {
     "a": "#8a99a3", "b": "#6f8fa5", "s": "#b07a68", "r": "#6a8cab", "o": "#9aa0a4",
 }  # fmt: skip
@@ -84,29 +82,6 @@ _LIVE_ONLY: Final = frozenset(
     }
 )
 _ROW_UNITS: Final = 5
-
-
-class _Query(Dataquery):
-    """One Flux target."""
-
-    def __init__(self, ref_id: str, query: str) -> None:
-        self.ref_id = ref_id
-        self.query = query
-        self.datasource = _SOURCE
-
-    def to_json(self) -> dict[str, object]:
-        """As Grafana stores it."""
-        return {"refId": self.ref_id, "datasource": self.datasource.to_json(), "query": self.query}
-
-
-class _Target(Builder[Dataquery]):
-    """The builder that the SDK lacks for InfluxDB."""
-
-    def __init__(self, ref_id: str, query: str) -> None:
-        self._query = _Query(ref_id, query)
-
-    def build(self) -> Dataquery:
-        return self._query
 
 
 def export(directory: Path, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> list[Path]:
@@ -152,6 +127,8 @@ def render(
         .refresh("10s")
         .time("now-24h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
+        .annotations(list(annotations(language, buckets)))
+        .links(list(links(page, language)))
     )
     for variable in _variables(page, language, buckets, scope):
         built = built.with_variable(variable)
@@ -193,7 +170,7 @@ def _spoken(device_class: str, scope: Scope) -> Select:
 def _keys(name: str, select: Select, buckets: Buckets, *, several: bool) -> Builder[Any]:
     return (
         dashboard.QueryVariable(name)
-        .datasource(_SOURCE)
+        .datasource(SOURCE)
         .query({"query": flux_panels.keys(select, buckets.of(select.measurement)), "refId": name})
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .multi(several)
@@ -211,7 +188,7 @@ def _panel(page: Page, panel: Panel, language: str, buckets: Buckets) -> Builder
         return _placed(_link(page, panel, language), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):
-        made = made.with_target(_Target(chr(ord("A") + number), _flux(panel, series, buckets)))
+        made = made.with_target(Target(chr(ord("A") + number), _flux(panel, series, buckets)))
     return _placed(made, panel, language)
 
 
@@ -221,7 +198,7 @@ def _placed(made: Any, panel: Panel, language: str) -> Builder[Any]:
     made = made.height(4 if tile else _ROW_UNITS * 2)
     if panel.note is not None:
         made = made.description(pick(panel.note, language))
-    return made.datasource(_SOURCE)  # type: ignore[no-any-return]
+    return made.datasource(SOURCE)  # type: ignore[no-any-return]
 
 
 def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
@@ -317,9 +294,7 @@ def _name(panel: Panel, series: Series, language: str) -> str:
 def _seen(page: Page, panel: Panel, buckets: Buckets) -> Any:
     """When each device was last heard: a row a device, newest reading first."""
     feed = next(f for f in page.feeds if f.name in panel.feeds)
-    return table.Panel().with_target(
-        _Target("A", flux.rows(feed.select, buckets.of(feed.select.measurement)))
-    )
+    return table.Panel().with_target(Target("A", flux.rows(feed.select, buckets.of(feed.select.measurement))))
 
 
 def _link(page: Page, panel: Panel, language: str) -> Any:

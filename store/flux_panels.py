@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.flux import literal
 from store.protocol import Select, StoreError
 
-__all__ = ["across", "keys", "scaled"]
+__all__ = ["across", "keys", "marks", "scaled"]
 
 _FUNCTIONS = frozenset({"sum", "mean", "min", "max"})
 
@@ -42,6 +42,39 @@ def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
         "|> group()",
         '|> distinct(column: "key")',
         '|> sort(columns: ["_value"])',
+    ])  # fmt: skip
+
+
+def marks(query: Select, bucket: str, *, at: str = "") -> str:
+    """One row a moment with its `text`, the query's fields in their order, as a Grafana annotation wants it.
+
+    Parameters
+    ----------
+    query : Select
+        Its measurement and fields, which hold text.
+    bucket : str
+    at : str
+        The field that holds the moment [ms UTC]; empty takes the row's own time.
+    """
+    if not query.fields:
+        msg = f"{query.measurement}: expected fields to tell, got none"
+        raise StoreError(msg)
+    wanted = " or ".join(f"r._field == {literal(f)}" for f in (*query.fields, *([at] if at else [])))
+    words = ' + " " + '.join(
+        f'(if exists r[{literal(f)}] then r[{literal(f)}] else "")' for f in query.fields
+    )
+    time = f"time(v: int(v: r[{literal(at)}]) * 1000000)" if at else "r._time"
+    return "\n  ".join([
+        f"from(bucket: {literal(bucket)})",
+        "|> range(start: v.timeRangeStart, stop: v.timeRangeStop)",
+        f"|> filter(fn: (r) => r._measurement == {literal(query.measurement)} and ({wanted}))",
+        # As text and in one table, so that a row has every column: some servers refuse one that lacks any.
+        "|> map(fn: (r) => ({_time: r._time, key: r.key, _field: r._field, _value: string(v: r._value)}))",
+        "|> group()",
+        '|> pivot(rowKey: ["_time", "key"], columnKey: ["_field"], valueColumn: "_value")',
+        f"|> filter(fn: (r) => exists r[{literal(at or query.fields[0])}])",
+        f"|> map(fn: (r) => ({{_time: {time}, text: {words}}}))",
+        '|> sort(columns: ["_time"])',
     ])  # fmt: skip
 
 

@@ -51,6 +51,26 @@ def test_every_panel_of_the_board_is_in_grafana_with_the_same_title():
         assert document["uid"] == f"hearthline-{page.id}-{language}"
 
 
+def test_every_dashboard_marks_alarms_and_restatements_and_leads_back_to_its_page_of_the_board():
+    for (page, language), document in zip(EVERY, documents(), strict=True):
+        asked = [a["target"]["query"] for a in document["annotations"]["list"]]
+        assert ['"alarm"' in asked[0], '"restatement"' in asked[1]] == [True, True]
+        assert all(
+            a["enable"] and a["datasource"]["uid"] == "${datasource}" for a in document["annotations"]["list"]
+        )
+        back, others = document["links"]
+        path = page.path.replace("{device}", "${device}")
+        assert back["url"] == f"${{board}}{path}?lang={language}&from=${{__from}}&to=${{__to}}"
+        assert (others["tags"], others["keepTime"]) == (["hearthline", language], True)
+        assert "board" in {v["name"] for v in document["templating"]["list"]}
+
+
+def test_the_stack_opens_with_the_overview():
+    compose = (Path(dashboards.__file__).parents[1] / "docker-compose.yml").read_text(encoding="utf-8")
+    (home,) = re.findall(r"DEFAULT_HOME_DASHBOARD_PATH: /var/lib/dashboards/(.+)", compose)
+    assert json.loads((GENERATED / home).read_text(encoding="utf-8"))["uid"] == "hearthline-overview-zh"
+
+
 def test_panels_fill_24_columns_and_do_not_overlap():
     for document in documents():
         taken = set()

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from store import downsampling, flux
+from store import downsampling, flux, flux_panels
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
 from store.params import time_text
@@ -267,3 +267,18 @@ def test_the_script_of_a_task_is_its_question_with_options_and_an_end():
         assert options == f'option task = {{name: "{task.name}", every: 1h, offset: 20m}}'
         assert f"{head}\n\n{rest}".startswith(task.query)
         assert rest.endswith('\n  |> to(bucket: "x\\x22) |> drop() //")\n')
+
+
+def test_marks_are_a_row_a_moment_with_words(stores):
+    influx, _ = stores
+    select = Select("device_heat", fields=("status", "reason"))
+    told = []
+    for at in ("", "revision"):
+        text = flux_panels.marks(select, "h/autogen", at=at)
+        for name, ms in (("v.timeRangeStart", T0), ("v.timeRangeStop", T0 + 9 * HOUR)):
+            text = text.replace(name, time_text(ms))
+        told.append({(r["_time"], r["text"]) for r in influx._ask(text)[0].to_pylist()})
+    assert (time_text(T0 + HOUR), "unknown gap") in told[0]
+    assert (time_text(T0), "final 煤场1号") in told[0]
+    assert {at for at, _ in told[1]} == {time_text(0)}, "the moment that the field holds"
+    assert {text for _, text in told[1]} == {text for _, text in told[0]}
