@@ -39,7 +39,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.text import TextMode
 
-from dashboards.grafana_frame import SOURCE, Target, annotations, links
+from dashboards.grafana_frame import SOURCE, Target, links, moments
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
 from dashboards.scope import NETWORK_KEY, Scope, narrowed
@@ -127,7 +127,7 @@ def render(
         .refresh("10s")
         .time("now-24h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .annotations(list(annotations(language, buckets)))
+        .annotations(list(moments(language, buckets)))
         .links(list(links(page, language)))
     )
     for variable in _variables(page, language, buckets, scope):

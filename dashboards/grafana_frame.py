@@ -16,7 +16,7 @@ from store import flux_panels
 from store.buckets import Buckets
 from store.protocol import Select
 
-__all__ = ["SOURCE", "Target", "annotations", "links"]
+__all__ = ["SOURCE", "Target", "links", "moments"]
 
 SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
 _MARKS: Final = (
@@ -51,7 +51,7 @@ class Target(Builder[Dataquery]):
         return self._query
 
 
-def annotations(language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
+def moments(language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
     """Marks on every chart: when an alarm began, and when a final value was restated."""
     for name, select, at, colour in _MARKS:
         query = flux_panels.marks(select, buckets.of(select.measurement), at=at)
