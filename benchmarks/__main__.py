@@ -22,6 +22,7 @@ BENCHMARKS = (
     "alert_latency",
     "memory",
     "restart",
+    "distributed",
     "devices",
     "simulator",
     "load_forecast",

@@ -266,7 +266,8 @@ class Pipeline:
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
             if self._state.day_ms is not None:
-                days = day_bounds_ms(record.timestamp_ms, self._state.registry.timezone)
+                # A registry may hold from the beginning of time; the day is that of the stream's now.
+                days = day_bounds_ms(self._state.moving_to_ms, self._state.registry.timezone)
                 self._state.day_ms, self._state.day_end_ms = days
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
@@ -310,7 +311,8 @@ class Pipeline:
         before, registered = self._state.site, self._state.registry
         leaving = self._state.register(texts)
         if leaving.any():
-            last = self._state.engine.settle(record.timestamp_ms, leaving, before, self._state.buffers)
+            now_ms = self._state.moving_to_ms
+            last = self._state.engine.settle(now_ms, leaving, before, self._state.buffers)
             self._telling.windows(outputs, last, before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
             self._telling.ledger(outputs, *self._state.book.all(), final=True, site=before)

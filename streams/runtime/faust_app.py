@@ -181,30 +181,40 @@ class FrameWorker:
 
         Only where Kafka still keeps every record: of a part of them other results would come.
         """
-        if not self._lease.valid:
+        unreadable = self._unreadable()
+        for partition, error in unreadable.items():
+            log_start = self._log_starts[partition]
+            if log_start > 0:
+                self._leave(
+                    f"partition {partition}: {error}. It cannot be computed anew, as Kafka keeps its"
+                    f" records from {log_start} on only. Run the release that wrote it; or start all"
+                    " workers with another --group, which begins at the oldest records kept",
+                    EXIT_REFUSED,
+                )
+                return
+            log.error("partition %d: %s; it is computed anew from its first record", partition, error)
+        if not self._lease.valid:  # last before anything is sent: reading them may have taken long
             self._leave("another worker may own the partitions")
             return
-        forgotten = []
-        for partition, log_start in self._log_starts.items():
-            try:
-                PartitionRun.load(partition, 0, self._table.data, log_start, self._pipelines)
-            except CheckpointError as error:
-                if log_start > 0:
-                    self._leave(
-                        f"partition {partition}: {error}. It cannot be computed anew, as Kafka keeps its"
-                        f" records from {log_start} on only. Run the release that wrote it; or start all"
-                        " workers with another --group, which begins at the oldest records kept",
-                        EXIT_REFUSED,
-                    )
-                    return
-                log.error("partition %d: %s; it is computed anew from its first record", partition, error)  # noqa: TRY400
-                forgotten += [
-                    self._table.send_changelog(partition, key, None) for key in marker_keys(partition)
-                ]
+        forgotten = [
+            self._table.send_changelog(partition, key, None)
+            for partition in unreadable
+            for key in marker_keys(partition)
+        ]
         done, waiting = await asyncio.wait(forgotten, timeout=_CONFIRM_SHARE * self.settings.session_s)
         if waiting or any(future.exception() for future in done):
             self._leave("Kafka did not confirm in time that checkpoints are forgotten")
         self._leave("checkpoints that could not be read are forgotten")
+
+    def _unreadable(self) -> dict[int, CheckpointError]:
+        """Partitions whose checkpoint cannot be read, with the reason."""
+        found: dict[int, CheckpointError] = {}
+        for partition, log_start in self._log_starts.items():
+            try:
+                PartitionRun.load(partition, 0, self._table.data, log_start, self._pipelines)
+            except CheckpointError as error:
+                found[partition] = error
+        return found
 
     async def _tick(self) -> None:
         """Flush and checkpoint what is due; records are taken in meanwhile."""

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,6 +17,7 @@ from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hearthline.site_dir import open_site
 from models.frame import Frame
 from store.influx_series import InfluxSeries
 from store.protocol import Select
@@ -26,9 +28,10 @@ from tests.support.chain_feed import GROUP, TOPIC, caught_up
 from tests.support.influxd import Influxd
 from tests.support.mosquitto import Mosquitto
 from tests.support.real_kafka import RealKafka
+from tests.support.simulated_cases import simulated
 from tests.support.system import Program, run
 
-__all__ = ["Chain", "Rows", "differences", "replayed", "with_heartbeats"]
+__all__ = ["BOTH", "Chain", "Day", "Rows", "differences", "replayed", "with_heartbeats"]
 
 Rows = dict[str, dict[tuple[str, int], dict[str, Any]]]
 """Rows by measurement, then by key and start (ms UTC)."""
@@ -95,6 +98,22 @@ class Chain:
     def kill_worker(self, name: str) -> None:
         """End it as a power cut would; nobody starts it again."""
         self._workers.pop(name).kill()
+
+    def kill_and_start(self, victim: str, meanwhile: Sequence[tuple[str, bytes]]) -> None:
+        """End `victim` as a power cut would, publish while it is away, and start it again."""
+        if victim == "ingest":
+            self._ingests["i1"].kill()
+            self.publish(meanwhile)
+            self.ingest()
+        elif victim == "worker":
+            self.kill_worker("first")
+            self.publish(meanwhile)
+            self.worker("first")
+        else:
+            server = {"kafka": self.kafka, "influxd": self.influxd}[victim]
+            server.kill()
+            self.publish(meanwhile)
+            server.start()
 
     def members(self) -> int:
         """Workers that Kafka has shared the partitions out among; 0 while it does so."""
@@ -178,6 +197,44 @@ class Chain:
         finally:
             store.close()
         return {name: _by_name(table) for name, table in tables.items()}
+
+
+STREAMS: Final = ("sim-haulage", "sim-unit-1")
+BOTH: Final = frozenset({
+    "device_heat", "device_water", "fuel_burnt", "fuel_heat", "fulfilment", "ledger", "network_heat",
+    "network_water", "queue", "reading", "reconciled_heat", "track", "trip", "visit", "weighing",
+})  # fmt: skip
+"""Some of every kind of operator: windows, networks, learners, entities, of both streams."""
+
+
+class Day:
+    """A simulated unit with its haulage, and what a replay makes of its recording."""
+
+    def __init__(self, out: Path, **options: Any):
+        simulated(out / "sim", interval=300, **options)
+        self.site = out / "sim" / "site"
+        assert set(open_site(self.site).streams) == set(STREAMS)
+        recording = out / "recording.parquet"
+        self.messages, self.end_ms = with_heartbeats(out / "sim" / "telemetry.parquet", recording, STREAMS)
+        self.numbered = sum(topic.endswith("/telemetry") for topic, _ in self.messages)
+        self.rows = replayed(recording, self.site, out / "replayed")
+
+    def parts(self, count: int) -> list[list[tuple[str, bytes]]]:
+        """Messages in `count` pieces, in order."""
+        edges = [len(self.messages) * n // count for n in range(count + 1)]
+        return [self.messages[a:b] for a, b in pairwise(edges)]
+
+    def check(self, chain: Chain, names: frozenset[str] = BOTH) -> None:
+        """Every row of every name equal; nothing unaccounted."""
+        chain.caught_up(self.numbered)
+        chain.advance(STREAMS, self.end_ms)
+        live = chain.rows()
+        found = differences(self.rows, live)
+        assert not found, f"{len(found)} differ:\n" + "\n".join(found[:20]) + chain.said()
+        assert live.keys() >= names
+        assert all(start > 0 for rows in live.values() for _, start in rows), "rows of the beginning of time"
+        assert {row["unaccounted"] for row in live["ledger"].values()} == {0}
+        assert sum(row["status"] == "provisional" for row in live["device_heat"].values()) == 0
 
 
 def with_heartbeats(

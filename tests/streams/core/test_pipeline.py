@@ -209,6 +209,16 @@ def test_the_ledger_of_a_local_day_is_settled_when_the_next_begins():
     assert days[first] == "final"
 
 
+def test_a_registry_without_a_time_of_its_own_turns_no_day_back():
+    run = Run()
+    run.take(T0 + 1000, telemetry("sub-1", 2, (T0, {"supply_c": 90.0})))
+    fewer = {**SITE_TEXTS, "devices.csv": SITE_TEXTS["devices.csv"].replace("sub-2,", "sub-9,")}
+    run.step(registry_frame(fewer), 0)  # as an ingest on the data's clock says it when it starts
+    run.take(T0 + 2000, telemetry("sub-1", 1, (T0 + 1, {"supply_c": 90.0})))
+    assert run.ledger("sub-1")["unaccounted"] == 0
+    assert min(start for _, start in run.said.rows["ledger"]) > T0 - 86_400_000
+
+
 def test_a_row_is_provisional_while_its_window_fills_then_final_with_revision_0():
     run = Run()
     values = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}

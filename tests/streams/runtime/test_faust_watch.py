@@ -163,3 +163,22 @@ def test_a_worker_past_its_session_forgets_no_checkpoint(stuck):
     clock.now = worker.settings.session_s + 1
     asyncio.run(worker._begin_anew())
     assert (said, sent) == ([("another worker may own the partitions", 75)], [])
+
+
+def test_a_session_that_ends_while_checkpoints_are_read_forgets_none(stuck):
+    worker, clock, _ = stuck
+    said, sent = [], []
+    worker._leave = lambda reason, status=75: said.append((reason, status))
+    worker._table.send_changelog = lambda *args: sent.append(args)
+    worker._table.data[b"1/2/marker/0"] = b'{"version": 9}'
+    worker._starts({TP(worker.settings.topic, 2): 0})
+    worker._lease.renew(clock.now)
+    read = worker._unreadable
+
+    def slowly():
+        clock.now += worker.settings.session_s + 1
+        return read()
+
+    worker._unreadable = slowly
+    asyncio.run(worker._begin_anew())
+    assert (said, sent) == ([("another worker may own the partitions", 75)], [])
