@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from alerts.alarm import Alarm, Event, Note
+from alerts.alarm import Alarm, Event, Note, Phase
 from alerts.book import Happened
 from alerts.rules import Person, SitePolicy
 from models.anomaly import Severity
@@ -14,6 +14,7 @@ __all__ = ["SIREN", "letters_of", "withdrawn_by"]
 
 SIREN: Final = "siren:"
 """Before the id of a channel that is told by itself, for no person."""
+_SILENCES: Final = frozenset({Note.ACKNOWLEDGED, Note.SHELVED, Note.SUPPRESSED, Note.CLOSED})
 
 
 def letters_of(
@@ -30,9 +31,9 @@ def letters_of(
     """
     out = []
     for one in happened:
-        if not one.event.tell:
-            continue
         alarm, event = one.alarm, one.event
+        if not event.tell and not _silences(alarm, event):
+            continue
         route = policy.rules.routes.get(policy.rule(alarm, now_ms).route)
         if route is None:
             continue
@@ -47,6 +48,11 @@ def letters_of(
     return out
 
 
+def _silences(alarm: Alarm, event: Event) -> bool:
+    """Whether sirens that were told of an alarm hear of it although no person does."""
+    return event.note in _SILENCES and any(e.tell for e in alarm.events[: event.n])
+
+
 def withdrawn_by(happened: Iterable[Happened]) -> list[str]:
     """Alarms that nobody needs to hear of any more: another stands for them, or they are maintained."""
     return [one.alarm.id for one in happened if one.event.note is Note.SUPPRESSED]
@@ -54,6 +60,8 @@ def withdrawn_by(happened: Iterable[Happened]) -> list[str]:
 
 def _recipients(alarm: Alarm, event: Event, policy: SitePolicy, now_ms: int) -> list[str]:
     route = policy.rules.routes[policy.rule(alarm, now_ms).route]
+    if not event.tell:
+        return [SIREN + channel for channel in route.sirens]
     if event.note is Note.ESCALATED:
         level = int(event.detail)
         steps = route.steps[level : level + 1]
@@ -80,5 +88,6 @@ def _body(alarm: Alarm, event: Event) -> dict[str, Any]:
         "alarm": alarm.id, "note": str(event.note), "at_ms": event.at_ms, "subject": alarm.subject,
         "code": alarm.code, "severity": str(alarm.severity), "unit": alarm.unit, "region": alarm.region,
         "first_ms": alarm.first_ms, "until_ms": alarm.until_ms, "score": alarm.score, "owner": alarm.owner,
-        "provisional": alarm.provisional, "evidence": dict(alarm.evidence),
+        "provisional": alarm.provisional, "evidence": dict(alarm.evidence), "n": event.n, "who": event.who,
+        "state": str(event.phase), "sounds": event.phase is Phase.RAISED and not alarm.quiet,
     }  # fmt: skip

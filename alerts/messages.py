@@ -25,6 +25,10 @@ _SAID: Final = {
     Note.WORSENED: "got worse",
     Note.ESCALATED: "nobody has acknowledged it",
     Note.CLEARED: "cleared",
+    Note.ACKNOWLEDGED: "acknowledged",
+    Note.SHELVED: "shelved",
+    Note.SUPPRESSED: "suppressed",
+    Note.CLOSED: "closed",
     Note.WITHDRAWN: "was none: later data took it back",
 }
 _BEGINS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED, Note.ESCALATED})

@@ -18,6 +18,7 @@ from dashboards.drawing import drawing
 from dashboards.history import panel_history
 from dashboards.panels import panel
 from dashboards.scope import Scope, ScopeError, devices_in, networks_in, silence_ms, stale_ms
+from dashboards.trends import trend
 from models.site import Place, Site
 from store.export import write_csv
 from store.params import from_params
@@ -330,6 +331,13 @@ def _add_alarms(routes: APIRouter, sources: Sources) -> None:
     @routes.get("/api/alarms/unsent")
     async def unsent() -> Response:
         return _json([] if sources.actions is None else await sources.call(sources.actions.unsent))
+
+    @routes.get("/api/alarms/trend")
+    async def of_alarm(alarm: str) -> Response:
+        try:
+            return _json(await sources.call(trend, sources.store, sources.site, alarm))
+        except LookupError as error:
+            raise HTTPException(404, str(error.args[0])) from error
 
     @routes.post("/api/alarms/act")
     async def act(request: Request, x_hearthline_token: Annotated[str, Header()] = "") -> Response:

@@ -3,10 +3,7 @@ import { h, put, s } from "./dom.js";
 import { deviceLink } from "./tables.js";
 import { mark } from "./tiles.js";
 
-const TREND_MS = 30 * 60000;
-const TRENDS = ["supply_c", "return_c", "flow_m3_h", "heat_kw"];
-const MORE_TRENDS = ["supply_kpa", "return_kpa", "valve_pct", "secondary_supply_c", "secondary_return_c",
-  "secondary_supply_kpa", "secondary_return_kpa", "secondary_flow_m3_h", "pump_hz", "tank_m3", "makeup_m3"];
+const DAY_MS = 86400000;
 const WIDTH = 320;
 const HEIGHT = 64;
 
@@ -158,38 +155,36 @@ export class Alarm {
     ];
   }
 
-  // Half an hour on each side of its beginning, straight from the readings.
+  // About its beginning, of whatever tells of such a subject; what the rule looked at comes first.
   async draw(row) {
     this.drawn = row.key;
     this.trend.replaceChildren();
-    const device = this.context.site.byId.get(row.subject);
-    if (!device) return;
-    const at = row.window_start;
-    const query = new URLSearchParams({ measurement: "reading", key: row.subject, from: at - TREND_MS, to: at + TREND_MS, every_ms: 10000 });
-    // Of all that was read, as no field need be known to the store; what the rule looked at comes first.
-    const evidence = flat(JSON.parse(row.evidence || "{}"));
-    const fields = [...new Set([...[...MORE_TRENDS, ...TRENDS].filter((name) => name in evidence), ...TRENDS, ...MORE_TRENDS])];
-    const response = await fetch(`/api/query?${query}`);
-    const rows = response.ok ? await response.json() : [];
+    const response = await fetch(`/api/alarms/trend?alarm=${encodeURIComponent(row.key)}`);
+    const found = response.ok ? await response.json() : null;
     if (this.drawn !== row.key) return;
-    const lines = fields.map((field) => [field, rows.filter((r) => typeof r[field] === "number")]).filter(([, points]) => points.length > 1);
     const { t } = this.context;
-    this.trend.replaceChildren(...(lines.length
-      ? lines.map(([field, points]) => curve(field, points, at))
-      : [h("div", { class: "hl-empty" }, t("no readings half an hour before and after"))]));
+    const says = (words) => h("div", { class: "hl-empty" }, words);
+    if (!found) this.trend.replaceChildren(says(t("the measurements could not be read")));
+    else if (!found.kept) this.trend.replaceChildren(says(t("no series is kept for {subject}", { subject: row.subject })));
+    else if (!found.lines.length) this.trend.replaceChildren(says(t("nothing is stored from about its beginning")));
+    else {
+      const whose = found.of ? [h("p", { class: "hl-muted" }, t("a branch has no series of its own: those of network {network}", { network: found.of }))] : [];
+      this.trend.replaceChildren(...whose, ...found.lines.map((line) => curve(line, found.at_ms, t)));
+    }
   }
 }
 
-function curve(field, points, at) {
-  const values = points.map((p) => p[field]);
+function curve({ field, span_ms, points }, at, t) {
+  const values = points.map((p) => p[1]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const x = (time) => ((time - at + TREND_MS) / (2 * TREND_MS)) * WIDTH;
+  const x = (time) => ((time - at + span_ms) / (2 * span_ms)) * WIDTH;
   const y = (value) => HEIGHT - 4 - ((value - low) / (high - low || 1)) * (HEIGHT - 8);
+  const span = span_ms < DAY_MS ? t("±{n} min", { n: span_ms / 60000 }) : t("±{n} d", { n: span_ms / DAY_MS });
   return h("figure", {},
-    h("figcaption", {}, `${field}: ${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))}`),
+    h("figcaption", {}, `${field}: ${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))} · ${span}`),
     s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: "100%", height: HEIGHT, role: "img", "aria-label": field, preserveAspectRatio: "none" },
       s("line", { x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: HEIGHT, stroke: "currentColor", "stroke-dasharray": "3 3", opacity: 0.5 }),
-      s("polyline", { fill: "none", stroke: "currentColor", "stroke-width": 1.5, points: points.map((p) => `${x(p.window_start).toFixed(1)},${y(p[field]).toFixed(1)}`).join(" ") })));
+      s("polyline", { fill: "none", stroke: "currentColor", "stroke-width": 1.5, points: points.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(" ") })));
 }
 
 function remembered() {

@@ -66,13 +66,15 @@ class Told:
         self.driven = Driven()
         self.driven.book = Book(self.policy)
         self.seen = 0
+        self.id = f"sub-001:pump_trip:{at(12)}"
+        self.bodies = {}
 
     def letters(self, now):
         new, self.seen = self.driven.said[self.seen :], len(self.driven.said)
-        return [
-            (x["recipient"], x["body"]["note"], (x["due_ms"] - now) / 1000)
-            for x in letters_of(new, self.policy, now, now)
-        ]
+        made = letters_of(new, self.policy, now, now)
+        for x in made:
+            self.bodies.setdefault(x["recipient"], []).append(x["body"])
+        return [(x["recipient"], x["body"]["note"], (x["due_ms"] - now) / 1000) for x in made]
 
 
 def test_the_person_on_duty_and_the_siren_are_told():
@@ -116,13 +118,51 @@ def test_a_pump_trip_in_a_branch_is_one_letter_a_person():
     assert [x[0] for x in t.letters(at(12))] == ["siren:hall", "day"]
 
 
-def test_a_shelved_alarm_writes_no_letter():
+SHELVE = {"until": at(18), "reason": "valve on order"}
+CASES = {
+    "acknowledge": (Deed.ACKNOWLEDGE, {}, ["acknowledged"]),
+    "shelve": (Deed.SHELVE, SHELVE, ["shelved"]),
+    "maintain": (Deed.MAINTAIN, SHELVE, ["suppressed"]),
+    "comment": (Deed.COMMENT, {"reason": "seen"}, []),
+    "assign": (Deed.ASSIGN, {"reason": "王"}, []),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_siren_is_silenced_and_no_person_is_written_to(name):
+    deed, more, notes = CASES[name]
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.letters(at(12))
+    t.driven.act(at(12, 5), deed, "sub-001" if deed is Deed.MAINTAIN else t.id, **more)
+    t.driven.tick(at(12, 5))
+    assert t.letters(at(12, 5)) == [("siren:hall", note, 0) for note in notes]
+    assert [x["sounds"] for x in t.bodies["siren:hall"]] == [True, *[False] * len(notes)]
+    assert [x["n"] for x in t.bodies["siren:hall"]] == sorted({x["n"] for x in t.bodies["siren:hall"]})
+    assert [x["who"] for x in t.bodies["siren:hall"]][1:] in ([], ["Li"], [""])
+
+
+def test_a_siren_hears_that_an_alarm_is_closed_and_nothing_of_what_it_never_heard_of():
+    t = Told()
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.driven.act(at(12, 1), Deed.ACKNOWLEDGE, t.id)
+    t.driven.push(at(12, 2), condition("sub-001", at(12), at(12, 1), active=False, order=1))
+    t.letters(at(12, 2))
+    t.driven.tick(at(12, 3), at(15), 60_000)
+    assert t.letters(at(15)) == [("siren:hall", "closed", 0)]
+    # Found long after its end: recorded, and closed in silence.
+    t.driven.push(at(18), condition("sub-002", at(10), at(11), active=False))
+    t.driven.tick(at(18), at(20), 60_000)
+    assert t.letters(at(20)) == []
+
+
+def test_a_shelved_alarm_writes_no_letter_to_people():
     t = Told()
     t.driven.push(at(12), condition("sub-001", at(12)))
     t.letters(at(12))
     t.driven.act(at(12), Deed.SHELVE, f"sub-001:pump_trip:{at(12)}", "known", at(13))
     t.driven.tick(at(12), at(12, 30), 60_000)
-    assert t.letters(at(12, 30)) == []
+    assert t.letters(at(12, 30)) == [("siren:hall", "shelved", 0)]
 
 
 def test_messages_speak_the_recipients_language_and_lead_to_the_page():

@@ -85,6 +85,7 @@ def test_a_wrong_query_is_told_what_was_expected(board, query, said):
             "expected a device of the registry, got 'deleted'",
         ),
         ("/api/panels/heat_windows/history?points=100000", 422, "points"),
+        ("/api/alarms/trend?alarm=nobody", 404, "expected the id of an alarm, got 'nobody'"),
         ("/api/site?unit=elsewhere", 400, "expected a unit of the registry, got 'elsewhere'"),
     ],
 )

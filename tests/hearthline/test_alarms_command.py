@@ -114,6 +114,8 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
         run("alarms", "comment", told["alarm"], "=valve closed by hand", "--who", "李", *where)
         refused = run("alarms", "ack", told["alarm"], "--who", "王", *where, code=1)
         assert "acknowledged by 李" in refused.stderr
+        until(lambda: siren.heard[1:], 30, "the siren is silenced")
+        assert (siren.heard[1]["alarm"], siren.heard[1]["who"]) == (told["alarm"], "李")
 
         def row():
             return next(csv.DictReader(io.StringIO(run("alarms", "list", *where, "--csv").stdout)))
@@ -122,7 +124,10 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
         assert row()["acknowledged_by"] == "李"
         sample(3, 1400.0)
         until(
-            lambda: [h["note"] for h in siren.heard] == ["raised", "cleared"],
+            lambda: (
+                [(h["note"], h["sounds"]) for h in siren.heard]
+                == [("raised", True), ("acknowledged", False), ("cleared", False)]
+            ),
             30,
             "the siren is told of the end",
         )
