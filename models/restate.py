@@ -42,6 +42,9 @@ class Span:
         Measurements that the device ever had: those whose neighbours are worth looking for.
     why : str
         `late` data, or a `gap` that ended.
+    own : bool
+        Whether what is computed rests on a window's own samples and on those before it: windows
+        without samples, and what comes after one, are not asked for then.
     """
 
     device: str
@@ -50,6 +53,7 @@ class Span:
     to_ms: int
     has: tuple[str, ...] = ()
     why: str = "late"
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,9 @@ def answer(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswe
 
     A window is computed from its own samples and the nearest outside on either
     side that hold each measurement. So samples that came late change not only
-    their own windows, but all up to the neighbours of what they hold.
+    their own windows, but all up to the neighbours of what they hold. Of what
+    rests on its own samples and those before alone, windows without samples are
+    passed over: a year between two samples is two windows.
 
     Raises
     ------
@@ -121,7 +123,8 @@ def _of_class(store: SeriesStore, request: RestateRequest, device_class: str) ->
     pieces = []
     for _, mine in groupby(spans, key=lambda s: s.device):
         wider = [history.widened(s) for s in mine]
-        pieces += [p for span in _merged(wider) for p in _cut(span)]
+        for span in _merged(wider):
+            pieces += _cut(span, history.occupied(span) if span.own else None)
     pieces.sort(key=lambda p: (p.from_ms, p.device))
     held: list[tuple[Span, pa.Table]] = []
     for piece, samples in _sampled(history, pieces):
@@ -167,10 +170,20 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def _cut(span: Span) -> Iterator[Span]:
-    """Pieces of a span that are short enough for a frame."""
-    for from_ms in range(span.from_ms, span.to_ms, _LONGEST_MS):
-        yield replace(span, from_ms=from_ms, to_ms=min(from_ms + _LONGEST_MS, span.to_ms))
+def _cut(span: Span, occupied: Sequence[int] | None) -> Iterator[Span]:
+    """Pieces of a span that are short enough for a frame; from one occupied bucket to the next if given."""
+    if occupied is None:
+        for from_ms in range(span.from_ms, span.to_ms, _LONGEST_MS):
+            yield replace(span, from_ms=from_ms, to_ms=min(from_ms + _LONGEST_MS, span.to_ms))
+        return
+    run: list[int] = []
+    for start in occupied:
+        if run and start + BUCKET_MS > run[0] + _LONGEST_MS:
+            yield replace(span, from_ms=run[0], to_ms=run[-1] + BUCKET_MS)
+            run = []
+        run.append(start)
+    if run:
+        yield replace(span, from_ms=run[0], to_ms=run[-1] + BUCKET_MS)
 
 
 def _said(store: SeriesStore, kind: ResultKind, windows: Sequence[Span]) -> pa.Table | None:

@@ -58,6 +58,14 @@ class History:
         from_ms, to_ms = min(s.from_ms for s in spans) - _NEAR_MS, max(s.to_ms for s in spans) + _NEAR_MS
         self._near = self._table(READING, keys, from_ms, to_ms)
         self._repeats = self._table(READING_REPEAT, keys, from_ms, to_ms).rows
+        lacking = {
+            s.device
+            for s in spans
+            if s.own and self._near.nearest(s.device, s.to_ms, s.has, {}, _BEFORE, earlier=False)
+        }
+        self._wide = _Table()
+        if lacking:
+            self._wide = self._ended(self._table(READING, lacking, from_ms, to_ms + DAY_MS))
 
     def prepare(self, pieces: Sequence[Span]) -> None:
         """Read what `pieces` of about the same time are computed with, as far as it is within a day."""
@@ -70,12 +78,12 @@ class History:
             if not self._same_neighbours(p)
             and (
                 self._near.nearest(p.device, p.from_ms, p.has, {}, _BEFORE, earlier=True)
-                or self._near.nearest(p.device, p.to_ms, p.has, {}, 1, earlier=False)
+                or (not p.own and self._near.nearest(p.device, p.to_ms, p.has, {}, 1, earlier=False))
             )
         }
         self._wide = _Table()
         if lacking:
-            self._wide = self._table(READING, lacking, from_ms - DAY_MS, to_ms + DAY_MS)
+            self._wide = self._ended(self._table(READING, lacking, from_ms - DAY_MS, to_ms + DAY_MS))
 
     def _table(self, measurement: str, keys: set[str], from_ms: int, to_ms: int) -> _Table:
         rows = self._store.select(
@@ -85,12 +93,22 @@ class History:
         )
         return _Table(frozenset(keys), _by_key(rows), from_ms, to_ms)
 
+    def _ended(self, table: _Table) -> _Table:
+        """`table`, knowing which of its devices have nothing before it and which nothing after it."""
+        keys = tuple(sorted(table.keys))
+        beyond = [
+            self._store.select(Select(READING, keys=keys, device_class=self._class, latest=True, **side))
+            for side in ({"to_ms": table.from_ms}, {"from_ms": table.to_ms})
+        ]
+        first, last = (table.keys.difference(rows["key"].to_pylist()) for rows in beyond)
+        return replace(table, first=first, last=last)
+
     def widened(self, span: Span) -> Span:
         """`span` with all windows that rest on a sample in it: up to the neighbours of what they hold."""
         held = self._held(span)
         low, high = span.from_ms, span.to_ms
         if held:
-            before = self._neighbours(span, span.from_ms, held, _BEFORE, earlier=True)
+            before = {} if span.own else self._neighbours(span, span.from_ms, held, _BEFORE, earlier=True)
             after = self._neighbours(span, span.to_ms, held, _BEFORE, earlier=False)
             low = min([low, *(max(t) // BUCKET_MS * BUCKET_MS for t in before.values())])
             ends = [max(t) // BUCKET_MS * BUCKET_MS + BUCKET_MS for t in after.values()]
@@ -98,6 +116,13 @@ class History:
             lacking = any(len(after.get(name, ())) < _BEFORE for name in held)
             high = max([high, *ends, *([self._before_ms] if lacking else [])])
         return replace(span, from_ms=low, to_ms=min(high, self._before_ms))
+
+    def occupied(self, span: Span) -> list[int]:
+        """Starts of the buckets of `span` in which its device has samples. [ms UTC]"""
+        rows = self._rows(span.device, span.from_ms, span.to_ms)
+        if rows is None:
+            return []
+        return [int(s) for s in np.unique(rows["window_start"].to_numpy() // BUCKET_MS * BUCKET_MS)]
 
     def _held(self, span: Span) -> tuple[str, ...]:
         """Measurements that a sample in `span` holds, or one that lost to another there."""
@@ -119,7 +144,7 @@ class History:
             after_ms, beside = last.after_ms, last.beside
         else:
             before = self._neighbours(piece, piece.from_ms, piece.has, _BEFORE, earlier=True)
-            after = self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
+            after = {} if piece.own else self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
             after_ms = min((t for each in after.values() for t in each), default=None)
             times = {t for found in (before, after) for each in found.values() for t in each}
             beside = [self._read(piece.device, t, t + 1) for t in sorted(times)]
@@ -136,16 +161,18 @@ class History:
             and (last.after_ms is None or last.after_ms >= piece.to_ms)
         )
 
-    def _read(self, device: str, from_ms: int, to_ms: int) -> pa.Table:
-        """Readings of one device in [from, to), as telemetry has them."""
+    def _rows(self, device: str, from_ms: int, to_ms: int) -> pa.Table | None:
+        """Readings of one device in [from, to), as the store has them."""
         for table in (self._near, self._wide):
             if device in table.keys and table.from_ms <= from_ms and to_ms <= table.to_ms:
-                found = _between(table.rows.get(device), from_ms, to_ms)
-                break
-        else:
-            found = self._store.select(
-                Select(READING, keys=(device,), device_class=self._class, from_ms=from_ms, to_ms=to_ms)
-            )
+                return _between(table.rows.get(device), from_ms, to_ms)
+        return self._store.select(
+            Select(READING, keys=(device,), device_class=self._class, from_ms=from_ms, to_ms=to_ms)
+        )
+
+    def _read(self, device: str, from_ms: int, to_ms: int) -> pa.Table:
+        """Readings of one device in [from, to), as telemetry has them."""
+        found = self._rows(device, from_ms, to_ms)
         schema = telemetry_schema(self._class)
         if found is None or not found.num_rows:
             return schema.empty_table()
@@ -213,12 +240,17 @@ class _Last:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Readings of devices `keys`, those of each sorted by time, in [from_ms, to_ms)."""
+    """Readings of devices `keys`, those of each sorted by time, in [from_ms, to_ms).
+
+    Of those in `first` there is nothing before it, of those in `last` nothing after it.
+    """
 
     keys: frozenset[str] = frozenset()
     rows: Mapping[str, pa.Table] = field(default_factory=dict)
     from_ms: int = 0
     to_ms: int = 0
+    first: frozenset[str] = frozenset()
+    last: frozenset[str] = frozenset()
 
     def nearest(
         self,
@@ -232,10 +264,11 @@ class _Table:
     ) -> list[str]:
         """Note the nearest times on one side of `edge_ms`; which of `wanted` have fewer than `count`."""
         rows = self.rows.get(device)
-        if not wanted or rows is None or not self.from_ms <= edge_ms <= self.to_ms:
+        if not wanted or not self.from_ms <= edge_ms <= self.to_ms:
             return list(wanted)
         low, high = (self.from_ms, edge_ms) if earlier else (edge_ms, self.to_ms)
-        return _nearest(_between(rows, low, high), wanted, found, count, earlier=earlier)
+        lacking = _nearest(_between(rows, low, high), wanted, found, count, earlier=earlier)
+        return [] if device in (self.first if earlier else self.last) else lacking  # that is all there is
 
 
 def _nearest(

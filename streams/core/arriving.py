@@ -184,11 +184,14 @@ class Arriving:
             older = rows.take(stands & late)
             buffer.stand_before(older, known)
             self._state.restatements.late(older.device, older.t)
+            if older.n and buffer.device_class in self._state.entities.marking.reads:
+                self._state.entities.marking.touch(self._state.kept_from_ms())  # they may stand before these
         fresh = rows.take(stands & ~late) if late.any() or not stands.all() else rows
         if fresh.n == 0:
             return
-        oldest = int(fresh.t.min())
-        from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
+        oldest = from_ms = int(fresh.t.min())
+        if self._state.engine.reads(buffer.device_class):  # marks rest on nothing that comes after them
+            from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
         buffer.add(fresh, known)
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
         if buffer.device_class in self._state.entities.marking.reads:

@@ -167,6 +167,9 @@ By = Callable[[Item, Site], Iterable[str]]
 class MarkOperator:
     """Samples of a window → marks, which entities keep in place of the samples.
 
+    It is given the devices that have samples in the window, with the nearest before it and none after it.
+    So a window without samples has no marks, and a year of silence costs nothing.
+
     Attributes
     ----------
     name : str

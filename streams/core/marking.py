@@ -87,9 +87,15 @@ class Marking:
         buffers: Mapping[str, ClassBuffer],
         wanted: NDArray[np.bool_],
     ) -> None:
-        samples = window_samples(operator, start_ms, site, buffers, wanted)
-        if not len(samples.devices):
+        end_ms = start_ms + 1000 * operator.every_s
+        reads = {name: b for name, b in buffers.items() if name in operator.reads}
+        speaks = np.zeros(len(wanted), dtype=bool)
+        for buffer in reads.values():
+            speaks[buffer.inside(start_ms, end_ms).device] = True
+        speaks &= wanted
+        if not speaks.any():
             return
+        samples = window_samples(operator, start_ms, site, reads, speaks, after=False)
         marks = operator.function(samples, site)
         columns = {name: _listed(column) for name, column in marks.values.items()}
         of_device: dict[int, list[Item]] = {int(d): [] for d in samples.devices}

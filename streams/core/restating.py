@@ -106,14 +106,15 @@ class Restatements:
     ) -> RestateRequest | None:
         """Put what waits, the oldest first, into a request, unless one is under way.
 
-        `also_read` are classes whose samples matter besides those that operators read. Networks follow
-        when no device waits any more: what their rows rest on is true by then.
+        `also_read` are classes whose samples matter besides those that operators read: for marks. Networks
+        follow when no device waits any more: what their rows rest on is true by then.
         """
         if self.request is not None:
             return None
         self._parts = {}
         # A device that is of another class now may be the first of it: then there is nothing to look for.
-        read = also_read.union(name for o in operators for name in o.reads) & buffers.keys()
+        of_windows = {name for o in operators for name in o.reads}
+        read = also_read.union(of_windows) & buffers.keys()
         for devices in self._pending.values():
             for d in [d for d in devices if not site.owned[d] or site.classes[d] not in read]:
                 del devices[d]
@@ -133,7 +134,8 @@ class Restatements:
             name = str(site.classes[d])
             had = has[name][:, d]
             columns = tuple(c for c, there in zip(buffers[name].columns, had, strict=True) if there)
-            asked.append(Span(site.ids[d], name, first * BUCKET_MS, (last + 1) * BUCKET_MS, columns, why))
+            from_ms, to_ms = first * BUCKET_MS, (last + 1) * BUCKET_MS
+            asked.append(Span(site.ids[d], name, from_ms, to_ms, columns, why, name not in of_windows))
         results = tuple(ResultKind(o.name, 1000 * o.every_s, o.reads) for o in operators)
         self.request = RestateRequest(f"{stream}:{offset}", stream, offset, before_ms, tuple(asked), results)
         return self.request

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.entity_operator import MarkOperator
 from streams.core.operator import WindowOperator
+from streams.core.rows import Rows
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
@@ -35,8 +36,10 @@ def window_samples(
     site: StreamSite,
     buffers: Mapping[str, ClassBuffer],
     wanted: BoolArray,
+    *,
+    after: bool = True,
 ) -> Samples:
-    """Samples of one window of the devices `wanted` (by index), with their neighbours."""
+    """Samples of one window of the devices `wanted` (by index), with their neighbours (before it only)."""
     end_ms = start_ms + 1000 * operator.every_s
     classes = [
         ClassSamples(
@@ -44,7 +47,7 @@ def window_samples(
             window_rows(
                 b.before(start_ms),
                 b.inside(start_ms, end_ms),
-                b.after(end_ms),
+                b.after(end_ms) if after else Rows.none(len(b.columns)),
                 len(b.columns),
                 wanted & (site.classes == name),
             ),
@@ -123,6 +126,10 @@ class WindowEngine:
         self._shared: tuple[tuple[int, int, tuple[str, ...]], BoolArray, Samples] | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
         self._also_read = also_read
+
+    def reads(self, device_class: str) -> bool:
+        """Whether any window operator reads samples of a class."""
+        return device_class in self._reads
 
     def kept_from_ms(self, now_ms: int | None, site: StreamSite) -> int:
         """Start of the earliest window that may still change without a restatement. [ms UTC]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind, Record
+from models.restate import RestateAnswer
 from models.site_files import parse_site
 from streams.core.checkpoint import CheckpointError
 from streams.core.entity_events import events_of
@@ -48,7 +49,7 @@ from tests.support.road import (
     trips,
     weighing,
 )
-from tests.support.telemetry import T0, history, registry_frame, telemetry_frames
+from tests.support.telemetry import T0, Message, history, registry_frame, telemetry_frames
 
 DAY_S = 86_400
 LATENESS_MS = 900_000
@@ -373,6 +374,9 @@ MARKED = (
 )  # fmt: skip
 
 
+ONLY_MARKED = tuple(o for o in MARKED if o.name != "device_heat")
+
+
 def plain_turns(messages) -> dict[str, int]:
     turned = {}
     for device in ("sub-1", "sub-2"):
@@ -415,6 +419,31 @@ def test_marks_follow_samples_that_come_after_their_windows(tmp_path) -> None:
     run_all(stream, [])
     stream.store.write([stream.pipeline.finish()])
     assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == plain_turns(messages)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_a_reading_a_year_early_counts_and_costs_a_few_windows(tmp_path, in_order) -> None:
+    messages = sorted(history(5, hours=6.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
+    first = next(m for m in messages if m.device == "sub-1" and "flow_m3_h" in m.samples[0][1])
+    flow = 1.0 if first.samples[0][1]["flow_m3_h"] > 8.0 else 12.0
+    year_ms = 365 * 24 * HOUR_MS
+    early = Message("sub-1", 1, 1, ((T0 - year_ms, {"flow_m3_h": flow}),))
+    stream = StoredStream(tmp_path / "a.duckdb", ONLY_MARKED, write_every=20)
+    stream.step(registry_frame().encode(), T0 - year_ms if in_order else T0)
+    arriving = [(m.newest_t + 500, m) for m in messages]
+    arriving.append((T0 - year_ms + 500 if in_order else T0 + 5 * HOUR_MS, early))
+    for at, m in sorted(arriving, key=lambda x: x[0]):
+        stream.step(telemetry_frames([m])[0].encode(), at)
+    run_all(stream, [])
+    stream.store.write([stream.pipeline.finish()])
+    plain = plain_turns([*messages, early])
+    assert plain != plain_turns(messages)
+    assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == plain
+    frames = [Frame.decode(r.frame) for r in stream.journal]
+    answers = [RestateAnswer.decode(f) for f in frames if f.kind is FrameKind.RESTATE]
+    windows = sum((w.to_ms - w.from_ms) // LATENESS_MS for a in answers for w in a.windows)
+    assert windows <= 4
+    assert (windows > 0) is not in_order
 
 
 def test_a_registry_that_changes_moves_items_to_others() -> None:
