@@ -120,7 +120,7 @@ def _of_class(store: SeriesStore, request: RestateRequest, device_class: str) ->
     spans = sorted((s for s in request.spans if s.device_class == device_class), key=lambda s: s.device)
     history = History(store, device_class, request.before_ms)
     history.load(spans)
-    pieces = []
+    pieces: list[Span] = []
     for _, mine in groupby(spans, key=lambda s: s.device):
         wider = [history.widened(s) for s in mine]
         for span in _merged(wider):

@@ -96,11 +96,10 @@ class History:
     def _ended(self, table: _Table) -> _Table:
         """`table`, knowing which of its devices have nothing before it and which nothing after it."""
         keys = tuple(sorted(table.keys))
-        beyond = [
-            self._store.select(Select(READING, keys=keys, device_class=self._class, latest=True, **side))
-            for side in ({"to_ms": table.from_ms}, {"from_ms": table.to_ms})
-        ]
-        first, last = (table.keys.difference(rows["key"].to_pylist()) for rows in beyond)
+        newest = Select(READING, keys=keys, device_class=self._class, latest=True)
+        sides = replace(newest, to_ms=table.from_ms), replace(newest, from_ms=table.to_ms)
+        beyond = (self._store.select(side)["key"].to_pylist() for side in sides)
+        first, last = (table.keys.difference(there) for there in beyond)
         return replace(table, first=first, last=last)
 
     def widened(self, span: Span) -> Span:
