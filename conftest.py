@@ -1,4 +1,4 @@
-"""How the tests of a whole run are spread over processes.
+"""How the tests of a whole run are spread over two processes.
 
 By file, since what is costly is made once for a file; those that hold whole systems to seconds
 run in one of the processes alone, so never beside each other. What takes long begins first.
@@ -6,12 +6,11 @@ run in one of the processes alone, so never beside each other. What takes long b
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 import pytest
 
-WORKERS: Final = min(8, (os.cpu_count() or 1) + 1)  # one more than cores: half of a test's time is waiting
+WORKERS: Final = 2  # the gate has two cores
 TIMED: Final = (
     "tests/faults/test_kills.py",
     "tests/faults/test_outages.py",
@@ -38,7 +37,7 @@ def file_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Several for everything; none where somebody names what to run, and wants to see it at once."""
+    """Two for everything; none where somebody names what to run, and wants to see it at once."""
     return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
@@ -55,7 +54,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what takes long first, so that all processes end at about the same time."""
+    """Put what takes long first, so that both processes end at about the same time."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: place(item.nodeid))  # stable: within a file the order stays
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,7 +104,8 @@ class Subscriber:
     def stop(self) -> None:
         """Send what waits, say goodbye; the broker keeps the session."""
         self._client.disconnect()
-        self._client.loop_stop()
+        with suppress(AttributeError):  # paho: its thread may end while it looks for it
+            self._client.loop_stop()
 
     @property
     def trouble(self) -> str:

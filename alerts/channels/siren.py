@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -80,7 +81,8 @@ class Siren:
         client, self._client = self._client, None
         if client is not None:
             client.disconnect()
-            client.loop_stop()
+            with suppress(AttributeError):  # paho: its thread may end while it looks for it
+                client.loop_stop()
 
     def close(self) -> None:
         """Leave the broker."""

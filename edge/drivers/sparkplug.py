@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -209,7 +210,8 @@ class SparkplugDriver(Live):
     def close(self) -> None:
         """Leave the broker."""
         self._client.disconnect()
-        self._client.loop_stop()
+        with suppress(AttributeError):  # paho: its thread may end while it looks for it
+            self._client.loop_stop()
 
 
 def make(device: DeviceConfig, options: dict[str, Any]) -> SparkplugDriver:

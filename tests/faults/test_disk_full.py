@@ -266,7 +266,7 @@ def test_the_runtime_is_degraded_while_the_disk_is_full(tmp_path):
             assert "cannot be written now" in runtime.status.detail
         until(lambda: runtime.status.state == "ok" and not any(runtime.status.lag.values()), 30, "ok again")
         assert store.counts()["reading"] == 20_000
-        journal.append([Append("u1", registry_frame().encode(), T0 + 10**9)])
+        journal.append([Append("u1", registry_frame().encode(), T0 + 3 * 10**7)])
         until(lambda: checkpoints.offsets().get("u1") == len(frames), 30, "checkpointed")
         with full_disk(4096):
             journal_end = journal.streams()["u1"][0]

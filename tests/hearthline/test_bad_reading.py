@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dashboards.board import create_app
@@ -321,6 +321,8 @@ def test_every_panel_with_any_parameters_answers(board: httpx.Client) -> None:
             max_size=4,
         ),
     )
+    @example("plant_temperatures", [("to", str(-(2**63)))])
+    @example("plant_temperatures", [("from", str(-(2**53))), ("to", str(2**53))])
     def each(panel: str, params: list[tuple[str, str]]) -> None:
         reply = board.get(f"/api/panels/{panel}/history", params=params)
         assert reply.status_code < 500, reply.text

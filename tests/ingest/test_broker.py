@@ -5,6 +5,7 @@ import os
 import resource
 import threading
 import time
+from contextlib import suppress
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -43,7 +44,8 @@ def connect(broker):
     yield make
     for client in clients:
         client.disconnect()
-        client.loop_stop()
+        with suppress(AttributeError):  # paho: its thread may end while it looks for it
+            client.loop_stop()
 
 
 def until(what, seconds=10.0):

@@ -27,7 +27,8 @@ def histories(draw):
         hours += gap_h
         grown = draw(st.floats(0.0, RATE)) * gap_h
         kind = Step.COUNTED
-        if what == "reset" and 300.0 < register < 880.0:
+        jumped = rows[-1][-1] == Step.SPIKE  # a fall right after it may as well be the way back
+        if what == "reset" and 300.0 < register < 880.0 and not jumped:
             register, kind, grown = draw(st.floats(0.0, 5.0)), Step.RESET, math.nan
         elif what == "exchange" and register > 300.0:
             register, hours, kind, grown = draw(st.floats(0.0, 5.0)), 0.5, Step.EXCHANGE, math.nan
