@@ -39,7 +39,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.text import TextMode
 
-from dashboards.grafana_frame import SOURCE, Target, links, moments
+from dashboards.grafana_frame import SOURCE, Target, links, moments, on_board
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
 from dashboards.scope import NETWORK_KEY, Scope, narrowed
@@ -127,13 +127,13 @@ def render(
         .refresh("10s")
         .time("now-24h", "now")
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .annotations(list(moments(language, buckets)))
-        .links(list(links(page, language)))
+        .annotations(list(moments(language, buckets, scope)))
+        .links(list(links(page, language, scope)))
     )
     for variable in _variables(page, language, buckets, scope):
         built = built.with_variable(variable)
     for panel in page.panels:
-        built = built.with_panel(_panel(page, panel, language, buckets))
+        built = built.with_panel(_panel(page, panel, language, buckets, scope))
     document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -178,14 +178,14 @@ def _keys(name: str, select: Select, buckets: Buckets, *, several: bool) -> Buil
     )
 
 
-def _panel(page: Page, panel: Panel, language: str, buckets: Buckets) -> Builder[Any]:
+def _panel(page: Page, panel: Panel, language: str, buckets: Buckets, scope: Scope) -> Builder[Any]:
     """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
     if panel.kind == "matrix":
         return _placed(_seen(page, panel, buckets), panel, language)
     by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
     drawn_live = panel.kind in _LIVE_ONLY
     if by_network or drawn_live or not panel.series:
-        return _placed(_link(page, panel, language), panel, language)
+        return _placed(_link(page, panel, language, scope), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):
         made = made.with_target(Target(chr(ord("A") + number), _flux(panel, series, buckets)))
@@ -297,10 +297,10 @@ def _seen(page: Page, panel: Panel, buckets: Buckets) -> Any:
     return table.Panel().with_target(Target("A", flux.rows(feed.select, buckets.of(feed.select.measurement))))
 
 
-def _link(page: Page, panel: Panel, language: str) -> Any:
-    path = page.path.replace("{device}", "${device}")
+def _link(page: Page, panel: Panel, language: str, scope: Scope) -> Any:
     words = {"zh": "在实时看板上查看", "en": "on the live board"}[language]
-    content = f"[{pick(panel.title, language)} {words}](${{board}}{path}?lang={language}#panel-{panel.id})"
+    address = f"{on_board(page, language, scope)}#panel-{panel.id}"
+    content = f"[{pick(panel.title, language)} {words}]({address})"
     return text.Panel().mode(TextMode.MARKDOWN).content(content)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
@@ -12,11 +13,12 @@ from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourc
 
 from dashboards.language import pick
 from dashboards.panels import Page, Text
+from dashboards.scope import Scope, narrowed
 from store import flux_panels
 from store.buckets import Buckets
 from store.protocol import Select
 
-__all__ = ["SOURCE", "Target", "links", "moments"]
+__all__ = ["SOURCE", "Target", "links", "moments", "on_board"]
 
 SOURCE: Final = DataSourceRef(type_val="influxdb", uid="${datasource}")
 _MARKS: Final = (
@@ -51,10 +53,11 @@ class Target(Builder[Dataquery]):
         return self._query
 
 
-def moments(language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
-    """Marks on every chart: when an alarm began, and when a final value was restated."""
+def moments(language: str, buckets: Buckets, scope: Scope) -> Iterator[Builder[Any]]:
+    """Marks on every chart: when an alarm of `scope` began, and when a final value was restated."""
     for name, select, at, colour in _MARKS:
-        query = flux_panels.marks(select, buckets.of(select.measurement), at=at)
+        mine = narrowed(select, scope, to_device=False)
+        query = flux_panels.marks(mine, buckets.of(select.measurement), at=at)
         yield (
             dashboard.AnnotationQuery()
             .name(pick(name, language))
@@ -65,14 +68,20 @@ def moments(language: str, buckets: Buckets) -> Iterator[Builder[Any]]:
         )
 
 
-def links(page: Page, language: str) -> Iterator[Builder[Any]]:
-    """To the same page of the live board, and to the other dashboards of this language."""
+def on_board(page: Page, language: str, scope: Scope) -> str:
+    """Address of the page on the live board, for `scope`; Grafana puts in the board's own and the device."""
+    asked = {"lang": language, "region": scope.region, "unit": scope.unit}
     path = page.path.replace("{device}", "${device}")
+    return f"${{board}}{path}?{urlencode({k: v for k, v in asked.items() if v})}"
+
+
+def links(page: Page, language: str, scope: Scope) -> Iterator[Builder[Any]]:
+    """To the same page of the live board for `scope`, and to the other dashboards of this language."""
     words = pick(Text("this page on the live board", "在实时看板上查看本页"), language)
     yield (
         dashboard.DashboardLink(words)
         .type(DashboardLinkType.LINK)
-        .url(f"${{board}}{path}?lang={language}&from=${{__from}}&to=${{__to}}")
+        .url(f"{on_board(page, language, scope)}&from=${{__from}}&to=${{__to}}")
         .target_blank(True)
     )
     yield (

@@ -11,7 +11,7 @@ from store.protocol import Select, StoreError
 from store.rows import READING_TRAILER
 from store.sql import is_reading
 
-__all__ = ["counts", "literal", "rows", "series"]
+__all__ = ["counts", "literal", "rows", "series", "within"]
 
 _NS: Final = 1_000_000
 _MIN_NS: Final = -(2**63) + 2
@@ -43,7 +43,7 @@ def rows(query: Select, bucket: str) -> str:
     """Rows in one table, a column a field; down-sampling is the caller's business."""
     steps = [
         _from(query, bucket),
-        f"|> filter(fn: (r) => {_scope(query)})",
+        f"|> filter(fn: (r) => {within(query)})",
         *_only_fields(query, query.fields),
         _PIVOT,
     ]
@@ -106,7 +106,7 @@ def _field(
     key_set: str | None,
 ) -> str:
     column = f"r[{literal(name)}]"
-    scope = _scope(query)
+    scope = within(query)
     if key_set is not None:
         scope += f" and contains(value: r.key, set: {key_set})"
     source = f"{_from(query, bucket, start, stop)}\n  |> filter(fn: (r) => {scope})"
@@ -183,7 +183,8 @@ def _ns(time_ms: int | None, default: int) -> int:
     return default if time_ms is None else min(max(int(time_ms) * _NS, _MIN_NS), _MAX_NS)
 
 
-def _scope(query: Select) -> str:
+def within(query: Select) -> str:
+    """The condition that a row is of `query`: its measurement, keys, units, regions and device class."""
     conditions = [f"r._measurement == {literal(query.measurement)}"]
     for tag, wanted in (("key", query.keys), ("unit", query.units), ("region", query.regions)):
         if wanted:

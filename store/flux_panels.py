@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.flux import literal
+from store.flux import literal, within
 from store.protocol import Select, StoreError
 
 __all__ = ["across", "keys", "marks", "scaled"]
@@ -24,19 +24,10 @@ def keys(query: Select, bucket: str, *, start: str = "-7d") -> str:
     if not query.fields:
         msg = f"{query.measurement}: expected a field to look for, got none"
         raise StoreError(msg)
-    conditions = [
-        f"r._measurement == {literal(query.measurement)}",
-        f"r._field == {literal(query.fields[0])}",
-    ]
-    if query.device_class:
-        conditions.append(f"r.class == {literal(query.device_class)}")
-    for tag, wanted in (("unit", query.units), ("region", query.regions)):
-        if wanted:
-            conditions.append("(" + " or ".join(f"r.{tag} == {literal(v)}" for v in wanted) + ")")
     return "\n  ".join([
         f"from(bucket: {literal(bucket)})",
         f"|> range(start: {start})",
-        f"|> filter(fn: (r) => {' and '.join(conditions)})",
+        f"|> filter(fn: (r) => {within(query)} and r._field == {literal(query.fields[0])})",
         "|> last()",
         '|> keep(columns: ["key"])',
         "|> group()",
@@ -51,7 +42,7 @@ def marks(query: Select, bucket: str, *, at: str = "") -> str:
     Parameters
     ----------
     query : Select
-        Its measurement and fields, which hold text.
+        Its measurement, units, regions and fields, which hold text.
     bucket : str
     at : str
         The field that holds the moment [ms UTC]; empty takes the row's own time.
@@ -67,7 +58,7 @@ def marks(query: Select, bucket: str, *, at: str = "") -> str:
     return "\n  ".join([
         f"from(bucket: {literal(bucket)})",
         "|> range(start: v.timeRangeStart, stop: v.timeRangeStop)",
-        f"|> filter(fn: (r) => r._measurement == {literal(query.measurement)} and ({wanted}))",
+        f"|> filter(fn: (r) => {within(query)} and ({wanted}))",
         # As text and in one table, so that a row has every column: some servers refuse one that lacks any.
         "|> map(fn: (r) => ({_time: r._time, key: r.key, _field: r._field, _value: string(v: r._value)}))",
         "|> group()",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.support.grafana_stub import TOKEN, VIEWER, GrafanaStub
 from tests.support.mosquitto import free_port
 from tests.support.simulated_cases import simulated
 
+ADDRESS = re.compile(r"\$\{board\}[^\s\")]*")
 PAGES = len(pages()) * len(LANGUAGES)
 
 
@@ -70,6 +72,8 @@ def test_a_folders_pages_ask_for_their_scope_alone(home, stub):
             if folder.scope.unit
             else f'r.region == "{folder.scope.region}"'
         )
+        scope = folder.scope
+        of_board = f"&unit={scope.unit}" if scope.unit else f"&region={scope.region}"
         for kept in stub.dashboards.values():
             if kept["meta"]["folderUid"] == folder.uid:
                 document = kept["dashboard"]
@@ -80,7 +84,9 @@ def test_a_folders_pages_ask_for_their_scope_alone(home, stub):
                     if "${device" not in t["query"]
                 ]
                 about += [v["query"]["query"] for v in document["templating"]["list"] if v["type"] == "query"]
+                about += [a["target"]["query"] for a in document["annotations"]["list"]]
                 assert all(wanted in q for q in about), document["title"]
+                assert all(of_board in a for a in ADDRESS.findall(json.dumps(document))), document["title"]
                 queries += len(about)
     assert queries > 500
 
