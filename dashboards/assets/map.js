@@ -1,5 +1,5 @@
 // The map of the trucks, drawn from the site's own places; a shape for each state, never colour alone.
-import { h, put, s } from "./dom.js";
+import { h, put, s, startOf } from "./dom.js";
 
 const KM_A_DEGREE = 111.32;
 const MARGIN = 0.12;
@@ -166,11 +166,9 @@ export class TruckMap {
 const SHAPES = { driving: "M0 -9L7 8L0 4L-7 8Z", stopped: "M-6 -6H6V6H-6Z", offline: "M-6 -6L6 6M6 -6L-6 6" };
 const within = ([x, y], view) => x >= 0 && x <= view.width && y >= 0 && y <= view.height;
 
-// Where a place's name begins: on the side that has room for it, whole on the picture, and off the scale's bar.
+// Where a place's name stands: below it, or above where the scale's bar is.
 function besides(name, x, y, view) {
-  const long = [...name].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 16 : 8.5), 0);
-  const wanted = x > view.width * 0.6 ? x - 18 - long : x + 18;
-  const from = Math.max(4, Math.min(wanted, view.width - long - 4));
+  const from = startOf(name, x, 18, view.width);
   return [from, y + 24 > view.height - 44 && from < view.width / 4 + 60 ? y - 18 : y + 24];
 }
 

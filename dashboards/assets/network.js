@@ -1,6 +1,6 @@
 // The network: where its heat went, its pipes by flow, and its pressures over the way from the plant.
 import { Chart } from "./charts.js";
-import { cssColour, h, put, s } from "./dom.js";
+import { cssColour, h, put, s, startOf } from "./dom.js";
 import { mark } from "./tiles.js";
 
 const PARTS = ["loss_gj", "storage_gj", "leak_gj", "residual_gj"];
@@ -120,7 +120,7 @@ export class NetworkDrawing {
     const most = Math.max(1, ...flows.map((x) => x.sum));
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${t("network drawing")}: ${network.name}` },
       network.pipes.map((pipe, i) => this.pipe(pipe, flows[i], most, at)),
-      Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.device(id, at(node), 0.7 * width))),
+      Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.device(id, at(node), width))),
       network.apart.length > 0 && s("text", { x: 8, y: height - 6, class: "hl-net-text" }, t("{n} substations without a pipe", { n: network.apart.length })));
   }
 
@@ -144,7 +144,7 @@ export class NetworkDrawing {
     return values[Math.floor(values.length / 2)];
   }
 
-  device(id, [x, y], far) {
+  device(id, [x, y], width) {
     const { f, t, live, site, url } = this.context;
     const device = site.byId.get(id);
     if (!device || !this.context.metered(device)) return null;
@@ -155,13 +155,15 @@ export class NetworkDrawing {
     const warm = !plant && state === "fresh" && by >= WARM_K;
     const words = state !== "fresh" ? t(state) : by === null ? t("unknown") : plant ? `${f.number(row.return_c, "°C")} °C` : `${by < 0 ? "" : "+"}${f.number(by, "°C")} K`;
     const loud = plant || warm || state !== "fresh";
+    const label = plant ? device.name : warm ? `3 ${words}` : words;
+    const from = startOf(label, x, 13, width); // where there is no room to the right: above, off the pipes
     const shape = plant ? s("rect", { x: x - 9, y: y - 9, width: 18, height: 18, class: "hl-net-plant" })
       : state !== "fresh" ? s("path", { d: `M${x - 6} ${y - 6}L${x + 6} ${y + 6}M${x - 6} ${y + 6}L${x + 6} ${y - 6}`, class: `hl-net-${state}` })
         : warm ? s("path", { d: `M${x} ${y - 9}L${x + 9} ${y + 7}L${x - 9} ${y + 7}Z`, class: "hl-net-warm" })
           : s("circle", { cx: x, cy: y, r: 6, class: "hl-net-station" });
     return s("a", { href: url(`/substation/${encodeURIComponent(id)}`), "aria-label": `${device.name}: ${words}` },
       s("title", {}, `${device.name}: ${words}, ${f.number(row?.flow_m3_h, "m³/h")} m³/h`), shape,
-      loud && s("text", { x: x > far ? x - 14 : x + 12, y: y + 5, "text-anchor": x > far ? "end" : "start", class: "hl-net-text" }, plant ? device.name : warm ? `3 ${words}` : words));
+      loud && s("text", { x: from, y: from > x ? y + 5 : y - 16, class: "hl-net-text" }, label));
   }
 
   table() {

@@ -446,6 +446,18 @@ def test_a_reading_a_year_early_counts_and_costs_a_few_windows(tmp_path, in_orde
     assert (windows > 0) is not in_order
 
 
+def test_a_late_sample_takes_back_the_mark_that_an_open_window_made_without_it(tmp_path) -> None:
+    flows = ((0, 1.0), (4 * HOUR_MS, 12.0), (3 * HOUR_MS, 12.0))  # the last turned first, and came last
+    messages = [Message("sub-1", 1, n, ((T0 + at, {"flow_m3_h": v}),)) for n, (at, v) in enumerate(flows, 1)]
+    stream = StoredStream(tmp_path / "a.duckdb", ONLY_MARKED, write_every=1)
+    stream.step(registry_frame().encode(), T0)
+    for at, m in zip((500, 4 * HOUR_MS + 500, 4 * HOUR_MS + 60_000), messages, strict=True):
+        stream.step(telemetry_frames([m])[0].encode(), T0 + at)
+    run_all(stream, [])
+    stream.store.write([stream.pipeline.finish()])
+    assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == {"sub-1": 1}
+
+
 def test_a_registry_that_changes_moves_items_to_others() -> None:
     events = [weighing(1, T0, "A", "tare", 15_000.0), weighing(2, T0 + HOUR_MS, "A", "gross", 45_000.0)]
     records = road_journal([events], [T0 + HOUR_MS])

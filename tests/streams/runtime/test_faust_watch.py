@@ -152,13 +152,19 @@ def test_an_unreadable_checkpoint_whose_first_records_are_gone_is_kept_and_named
     assert worker._table.data[b"1/2/marker/0"] == marker
 
 
-def test_a_worker_past_its_session_forgets_no_checkpoint(stuck):
+def _with_a_later_marker(stuck):
+    """A worker that starts over a checkpoint of a later release; what it says on leaving, and what it sends."""
     worker, clock, _ = stuck
     said, sent = [], []
     worker._leave = lambda reason, status=75: said.append((reason, status))
     worker._table.send_changelog = lambda *args: sent.append(args)
     worker._table.data[b"1/2/marker/0"] = b'{"version": 9}'
     worker._starts({TP(worker.settings.topic, 2): 0})
+    return worker, clock, said, sent
+
+
+def test_a_worker_past_its_session_forgets_no_checkpoint(stuck):
+    worker, clock, said, sent = _with_a_later_marker(stuck)
     worker._lease.renew(0.0)
     clock.now = worker.settings.session_s + 1
     asyncio.run(worker._begin_anew())
@@ -166,12 +172,7 @@ def test_a_worker_past_its_session_forgets_no_checkpoint(stuck):
 
 
 def test_a_session_that_ends_while_checkpoints_are_read_forgets_none(stuck):
-    worker, clock, _ = stuck
-    said, sent = [], []
-    worker._leave = lambda reason, status=75: said.append((reason, status))
-    worker._table.send_changelog = lambda *args: sent.append(args)
-    worker._table.data[b"1/2/marker/0"] = b'{"version": 9}'
-    worker._starts({TP(worker.settings.topic, 2): 0})
+    worker, clock, said, sent = _with_a_later_marker(stuck)
     worker._lease.renew(clock.now)
     read = worker._unreadable
 
