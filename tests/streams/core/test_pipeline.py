@@ -219,6 +219,18 @@ def test_a_registry_without_a_time_of_its_own_turns_no_day_back():
     assert min(start for _, start in run.said.rows["ledger"]) > T0 - 86_400_000
 
 
+@pytest.mark.parametrize("at_ms", [0, T0 + 61_000])
+def test_a_device_that_leaves_has_its_last_rows_whatever_the_time_of_the_registry(at_ms):
+    run = Run()
+    values = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}
+    for n in range(1, 7):
+        run.take(T0 + n * 10_000, telemetry("sub-2", n, (T0 + n * 10_000, values)))
+    fewer = {**SITE_TEXTS, "devices.csv": SITE_TEXTS["devices.csv"].replace("sub-2,", "sub-9,")}
+    run.step(registry_frame(fewer), at_ms)
+    last = run.said.rows["device_heat"]["sub-2", T0 // 900_000 * 900_000]
+    assert last["status"] == "unknown", "a minute of a quarter of an hour, and nothing more will come"
+
+
 def test_a_row_is_provisional_while_its_window_fills_then_final_with_revision_0():
     run = Run()
     values = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}
