@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from benchmarks.machine import machine
+from benchmarks.usage import without_options
 from models.site import Device, Network, Region, Site, Unit
 from streams.core.operator import WindowOperator
 from streams.core.rows import Rows, numeric_columns
@@ -78,6 +79,7 @@ def measure(*, counters: bool, operator: WindowOperator = device_heat, secondary
 
 
 def main() -> None:
+    without_options("device_heat", __doc__)
     print(f"machine: {machine()}")
     for counters in (True, False):
         rate = measure(counters=counters)

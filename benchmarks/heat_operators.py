@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.device_heat import measure
 from benchmarks.machine import machine
+from benchmarks.usage import without_options
 from simulator.unit import NETWORK, demo_plan
 from streams.core.network_rows import STEP_MS, NetworkRows
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, discovered
@@ -119,6 +120,7 @@ def _this_hour(start_ms: int, _end_ms: int, _reads_from_ms: int) -> bool:
 
 
 def main() -> None:
+    without_options("heat_operators", __doc__)
     print(f"machine: {machine()}")
     view = stream()
     states = device_rows(view)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine
+from benchmarks.usage import without_options
 from models.energy_signature import Signature, fit_signature, signature_power_kw
 from models.forecast_weather import HOURS, HourlyWeather, Issue
 from models.load_forecast import AHEAD_H, Calendar, LoadModel
@@ -207,6 +208,7 @@ def score(record: House, told: Foretold, lines: FloatArray, device: int) -> None
 
 
 def main() -> None:
+    without_options("load_forecast", __doc__)
     place = recordings()
     print(machine())
     record = houses(place)

@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from benchmarks import devices, end_to_end, latency, memory, restart
 from benchmarks.figures import Figure, table
 from benchmarks.machine import machine
+from benchmarks.usage import without_options
 
 PARTS = (end_to_end, latency, memory, restart, devices)
 
 
 def main() -> None:
+    without_options("table", __doc__)
     print(f"machine: {machine()}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", flush=True)
     found: list[Figure] = []
     for part in PARTS:

@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from benchmarks import track_speed, track_trips
 from benchmarks.machine import machine
 from benchmarks.track_data import plain_stops, resent, states_of, stood_s, trucks_of
+from benchmarks.usage import without_options
 from models import motion
 from models.motion import Motion, driving_score
 from models.position_filter import EARTH_M, Fixes, believed
@@ -136,6 +137,7 @@ def _shown(t_ms: int) -> str:
 
 
 def main() -> None:
+    without_options("tracks", __doc__)
     print(f"machine: {machine()}")
     where = os.environ.get("HEARTHLINE_RECORDINGS")
     if where is None:

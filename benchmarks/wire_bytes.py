@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from benchmarks.usage import without_options
 from edge.config import ReportConfig
 from edge.driver import Reading
 from edge.exceptions import Exceptions
@@ -121,6 +122,7 @@ def by_exception(readings: Sequence[Reading]) -> list[Reading]:
 
 
 def main() -> None:
+    without_options("wire_bytes", __doc__)
     count = int(HOURS * 3600 / EVERY_S)
     for title, make in (("values that all change", restless), ("a heating station", station)):
         readings = make(np.random.default_rng(1), count)
