@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ingest.block import Block, Ints
 from ingest.messages import ClockMode, Refusal
-from ingest.routes import Route
+from ingest.routes import Group, Route
 from models.frame import REFUSED_STREAM
 
 __all__ = ["Batch", "RecordClock"]
@@ -23,6 +23,8 @@ class Batch:
 
     routes: list[Route]
     route: Ints  # of each message, into `routes`
+    groups: list[Group]
+    group: Ints  # of each message, into `groups`
     payloads: pa.Array
     retained: NDArray[np.bool_]
     clock_ms: Ints  # the time that `future` is judged by, of each message
@@ -35,6 +37,10 @@ class Batch:
     def payload(self, index: int) -> bytes:
         """Payload of the message at `index`."""
         return bytes(self.payloads[index].as_py())
+
+    def among(self, which: Callable[[Group], bool]) -> NDArray[np.bool_]:
+        """Whether each message is of a group that `which` says yes to."""
+        return np.array([which(group) for group in self.groups], dtype=bool)[self.group]
 
     def route_of(self, index: int) -> Route:
         """Route of the message at `index`."""

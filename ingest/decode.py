@@ -113,9 +113,13 @@ class Decoder:
         if not pa.types.is_dictionary(topics.type):
             topics = topics.dictionary_encode()
         from_recording = mode is ClockMode.RECEIVED and received_ms is not None
+        routes = self._route.all(topics.dictionary.to_pylist())
+        route = np.asarray(topics.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
         batch = Batch(
-            routes=[self._route(topic) for topic in topics.dictionary.to_pylist()],
-            route=np.asarray(topics.indices.to_numpy(zero_copy_only=False), dtype=np.int64),
+            routes=routes,
+            route=route,
+            groups=self._route.groups,
+            group=np.array([r.group for r in routes], dtype=np.int64)[route],
             payloads=payloads if pa.types.is_binary(payloads.type) else payloads.cast(pa.binary()),
             retained=np.zeros(count, dtype=bool) if retained is None else retained,
             clock_ms=received_ms
@@ -131,10 +135,10 @@ class Decoder:
     def _sort_out(self, batch: Batch) -> None:
         """Refuse what its topic, size or retention forbids; parse the rest."""
         lengths = np.asarray(pc.binary_length(batch.payloads).to_numpy(zero_copy_only=False))
-        bad = np.array([r.reason is not None for r in batch.routes])[batch.route]
-        server = np.array([r.kind in (ACK, COMMAND) for r in batch.routes])[batch.route]
-        telemetry = np.array([r.kind == TELEMETRY for r in batch.routes])[batch.route]
-        stale = batch.retained & np.array([r.kind in (TELEMETRY, DEATH) for r in batch.routes])[batch.route]
+        bad = batch.among(lambda g: g.refused)
+        server = batch.among(lambda g: g.kind in (ACK, COMMAND))
+        telemetry = batch.among(lambda g: g.kind == TELEMETRY)
+        stale = batch.retained & batch.among(lambda g: g.kind in (TELEMETRY, DEATH))
         large = lengths > MAX_PAYLOAD_BYTES
         batch.ignored = int(np.count_nonzero(server))
         for index in np.flatnonzero(~server & (bad | stale | large)).tolist():
@@ -146,9 +150,11 @@ class Decoder:
                 batch.events.append(index)
             else:
                 batch.refusals.append(refusal)
-        classes = np.array([r.device_class for r in batch.routes])[batch.route]
-        for device_class in sorted({r.device_class for r in batch.routes} - {""}):
-            self._parse(batch, device_class, np.flatnonzero(good & telemetry & (classes == device_class)))
+        taken = good & telemetry
+        there = {batch.groups[g].device_class for g in np.unique(batch.group[taken]).tolist()}
+        for device_class in sorted(there):
+            mine = np.array([g.device_class == device_class for g in batch.groups])[batch.group]
+            self._parse(batch, device_class, np.flatnonzero(taken & mine))
 
     @staticmethod
     def _early(batch: Batch, index: int, large: bool) -> Refusal:
@@ -192,7 +198,7 @@ class Decoder:
 
         The floor follows the record's own time, so that a replay of the journal decides alike.
         """
-        streams = np.array([r.stream for r in batch.routes])[batch.route]
+        streams = np.array([g.stream for g in batch.groups])[batch.group]
         spans = []
         for place, block in enumerate(batch.blocks):
             oldest, newest = block.span()

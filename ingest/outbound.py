@@ -51,7 +51,7 @@ class AckOutbox:
         return self._ranges
 
     def add(self, acks: Acks) -> None:
-        """Remember to tell the senders of `acks`."""
+        """Remember to tell the senders of `acks`, which are taken over."""
         with self._lock:
             if len(self._waiting) > _SENDERS or self._ranges > MOST_RANGES:
                 # Nobody hears us; they will send again, and be told then.
@@ -91,4 +91,4 @@ class AckOutbox:
 
 
 def _count(acks: Acks) -> int:
-    return sum(len(ranges) for boots in acks.values() for ranges in boots.values())
+    return sum([len(ranges) for boots in acks.values() for ranges in boots.values()])

@@ -25,10 +25,10 @@ def _time(batch: Batch, clock: RecordClock, stream: str, index: Ints) -> int:
 
 def place_telemetry(batch: Batch, block: Block, clock: RecordClock) -> list[Placed]:
     """Frames of the messages of `block`, by stream."""
-    routes = batch.route[block.index]
-    names = sorted({batch.routes[r].stream for r in np.unique(routes).tolist()})
+    of = batch.group[block.index]
+    names = sorted({batch.groups[g].stream for g in np.unique(of).tolist()})
     number = {name: i for i, name in enumerate(names)}
-    stream_of = np.array([number.get(r.stream, -1) for r in batch.routes])[routes]
+    stream_of = np.array([number.get(g.stream, -1) for g in batch.groups])[of]
     devices = pa.array([r.address.device if r.address else "" for r in batch.routes], pa.string())
     placed = []
     for stream, i in number.items():

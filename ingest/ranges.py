@@ -27,13 +27,17 @@ def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
 
 
 def union(into: Acks, more: Acks) -> None:
-    """Add the numbers of `more` to `into`."""
+    """Add the numbers of `more` to `into`, which takes over its lists: they are nobody else's afterwards."""
+    get = into.get
     for address, boots in more.items():
-        known = into.setdefault(address, {})
+        known = get(address)
+        if known is None:
+            into[address] = boots
+            continue
         for boot, ranges in boots.items():
             have = known.get(boot)
             if have is None:
-                known[boot] = list(ranges)
+                known[boot] = [*ranges]
             elif have and ranges and have[-1][1] + 1 == ranges[0][0]:  # nearly always a sender's next numbers
                 have[-1] = have[-1][0], ranges[0][1]
                 have += ranges[1:]
@@ -49,10 +53,16 @@ def acks_of(addresses: Sequence[Address | None], sender: Ints, boot: Ints, seq: 
     new[1:] = (np.diff(sender) != 0) | (np.diff(boot) != 0) | (np.diff(seq) > 1)
     firsts = np.flatnonzero(new)
     lasts = np.append(firsts[1:], len(seq)) - 1
+    columns = (sender[firsts], boot[firsts], seq[firsts], seq[lasts])
     acks: Acks = {}
-    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        address = addresses[int(sender[first])]
-        if address is not None:
-            ranges = acks.setdefault(address, {}).setdefault(int(boot[first]), [])
-            ranges.append((int(seq[first]), int(seq[last])))
+    # Of a large fleet each sender has one range in a batch: a step here is made once a message.
+    for who, of, first, last in zip(*(c.tolist() for c in columns), strict=True):
+        address = addresses[who]
+        if address is None:
+            continue
+        boots = acks.get(address)
+        if boots is None:
+            acks[address] = {of: [(first, last)]}
+        else:
+            boots.setdefault(of, []).append((first, last))
     return acks

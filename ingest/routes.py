@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from ingest.messages import Address, Reason
 from models.site import Site
 from models.wire import ACK, BIRTH, COMMAND, DEATH, STATE, TELEMETRY, parse_topic
 
-__all__ = ["Route", "Router"]
+__all__ = ["Group", "Route", "Router"]
 
 _CACHED: Final = 200_000
 _KINDS: Final = frozenset({TELEMETRY, BIRTH, STATE, DEATH, ACK, COMMAND})
+
+
+class Group(NamedTuple):
+    """What routes have in common that are sorted alike; a site has few.
+
+    Attributes
+    ----------
+    kind : str
+        Empty for one that is none of Hearthline's.
+    stream, device_class : str
+    refused : bool
+        Whether nothing that comes here can be taken.
+    """
+
+    kind: str
+    stream: str
+    device_class: str
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +50,8 @@ class Route:
     reason : Reason or None
         Why nothing that comes here can be taken.
     detail : str
+    group : int
+        Into `Router.groups`.
     """
 
     topic: str
@@ -40,14 +61,23 @@ class Route:
     device_class: str = ""
     reason: Reason | None = None
     detail: str = ""
+    group: int = 0
 
 
 class Router:
-    """Routes of topics, remembered, because a fleet uses few."""
+    """Routes of topics, remembered, because a fleet uses few.
+
+    Attributes
+    ----------
+    groups : list of Group
+        So that a batch is sorted by looking at few things, not at each of its routes.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
         self._routes: dict[str, Route] = {}
+        self._places: dict[Group, int] = {}
+        self.groups: list[Group] = []
 
     def __call__(self, topic: str) -> Route:
         """The route of `topic`."""
@@ -55,8 +85,19 @@ class Router:
         if route is None:
             if len(self._routes) >= _CACHED:  # somebody invents topics
                 self._routes.clear()
-            route = self._routes[topic] = self._find(topic)
+            found = self._find(topic)
+            kind = found.kind if found.kind in _KINDS else ""
+            group = Group(kind, found.stream, found.device_class, found.reason is not None)
+            place = self._places.setdefault(group, len(self.groups))
+            if place == len(self.groups):
+                self.groups.append(group)
+            route = self._routes[topic] = replace(found, group=place)
         return route
+
+    def all(self, topics: Sequence[str]) -> list[Route]:
+        """The route of each of `topics`."""
+        known = self._routes.get
+        return [known(topic) or self(topic) for topic in topics]
 
     def _find(self, topic: str) -> Route:
         try:

@@ -65,9 +65,8 @@ class BootDeliveries:
 
     def follow(self, first: int, last: int, newest_t: int) -> bool:
         """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
-        if first <= self.stored.highest:
+        if not self.stored.append(first, last):
             return False
-        self.stored.add(first, last)
         self.newest_t = max(self.newest_t, newest_t)
         return True
 

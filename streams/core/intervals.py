@@ -50,6 +50,19 @@ class IntervalSet:
         firsts[low:high] = [first]
         lasts[low:high] = [last]
 
+    def append(self, first: int, last: int) -> bool:
+        """Put in `first` to `last` if above 0 and all that is there; False, nothing done, if not."""
+        lasts = self._last
+        highest = lasts[-1] if lasts else 0
+        if first <= highest:
+            return False
+        if first == highest + 1 and lasts:
+            lasts[-1] = last
+        else:
+            self._first.append(first)
+            lasts.append(last)
+        return True
+
     def __contains__(self, number: int) -> bool:
         at = bisect_left(self._last, number)
         return at < len(self._last) and self._first[at] <= number

@@ -128,8 +128,12 @@ class StreamState:
     def devices(self, column: pa.Array) -> NDArray[np.int64]:
         """Device index of each row of a column of device ids."""
         encoded = column if isinstance(column, pa.DictionaryArray) else pc.dictionary_encode(column)
-        lookup = np.array([self.intern(d) for d in encoded.dictionary.to_pylist()], dtype=np.int64)
+        names = encoded.dictionary.to_pylist()
+        found = list(map(self._index.get, names))  # nearly always all are known
+        if None in found:
+            found = list(map(self.intern, names))
         self.settle_site()
+        lookup = np.array(found, dtype=np.int64)
         return np.asarray(lookup[encoded.indices.to_numpy(zero_copy_only=False)])
 
     def born(self, device: str, interval_s: float) -> None:
