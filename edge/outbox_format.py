@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from edge.outbox_message import SEQ_MASK, crc_of, message_crc, pack_crc
+from edge.outbox_message import SEQ_BITS, SEQ_MASK, crc_of, message_crc, pack_crc
 
 __all__ = [
     "FORMAT", "SIZE", "DamageError", "OutboxError", "device_crc", "faults", "prepare", "transaction",
@@ -147,31 +147,42 @@ def faults(db: sqlite3.Connection) -> Iterator[str]:
     for (said,) in db.execute("PRAGMA integrity_check(1)"):
         if said != "ok":
             yield " ".join(str(said).split())
+    owners: dict[object, str] = {}
     for number, device, boot, next_seq, position, crc, *thinned, thinned_crc in db.execute(
         "SELECT id, device, boot, next_seq, position, crc, thinned, thinned_acked, thinned_crc FROM outbox"
     ):
         if device_crc(number, device, boot, next_seq, position) != crc or crc_of(*thinned) != thinned_crc:
             yield f"the outbox of {device!r:.80} has a wrong checksum"
-    yield from _faulty_messages(db)
-    yield from _faulty_packs(db)
+        owners[number] = device
+    yield from _faulty_messages(db, owners)
+    yield from _faulty_packs(db, owners)
 
 
-def _faulty_messages(db: sqlite3.Connection) -> Iterator[str]:
-    for key, device, t_ms, crc, payload in db.execute(
-        "SELECT id, device, t_ms, crc, payload FROM message WHERE outbox >= 0 ORDER BY id"
+def _astray(key: int, outbox: object, device: object, owners: Mapping[object, str]) -> bool:
+    """Whether a row lies where nobody looks for it: checksums have the number in its key, not the outbox."""
+    return key >> SEQ_BITS != outbox or owners.get(outbox) != device
+
+
+def _faulty_messages(db: sqlite3.Connection, owners: Mapping[object, str]) -> Iterator[str]:
+    for key, outbox, device, t_ms, crc, payload in db.execute(
+        "SELECT id, outbox, device, t_ms, crc, payload FROM message ORDER BY id"
     ):
         if not (isinstance(key, int) and isinstance(payload, bytes)):
             yield f"expected a message, got a row of other types under the key {key!r}"
+        elif _astray(key, outbox, device, owners):
+            yield f"message {key & SEQ_MASK} of {device!r:.80} lies under the key {key} of {outbox!r:.80}"
         elif message_crc(device, key & SEQ_MASK, t_ms, payload) != crc:
             yield f"message {key & SEQ_MASK} of {device!r:.80} has a wrong checksum"
 
 
-def _faulty_packs(db: sqlite3.Connection) -> Iterator[str]:
-    for key, device, t_ms, numbers, crc, packed in db.execute(
-        "SELECT id, device, t_ms, numbers, crc, packed FROM pack WHERE outbox >= 0 ORDER BY id"
+def _faulty_packs(db: sqlite3.Connection, owners: Mapping[object, str]) -> Iterator[str]:
+    for key, outbox, device, t_ms, numbers, crc, packed in db.execute(
+        "SELECT id, outbox, device, t_ms, numbers, crc, packed FROM pack ORDER BY id"
     ):
         if not (isinstance(key, int) and isinstance(numbers, str) and isinstance(packed, bytes)):
             yield f"expected packed messages, got a row of other types under the key {key!r}"
+        elif _astray(key, outbox, device, owners):
+            yield f"messages from {key & SEQ_MASK} on of {device!r:.80} lie under {key} of {outbox!r:.80}"
         elif pack_crc(device, key & SEQ_MASK, t_ms, numbers, packed) != crc:
             yield f"messages from {key & SEQ_MASK} on of {device!r:.80} have a wrong checksum"
     for number, numbers, crc in db.execute("SELECT outbox, numbers, crc FROM partly"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.outbox import OutboxError, OutboxFile
+from edge.outbox_message import SEQ_BITS
 from tests.support.damage import copied, flip, flip_everywhere, pieces
 
 SEED = 20_260_103
@@ -212,6 +213,19 @@ def test_keys_that_are_none_any_more(tmp_path):
     raw = path.read_bytes()
     flip(path, (raw.index(b"PRIMARY KEY, outbox INTEGER") - 2) * 8)
     assert judge(path, truth, "schema") in {"whole", "all saved"}
+
+
+@pytest.mark.parametrize("table", ["message", "pack"])
+@pytest.mark.parametrize(
+    "moved", [f"id = id + {1 << SEQ_BITS}", f"id = id + {1 << 60}", "outbox = outbox + 1"]
+)
+def test_rows_that_lie_where_nobody_looks(table, moved, tmp_path):
+    """One bit of a key makes a message another outbox's; its checksum, of device and number, is as it was."""
+    path = tmp_path / "outbox.sqlite"
+    file, truth = fill(path, pack_bytes=300)
+    file._db.execute(f"UPDATE {table} SET {moved} WHERE id = (SELECT max(id) FROM {table})")
+    file.close()
+    assert judge(path, truth, moved) == "all saved"
 
 
 def test_damage_of_what_is_packed_while_it_runs(tmp_path):
