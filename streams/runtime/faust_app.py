@@ -245,6 +245,9 @@ class FrameWorker:
             )
         except CheckpointError as error:
             self._leave(str(error))
+        except SinkError as error:
+            # Such as a token without rights: a new process reads it anew, and Kafka keeps what waits.
+            self._leave(f"the store refuses: {error}")
         except Exception as error:
             log.exception("partition %d could not be made safe", run.partition)
             self._leave(f"{type(error).__name__}: {error}")

@@ -36,7 +36,7 @@ def survive(home, seed, times):
         day.check(chain, NAMES)
         print(
             f"seed {seed}: {victims}, {len(day.messages)} messages, workers that left by themselves:"
-            f" {chain.restarts}; {time.monotonic() - began:.0f} s"
+            f" {len(chain.left)}; {time.monotonic() - began:.0f} s"
         )
 
 

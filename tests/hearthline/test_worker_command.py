@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,11 +22,13 @@ from journal.kafka_log import CONDITIONS
 from models.frame import Frame
 from store.influx_series import InfluxSeries
 from store.rows import REFUSED
+from tests.support.chain_feed import caught_up
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
 from tests.support.mosquitto import free_port
 from tests.support.series import heat, heats, output
 from tests.support.system import until
+from tests.support.telemetry import STREAM, T0, history, registry_frame, telemetry_frames
 
 COMMAND = [str(Path(sys.executable).with_name("hearthline")), "worker"]
 
@@ -36,6 +40,14 @@ def stub():
     made.close()
 
 
+@pytest.fixture
+def kafka():
+    cluster = MockKafka()
+    cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS)
+    yield cluster
+    cluster.close()
+
+
 def connect(stub, refusals):
     store = InfluxSeries(stub.url, "o", "b", TOKEN, refused=refusals, timeout_s=2.0, patience_s=2.0)
     refusals.store = store
@@ -43,9 +55,7 @@ def connect(stub, refusals):
 
 
 @pytest.mark.timeout(120)
-def test_health_readiness_and_metrics_on_a_port_of_its_own(tmp_path):
-    kafka = MockKafka()
-    kafka.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS)
+def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
     port = free_port()
     words = [
         "--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "4",
@@ -86,7 +96,61 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(tmp_path):
         finally:
             print((tmp_path / "log").read_text())
             worker.kill()
-            kafka.close()
+
+
+def test_topics_with_another_number_of_partitions_are_named_with_what_to_do(kafka, tmp_path):
+    words = ["--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "12"]
+    done = subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert f"topic frames on {kafka.bootstrap}: expected 12 partitions, got 4; set --partitions 4" in line
+
+
+@pytest.mark.timeout(180)
+def test_a_token_without_rights_ends_the_worker_with_one_line_and_loses_nothing(kafka, stub, tmp_path):
+    registry = registry_frame().encode()
+    kafka.append("frames", STREAM, registry, T0)
+    messages = sorted(history(1, hours=0.2), key=lambda m: m.newest_t)
+    for frame in telemetry_frames(messages):
+        kafka.append("frames", STREAM, frame.encode(), messages[-1].newest_t)
+    kafka.flush()
+    stub.may_write = False
+    with worker(kafka, stub, tmp_path / "first") as refused:
+        assert refused.wait(90) == 75, (tmp_path / "first").read_text()
+    [line] = [each for each in (tmp_path / "first").read_text().splitlines() if "HTTP 403" in each]
+    assert "the store refuses: " in line
+    assert (
+        "the token lacks rights here: `hearthline store prepare --tokens` writes ones that have them" in line
+    )
+    assert line.endswith("leaving (a new process goes on from the last checkpoint)")
+    assert "Traceback" not in (tmp_path / "first").read_text()
+    assert TOKEN not in (tmp_path / "first").read_text()
+    assert not stub.points
+    stub.may_write = True
+    with worker(kafka, stub, tmp_path / "second") as again:
+        until(caught_up(kafka), 90, "everything is under a checkpoint")
+        again.terminate()
+        assert again.wait(60) == 0
+    kept = [t for (name, _, t), _ in stub.contents().items() if name == "reading"]
+    assert len(kept) == sum(len(m.samples) for m in messages)
+
+
+@contextlib.contextmanager
+def worker(kafka, stub, log):
+    """A worker over InfluxDB's stub; ended with the block."""
+    settings = {"TOKEN": TOKEN, "ORG": "o", "BUCKET": "b"}
+    environment = os.environ | {f"HEARTHLINE_INFLUX_{name}": value for name, value in settings.items()}
+    words = ["--kafka", kafka.bootstrap, "--influx", stub.url, "--partitions", "4", "--checkpoint-s", "0.5"]
+    words += ["--clock", "data"]
+    with log.open("wb") as out, subprocess.Popen(
+        [*COMMAND, *words], stdout=out, stderr=out, env=environment
+    ) as program:  # fmt: skip
+        try:
+            yield program
+        finally:
+            program.kill()
 
 
 def answers(probe, path):

@@ -77,6 +77,7 @@ def _main() -> int:
     parser.add_argument("sink", type=Path)
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--checkpoint-s", type=float, default=1.0)
+    parser.add_argument("--flush-s", type=float, default=0.2)
     parser.add_argument("--delay-s", type=float, default=0.0)
     parser.add_argument("--session-s", type=float, default=6.0)
     parser.add_argument("--rebalance-s", type=float, default=10.0)
@@ -90,7 +91,7 @@ def _main() -> int:
         session_s=options.session_s,
         rebalance_s=options.rebalance_s,
         stop_s=options.stop_s,
-        flush_s=0.2,
+        flush_s=options.flush_s,
     )
     sink = FileSink(options.sink, options.delay_s)
     pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)

@@ -78,6 +78,7 @@ class InfluxStub(ThreadingHTTPServer):
         self.tries = 0
         self.queries: list[str] = []
         self.query_status = 200
+        self.may_write = True  # whether the token has that right
         self.hanging = threading.Event()
         self.mutex = threading.Lock()
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
@@ -122,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(401, '{"code":"unauthorized","message":"unauthorized access"}')
         elif parts.path == "/api/v2/query":
             self.query(body)
+        elif not stub.may_write:
+            self.answer(403, '{"code":"forbidden","message":"insufficient permissions for write"}')
         elif parse_qs(parts.query) != {"org": ["o"], "bucket": ["b"], "precision": ["ms"]}:
             self.answer(404, '{"code":"not found","message":"bucket not found"}')
         else:

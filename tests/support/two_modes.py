@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import paho.mqtt.client as mqtt
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import ConsumerGroupState, KafkaException
@@ -63,7 +64,7 @@ class Chain:
         )
         self._ingests: dict[str, Program] = {}
         self._workers: dict[str, Program] = {}
-        self.restarts = 0
+        self.left: list[str] = []
 
     def __enter__(self) -> Self:
         self.influxd.start()
@@ -128,21 +129,33 @@ class Chain:
         return self._workers[worker].err
 
     def supervise(self) -> None:
-        """Start workers again that left as they may; anything else is a fault."""
+        """Start workers again that left as they may, keeping their last words; anything else is a fault."""
         for name, program in list(self._workers.items()):
             code = program.process.poll()
             if code is not None:
                 assert code == EXIT_RESTART, f"{name} ended with {code}:\n{program.err[-4000:]}"
-                self.restarts += 1
+                self.left.append(program.err.strip().rpartition("\n")[2])
                 self.worker(name)
 
     def until(self, condition: Any, seconds: float = 400) -> None:
         """Wait for `condition`, keeping workers up."""
         deadline = time.monotonic() + seconds
-        while not condition():
+        while True:
+            began = time.monotonic()
+            if condition():
+                return
             self.supervise()
             assert time.monotonic() < deadline, self.said()
-            time.sleep(0.1)
+            time.sleep(max(0.1, time.monotonic() - began))  # leaves half of a core to those waited for
+
+    def signal(self, worker: str, number: int) -> None:
+        """Send a worker a signal."""
+        self._workers[worker].process.send_signal(number)
+
+    def resident_mb(self) -> dict[str, float]:
+        """Memory of each ingest and worker that is in use. [MB]"""
+        programs = {**self._ingests, **self._workers}
+        return {n: psutil.Process(p.process.pid).memory_info().rss / 1e6 for n, p in programs.items()}
 
     def said(self) -> str:
         """What the programs complained of."""
@@ -211,13 +224,25 @@ class Day:
     """A simulated unit with its haulage, and what a replay makes of its recording."""
 
     def __init__(self, out: Path, **options: Any):
-        simulated(out / "sim", interval=300, **options)
+        faults = options.pop("faults", ())
+        simulated(out / "sim", *faults, **{"interval": 300, **options})
         self.site = out / "sim" / "site"
-        assert set(open_site(self.site).streams) == set(STREAMS)
+        telemetry = self.with_more(out / "sim" / "telemetry.parquet")
+        self.streams = sorted(open_site(self.site).streams)
+        assert set(STREAMS) <= set(self.streams)
         recording = out / "recording.parquet"
-        self.messages, self.end_ms = with_heartbeats(out / "sim" / "telemetry.parquet", recording, STREAMS)
-        self.numbered = sum(topic.endswith("/telemetry") for topic, _ in self.messages)
+        self.messages, self.end_ms = with_heartbeats(telemetry, recording, self.streams)
+        self.numbered = len({
+            (topic, said["boot"], said["seq"])
+            for topic, payload in self.messages
+            if topic.endswith("/telemetry")
+            for said in [json.loads(payload)]
+        })  # fmt: skip
         self.rows = replayed(recording, self.site, out / "replayed")
+
+    def with_more(self, telemetry: Path) -> Path:
+        """The recording, with what else is to be in it; its devices go into `site`."""
+        return telemetry
 
     def parts(self, count: int) -> list[list[tuple[str, bytes]]]:
         """Messages in `count` pieces, in order."""
@@ -227,7 +252,7 @@ class Day:
     def check(self, chain: Chain, names: frozenset[str] = BOTH) -> None:
         """Every row of every name equal; nothing unaccounted."""
         chain.caught_up(self.numbered)
-        chain.advance(STREAMS, self.end_ms)
+        chain.advance(self.streams, self.end_ms)
         live = chain.rows()
         found = differences(self.rows, live)
         assert not found, f"{len(found)} differ:\n" + "\n".join(found[:20]) + chain.said()

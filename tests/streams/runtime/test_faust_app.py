@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from streams.runtime.faust_app import EXIT_RESTART
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
 from tests.support.chain_feed import CHANGELOG, GROUP, T0, TOPIC, Feed, caught_up, expected_rows
@@ -127,6 +128,28 @@ def test_a_checkpoint_of_an_unknown_version_is_computed_anew_from_the_records(ka
     assert worker.exits == [75], "once, for all partitions"
     assert "expected a marker of version 1, got 9" in worker.tail()
     assert "it is computed anew from its first record" in worker.tail()
+
+
+def test_a_worker_stopped_past_its_session_writes_nothing_when_it_resumes(kafka, feed, start, tmp_path):
+    """What it had computed and not yet written is old by then: another has gone on, and written newer rows."""
+    feed.send(400)
+    held = start("held", checkpoint_s=600, flush_s=8, session_s=4, rebalance_s=3)
+    held.wait_until(lambda: held.tail().count("goes on after") == len(kafka.ends(TOPIC)))
+    time.sleep(0.5)
+    held.send(signal.SIGSTOP)
+    stopped = time.monotonic()
+    feed.send(400)
+    other = start("other", checkpoint_s=0.5, session_s=4, rebalance_s=3)
+    other.wait_until(caught_up(kafka), timeout_s=90)
+    newer = rows_of(tmp_path / "rows.db")
+    assert newer == expected_rows(kafka), other.tail()
+    time.sleep(max(0.0, stopped + 9 - time.monotonic()))  # past what it waits before it writes
+    held.send(signal.SIGCONT)
+    assert held.process.wait(30) == EXIT_RESTART, held.tail()
+    assert "another worker may own the partitions" in held.tail()
+    assert rows_of(tmp_path / "rows.db") == newer, held.tail()
+    assert other.stop() == 0
+    assert set(other.exits) <= {EXIT_RESTART}
 
 
 def test_poisoned_records_are_dead_letters(kafka, feed, start, tmp_path):
