@@ -14,6 +14,7 @@ from models.frame import telemetry_schema
 from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, RowSource, Span
 from store.protocol import Select, SeriesStore
 from store.restate_history import BUCKET_MS, DAY_MS, History
+from store.restate_table import Run, telemetry_of
 
 __all__ = ["answer"]
 
@@ -125,22 +126,24 @@ def _of_class(store: SeriesStore, request: RestateRequest, device_class: str) ->
         wider = [history.widened(s) for s in mine]
         for span in _merged(wider):
             pieces += _cut(span, history.occupied(span) if span.own else None)
+    history.keep()
     pieces.sort(key=lambda p: (p.from_ms, p.device))
-    held: list[tuple[Span, pa.Table]] = []
-    for piece, samples in _sampled(history, pieces):
-        full = held and (
-            sum(t.num_rows for _, t in held) + samples.num_rows > _MOST_SAMPLES
-            or sum(p.to_ms - p.from_ms for p, _ in held) > (_MOST_WINDOWS - 24) * BUCKET_MS
-        )
-        if full:
+    held: list[tuple[Span, list[Run]]] = []
+    rows = lasts_ms = 0
+    for piece, runs in _sampled(history, pieces):
+        more = sum(map(len, runs))
+        if held and (rows + more > _MOST_SAMPLES or lasts_ms > (_MOST_WINDOWS - 24) * BUCKET_MS):
             yield _pack(device_class, held)
             held = []
-        held.append((piece, samples))
+            rows = lasts_ms = 0
+        held.append((piece, runs))
+        rows += more
+        lasts_ms += piece.to_ms - piece.from_ms
     if held:
         yield _pack(device_class, held)
 
 
-def _sampled(history: History, pieces: Sequence[Span]) -> Iterator[tuple[Span, pa.Table]]:
+def _sampled(history: History, pieces: Sequence[Span]) -> Iterator[tuple[Span, list[Run]]]:
     """Pieces with their samples; those of one time are read of many devices at once."""
     for _, slot in groupby(pieces, key=lambda p: p.from_ms // _LONGEST_MS):
         while some := list(islice(slot, _AT_ONCE)):
@@ -148,9 +151,9 @@ def _sampled(history: History, pieces: Sequence[Span]) -> Iterator[tuple[Span, p
             yield from ((piece, history.samples(piece)) for piece in some)
 
 
-def _pack(device_class: str, held: Sequence[tuple[Span, pa.Table]]) -> _Pack:
+def _pack(device_class: str, held: Sequence[tuple[Span, Sequence[Run]]]) -> _Pack:
     schema = telemetry_schema(device_class)
-    table = pa.concat_tables([t for _, t in held]).select(schema.names).cast(schema)
+    table = telemetry_of([run for _, runs in held for run in runs], device_class)
     empty = [name for name in schema.names if table[name].null_count == table.num_rows]
     table = table.drop_columns([n for n in empty if schema.field(n).nullable]).combine_chunks()
     batches = table.to_batches()

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from models.frame import telemetry_schema
-from models.measurements import known
-from models.quality import outside
 from models.restate import Span
 from models.results import READING, READING_REPEAT
 from store.protocol import Select, SeriesStore
+from store.restate_table import Readings, Run
 
 __all__ = ["BUCKET_MS", "DAY_MS", "History"]
 
@@ -29,6 +24,8 @@ _BEFORE: Final = 2
 """How many samples before a window, of each measurement, it is computed with."""
 _FIRST_LOOK: Final = 64
 """Samples to look through for a neighbour at first."""
+_MOST_HELD: Final = 500_000
+"""Readings around a whole request that stay in memory until it is answered; more are read again in parts."""
 
 
 class History:
@@ -46,9 +43,9 @@ class History:
         self._store = store
         self._class = device_class
         self._before_ms = before_ms
-        self._near = _Table()
-        self._wide = _Table()
-        self._repeats: Mapping[str, pa.Table] = {}
+        self._tables: tuple[Readings, ...] = ()
+        self._loaded: tuple[Readings, ...] = ()
+        self._repeats = Readings(device_class)
         self._all: dict[tuple[str, str, bool], tuple[int, list[int]]] = {}
         self._last: dict[str, _Last] = {}
 
@@ -56,51 +53,65 @@ class History:
         """Read what lies in and near `spans`, of all devices at once."""
         keys = {s.device for s in spans}
         from_ms, to_ms = min(s.from_ms for s in spans) - _NEAR_MS, max(s.to_ms for s in spans) + _NEAR_MS
-        self._near = self._table(READING, keys, from_ms, to_ms)
-        self._repeats = self._table(READING_REPEAT, keys, from_ms, to_ms).rows
+        near = self._table(READING, keys, from_ms, to_ms)
+        self._repeats = self._table(READING_REPEAT, keys, from_ms, to_ms)
         lacking = {
             s.device
             for s in spans
-            if s.own and self._near.nearest(s.device, s.to_ms, s.has, {}, _BEFORE, earlier=False)
+            if s.own and near.nearest(s.device, s.to_ms, s.has, {}, _BEFORE, earlier=False)
         }
-        self._wide = _Table()
+        self._tables = (near,)
         if lacking:
-            self._wide = self._ended(self._table(READING, lacking, from_ms, to_ms + DAY_MS))
+            self._tables = near, self._ended(self._table(READING, lacking, from_ms, to_ms + DAY_MS))
 
     def prepare(self, pieces: Sequence[Span]) -> None:
-        """Read what `pieces` of about the same time are computed with, as far as it is within a day."""
+        """Read what `pieces` of about the same time are computed with, as far as it is within a day.
+
+        Those that what was loaded for the whole request is enough for have it already.
+        """
+        loaded = tuple(t for t in self._tables if t in self._loaded)
+        pieces = [p for p in pieces if self._lacks(p, loaded)]
+        self._tables = loaded
+        if not pieces:
+            return
         from_ms, to_ms = min(p.from_ms for p in pieces), max(p.to_ms for p in pieces)
         keys = {p.device for p in pieces}
-        self._near = self._table(READING, keys, from_ms - _NEAR_MS, to_ms + _NEAR_MS)
-        lacking = {
-            p.device
-            for p in pieces
-            if not self._same_neighbours(p)
-            and (
-                self._near.nearest(p.device, p.from_ms, p.has, {}, _BEFORE, earlier=True)
-                or (not p.own and self._near.nearest(p.device, p.to_ms, p.has, {}, 1, earlier=False))
-            )
-        }
-        self._wide = _Table()
+        near = self._table(READING, keys, from_ms - _NEAR_MS, to_ms + _NEAR_MS)
+        self._tables += (near,)
+        lacking = {p.device for p in pieces if self._lacks(p, self._tables)}
         if lacking:
-            self._wide = self._ended(self._table(READING, lacking, from_ms - DAY_MS, to_ms + DAY_MS))
+            wide = self._table(READING, lacking, from_ms - DAY_MS, to_ms + DAY_MS)
+            self._tables += (self._ended(wide),)
 
-    def _table(self, measurement: str, keys: set[str], from_ms: int, to_ms: int) -> _Table:
+    def _lacks(self, piece: Span, tables: Sequence[Readings]) -> bool:
+        """Whether anything that `piece` is computed with is not in `tables`."""
+        if not any(t.covers(piece.device, piece.from_ms, piece.to_ms) for t in tables):
+            return True
+        if self._same_neighbours(piece):
+            return False
+        before = after = list(piece.has)
+        for table in tables:
+            before = table.nearest(piece.device, piece.from_ms, before, {}, _BEFORE, earlier=True)
+            if not piece.own:
+                after = table.nearest(piece.device, piece.to_ms, after, {}, 1, earlier=False)
+        return bool(before or (after and not piece.own))
+
+    def _table(self, measurement: str, keys: set[str], from_ms: int, to_ms: int) -> Readings:
         rows = self._store.select(
             Select(
                 measurement, keys=tuple(sorted(keys)), device_class=self._class, from_ms=from_ms, to_ms=to_ms
             )
         )
-        return _Table(frozenset(keys), _by_key(rows), from_ms, to_ms)
+        return Readings(self._class, frozenset(keys), rows, from_ms, to_ms)
 
-    def _ended(self, table: _Table) -> _Table:
+    def _ended(self, table: Readings) -> Readings:
         """`table`, knowing which of its devices have nothing before it and which nothing after it."""
         keys = tuple(sorted(table.keys))
         newest = Select(READING, keys=keys, device_class=self._class, latest=True)
         sides = replace(newest, to_ms=table.from_ms), replace(newest, from_ms=table.to_ms)
         beyond = (self._store.select(side)["key"].to_pylist() for side in sides)
-        first, last = (table.keys.difference(there) for there in beyond)
-        return replace(table, first=first, last=last)
+        table.first, table.last = (table.keys.difference(there) for there in beyond)
+        return table
 
     def widened(self, span: Span) -> Span:
         """`span` with all windows that rest on a sample in it: up to the neighbours of what they hold."""
@@ -118,26 +129,24 @@ class History:
 
     def occupied(self, span: Span) -> list[int]:
         """Starts of the buckets of `span` in which its device has samples. [ms UTC]"""
-        rows = self._rows(span.device, span.from_ms, span.to_ms)
-        if rows is None:
-            return []
-        return [int(s) for s in np.unique(rows["window_start"].to_numpy() // BUCKET_MS * BUCKET_MS)]
+        run = self._read(span.device, span.from_ms, span.to_ms)
+        return [int(start) for start in np.unique(run.of.times(run) // BUCKET_MS * BUCKET_MS)]
+
+    def keep(self) -> None:
+        """Have what was loaded at hand for all pieces of the request, unless it is too much."""
+        self._loaded = self._tables if sum(t.n for t in self._tables) <= _MOST_HELD else ()
 
     def _held(self, span: Span) -> tuple[str, ...]:
         """Measurements that a sample in `span` holds, or one that lost to another there."""
-        held: set[str] = set()
-        for tables in (self._near.rows, self._repeats):
-            rows = _between(tables.get(span.device), span.from_ms, span.to_ms)
-            if rows is not None:
-                held |= {c for c in span.has if c in rows.column_names and rows[c].null_count < rows.num_rows}
-        return tuple(c for c in span.has if c in held)
+        runs = [t.between(span.device, span.from_ms, span.to_ms) for t in (self._tables[0], self._repeats)]
+        return tuple(c for c in span.has if any(run.of.holds(run, c) for run in runs))
 
-    def samples(self, piece: Span) -> pa.Table:
+    def samples(self, piece: Span) -> list[Run]:
         """Samples in `piece`, with the nearest on either side that hold each measurement that it ever had.
 
         Pieces of a device are asked for in order of time.
         """
-        rows = self._read(piece.device, piece.from_ms, piece.to_ms)
+        run = self._read(piece.device, piece.from_ms, piece.to_ms)
         if self._same_neighbours(piece):
             last = self._last[piece.device]
             after_ms, beside = last.after_ms, last.beside
@@ -147,8 +156,8 @@ class History:
             after_ms = min((t for each in after.values() for t in each), default=None)
             times = {t for found in (before, after) for each in found.values() for t in each}
             beside = [self._read(piece.device, t, t + 1) for t in sorted(times)]
-        self._last[piece.device] = _Last(piece, rows.num_rows == 0, after_ms, beside)
-        return pa.concat_tables([rows, *beside], promote_options="default")
+        self._last[piece.device] = _Last(piece, len(run) == 0, after_ms, beside)
+        return [run, *beside]
 
     def _same_neighbours(self, piece: Span) -> bool:
         """Whether the piece before it held nothing and what follows lies beyond both, as in a long gap."""
@@ -160,28 +169,12 @@ class History:
             and (last.after_ms is None or last.after_ms >= piece.to_ms)
         )
 
-    def _rows(self, device: str, from_ms: int, to_ms: int) -> pa.Table | None:
-        """Readings of one device in [from, to), as the store has them."""
-        for table in (self._near, self._wide):
-            if device in table.keys and table.from_ms <= from_ms and to_ms <= table.to_ms:
-                return _between(table.rows.get(device), from_ms, to_ms)
-        return self._store.select(
-            Select(READING, keys=(device,), device_class=self._class, from_ms=from_ms, to_ms=to_ms)
-        )
-
-    def _read(self, device: str, from_ms: int, to_ms: int) -> pa.Table:
-        """Readings of one device in [from, to), as telemetry has them."""
-        found = self._rows(device, from_ms, to_ms)
-        schema = telemetry_schema(self._class)
-        if found is None or not found.num_rows:
-            return schema.empty_table()
-        columns = {
-            name: found[_STORED.get(name, name)]
-            if _STORED.get(name, name) in found.column_names
-            else pa.nulls(found.num_rows, schema.field(name).type)
-            for name in schema.names
-        }
-        return pa.table(columns).cast(schema)
+    def _read(self, device: str, from_ms: int, to_ms: int) -> Run:
+        """Readings of one device in [from, to)."""
+        for table in self._tables:
+            if table.covers(device, from_ms, to_ms):
+                return table.between(device, from_ms, to_ms)
+        return self._table(READING, {device}, from_ms, to_ms).between(device, from_ms, to_ms)
 
     def _neighbours(
         self, span: Span, edge_ms: int, wanted: Iterable[str], count: int, *, earlier: bool
@@ -189,7 +182,7 @@ class History:
         """Times of the nearest samples before `edge_ms`, or from it on, that hold each of `wanted`."""
         found: dict[str, list[int]] = {}
         lacking = list(wanted)
-        for table in (self._near, self._wide):
+        for table in self._tables:
             lacking = table.nearest(span.device, edge_ms, lacking, found, count, earlier=earlier)
         lacking = [name for name in lacking if not self._known(span.device, name, edge_ms, found, earlier)]
         for reach_ms in _WIDER_MS:
@@ -206,7 +199,8 @@ class History:
                         from_ms=from_ms, to_ms=to_ms, newest_first=earlier, limit=limit,
                     )
                 )  # fmt: skip
-                lacking = _nearest(look, lacking, found, count, earlier=earlier)
+                seen = Readings(self._class, frozenset({span.device}), look, edge_ms, edge_ms)
+                lacking = seen.nearest(span.device, edge_ms, lacking, found, count, earlier=earlier)
                 if look.num_rows < limit:
                     break
                 limit *= 16
@@ -234,83 +228,4 @@ class _Last:
     piece: Span
     empty: bool
     after_ms: int | None
-    beside: list[pa.Table]
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Readings of devices `keys`, those of each sorted by time, in [from_ms, to_ms).
-
-    Of those in `first` there is nothing before it, of those in `last` nothing after it.
-    """
-
-    keys: frozenset[str] = frozenset()
-    rows: Mapping[str, pa.Table] = field(default_factory=dict)
-    from_ms: int = 0
-    to_ms: int = 0
-    first: frozenset[str] = frozenset()
-    last: frozenset[str] = frozenset()
-
-    def nearest(
-        self,
-        device: str,
-        edge_ms: int,
-        wanted: Sequence[str],
-        found: dict[str, list[int]],
-        count: int,
-        *,
-        earlier: bool,
-    ) -> list[str]:
-        """Note the nearest times on one side of `edge_ms`; which of `wanted` have fewer than `count`."""
-        rows = self.rows.get(device)
-        if not wanted or not self.from_ms <= edge_ms <= self.to_ms:
-            return list(wanted)
-        low, high = (self.from_ms, edge_ms) if earlier else (edge_ms, self.to_ms)
-        lacking = _nearest(_between(rows, low, high), wanted, found, count, earlier=earlier)
-        return [] if device in (self.first if earlier else self.last) else lacking  # that is all there is
-
-
-def _nearest(
-    rows: pa.Table | None, wanted: Sequence[str], found: dict[str, list[int]], count: int, *, earlier: bool
-) -> list[str]:
-    """Note the nearest times that hold each of `wanted`; which of them have fewer than `count`."""
-    if rows is not None and rows.num_rows:
-        for name in wanted:
-            if name in rows.column_names:
-                times = rows["window_start"].to_numpy()[_plausible(rows[name], name)]
-                nearest = np.sort(times)[-count:] if earlier else np.sort(times)[:count]
-                if len(nearest):
-                    found[name] = [int(t) for t in nearest]
-    return [name for name in wanted if len(found.get(name, ())) < count]
-
-
-def _plausible(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
-    """Which values count: the stream masks those outside their range, which then are no neighbours."""
-    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    return ~np.isnan(values) & ~outside(values, known[name].low, known[name].high)
-
-
-_STORED: Final = {"device": "key", "t": "window_start"}
-"""Names in the store of what telemetry calls otherwise."""
-
-
-def _by_key(table: pa.Table) -> dict[str, pa.Table]:
-    """Rows by key, each sorted by time."""
-    table = table.sort_by([("key", "ascending"), ("window_start", "ascending")]).combine_chunks()
-    keys = table["key"].to_pylist()
-    out: dict[str, pa.Table] = {}
-    at = 0
-    for key, group in groupby(keys):
-        count = sum(1 for _ in group)
-        out[key] = table.slice(at, count)
-        at += count
-    return out
-
-
-def _between(rows: pa.Table | None, from_ms: int, to_ms: int) -> pa.Table | None:
-    """Of rows sorted by time those in [from, to)."""
-    if rows is None:
-        return None
-    times = np.asarray(rows["window_start"].to_numpy())
-    low, high = np.searchsorted(times, [from_ms, to_ms])
-    return rows.slice(int(low), int(high - low))
+    beside: list[Run]

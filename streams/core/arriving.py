@@ -182,10 +182,13 @@ class Arriving:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
             older = rows.take(stands & late)
-            buffer.stand_before(older, known)
-            self._state.restatements.late(older.device, older.t)
             if older.n and buffer.device_class in self._state.entities.marking.reads:
+                left = older.take(~self._marked_at_once(buffer, older))
                 self._state.entities.marking.touch(self._state.kept_from_ms())  # they may stand before these
+            else:
+                left = older
+            buffer.stand_before(older, known)
+            self._state.restatements.late(left.device, left.t)
         fresh = rows.take(stands & ~late) if late.any() or not stands.all() else rows
         if fresh.n == 0:
             return
@@ -196,6 +199,17 @@ class Arriving:
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
         if buffer.device_class in self._state.entities.marking.reads:
             self._state.entities.marking.touch(from_ms // BUCKET_MS * BUCKET_MS)
+
+    def _marked_at_once(self, buffer: ClassBuffer, older: Rows) -> NDArray[np.bool_]:
+        """Make marks of samples of windows let go, where what is at hand is enough; of which it was."""
+        state = self._state
+        if state.engine.reads(buffer.device_class):  # all its windows rest on what comes after them, too
+            return np.zeros(older.n, dtype=bool)
+        ready = state.site.classes == buffer.device_class
+        asked = {state.index[d] for d in state.restatements.asked}
+        for d in np.unique(older.device[ready[older.device]]).tolist():
+            ready[d] = d not in asked and state.book.is_whole(d)
+        return state.entities.marking.at_once(buffer, older, state.kept_from_ms(), state.site, ready)
 
     def _spoke_before(self, buffer: ClassBuffer, fresh: Rows, known: int) -> int:
         """Since when nothing was known of what `fresh` samples now tell. [ms UTC]

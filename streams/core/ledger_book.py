@@ -58,6 +58,11 @@ class LedgerBook:
             found = self.deliveries[device] = Deliveries()
         return found
 
+    def is_whole(self, device: int) -> bool:
+        """Whether all that ever came of a device came in this stream."""
+        deliveries = self.deliveries.get(device)
+        return device not in self.awaited and (deliveries is None or not deliveries.taken_over)
+
     def arrive_runs(
         self,
         devices: Sequence[int],

@@ -13,6 +13,7 @@ from streams.core.buffer import ClassBuffer
 from streams.core.entity_items import ItemStore, Name
 from streams.core.entity_operator import Item, MarkOperator
 from streams.core.restating import answer_buffers
+from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
 from streams.core.windows import window_samples
 
@@ -64,6 +65,57 @@ class Marking:
             for start in range(first, min(newest_ms, max(newest, default=first - 1)) + 1, every_ms):
                 self._make(operator, start, site, buffers, site.owned)
         self.dirty_from_ms = None
+
+    def at_once(
+        self, buffer: ClassBuffer, rows: Rows, kept_from_ms: int, site: StreamSite, ready: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Make the marks of samples that come late, but in the order of their device, as in a bundle.
+
+        A mark rests on its window's samples and those before: where a device sends only what is newer than
+        all that it sent, these are at hand, however late it is.
+
+        Parameters
+        ----------
+        buffer : ClassBuffer
+            What is at hand of their class, without them.
+        rows : Rows
+            Samples before `kept_from_ms`.
+        kept_from_ms : int
+            Samples from this time on are at hand. [ms UTC]
+        site : StreamSite
+        ready : ndarray of bool, shape (devices,)
+            Devices of which nobody else knows more, or is about to say something.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+            For which of `rows` that was enough. In a window that began before them, and whose other samples
+            are not at hand, it is not.
+        """
+        operators = [o for o in self.operators if buffer.device_class in o.reads]
+        known = len(site.ids)
+        newest = buffer.newest_t(known)
+        oldest = np.full(known, _NO_TIME)
+        np.minimum.at(oldest, rows.device, rows.t)
+        before = buffer.before(kept_from_ms)
+        follows = ready & (oldest > newest)
+        mine = follows[rows.device]
+        longest_ms = max(1000 * o.every_s for o in operators)
+        enough = mine & (rows.t // longest_ms > newest[rows.device] // longest_ms)
+        if not enough.any():
+            return enough
+        bundle = ClassBuffer(buffer.device_class)
+        bundle.carry_on(before.take(follows[before.device]), known)
+        bundle.add(rows.take(mine), known)
+        done = rows.take(enough)
+        for operator in operators:
+            every_ms = 1000 * operator.every_s
+            starts = done.t // every_ms * every_ms
+            for start in np.unique(starts).tolist():
+                speaks = np.zeros(known, dtype=bool)
+                speaks[done.device[starts == start]] = True
+                self._make(operator, start, site, {bundle.device_class: bundle}, speaks & site.owned)
+        return enough
 
     def again(self, answer: RestateAnswer, index: Mapping[str, int], site: StreamSite) -> None:
         """Make the marks of windows that changed after their samples were let go."""

@@ -77,6 +77,11 @@ class Restatements:
             waits += sum((to_ms - from_ms) // BUCKET_MS for from_ms, to_ms in asked)
         return waits
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """Devices of the request under way, whose answer may not know of what came since it was asked."""
+        return frozenset() if self.request is None else frozenset(s.device for s in self.request.spans)
+
     def late(self, device: IntArray, t_ms: IntArray) -> None:
         """Note samples that came after their windows were settled."""
         pairs = np.unique(np.stack([device, t_ms // BUCKET_MS]), axis=1)

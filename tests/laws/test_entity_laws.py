@@ -446,6 +446,56 @@ def test_a_reading_a_year_early_counts_and_costs_a_few_windows(tmp_path, in_orde
     assert (windows > 0) is not in_order
 
 
+def bundled(seed: int, rng: random.Random) -> list[tuple[int, Message]]:
+    """Samples as terminals send them that gather some hours of them, with when they come; some swap places."""
+    arriving: list[tuple[int, Message]] = []
+    for device in ("sub-1", "sub-2"):
+        t, seq, due = T0, 1, []
+        for _ in range(12):
+            samples = []
+            for _ in range(rng.randint(1, 10)):
+                t += rng.choice((60_000, 240_000, 30 * 60_000))
+                samples.append((t, {"flow_m3_h": rng.choice((1.0, 12.0))}))
+            due.append((t + 500, Message(device, 1, seq, tuple(samples))))
+            seq += 1
+        at = rng.randrange(len(due) - 2)
+        due[at] = due[at + 1][0] + 60_000, due[at][1]  # overtaken by the next one
+        arriving += due
+    return sorted(arriving, key=lambda x: x[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bundles_that_come_late_have_the_marks_of_all_samples_in_order(seed: int, tmp_path) -> None:
+    arriving = bundled(seed, random.Random(seed))
+    stream = StoredStream(tmp_path / "a.duckdb", ONLY_MARKED, write_every=3)
+    stream.step(registry_frame().encode(), T0)
+    for n, (at, m) in enumerate(arriving):
+        stream.step(telemetry_frames([m])[0].encode(), at)
+        if n % 5 == 4:
+            stream.pipeline = Pipeline.restore(
+                stream.pipeline.checkpoint(), ONLY_MARKED, provisional_every_ms=600_000
+            )
+    run_all(stream, [])
+    stream.store.write([stream.pipeline.finish()])
+    plain = plain_turns([m for _, m in arriving])
+    assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == plain
+    assert min(plain.values()) > 10
+
+
+def test_a_bundle_in_the_order_of_its_device_asks_nothing_of_the_store(tmp_path) -> None:
+    half_hours = [(T0 + n * HOUR_MS // 2, {"flow_m3_h": 12.0 if n % 2 else 1.0}) for n in range(30)]
+    bundles = [Message("sub-1", 1, n, tuple(half_hours[10 * n : 10 * n + 10])) for n in range(3)]
+    stream = StoredStream(tmp_path / "a.duckdb", ONLY_MARKED, write_every=1)
+    stream.step(registry_frame().encode(), T0)
+    for m in bundles:
+        stream.step(telemetry_frames([m])[0].encode(), m.newest_t + 500)
+        assert stream.pipeline.restating == 0
+    run_all(stream, [])
+    stream.store.write([stream.pipeline.finish()])
+    assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == {"sub-1": 29}
+    assert not [r for r in stream.journal if Frame.decode(r.frame).kind is FrameKind.RESTATE]
+
+
 def test_a_late_sample_takes_back_the_mark_that_an_open_window_made_without_it(tmp_path) -> None:
     flows = ((0, 1.0), (4 * HOUR_MS, 12.0), (3 * HOUR_MS, 12.0))  # the last turned first, and came last
     messages = [Message("sub-1", 1, n, ((T0 + at, {"flow_m3_h": v}),)) for n, (at, v) in enumerate(flows, 1)]
