@@ -246,7 +246,8 @@ class LoadModel:
             foretold = mine[:, 0].astype(np.float64)
             mine[:, :-1] = mine[:, 1:].copy()
             mine[:, -1] = np.nan
-            unit = self._unit(foretold)
+            # Where heating begins nothing was foretold: over that any error would be without bound.
+            unit = np.maximum(self._unit(foretold), _LEAST_SHARE * np.abs(load))
             usable = known & (unit > 0.0)  # NaN is not
             off = np.abs(load - foretold)[usable] / unit[usable]
             count = self.scored[usable, at] + 1.0
@@ -254,8 +255,10 @@ class LoadModel:
             spread += np.maximum(_SPREAD_GAIN, 1.0 / count) * (off - spread)
             reach = self.reach[usable, at]
             reach += _REACH_GAIN * spread * ((off > reach) - _OUTSIDE)
+            # By Markov's inequality no more than a fifth of errors is beyond five times their mean.
+            reach = np.clip(reach, 0.0, spread / _OUTSIDE)
             self.scored[usable, at], self.spread[usable, at] = count, spread
-            self.reach[usable, at] = np.where(count <= _SPREAD_AFTER, _START * spread, np.maximum(reach, 0.0))
+            self.reach[usable, at] = np.where(count <= _SPREAD_AFTER, _START * spread, reach)
 
     def _unit(self, foretold: FloatArray) -> FloatArray:
         """What errors are measured by: the load foretold, but no less than a part of the usual one. [kW]"""

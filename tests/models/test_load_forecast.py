@@ -99,6 +99,13 @@ def test_loads_that_hang_on_the_weather_are_foretold_to_their_noise() -> None:
     assert np.abs(off).mean() < 0.75 * np.abs(same).mean()
 
 
+def test_a_summer_without_load_does_not_spoil_the_spread_of_the_season() -> None:
+    load = np.where(np.arange(N) < 100, 0.0, LOAD)
+    told = foretell(ENDS, load[:, None], OUTDOOR, issues(OUTDOOR), UTC)
+    p10, p50, p90 = (f[0, 200:-1, 0] for f in (told.p10_kw, told.p50_kw, told.p90_kw))
+    assert (p90 - p10).max() < p50.min(), "heat began four days ago"
+
+
 def test_a_forecast_that_is_always_off_is_set_right() -> None:
     weather = HourlyWeather()
     for at, issue in enumerate(issues(np.full(N, -5.0), off_k=2.0)):
