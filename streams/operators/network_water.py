@@ -164,9 +164,9 @@ def _lacking(plants: _Plants, booked: bool, traffic: Traffic | None, covered: fl
     """Why the balance cannot be closed, as far as meters and people go."""
     if np.isnan(plants.makeup_m3).any() or covered < MIN_COVERAGE:
         return "makeup_gap"
-    if np.isnan(plants.level_m3).all():
+    if np.isnan(plants.level_m3).all(axis=0).any():
         return "no_tank"
-    if np.isnan(plants.tank_m3[:, ~np.isnan(plants.level_m3).all(axis=0)]).any():
+    if np.isnan(plants.tank_m3).any():
         return "tank_gap"
     if not booked:
         return "no_volume_booked"
@@ -191,18 +191,16 @@ def _closed(
     makeup_c: float,
 ) -> NetworkWater:
     """The balance, all of its terms being known."""
-    tanks = ~np.isnan(plants.level_m3).all(axis=0)
     inside = traffic.window
     return_c = float(traffic.return_c[inside][:, traffic.is_plant].mean())
     tank = Tank(
-        plants.tank_m3[:, tanks].sum(axis=0), plants.level_m3[-1, tanks], min(makeup_c, return_c),
-        max(makeup_c, return_c),
-    )  # fmt: skip
+        plants.tank_m3.sum(axis=0), plants.level_m3[-1], min(makeup_c, return_c), max(makeup_c, return_c)
+    )
     balance = water_balance(
         plants.makeup_m3.sum(axis=0), booked, tank, contents.stored_kg, contents.stored_u_kg, makeup_c
     )
     hours = len(plants.makeup_m3) * _STEP_H
-    least = plants.least_m3_h[:, tanks].sum(axis=1)
+    least = plants.least_m3_h.sum(axis=1)
     floor = float(least.min()) - balance.storage_m3 / hours if np.isfinite(least).all() else np.nan
     return replace(
         known,

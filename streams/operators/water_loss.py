@@ -187,7 +187,8 @@ class _Watch:
     ) -> None:
         """Go on with an alarm: it grows, turns out to be of another manner, or ends."""
         quiet_h = _QUIET_H.get(alarm["code"], _QUIET_ELSE_H)
-        last = [w for w in windows if w.start_ms >= self.settled.end_ms - quiet_h * _H_MS]
+        # A window may be longer than that.
+        last = [w for w in windows if w.start_ms >= self.settled.end_ms - quiet_h * _H_MS] or windows[-1:]
         rate, score = loss_since(last, usual)
         long_ago = alarm["first_ms"] <= self.settled.end_ms - quiet_h * _H_MS
         if long_ago and score < _GONE and rate < alarm["size_m3_h"] / 2.0:

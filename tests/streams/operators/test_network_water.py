@@ -11,6 +11,7 @@ from simulator.kinds import Fault
 from simulator.unit import NETWORK
 from streams.core.network_rows import STEP_MS, NetworkRows
 from streams.core.stream_site import StreamSite
+from streams.core.window_state import FINAL
 from streams.operators.device_heat import device_heat
 from streams.operators.device_water import device_water
 from streams.operators.network_water import network_water
@@ -135,6 +136,33 @@ def test_a_plant_that_is_silent_is_a_gap_not_one_that_makes_nothing_up(run):
     start = copy.now_ms - HOUR_MS
     del copy._states["device_water"][start + STEP_MS]
     assert network_water.function(copy.rows(start)).reason == "makeup_gap"
+
+
+def test_of_several_plants_each_tank_has_to_be_known(run):
+    """A substation's place is taken by a second plant, of which the rows of water are those of the first."""
+    copy = run.split()
+    devices = dict(copy.site.devices)
+    devices["sub-04"] = replace(devices["plant-1"], device="sub-04")
+    copy.site = replace(copy.site, devices=devices)
+    copy.stream = StreamSite(copy.site, list(devices), {})
+    one, two = (np.array([copy.stream.ids.index(name)]) for name in ("plant-1", "sub-04"))
+    names = device_water.fields
+
+    def second(**lacking):
+        for state in copy._states["device_water"].values():
+            values = np.array([state.values_of(name, names, one) for name in names])
+            for name, value in lacking.items():
+                values[names.index(name)] = value
+            state.remember(
+                two, values, np.ones(1), np.array([FINAL]), np.array([""], object), np.zeros(1, int)
+            )
+        return network_water.function(copy.rows(copy.now_ms - HOUR_MS))
+
+    assert second().reason == ""
+    assert second().tank_m3 == pytest.approx(2.0 * run.hours[-1].said.tank_m3, rel=0.01)
+    silent = second(tank_m3=np.nan, level_m3=np.nan)
+    assert silent.reason == "no_tank"
+    assert np.isnan(silent.leak_m3)
 
 
 @pytest.mark.parametrize(

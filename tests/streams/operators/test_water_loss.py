@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -19,19 +20,25 @@ from streams.operators.water_normal import water_normal
 HOUR_MS = 3_600_000
 T0 = 1_767_196_800_000  # midnight in Shanghai
 USUAL = 1.5
-SITE = StreamSite(
-    Site("s", "s", "Asia/Shanghai", regions={"r": Region("r", "r")}, units={"u": Unit("u", "r", "u")},
-         networks={"n": Network("n", "u", "n", makeup_limit_pct=0.5)}),
-    (), {},
-)  # fmt: skip
 LEARNT_H = 24 * 7
+
+
+@cache
+def site_of(window_h):
+    network = Network("n", "u", "n", window_s=3600 * window_h, makeup_limit_pct=0.5)
+    return StreamSite(
+        Site("s", "s", "Asia/Shanghai", regions={"r": Region("r", "r")}, units={"u": Unit("u", "r", "u")},
+             networks={"n": network}),
+        (), {},
+    )  # fmt: skip
 
 
 @dataclass
 class Watched:
-    """Feeds hours of water to a learner."""
+    """Feeds hours of water to a learner, `window_h` at a time."""
 
     operator: object = water_loss
+    window_h: int = 1
     state: object = None
     hour: int = 0
     rows: list = field(default_factory=list)
@@ -39,24 +46,26 @@ class Watched:
     rng: object = field(default_factory=lambda: np.random.default_rng(5))
 
     def lose(self, lost, floor=None, *, booked=0.0, status=FINAL):
-        """One hour in which `lost` m³ are lost over the usual."""
-        lost = USUAL + lost + 0.03 * self.rng.standard_normal()
+        """One window in which `lost` m³/h are lost over the usual."""
+        hours = self.window_h
+        lost = hours * (USUAL + lost + 0.03 * self.rng.standard_normal())
         told = {"makeup_m3": lost, "authorised_m3": booked, "storage_m3": 0.0, "tank_m3": 0.0,
-                "leak_m3": lost - booked, "leak_u_m3": 0.1, "circulated_m3": 1000.0, "difference_m3": 3.0,
-                "floor_m3_h": USUAL + (lost - USUAL if floor is None else floor)}  # fmt: skip
+                "leak_m3": lost - booked, "leak_u_m3": 0.1, "circulated_m3": 1000.0 * hours,
+                "difference_m3": 3.0 * hours, "floor_m3_h": lost / hours if floor is None else USUAL + floor}  # fmt: skip
         values = np.array([[told.get(f, np.nan)] for f in network_water.fields])
         row = WindowState(len(network_water.fields))
         row.remember(np.array([0]), values, np.ones(1), np.array([status]), np.array([""], object),
                      np.zeros(1, np.int64))  # fmt: skip
         start = T0 + self.hour * HOUR_MS
-        source = Source(network_water.fields, "network", {start: row}, np.array([HOUR_MS]))
-        settled = Settled(start + HOUR_MS - STEP_MS, start + HOUR_MS, SITE, "u", ("n",),
+        source = Source(network_water.fields, "network", {start: row}, np.array([hours * HOUR_MS]))
+        end = start + hours * HOUR_MS
+        settled = Settled(end - STEP_MS, end, site_of(hours), "u", ("n",),
                           {"network_water": source}, self.events)  # fmt: skip
         # What a checkpoint keeps is what the next step is given.
         self.state, table = self.operator.function(json.loads(json.dumps(self.state)), settled)
         told = [] if table is None else table.to_pylist()
         self.rows += told
-        self.hour += 1
+        self.hour += hours
         return told
 
     def book(self, hour, volume_m3, event="flush"):
@@ -91,6 +100,17 @@ def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
     assert watched.rows[-1]["state"] == "ended"
     assert watched.rows[-1]["until"] == pytest.approx(T0 + (LEARNT_H + 8) * HOUR_MS, abs=HOUR_MS)
     assert [watched.lose(0.0) for _ in range(48)] == [[]] * 48, "what was lost then is no usual loss"
+
+
+def test_windows_longer_than_it_takes_to_see_that_a_leak_is_mended_serve_too():
+    watched = Watched(window_h=12)
+    for _ in range(14):
+        assert watched.lose(0.0) == []
+    for lost in (0.6, 0.6, 0.6, 0.0, 0.0):
+        watched.lose(lost)
+    assert [(r["code"], r["state"]) for r in watched.rows] == [
+        *[("primary_leak", "active")] * 3, ("primary_leak", "ended"),
+    ]  # fmt: skip
 
 
 def test_draw_off_goes_on_overnight(watched):
