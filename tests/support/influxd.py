@@ -64,6 +64,12 @@ class Influxd:
                 time.sleep(0.05)
         self.database(DATABASE)
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def database(self, name: str) -> str:
         """Make a database; the bucket that it is to clients of version 2."""
         request = urllib.request.Request(f"{self.url}/query?q=CREATE+DATABASE+{name}", method="POST")

@@ -89,6 +89,12 @@ class RealKafka(KafkaClient):
                 assert self._process.poll() is None, (self._directory / "kafka.log").read_text()[-3000:]
                 assert time.monotonic() < deadline, "Kafka was not up in 180 s"
 
+    @property
+    def pid(self) -> int:
+        """Its process, while it runs."""
+        assert self._process
+        return self._process.pid
+
     def send(self, sign: int) -> None:
         assert self._process
         self._process.send_signal(sign)
