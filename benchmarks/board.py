@@ -62,8 +62,17 @@ def seed(folder: Path, days: int) -> None:
     day.store.close()
 
 
+class _AsDelivered:
+    """Finds no pandas: only tests' networks come with it, and pyarrow loads it where it can (30 MB)."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError(name)
+
+
 def serve(folder: Path) -> None:
     """Serve what was seeded until killed; the plant's newest heat tells when it was written."""
+    sys.meta_path.insert(0, _AsDelivered())
     from dashboards.board import create_app
     from dashboards.serve import BoardServer
     from store.duckdb_series import DuckdbSeries

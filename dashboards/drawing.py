@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from scipy.sparse import lil_array
-from scipy.sparse.linalg import spsolve
 
 from models.site import Device, Network, Pipe, Site
 
@@ -188,6 +186,9 @@ def _between(known: Mapping[str, tuple[float, float]], made: _Tree) -> dict[str,
     free = {n: i for i, n in enumerate(n for n in made.distance_m if n not in known)}
     if not free:
         return {}
+    from scipy.sparse import lil_array  # noqa: PLC0415  20 MB that a board without such nodes never needs
+    from scipy.sparse.linalg import spsolve  # noqa: PLC0415
+
     links, fixed = lil_array((len(free), len(free))), np.zeros((len(free), 2))
     for edge in made.edges:
         for n, other in (edge[:2], edge[1::-1]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -52,19 +54,22 @@ def panel_history(
         UTC], ``v`` (None where unknown) and ``f``, the points' flags. ``exists``
         is false when the store holds no row at all for the range.
     """
-    answers: dict[tuple[Select, tuple[str, ...]], pa.Table] = {}
+    answers: dict[Select, pa.Table] = {}
     lines: list[dict[str, Any]] = []
+    exists = False
     for index, series in enumerate(panel.series):
-        together = (series.select, series.classes)
-        if together not in answers:
-            fields = tuple(s.field for s in panel.series if (s.select, s.classes) == together)
-            until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
-            question = _question(site, series, fields, panel, scope, from_ms, until, points)
-            answers[together] = _of_classes(store.select(question), site, scope, series.classes)
-        lines.extend(_lines(answers[together], series, index))
+        fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
+        until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
+        question = _question(site, series, fields, panel, scope, from_ms, until, points)
+        tables = []
+        for part in _by_class(question, series.classes):
+            if part not in answers:
+                answers[part] = store.select(part)
+            tables.append(_of_classes(answers[part], site, scope, series.classes))
+        exists = exists or any(t.num_rows for t in tables)
+        lines.extend(_lines(_together(tables), series, index))
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
-    exists = any(table.num_rows for table in answers.values())
     return {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
 
 
@@ -92,6 +97,20 @@ def _question(
     return replace(
         select, fields=fields, from_ms=from_ms, to_ms=to_ms, every_ms=every, aggregate=aggregate, latest=False
     )
+
+
+def _by_class(question: Select, classes: tuple[str, ...]) -> list[Select]:
+    """`question`, or one a class: readings are kept by class, and most of them are substations'."""
+    if question.measurement != READING or question.device_class or not classes:
+        return [question]
+    return [replace(question, device_class=c) for c in classes]
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    some = [t for t in tables if t.num_rows] or tables[:1]
+    return pa.concat_tables(some, promote_options="permissive").sort_by("window_start")
 
 
 def _of_classes(table: pa.Table, site: Site, scope: Scope, classes: tuple[str, ...]) -> pa.Table:
@@ -122,32 +141,39 @@ def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
 
 def _flags(table: pa.Table) -> pa.ChunkedArray:
     if "status" not in table.column_names:
-        return pa.chunked_array([pa.array([FINAL] * table.num_rows, pa.int64())])
+        return pa.chunked_array([pa.array(np.full(table.num_rows, FINAL))])
     provisional = pc.equal(table["status"], Status.PROVISIONAL.value)
     unknown = pc.equal(table["status"], Status.UNKNOWN.value)
     return pc.if_else(unknown, PARTIAL, pc.if_else(provisional, PROVISIONAL, FINAL))
 
 
 def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
-    """One line of all keys: of those that have a value, flagged when some have none."""
-    flat = pa.table(
-        {
-            "t": table["window_start"],
-            "v": table[series.field].cast(pa.float64()),
-            "f": _flags(table),
-        }
-    )
-    done = flat.group_by("t").aggregate([("v", series.across), ("v", "count"), ("f", "count"), ("f", "max")])
-    done = done.sort_by("t")
-    partial = pc.less(done["v_count"], done["f_count"])
-    if series.across != "sum":
-        partial = pc.equal(done["v_count"], 0)
+    """One line of all keys: of those that have a value, flagged when some have none.
+
+    By NumPy: Arrow's own grouping loads its query engine and, where it is installed, pandas, for a sum.
+    """
+    if not table.num_rows:
+        return {"t": [], "v": [], "f": [], "of": [], "n": []}
+    # Stores answer in order of time: rows of one time stand together.
+    times, first = np.unique(table["window_start"].to_numpy(), return_index=True)
+    values = table[series.field].cast(pa.float64()).to_numpy()
+    lacking = np.isnan(values)
+    of = np.diff(np.append(first, len(values)))
+    n = of - np.add.reduceat(lacking, first, dtype=np.int64)
+    if series.across in ("min", "max"):
+        together = (np.fmin if series.across == "min" else np.fmax).reduceat(values, first)
+    else:
+        together = np.add.reduceat(np.where(lacking, 0.0, values), first)
+        together = together / np.maximum(n, 1) if series.across == "mean" else together
+    partial = n < of if series.across == "sum" else n == 0
+    flags = np.maximum.reduceat(_flags(table).to_numpy(), first)
+    shown = pa.chunked_array([pa.array(together, mask=n == 0)])
     return {
-        "t": done["t"].to_pylist(),
-        "v": _scaled(done[f"v_{series.across}"], series.scale),
-        "f": pc.if_else(partial, PARTIAL, done["f_max"]).to_pylist(),
-        "of": done["f_count"].to_pylist(),
-        "n": done["v_count"].to_pylist(),
+        "t": times.tolist(),
+        "v": _scaled(shown, series.scale),
+        "f": np.where(partial, PARTIAL, flags).tolist(),
+        "of": of.tolist(),
+        "n": n.tolist(),
     }
 
 

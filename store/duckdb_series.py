@@ -33,6 +33,8 @@ _DATA_ERRORS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidIn
 _DEAD_LETTER: Final = "dead_letter"
 _LOOK_EVERY_ROWS: Final = 100_000
 """After so many written rows is looked at what DuckDB keeps in memory."""
+_LOOK_EVERY_READS: Final = 16
+"""After so many answers, too: reading fills its memory as writing does."""
 _EXPIRING: Final = (READING_REPEAT, _DEAD_LETTER, REFUSED)
 
 
@@ -52,8 +54,8 @@ class DuckdbSeries:
     memory_limit : str
         What DuckDB may use before it spills to disk.
     cached_mb : int
-        How much of its tables' blocks DuckDB may keep after a write. Left alone it keeps all
-        that it wrote, up to its limit; the system's own cache of the file holds them too. [MB]
+        How much of its tables' blocks DuckDB may keep after writes and answers. Left alone it keeps all
+        that it wrote or read, up to its limit; the system's own cache of the file holds them too. [MB]
     threads : int
     read_only : bool
         Look at an existing file; several processes may, while nobody writes it.
@@ -82,6 +84,8 @@ class DuckdbSeries:
         self._memory_limit, self._cached_bytes = memory_limit, cached_mb * 2**20
         self._rows_since_look = 0
         self._lock = threading.Lock()
+        self._readers, self._reads_since_look = 0, 0
+        self._reading = threading.Lock()
         self._open()
 
     def _open(self) -> None:
@@ -196,8 +200,28 @@ class DuckdbSeries:
         built = sql.build(query, self._catalogue)
         if built is None:
             return sql.empty_schema(query).empty_table()
-        with self._reader() as cursor:
+        with self._counted(), self._reader() as cursor:
             return cursor.sql(built.text, params=built.parameters).to_arrow_table()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count answers, and let blocks go after many, at a moment when nobody else reads or writes."""
+        with self._reading:
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._reading:
+                self._readers -= 1
+                self._reads_since_look += 1
+                idle = not self._readers and self._reads_since_look >= _LOOK_EVERY_READS
+                if idle and self._lock.acquire(blocking=False):
+                    try:
+                        self._reads_since_look = 0
+                        if not self._closed:
+                            self._forget_blocks()
+                    finally:
+                        self._lock.release()
 
     def counts(self) -> dict[str, int]:
         """How many rows each measurement has, withdrawn ones included."""

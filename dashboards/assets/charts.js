@@ -59,8 +59,14 @@ export class Chart {
   constructor(context) {
     this.context = context;
     this.element = h("div", { class: "hl-chart" });
-    this.observer = new ResizeObserver(() => this.chart?.resize());
+    this.observer = new ResizeObserver(() => this.fit());
     this.observer.observe(this.element);
+  }
+
+  // An observer also speaks when it begins to look: drawing again takes as long as drawing.
+  fit() {
+    const { clientWidth, clientHeight } = this.element;
+    if (this.chart && (this.chart.getWidth() !== clientWidth || this.chart.getHeight() !== clientHeight)) this.chart.resize();
   }
 
   set(option) {
@@ -117,8 +123,11 @@ export class LineChart extends Chart {
     const begin = first > history.from + span / 2 ? Math.min(first, history.to - HOUR_MS) : history.from;
     const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
     const earlier = this.before(before, span, panel, units);
-    const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.name)])];
+    const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.series.name)])];
     const { legend, top } = this.legend(names, units);
+    const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
+    this.points = [...drawn.map((x) => x.points), ...earlier.map((x) => x.points)]; // by series, for the hint
+    this.units = [...lines, ...earlier.map((x) => x.line)].map((l) => panel.series[l.index].unit);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
     this.set({
       grid: { left: 8, right: 12, top, bottom: 4, containLabel: true },
@@ -136,7 +145,7 @@ export class LineChart extends Chart {
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),
-      series: [...lines.map((line) => this.line(line, panel, units)), ...earlier],
+      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series)],
     });
   }
 
@@ -161,38 +170,40 @@ export class LineChart extends Chart {
   before(history, span, panel, units) {
     const { t } = this.context;
     return (history?.series ?? []).filter((l) => l.v.some((v) => v !== null)).map((line) => {
-      const made = this.line(line, panel, units, span);
-      return { ...made, name: t("{what}, before", { what: made.name }), lineStyle: { ...made.lineStyle, width: 1.5, type: "dotted" } };
+      const points = withGaps(line);
+      const made = this.line(line, points, panel, units, span);
+      const series = { ...made, name: t("{what}, before", { what: made.name }), lineStyle: { ...made.lineStyle, width: 1.5, type: "dotted" } };
+      return { line, points, series };
     });
   }
 
-  line(line, panel, units, later = 0) {
+  // Plain pairs; only what is flagged has a mark, and what an item of its own costs.
+  line(line, points, panel, units, later = 0) {
     const { f } = this.context;
     const series = panel.series[line.index];
     const colour = cssColour(`line-${series.colour}`);
+    const card = cssColour("card");
+    const flagged = (p) => ({
+      value: [f.shifted(p.t + later), p.v], symbol: p.f === PARTIAL ? "diamond" : "circle", symbolSize: p.f === PARTIAL ? 10 : 7,
+      itemStyle: { color: card, borderColor: colour, borderWidth: 2 },
+    });
     return {
       type: "line", name: series.label, color: colour, connectNulls: false,
       yAxisIndex: units.indexOf(series.unit), symbol: "none", showSymbol: true,
       lineStyle: { width: 2, type: series.dashed ? "dashed" : "solid", color: colour },
-      data: withGaps(line).map((p) => ({
-        value: [f.shifted(p.t + later), p.v], real: { ...p, unit: series.unit },
-        symbol: p.f === PARTIAL ? "diamond" : p.f === PROVISIONAL ? "circle" : "none",
-        symbolSize: p.f === PARTIAL ? 10 : 7,
-        itemStyle: { color: cssColour("card"), borderColor: colour, borderWidth: 2 },
-      })),
+      data: points.map((p) => (p.f === PARTIAL || p.f === PROVISIONAL ? flagged(p) : [f.shifted(p.t + later), p.v])),
     };
   }
 
   hint(points) {
     const { f, t } = this.context;
-    const shown = points.filter((p) => p.data?.real);
+    const shown = points.map((p) => ({ ...p, real: this.points[p.seriesIndex]?.[p.dataIndex], unit: this.units[p.seriesIndex] })).filter((p) => p.real);
     if (!shown.length) return "";
-    const at = shown[0].data.real.t;
+    const at = shown[0].real.t;
     return h("div", { class: "hl-hint" },
       h("div", { class: "hl-hint-time", title: f.utc(at) }, f.moment(at), " ", h("small", {}, f.utc(at))),
       shown.map((p) => {
-        const real = p.data.real;
-        const { unit } = real;
+        const { real, unit } = p;
         const flags = [];
         if (real.f === PROVISIONAL) flags.push(t("provisional"));
         if (real.f === PARTIAL) flags.push(real.of ? t("{n} of {of} known", { n: real.n, of: real.of }) : t("unknown"));

@@ -4,6 +4,8 @@ const DECIMALS = {
   "°C": 1, kW: 1, MW: 2, "m³/h": 1, kPa: 0, "%": 0, "% ": 2, "MJ/kg": 2, "kg/GJ": 1, "CNY/GJ": 2, kg: 0, Hz: 1, GJ: 3, "m³": 1, "GJ/15 min": 2, t: 1, d: 1, h: 0,
 };
 
+const QUARTER_MS = 900000;
+
 export function formats(language, timezone) {
   const locale = language === "zh" ? "zh-CN" : "en-GB";
   const numbers = new Map();
@@ -14,7 +16,11 @@ export function formats(language, timezone) {
     }
     return numbers.get(decimals).format(value);
   };
-  const parts = (options, zone) => new Intl.DateTimeFormat(locale, { timeZone: zone, hourCycle: "h23", ...options });
+  const lazy = (make) => { // made when first asked for: each takes some ms
+    let made = null;
+    return { format: (t) => (made ??= make()).format(t), formatToParts: (t) => (made ??= make()).formatToParts(t) };
+  };
+  const parts = (options, zone, place = locale) => lazy(() => new Intl.DateTimeFormat(place, { timeZone: zone, hourCycle: "h23", ...options }));
   const day = { year: "numeric", month: "2-digit", day: "2-digit" };
   const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
   const minute = { hour: "2-digit", minute: "2-digit" };
@@ -23,9 +29,17 @@ export function formats(language, timezone) {
   const short = parts(minute, timezone);
   const moment = parts({ month: "2-digit", day: "2-digit", ...minute }, timezone);
   const utc = parts({ ...day, ...clock }, "UTC");
-  const offset = new Intl.DateTimeFormat("en-US", {
-    timeZone: timezone, hourCycle: "h23", ...day, ...clock,
-  });
+  const offset = parts({ ...day, ...clock }, timezone, "en-US");
+  const aheads = new Map(); // a zone's offset changes at quarters of an hour only: asked for once each
+  const ahead = (t) => {
+    const quarter = Math.floor(t / QUARTER_MS);
+    if (!aheads.has(quarter)) {
+      if (aheads.size > 20000) aheads.clear();
+      const p = Object.fromEntries(offset.formatToParts(quarter * QUARTER_MS).map((x) => [x.type, Number(x.value)]));
+      aheads.set(quarter, Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second) - quarter * QUARTER_MS);
+    }
+    return aheads.get(quarter);
+  };
 
   return {
     number: (value, unit = "") => {
@@ -43,10 +57,7 @@ export function formats(language, timezone) {
     moment: (t) => moment.format(t),
     utc: (t) => `${utc.format(t)} UTC`,
     // Site time as if it were UTC: ECharts then draws the site's hours whatever the browser's zone is.
-    shifted: (t) => {
-      const p = Object.fromEntries(offset.formatToParts(t).map((x) => [x.type, Number(x.value)]));
-      return Date.UTC(p.year, p.month - 1, p.day, p.hour, p.minute, p.second) + (((t % 1000) + 1000) % 1000);
-    },
+    shifted: (t) => t + ahead(t),
     age: (ms, t) => {
       const seconds = Math.max(0, Math.round(ms / 1000));
       if (seconds < 90) return t("{n} s", { n: seconds });

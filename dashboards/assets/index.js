@@ -103,7 +103,11 @@ class Board {
   }
 
   listen() {
-    this.onMessage = (message) => this.update(this.live.take(message));
+    this.onMessage = (message) => {
+      const first = this.live.now === null;
+      this.update(this.live.take(message));
+      if (first) this.refreshHistory(); // only now it is known until when
+    };
     this.onNotice = (notice) => this.answered(notice);
     this.onConnect = () => this.context.emit("ready", true);
     window.socket.on("hearthline", this.onMessage);

@@ -52,3 +52,17 @@ def test_blocks_are_forgotten_and_rows_are_not(tmp_path, monkeypatch, bounded: b
     found = store.select(Select("reading", keys=("d",), from_ms=ROWS - 2, to_ms=ROWS + 2))
     assert found["window_start"].to_pylist() == [ROWS - 2, ROWS - 1, ROWS, ROWS + 1]
     store.close()
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_what_was_read_is_forgotten_too(tmp_path, monkeypatch, bounded: bool) -> None:
+    store = DuckdbSeries(tmp_path / SERIES_FILE)
+    store.write([readings(0)])
+    store.close()
+    store = DuckdbSeries(tmp_path / SERIES_FILE, cached_mb=0 if bounded else 1_000)
+    monkeypatch.setattr(duckdb_series, "_LOOK_EVERY_READS", 2)
+    assert store.select(Select("reading")).num_rows == ROWS
+    assert cached_mb(store) > 0.5
+    assert store.select(Select("reading")).num_rows == ROWS
+    assert (cached_mb(store) == 0) is bounded
+    store.close()
