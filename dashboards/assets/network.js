@@ -44,9 +44,10 @@ export class Waterfall {
     if (!rows.length) return h("div", { class: "hl-empty" }, this.panel.absent || t("no data yet"));
     const sum = Object.fromEntries(this.panel.series.map(({ field }) => [field, rows.every((r) => known(r[field])) ? rows.reduce((n, r) => n + r[field], 0) : null]));
     const off = rows.find((r) => r.status === "unknown");
+    const lacking = off ?? rows.find((r) => r.reason); // a window that still fills says why, too
     const when = `${f.moment(rows[0].window_start)} · ${t(off ? "unknown" : rows.every((r) => r.status === "final") ? "final" : "provisional")}`;
     if (sum.supplied_gj === null || sum.delivered_gj === null || PARTS.some((name) => sum[name] === null)) {
-      return h("div", { class: "hl-empty" }, `? ${t("heat unknown: {reason}", { reason: t(off?.reason ?? "no reason given") })} (${when})`);
+      return h("div", { class: "hl-empty" }, `? ${t("heat unknown: {reason}", { reason: t(lacking?.reason ?? "no reason given") })} (${when})`);
     }
     const wide = Math.sqrt(rows.reduce((n, r) => n + (r.residual_u_gj ?? 0) ** 2, 0));
     return [h("div", { class: "hl-fall-when hl-muted" }, when), ...this.bars(sum, wide)];

@@ -8,6 +8,7 @@ import pytest
 
 import dashboards
 from dashboards.panels import pages
+from tests.support.board_data import NOW_MS, WINDOW_MS
 from tests.support.board_process import PAYLOADS, board_process
 from tests.support.board_running import DESK, PHONE, browser, opened, running, taken, until
 
@@ -98,6 +99,14 @@ def test_a_trips_trail_is_reached_by_its_plate_and_by_url(opened):
     assert page.get_attribute(".hl-map-ghost circle", "cx") != where
     page.goto(page.url)
     page.wait_for_selector(".hl-trail")
+
+
+def test_a_balance_that_cannot_be_closed_yet_says_why(opened, running):
+    row = {"key": "net-1", "window_start": NOW_MS // WINDOW_MS * WINDOW_MS, "status": "provisional",
+           "reason": "no_temperature", "supplied_gj": 3.0, "delivered_gj": 2.5}  # fmt: skip
+    running.day.write_results("network_heat", [row], WINDOW_MS)
+    page = opened("/network?lang=en").page
+    page.wait_for_selector("#panel-heat_waterfall :text('heat unknown: no temperature')")
 
 
 def test_days_of_heat_have_a_band_and_a_supplier_that_lacks_heat_is_seen(opened):
