@@ -2,24 +2,35 @@
 
 The same load from 100, 1,000 and 10,000 devices, until acknowledged; compared are the CPU seconds
 of the server for each message, because wall time depends on what else the machine does.
+
+``--inside`` hands the messages to the server's own stages in one process, without a broker, and on a
+clock of its own that moves 100 ms with each 2,000 of them: so the work that goes by the clock (rows of
+windows that fill, checkpoints) is the same for every fleet, however slow the machine is just then.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+import time
+from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks.figures import Figure
-from benchmarks.load import Load, Loaded, site_texts
+from benchmarks.load import SPAN_MS, Load, Loaded, site_texts, values
 from benchmarks.machine import machine
 from benchmarks.running import mosquitto, running
+from benchmarks.stages import Stages
+from ingest.messages import Message
 
 __all__ = ["figures"]
 
 FLEETS: Final = (100, 1_000, 10_000)
 MESSAGES: Final = 200_000
 GOAL: Final = 1.0
+_BATCH: Final = 2_000
+_BATCH_MS: Final = 100
 
 
 def measure(messages: int = MESSAGES, rounds: int = 2) -> dict[int, list[Loaded]]:
@@ -37,6 +48,27 @@ def measure(messages: int = MESSAGES, rounds: int = 2) -> dict[int, list[Loaded]
 def cost_us(loads: list[Loaded]) -> float:
     """CPU of the server for each message. [µs]"""
     return median(loaded.cpu_us("server") for loaded in loads)
+
+
+def inside_us(messages: int, devices: int) -> float:
+    """CPU of ingest, streams and store in this process for each message. [µs]"""
+    bodies, boot, each = values(), 1_767_225_600_000, max(1, messages // devices)
+    step, now_ms = min(10_000, SPAN_MS // each), boot + SPAN_MS
+    built = [
+        Message(
+            f"hearthline/v1/r/load/d{n % devices:05}/telemetry",
+            b'{"boot":%d,"seq":%d,"samples":[{"t":%d,%s}]}'
+            % (boot, n // devices + 1, boot + step * (n // devices), bodies[n % 997].encode()),
+        )
+        for n in range(messages)
+    ]
+    with tempfile.TemporaryDirectory() as home, Stages(Path(home), devices, clock=lambda: now_ms) as stages:
+        began = time.process_time()
+        for start in range(0, messages, _BATCH):
+            stages.submit(built[start : start + _BATCH])
+            now_ms += _BATCH_MS
+        stages.catch_up()
+        return 1e6 * (time.process_time() - began) / messages
 
 
 def figures() -> list[Figure]:
@@ -57,8 +89,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--messages", type=int, default=MESSAGES)
     arguments.add_argument("--rounds", type=int, default=2)
+    arguments.add_argument("--inside", action="store_true", help="in one process, without a broker")
     given = arguments.parse_args()
     print(f"machine: {machine()}")
+    if given.inside:
+        for _ in range(given.rounds):
+            costs = [f"{devices:,} {inside_us(given.messages, devices):.1f}" for devices in FLEETS]
+            print(f"µs of CPU a message by devices: {', '.join(costs)}", flush=True)
+        return
     for devices, loads in measure(given.messages, given.rounds).items():
         spent = ", ".join(f"{x.rate:,.0f}/s at {x.cpu_us('server'):.1f} µs" for x in loads)
         print(f"{devices:6,} devices: server {cost_us(loads):.1f} µs of CPU a message ({spent})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +51,7 @@ def messages(devices: int, steps: range, start_ms: int) -> Iterator[list[Message
 
 
 class Stages:
-    """Ingest (without a connection), journal, runtime and store in `data_dir`, on the data's clock.
+    """Ingest (without a connection), journal, runtime and store in `data_dir`.
 
     Parameters
     ----------
@@ -59,15 +59,20 @@ class Stages:
     devices : int
     lateness_s : int
         How long windows stay open after their end. [s]
+    clock : callable, optional
+        The wall clock that records are stamped by; without one they go by the data's clock. [ms UTC]
     """
 
-    def __init__(self, data_dir: Path, devices: int, lateness_s: int = 900) -> None:
+    def __init__(
+        self, data_dir: Path, devices: int, lateness_s: int = 900, *, clock: Callable[[], int] | None = None
+    ) -> None:
         share_fairly()
         self.site = parse_site(site_texts(devices, lateness_s))[0]
-        self.journal = SqliteJournal(data_dir / JOURNAL_FILE, wall_clock)
+        mode, clock = ClockMode.WALL if clock else ClockMode.DATA, clock or wall_clock
+        self.journal = SqliteJournal(data_dir / JOURNAL_FILE, clock)
         self.store = DuckdbSeries(data_dir / SERIES_FILE)
         self.checkpoints = SqliteCheckpoints(data_dir / CHECKPOINTS_FILE)
-        self.ingest = Ingest(self.journal, self.site, None, wall_clock, clock_mode=ClockMode.DATA)
+        self.ingest = Ingest(self.journal, self.site, None, clock, clock_mode=mode)
         self.runtime = LocalRuntime(
             self.journal, self.store, self.checkpoints, answer=partial(answer, self.store)
         )

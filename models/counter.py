@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from models.grouped import Overlaps, overlaps, sum_by_group
 
 __all__ = [
-    "EVENTS", "RATE_MARGIN", "Counted", "Step", "Steps", "counter_events", "counter_steps", "window_increase",
+    "EVENTS", "RATE_MARGIN", "Counted", "KnownSteps", "Step", "Steps", "counter_events", "counter_steps",
+    "events_of", "increase_of", "known_steps", "window_increase",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -210,6 +211,46 @@ def counter_steps(
     return Steps(increase, kind)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSteps:
+    """Steps of counters over the readings that hold one.
+
+    Attributes
+    ----------
+    group, t_ms : ndarray of int64, shape (n,)
+        Of each reading. [ms UTC]
+    steps : Steps
+    """
+
+    group: IntArray
+    t_ms: IntArray
+    steps: Steps
+
+
+def known_steps(
+    group: IntArray,
+    t_ms: IntArray,
+    value: FloatArray,
+    full_scale: ArrayLike = np.nan,
+    *,
+    max_rate_per_h: ArrayLike = np.nan,
+    operating_h: FloatArray | None = None,
+    companion: FloatArray | None = None,
+) -> KnownSteps:
+    """`counter_steps` of the readings that hold the counter."""
+    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
+    steps = counter_steps(
+        group,
+        t_ms,
+        value,
+        full_scale,
+        max_rate_per_h=max_rate_per_h,
+        operating_h=operating_h,
+        companion=companion,
+    )
+    return KnownSteps(group, t_ms, steps)
+
+
 def window_increase(
     group: IntArray,
     t_ms: IntArray,
@@ -260,8 +301,7 @@ def window_increase(
     >>> counted.increase, counted.covered, counted.lost
     (array([5.]), array([1.]), array([0.]))
     """
-    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
-    steps = counter_steps(
+    known = known_steps(
         group,
         t_ms,
         value,
@@ -270,7 +310,15 @@ def window_increase(
         operating_h=operating_h,
         companion=companion,
     )
-    part = overlaps(group, t_ms, start_ms, end_ms, n_groups)
+    return increase_of(known, start_ms, end_ms, n_groups, gap_limit_ms)
+
+
+def increase_of(
+    known: KnownSteps, start_ms: ArrayLike, end_ms: ArrayLike, n_groups: int, gap_limit_ms: ArrayLike = np.inf
+) -> Counted:
+    """`window_increase` of steps that are known already."""
+    steps = known.steps
+    part = overlaps(known.group, known.t_ms, start_ms, end_ms, n_groups)
     width_ms = part.high_ms - part.low_ms
     length_ms = np.asarray(end_ms, dtype=np.float64) - np.asarray(start_ms, dtype=np.float64)
     lost_ms, why = np.zeros(n_groups), np.zeros(n_groups, dtype=np.int8)
@@ -280,9 +328,11 @@ def window_increase(
         np.maximum.at(why, part.group[lost], steps.kind[part.later[lost]])
         part, width_ms = part.take(~lost), width_ms[~lost]
     # A step wholly inside counts as it is: the quotient is then exactly 1.
-    total, known = sum_by_group(steps.increase[part.later] * (width_ms / part.span_ms), part.group, n_groups)
+    total, counted = sum_by_group(
+        steps.increase[part.later] * (width_ms / part.span_ms), part.group, n_groups
+    )
     return Counted(
-        increase=np.where(known, total, np.nan),
+        increase=np.where(counted, total, np.nan),
         covered=_covered_ms(part, width_ms, gap_limit_ms, n_groups) / length_ms,
         lost=lost_ms / length_ms,
         why=why,
@@ -325,8 +375,7 @@ def counter_events(
     >>> dict(zip([e.name for e in EVENTS], found[:, 0].tolist()))
     {'ROLLOVER': 0, 'RESET': 1, 'CORRUPT': 0, 'SPIKE': 1, 'EXCHANGE': 0}
     """
-    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
-    steps = counter_steps(
+    known = known_steps(
         group,
         t_ms,
         value,
@@ -335,10 +384,19 @@ def counter_events(
         operating_h=operating_h,
         companion=companion,
     )
+    return events_of(known, start_ms, end_ms, n_groups)
+
+
+def events_of(known: KnownSteps, start_ms: int, end_ms: int, n_groups: int) -> IntArray:
+    """`counter_events` of steps that are known already."""
+    steps, t_ms = known.steps, known.t_ms
+    if not (steps.kind > Step.COUNTED).any():  # nearly always
+        return np.zeros((len(EVENTS), n_groups), dtype=np.int64)
     kind = steps.kind.copy()
     left_out = np.flatnonzero(steps.kind == Step.RESUMED) - 1
     kind[left_out] = Step.SPIKE
     inside = (t_ms >= start_ms) & (t_ms < end_ms)
+    group = known.group
     return np.array([np.bincount(group[inside & (kind == event)], minlength=n_groups) for event in EVENTS])
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.counter import Counted, counter_events, window_increase
-from models.integrate import integrate
+from models.counter import Counted, KnownSteps, events_of, increase_of, known_steps
+from models.integrate import Joined, joined
 from models.measurements import known
 from models.quality import is_masked, stale_ms, too_fast
 from streams.core.rows import Rows, concat, edge_indices
@@ -68,6 +68,8 @@ class Samples:
         self.group: IntArray = np.cumsum(new) - 1
         self._taken: dict[str, FloatArray] = {}
         self._restless: dict[str, bool] = {}
+        self._joined: dict[tuple[bytes, bytes, tuple[str, ...]], Joined] = {}
+        self._steps: dict[tuple[str, bytes, bytes], KnownSteps] = {}
 
     @property
     def device(self) -> IntArray:
@@ -115,16 +117,30 @@ class Samples:
         covered : ndarray, shape (devices,)
             Share of the window that was covered, 0 to 1.
         """
-        return integrate(
-            self.group,
-            self.t,
-            value,
-            self.start_ms,
-            self.end_ms,
-            len(self.devices),
-            np.asarray(gap_limit_ms, float),
-            steady=[(self[m], float(known[m].most_per_min or np.inf)) for m in rests_on if self.moves(m)],
-        )
+        there = ~np.isnan(value)
+        found = self._joins(there, gap_limit_ms, tuple(m for m in rests_on if self.moves(m)))
+        return found.integral(value if there.all() else value[there]), found.covered
+
+    def _joins(self, there: BoolArray, gap_limit_ms: ArrayLike, moving: tuple[str, ...]) -> Joined:
+        """What integrals over the samples that are `there` share; found once for all operators."""
+        limit_ms = np.asarray(gap_limit_ms, dtype=np.float64)
+        whole = bool(there.all())
+        key = (b"" if whole else there.tobytes(), limit_ms.tobytes(), moving)
+        found = self._joined.get(key)
+        if found is None:
+            found = self._joined[key] = joined(
+                self.group if whole else self.group[there],
+                self.t if whole else self.t[there],
+                self.start_ms,
+                self.end_ms,
+                len(self.devices),
+                limit_ms,
+                steady=[
+                    (self[m] if whole else self[m][there], float(known[m].most_per_min or np.inf))
+                    for m in moving
+                ],
+            )
+        return found
 
     def moves(self, measurement: str) -> bool:
         """Whether any device's values lie so far apart that a step between two may be too fast."""
@@ -196,36 +212,32 @@ class Samples:
         gap_limit_ms : array_like, shape (devices,)
             Longer steps count, but do not cover. [ms]
         """
-        return window_increase(
-            self.group,
-            self.t,
-            self[measurement],
-            self.start_ms,
-            self.end_ms,
-            len(self.devices),
-            full_scale,
-            max_rate_per_h=max_rate_per_h,
-            operating_h=self._of("operating_h"),
-            companion=self._of(COMPANION.get(measurement)),
-            gap_limit_ms=gap_limit_ms,
-        )
+        steps = self._known_steps(measurement, full_scale, max_rate_per_h)
+        return increase_of(steps, self.start_ms, self.end_ms, len(self.devices), gap_limit_ms)
 
     def counter_events(
         self, measurement: str, *, full_scale: ArrayLike = np.nan, max_rate_per_h: ArrayLike = np.nan
     ) -> IntArray:
         """How many `models.counter.EVENTS` of each kind a counter had, shape (kinds, devices)."""
-        return counter_events(
-            self.group,
-            self.t,
-            self[measurement],
-            self.start_ms,
-            self.end_ms,
-            len(self.devices),
-            full_scale,
-            max_rate_per_h=max_rate_per_h,
-            operating_h=self._of("operating_h"),
-            companion=self._of(COMPANION.get(measurement)),
-        )
+        steps = self._known_steps(measurement, full_scale, max_rate_per_h)
+        return events_of(steps, self.start_ms, self.end_ms, len(self.devices))
+
+    def _known_steps(self, measurement: str, full_scale: ArrayLike, max_rate_per_h: ArrayLike) -> KnownSteps:
+        """Steps of a counter, found once for all operators that hold it to the same limits."""
+        full, most = (np.asarray(x, dtype=np.float64) for x in (full_scale, max_rate_per_h))
+        key = (measurement, full.tobytes(), most.tobytes())
+        found = self._steps.get(key)
+        if found is None:
+            found = self._steps[key] = known_steps(
+                self.group,
+                self.t,
+                self[measurement],
+                full,
+                max_rate_per_h=most,
+                operating_h=self._of("operating_h"),
+                companion=self._of(COMPANION.get(measurement)),
+            )
+        return found
 
     def _of(self, measurement: str | None) -> FloatArray | None:
         return self[measurement] if measurement is not None and self.has(measurement) else None

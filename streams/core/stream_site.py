@@ -62,6 +62,8 @@ class StreamSite:
 
     Attributes
     ----------
+    names : ndarray of object (str)
+        The ids.
     owned : ndarray of bool
         Whether the registry has the device, in this stream: one that was removed or moved has no rows here.
     classes : ndarray of object (str)
@@ -81,6 +83,7 @@ class StreamSite:
     ):
         self.site = site
         self.ids = tuple(ids)
+        self.names = np.array(self.ids, dtype=object)
         devices = [site.devices.get(i) for i in ids]
         self.owned = np.array([d is not None and stream in {None, d.stream} for d in devices], dtype=bool)
         self.classes = np.array([d.device_class if d else "" for d in devices], dtype=object)

@@ -54,11 +54,11 @@ def _header(
 ) -> dict[str, pa.Array]:
     index = np.asarray(device, dtype=np.int64)
     n = len(index)
-    ids = np.array(site.ids, dtype=object)
+    # As lists: of an array of objects Arrow looks at what else it might hold, for longer than at few names.
     return {
-        "key": pa.array(ids[index], pa.string()),
-        "unit": pa.array(site.units[index], pa.string()),
-        "region": pa.array(site.regions[index], pa.string()),
+        "key": pa.array(site.names[index].tolist(), pa.string()),
+        "unit": pa.array(site.units[index].tolist(), pa.string()),
+        "region": pa.array(site.regions[index].tolist(), pa.string()),
         "stream": pa.array([stream] * n, pa.string()),
         "window_start": pa.array(np.full(n, start_ms, np.int64)),
         "window_ms": pa.array(np.full(n, window_ms, np.int64)),
@@ -107,7 +107,7 @@ def _result_table(
         {f: pa.array(v, pa.float64(), from_pandas=True) for f, v in zip(fields, rows.values, strict=True)}
     )
     columns["coverage"] = pa.array(rows.coverage, pa.float64(), from_pandas=True)
-    columns["status"] = pa.array(_STATUS[rows.status], pa.string())
+    columns["status"] = pa.array(_STATUS[rows.status].tolist(), pa.string())
     columns["reason"] = pa.array([r or None for r in rows.reason], pa.string())
     columns["revision"] = pa.array(rows.revision.astype(np.int32))
     columns["model"] = pa.array([model] * len(rows.device), pa.string())

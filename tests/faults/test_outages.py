@@ -80,7 +80,7 @@ def publish(fleet: RecordedFleet, server: Server, sent: list[tuple[str, dict]]) 
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", [901, 902])
+@pytest.mark.parametrize("seed", [901, pytest.param(902, marks=pytest.mark.soak)])
 def test_sent_up_to_five_times_and_shuffled_by_hours(tmp_path, seed):
     rng = random.Random(seed)
     fleet = record_fleet(tmp_path, seed, hours=6.0, lateness_s=900, repeated=0.0)

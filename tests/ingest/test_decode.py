@@ -7,6 +7,7 @@ import pytest
 
 from ingest.decode import Decoder
 from ingest.messages import Address, ClockMode, Message, Reason
+from ingest.routes import Router
 from models.frame import MAX_FRAME_BYTES, MAX_FRAME_SAMPLES, REFUSED_STREAM, Frame, FrameKind
 from tests.support.payloads import (
     BOOT,
@@ -242,3 +243,15 @@ def test_a_recording_without_times_takes_no_sample_that_no_calendar_has(t):
     decoded = Decoder(site()).decode([message], mode=ClockMode.DATA, wall_ms=None, now_ms={})
     assert decoded.accepted.messages == 0
     assert sum(decoded.refused.values()) == 1
+
+
+def test_invented_topics_make_no_more_groups_of_routes():
+    router = Router(site())
+    known = router.all([topic("sub-1"), topic("sub-2")])
+    before = {*router.groups}
+    invented = [topic("sub-1", kind=f"k{n}") for n in range(50)]
+    invented += [topic(f"nobody-{n}") for n in range(50)] + [f"other/{n}" for n in range(50)]
+    routes = router.all([*invented, topic("sub-1")])
+    assert routes[-1] is known[0]
+    assert all(router.groups[r.group].refused for r in routes[:-1])
+    assert len({*router.groups} - before) <= 3, "of a kind that is none, of no device, of no topic of ours"

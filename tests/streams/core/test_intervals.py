@@ -30,3 +30,11 @@ def test_equals_a_plain_set(a, b):
     assert left.highest == max(plain(a), default=0)
     pairs = list(left)
     assert all(x[1] + 1 < y[0] for x, y in pairwise(pairs))
+
+
+@given(ranges, st.integers(0, 80), st.integers(0, 12))
+def test_appends_only_what_is_above_all_that_is_there(a, first, more):
+    numbers = IntervalSet(a)
+    highest = max(plain(a), default=0)
+    assert numbers.append(first, first + more) == (first > highest)
+    assert numbers == IntervalSet([*a, (first, first + more)] if first > highest else a)
