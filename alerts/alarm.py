@@ -79,6 +79,8 @@ class Event:
         Person, reason, and id of the action that did it, where a person did.
     tell : bool
         Whether people are to be told.
+    route : str
+        By which it was told, where it tells of a beginning.
     """
 
     n: int
@@ -89,6 +91,7 @@ class Event:
     detail: str = ""
     action: str = ""
     tell: bool = False
+    route: str = ""
 
 
 @dataclass(slots=True)

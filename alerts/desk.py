@@ -226,9 +226,10 @@ class Desk:
         """Make the alarms again from stored conditions and the deeds of the journal."""
         deeds = deeds_of(self._journal)
         self._now_ms = rebuild(self.book, conditions, deeds, max(self._now_ms, self._clock()))
+        again = standing(self.book, self._now_ms)
         batch = self._batch([])
         batch.progress = {_BEGUN: self._now_ms, _ACTIONS: max((o for _, o, _ in deeds), default=-1)}
-        batch.letters = letters_of(standing(self.book), self.policy, self._now_ms, self._wall())
+        batch.letters = letters_of(again, self.policy, self._now_ms, self._wall())
         self._save(batch)
 
     def _run(self) -> None:

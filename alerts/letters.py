@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from alerts.alarm import Alarm, Event, Note, Phase
 from alerts.book import Happened
-from alerts.rules import Person, SitePolicy
+from alerts.rules import Person, Route, SitePolicy
 from models.anomaly import Severity
 
 __all__ = ["SIREN", "letters_of", "withdrawn_by"]
 
 SIREN: Final = "siren:"
 """Before the id of a channel that is told by itself, for no person."""
+_ENDS: Final = frozenset({Note.CLEARED, Note.WITHDRAWN, Note.CLOSED})
 _SILENCES: Final = frozenset({Note.ACKNOWLEDGED, Note.SHELVED, Note.SUPPRESSED, Note.CLOSED})
 
 
@@ -34,18 +35,41 @@ def letters_of(
         alarm, event = one.alarm, one.event
         if not event.tell and not _silences(alarm, event):
             continue
-        route = policy.rules.routes.get(policy.rule(alarm, now_ms).route)
-        if route is None:
-            continue
-        for recipient in _recipients(alarm, event, policy, now_ms):
-            person = policy.rules.persons.get(recipient)
-            wait_ms = 0 if person is None else round(1000 * route.group_wait_s)
-            quiet_ms = 0 if person is None else _quiet_ms(person, alarm, policy, now_ms)
+        waits_ms: dict[str, int] = {}
+        for route in _routes(alarm, event, policy, now_ms):
+            for recipient in _recipients(alarm, event, route, policy, now_ms):
+                person = policy.rules.persons.get(recipient)
+                wait_ms = 0 if person is None else round(1000 * route.group_wait_s)
+                quiet_ms = 0 if person is None else _quiet_ms(person, alarm, policy, now_ms)
+                waits_ms.setdefault(recipient, max(wait_ms, quiet_ms))
+        for recipient, held_ms in waits_ms.items():
             out.append({
                 "id": f"{alarm.id}#{event.n}#{recipient}", "recipient": recipient, "alarm_id": alarm.id,
-                "due_ms": wall_ms + max(wait_ms, quiet_ms), "delivery": "", "body": _body(alarm, event),
+                "due_ms": wall_ms + held_ms, "delivery": "", "body": _body(alarm, event),
             })  # fmt: skip
     return out
+
+
+def _routes(alarm: Alarm, event: Event, policy: SitePolicy, now_ms: int) -> list[Route]:
+    """Where it is told: a beginning by the route of now, its end wherever the beginning was told.
+
+    Rules change by the hour, and a siren that was told of a beginning sounds until it hears of the end.
+    """
+    names = [] if event.route else _announced(alarm, event)
+    routes = [policy.rules.routes[name] for name in dict.fromkeys(names) if name in policy.rules.routes]
+    now = policy.rules.routes.get(policy.rule(alarm, now_ms).route)
+    return routes or ([] if now is None else [now])
+
+
+def _announced(alarm: Alarm, event: Event) -> list[str]:
+    """Routes by which people and sirens heard of an alarm since it was last over."""
+    names: list[str] = []
+    for earlier in reversed(alarm.events[: event.n]):
+        if earlier.note in _ENDS and names:
+            break
+        if earlier.route:
+            names.append(earlier.route)
+    return names[::-1]
 
 
 def _silences(alarm: Alarm, event: Event) -> bool:
@@ -58,8 +82,7 @@ def withdrawn_by(happened: Iterable[Happened]) -> list[str]:
     return [one.alarm.id for one in happened if one.event.note is Note.SUPPRESSED]
 
 
-def _recipients(alarm: Alarm, event: Event, policy: SitePolicy, now_ms: int) -> list[str]:
-    route = policy.rules.routes[policy.rule(alarm, now_ms).route]
+def _recipients(alarm: Alarm, event: Event, route: Route, policy: SitePolicy, now_ms: int) -> list[str]:
     if not event.tell:
         return [SIREN + channel for channel in route.sirens]
     if event.note is Note.ESCALATED:

@@ -90,14 +90,14 @@ class Life:
             return
         if not alarm.told:
             alarm.told = True
-            self._note(alarm, Note.REALARMED, now_ms, tell=True)
+            self._note(alarm, Note.REALARMED, now_ms, tell=True, route=terms.route)
         while (
             terms.escalate_ms
             and alarm.level + 1 < terms.steps
             and now_ms - _or(alarm.raised_ms, now_ms) >= terms.escalate_ms * (alarm.level + 1)
         ):
             alarm.level += 1
-            self._note(alarm, Note.ESCALATED, now_ms, detail=str(alarm.level), tell=True)
+            self._note(alarm, Note.ESCALATED, now_ms, detail=str(alarm.level), tell=True, route=terms.route)
 
     def _mute(self, alarm: Alarm, now_ms: int) -> None:
         """Shelves run out, and suppression comes and goes."""
@@ -129,7 +129,7 @@ class Life:
             self._raise(alarm, Note.WORSENED, terms, now_ms)
         else:
             alarm.told = alarm.told or tell
-            self._note(alarm, Note.WORSENED, now_ms, tell=tell)
+            self._note(alarm, Note.WORSENED, now_ms, tell=tell, route=terms.route if tell else "")
 
     def _step(self, alarm: Alarm, terms: Terms, now_ms: int) -> bool:
         """One step of the alarm's life, if one is due."""
@@ -176,7 +176,8 @@ class Life:
     def _raise(self, alarm: Alarm, note: Note, terms: Terms, now_ms: int) -> bool:
         tell = terms.notify and not alarm.quiet
         alarm.raised_ms, alarm.level, alarm.acknowledged_by, alarm.told = now_ms, 0, "", tell
-        return self._pass_to(alarm, Phase.RAISED, note, now_ms, tell=tell)
+        route = terms.route if tell else ""
+        return self._pass_to(alarm, Phase.RAISED, note, now_ms, tell=tell, route=route)
 
     def _pass_to(self, alarm: Alarm, phase: Phase, note: Note, now_ms: int, **more: Any) -> bool:
         assert phase in LEGAL[alarm.phase], f"{alarm.id}: {alarm.phase} -> {phase}"

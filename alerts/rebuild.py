@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alerts.action import ALARM_STREAM, Action, actions_of
@@ -45,10 +46,16 @@ def rebuild(
     return then_ms
 
 
-def standing(book: Book) -> list[Happened]:
-    """The raising of every alarm that still is and that somebody should hear of, to be told once more."""
-    return [
-        Happened(a, next((e for e in reversed(a.events) if e.tell), a.events[-1]))
-        for a in book.alarms.values()
-        if a.told and a.active and not a.quiet
-    ]
+def standing(book: Book, now_ms: int) -> list[Happened]:
+    """The raising of every alarm that still is and that somebody should hear of, to be told once more.
+
+    It is told by the route of `now_ms` [ms UTC], and its end will go there.
+    """
+    found = []
+    for alarm in book.alarms.values():
+        if alarm.told and alarm.active and not alarm.quiet:
+            event = next((e for e in reversed(alarm.events) if e.tell), alarm.events[-1])
+            event = replace(event, route=book.policy.terms(alarm, now_ms).route)
+            alarm.events[event.n] = event
+            found.append(Happened(alarm, event))
+    return found

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.action import Deed
+from alerts.alarm import Alarm
 from alerts.book import Book
 from alerts.letters import letters_of
 from alerts.messages import Writer
@@ -61,8 +62,8 @@ def at(hour, minute=0):
 
 
 class Told:
-    def __init__(self):
-        self.policy = SitePolicy(rules(TEXT, SITE), SITE)
+    def __init__(self, text=TEXT):
+        self.policy = SitePolicy(rules(text, SITE), SITE)
         self.driven = Driven()
         self.driven.book = Book(self.policy)
         self.seen = 0
@@ -212,3 +213,82 @@ def test_where_a_roster_has_nobody_the_next_step_is_told():
         ("siren:hall", "raised"),
         ("boss", "raised"),
     ]
+
+
+BY_HOUR = TEXT.replace(
+    '[[rule]]\nroute = "all"\n',
+    """
+[[channel]]
+id = "gate"
+kind = "mqtt"
+topic = "sirens/gate"
+[[route]]
+id = "night"
+steps = ["boss"]
+group_wait_s = 10
+sirens = ["gate"]
+[[rule]]
+route = "all"
+hours = "06:00-18:00"
+off_delay_s = 60
+[[rule]]
+codes = ["pump_trip"]
+route = "night"
+hours = "18:00-22:00"
+""",
+)
+
+
+@pytest.mark.parametrize("end_hour", [19, 23])
+def test_an_end_goes_where_its_beginning_went_though_another_rule_holds_by_then(end_hour):
+    # At 19 another route holds, at 23 none: the siren in the hall must not sound on.
+    t = Told(BY_HOUR)
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.driven.act(at(12, 5), Deed.ACKNOWLEDGE, t.id)
+    assert t.letters(at(12, 5)) == [
+        ("siren:hall", "raised", 0),
+        ("day", "raised", 10),
+        ("siren:hall", "acknowledged", 0),
+    ]
+    over = at(end_hour)
+    t.driven.push(over, condition("sub-001", at(12), over, active=False, order=1))
+    told = t.letters(over)
+    assert told[0] == ("siren:hall", "cleared", 0)
+    assert not t.bodies["siren:hall"][-1]["sounds"]
+    assert {x[0] for x in told} == {"siren:hall", "day" if end_hour < 20 else "night"}
+
+
+def test_an_end_goes_to_every_route_that_told_of_it_and_a_new_beginning_by_its_own():
+    t = Told(BY_HOUR)
+    t.driven.push(at(17, 55), condition("sub-001", at(17, 55)))
+    t.id = f"sub-001:pump_trip:{at(17, 55)}"
+    t.driven.act(at(17, 56), Deed.ACKNOWLEDGE, t.id)
+    t.driven.push(at(18, 5), condition("sub-001", at(17, 55), severity=Severity.CRITICAL, order=1))
+    worse = [x for x in t.letters(at(18, 5)) if x[1] == "worsened"]
+    assert worse == [("siren:gate", "worsened", 0), ("boss", "worsened", 10)]
+    t.driven.restart()
+    t.driven.push(at(18, 10), condition("sub-001", at(17, 55), at(18, 9), active=False, order=2))
+    assert [x[:2] for x in t.letters(at(18, 10))] == [
+        ("siren:hall", "cleared"),
+        ("day", "cleared"),
+        ("siren:gate", "cleared"),
+        ("boss", "cleared"),
+    ]
+    # It comes back at night: by the night's route alone, and so does its second end.
+    t.driven.push(at(18, 20), condition("sub-001", at(18, 20), order=3))
+    assert {x[:2] for x in t.letters(at(18, 20))} == {("siren:gate", "realarmed"), ("boss", "realarmed")}
+    t.driven.push(at(18, 30), condition("sub-001", at(18, 20), at(18, 29), active=False, order=4))
+    assert {x[:2] for x in t.letters(at(18, 30))} == {("siren:gate", "cleared"), ("boss", "cleared")}
+
+
+def test_a_history_without_routes_and_a_route_that_is_gone_end_by_the_rule_of_now():
+    t = Told(BY_HOUR)
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.letters(at(12))
+    kept = t.driven.book.alarms[t.id].to_json()
+    for event in kept["events"]:
+        event["route"] = "gone" if event.pop("route") else ""
+    t.driven.book = Book(t.policy)
+    t.driven.book.restore([Alarm.from_json(kept)])
+    t.driven.push(at(19), condition("sub-001", at(12), at(19), active=False, order=1))
+    assert {x[:2] for x in t.letters(at(19))} == {("siren:gate", "cleared"), ("boss", "cleared")}
