@@ -100,7 +100,7 @@ def clogged_strainer(seen: Seen) -> Verdict:
     """
     off = seen.off("opening")
     slope = np.asarray(seen.normal.slope[LINE_OF["opening"]])
-    opening = np.clip(seen["valve_pct"] / 100.0, 0.03, 1.0)
+    opening = np.clip(np.exp(seen["ln_valve"]), 0.03, 1.0)
     added = (np.exp(-2.0 * off) - 1.0) * opening ** (-2.0 * slope)
     sound = ~(np.abs(seen.off("ratio")) > _METER_OFF)
     on = (

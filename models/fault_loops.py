@@ -13,7 +13,7 @@ from models.heat import heat_power_kw
 
 __all__ = [
     "CUSUM_ENOUGH", "bypass", "cusum", "fouled_exchanger", "high_return", "internal_leak", "load_change",
-    "secondary_leak",
+    "owed", "secondary_leak",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -30,6 +30,9 @@ RETURN_OVER_K: Final = 5.0
 CUSUM_ENOUGH: Final = 5.0
 _CUSUM_FREE: Final = 0.5
 _HUBER: Final = 3.0
+_OWED_TAU_H: Final = 100.0
+"""Time constant of a heavy building: 370 kJ/m²K (ISO 13790, very heavy) over some 1 W/m²K."""
+_STEP_H: Final = 0.25
 
 
 def internal_leak(seen: Seen) -> Verdict:
@@ -127,3 +130,37 @@ def cusum(before: FloatArray, z: FloatArray) -> FloatArray:
     """
     step = np.clip(z, -_HUBER, _HUBER) - _CUSUM_FREE
     return np.asarray(np.where(np.isnan(z), before, np.clip(before + step, 0.0, 2.0 * CUSUM_ENOUGH)))
+
+
+def owed(before: FloatArray, withheld_kw: FloatArray, over_kw: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Heat that buildings lack since a fault withheld it, and what of the power over its usual repays that.
+
+    A building that cooled draws more than its weather asks for until it is warm. What it lacks, E, is a
+    balance, dE/dt = withheld - repaid - E/τ: a cooler building also loses less. Power over its usual is
+    another load only where nothing is owed.
+
+    Parameters
+    ----------
+    before : ndarray
+        Owed until now. [kWh]
+    withheld_kw, over_kw : ndarray
+        Mean power of this step that was lacking, and that came over the usual. [kW]
+
+    Returns
+    -------
+    owed : ndarray
+        [kWh]
+    repaid : ndarray
+        Part of `over_kw`. [kW]
+
+    Examples
+    --------
+    >>> lack, repaid = owed(np.zeros(1), np.array([400.0]), np.zeros(1))
+    >>> lack, repaid
+    (array([100.]), array([0.]))
+    >>> [np.round(x, 1) for x in owed(lack, np.zeros(1), np.array([1000.0]))]
+    [array([0.]), array([399.])]
+    """
+    left = before * np.exp(-_STEP_H / _OWED_TAU_H)
+    repaid = np.minimum(over_kw, left / _STEP_H)
+    return np.asarray(left + (withheld_kw - repaid) * _STEP_H), np.asarray(repaid)

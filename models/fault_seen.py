@@ -36,7 +36,6 @@ LINES: Final = (
 """Everything of which a device's own normal is learned."""
 LINE_OF: Final = {line.name: at for at, line in enumerate(LINES)}
 _LEAST_APPROACH_K: Final = 0.3
-_LEAST_VALVE_PCT: Final = 3.0
 
 
 class Verdict(NamedTuple):
@@ -152,9 +151,7 @@ def watched(
     mean = np.where(np.abs(quotient - 1.0) < 1e-3, second, (first - second) / np.log(quotient))
     _put(x, y, "transfer", log_flow, np.log(power / mean))
     _put(x, y, "approach", log_flow, np.where(carrying, ends[1], np.nan))
-    dp = step["supply_kpa"] - step["return_kpa"]
-    valve = np.where(step["valve_pct"] > _LEAST_VALVE_PCT, step["valve_pct"], np.nan)
-    _put(x, y, "opening", np.log(valve / 100.0), log_flow - 0.5 * np.log(np.where(dp > 1.0, dp, np.nan)))
+    _put(x, y, "opening", step["ln_valve"], np.where(carrying, step["ln_passage"], np.nan))
     passed = heat_power_kw(step["secondary_flow_m3_h"], warm, back, np.zeros(step.count, dtype=bool))
     ratio = np.where((warm - back > 2.0) & (passed > 0.0), passed, np.nan) / np.where(
         power > 0, power, np.nan

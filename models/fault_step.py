@@ -39,6 +39,7 @@ _TAIL: Final = 3
 _BIN_MS: Final = 60_000
 _SWING: Final = 0.20
 _ROUNDING: Final = 1e-12
+_LEAST_VALVE_PCT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def _of_class(samples: Samples, out: FaultStep, carried: Mapping[str, FloatArray
         put(name, value)
     per_m3 = heat_power_kw(np.ones(len(flow)), hot, cold, samples.on_supply[samples.device])
     power = flow * per_m3
+    _valve(groups, out, flow, column("supply_kpa") - column("return_kpa"), column("valve_pct"))
     _power(samples, groups, out, flow, hot - cold, power, column("heat_kw"))
     tail = (groups.last[groups.of] - np.arange(len(flow))) < _TAIL
     put("tail_secondary_dp_kpa", groups.mean(dp, tail))
@@ -188,6 +190,18 @@ def _of_class(samples: Samples, out: FaultStep, carried: Mapping[str, FloatArray
     masked = np.array([is_masked(samples.values[at]) for at in temperatures])
     put("masked_share", (groups.sum(masked) / np.maximum(groups.sum(np.ones(len(flow))), 1.0)).max(axis=0))
     put("metered_share", groups.sum(~np.isnan(column("energy_gj"))) / groups.sum(np.ones(len(flow))))
+
+
+def _valve(groups: _Groups, out: FaultStep, flow: FloatArray, dp: FloatArray, valve: FloatArray) -> None:
+    """Mean logs of the opening and of q/√Δp, of the same instants.
+
+    Of means over the step the one would not be the other's: where a neighbour hunts, Δp jumps from sample to
+    sample, the valve follows as 1/√Δp, and the mean of that is more than that of the mean (Jensen).
+    """
+    both = (flow > 0.0) & (dp > 1.0) & (valve > _LEAST_VALVE_PCT)
+    safe = [np.where(both, value, 1.0) for value in (valve, flow, dp)]
+    out.put("ln_valve", groups.device, groups.mean(np.log(safe[0] / 100.0), both))
+    out.put("ln_passage", groups.device, groups.mean(np.log(safe[1]) - 0.5 * np.log(safe[2]), both))
 
 
 def _power(

@@ -36,6 +36,7 @@ KEPT: Final = (
     "stillness", "still", "flat_supply", "flat_return", "metered", "day_energy_ratio",
     "day_power_ratio", "day_off_run", "day_sampling", "day_return_c",
     "day_excess_m3", "day_rank", "day_operating_off_h", "day_load_off_kw", "cusum_up", "cusum_down", *_DAY,
+    "owed_kwh",
 )  # fmt: skip
 """What is carried on of each device beside its lines and episodes."""
 _ZERO: Final = frozenset(
@@ -48,6 +49,7 @@ _ZERO: Final = frozenset(
         "cusum_up",
         "cusum_down",
         "day_operating_off_h",
+        "owed_kwh",
         *_DAY,
     }
 )
@@ -104,8 +106,12 @@ class Watch:
         kept = json.loads(data)
         normal = Normals(**{name: _array(a) for name, a in kept["normal"].items()})
         episodes = Episodes(**{name: _array(a) for name, a in kept["episodes"].items()})
-        rows = dict(zip(KEPT, _array(kept["kept"]), strict=True))
-        return cls(normal, episodes, rows, kept["day_ms"], kept["told"], kept["shared"])
+        rows = list(_array(kept["kept"]))
+        # One that an earlier release wrote lacks what was added since, at the end: nothing yet.
+        rows += [np.zeros(len(rows[0]))] * (len(KEPT) - len(rows))
+        return cls(
+            normal, episodes, dict(zip(KEPT, rows, strict=True)), kept["day_ms"], kept["told"], kept["shared"]
+        )
 
 
 def _text(array: NDArray[Any]) -> list[Any]:
@@ -195,7 +201,12 @@ def judged(
     kept["sound_kw"] = _smoothed(kept["sound_kw"], sound, _POWER_TAU_H)
     load = np.where(known[LINE_OF["load"]], y[LINE_OF["load"]] - seen.usual_kw, np.nan)
     quiet = ~np.isnan(load) & (episodes.hold == 0)
-    kept["sum_load_off"] = kept["sum_load_off"] + np.where(quiet, load, 0.0)
+    over_kw = np.nan_to_num(seen["power_kw"] - seen.usual_kw)
+    over_kw = np.where(still | np.any([v.on for v in sensors[:2]], axis=0), 0.0, over_kw)
+    withheld_kw = np.where(episodes.hold > 0, np.maximum(-over_kw, 0.0), 0.0)
+    lack, repaid_kw = fault_loops.owed(kept["owed_kwh"], withheld_kw, np.maximum(over_kw, 0.0))
+    kept["owed_kwh"] = np.where(heard, lack, kept["owed_kwh"])
+    kept["sum_load_off"] = kept["sum_load_off"] + np.where(quiet, load - repaid_kw, 0.0)
     kept["sum_load_n"] = kept["sum_load_n"] + quiet
     kept["before_supply_c"] = np.where(np.isnan(seen["supply_c"]), kept["before_supply_c"], seen["supply_c"])
     kept["before_return_c"] = np.where(np.isnan(seen["return_c"]), kept["before_return_c"], seen["return_c"])

@@ -125,3 +125,19 @@ def test_turns_are_counted_by_minute_and_noise_makes_none() -> None:
     assert 27 <= found <= 30  # two a period of four minutes, but for the ends
     calm = 10.0 + rng.normal(0, 1.0, 360)
     assert turns(t.astype(np.int64), calm, group, 1, np.array([10.0]))[0] == 0.0
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_a_valve_that_follows_a_pressure_that_jumps_has_the_passage_that_it_has_at_rest(jumps: bool) -> None:
+    dp = np.array([200.0, 105.0] * 4) if jumps else np.full(8, 150.0)
+    flow = np.full(8, 50.0)
+    valve = 100.0 * flow / (12.0 * np.sqrt(dp))  # of kv 12 (m³/h)/√kPa
+    valve[3], dp[5] = 1.0, 0.5  # of what is shut or has no pressure nothing follows
+    zero = np.zeros(8, dtype=np.int64)
+    one = Samples(
+        zero, T0 + 120_000 * np.arange(8), ("supply_c", "flow_m3_h", "supply_kpa", "return_kpa", "valve_pct"),
+        np.array([np.full(8, 90.0), flow, 300.0 + dp, np.full(8, 300.0), valve]), np.zeros(1, dtype=bool), np.full(1, 60.0),
+        np.full(1, 3.0), np.full(1, 120_000.0),
+    )  # fmt: skip
+    got = fault_step([one], 1, carried(1))
+    assert got["ln_passage"][0] - got["ln_valve"][0] == pytest.approx(np.log(12.0), abs=1e-12)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import zlib
+from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from benchmarks.fault_weeks import DAY_MS, START_MS, FaultRun, FaultSim
 from benchmarks.recorded_meter import recorded_meter
 from models.anomaly import ANOMALY
 from models.fault_codes import CODES, SHARED_CAUSE
-from models.fault_watch import Watch
+from models.fault_watch import KEPT, Watch
 from models.frame import Frame, Record
 from simulator.kinds import Fault
 from streams.core.checkpoint import Checkpoint
@@ -89,6 +91,15 @@ def test_costs_are_of_the_right_size(run: FaultRun) -> None:
     assert last["evidence"]["cost_m3_day"] == pytest.approx(0.5 * 86.4, rel=0.25)
     bias = [r for r in run.rows if r["subject"] == "sub-07" and r["code"] == "sensor_bias"][-1]
     assert bias["evidence"]["numbers"]["bias_k"] == pytest.approx(4.0, abs=1.0)
+
+
+def test_a_building_that_warms_up_after_a_fault_has_no_other_load() -> None:
+    onset = START_MS + 7 * DAY_MS + 3 * HOUR_MS
+    fault = Fault("pump_trip", "sub-03", 0.0, onset, onset + 40 * HOUR_MS, onset)
+    sim = FaultSim(23, 3, [fault], (data_quality, device_heat), interval_s=300.0)
+    run = FaultRun(sim.site, (substation_faults,))
+    run.watch(sim.steps(onset + 40 * HOUR_MS + 3 * DAY_MS))
+    assert {(r["subject"], r["code"]) for r in run.rows} == {("sub-03", "pump_trip")}
 
 
 def test_pumps_behind_one_pipe_trip_as_one_event_and_its_children() -> None:
@@ -179,6 +190,18 @@ def test_state_goes_through_bytes_and_the_same_state_gives_the_same_bytes(run: F
 
 
 @pytest.mark.skipif(not RECORDINGS, reason="HEARTHLINE_RECORDINGS is not set")
+def test_state_of_a_release_that_knew_of_nothing_owed_is_read(run: FaultRun) -> None:
+    whole = run.state["substation_faults"]
+    assert whole.kept["owed_kwh"].any()
+    said = json.loads(whole.to_bytes())
+    kept = np.array([whole.kept[name] for name in KEPT if name != "owed_kwh"])
+    said["kept"] = [kept.dtype.str, list(kept.shape), b64encode(zlib.compress(kept.tobytes(), 1)).decode()]
+    read = Watch.from_bytes(json.dumps(said).encode())
+    assert not read.kept["owed_kwh"].any()
+    for name in KEPT[:-1]:
+        np.testing.assert_array_equal(read.kept[name], whole.kept[name], err_msg=name)
+
+
 def test_a_real_meter_has_no_faults_of_calculator_counter_or_clock() -> None:
     path = Path(RECORDINGS) / "heat_meter" / "meter_10259_2019_h1.csv"
     assert recorded_meter(path, (substation_faults,), days=21) == []
