@@ -11,6 +11,7 @@ from alerts.action import ALARM_STREAM
 from alerts.alarm import Alarm, Member, Phase
 from alerts.codes import NAMES
 from alerts.rows import alarm_tables
+from dashboards import trends
 from dashboards.trends import FAR_MS, KINDS, NEAR_MS, sources_of, trend
 from models.anomaly import Severity
 from models.measurements import known
@@ -159,6 +160,13 @@ def test_what_the_rule_looked_at_comes_first(store, alarm, first):
 def test_a_plate_is_drawn_without_the_weights_of_others(store):
     lines = trend(store, SITE, f"plate:P3:overload:{T0}")["lines"]
     assert [len(line["points"]) for line in lines if line["field"] == "mass_kg gross"] == [5]
+
+
+def test_a_trend_is_whole_however_many_rows_of_others_lie_beside(store, monkeypatch):
+    drawn = {f"{s}:{c}:{T0}": None for s in SUBJECTS for c in ("transit_loss", "air")}
+    whole = {alarm: trend(store, SITE, alarm) for alarm in drawn}
+    monkeypatch.setattr(trends, "_MOST_ROWS", 3)
+    assert {alarm: trend(store, SITE, alarm) for alarm in drawn} == whole
 
 
 def test_every_field_is_one_that_is_written():
