@@ -236,7 +236,8 @@ class _Reading:
                 self._fault("rule", row, "codes", f"expected known codes, got {code!r}")
         for scope in said.get("scopes", ()):
             if not self._is_scope(scope):
-                expected = "*, region:, unit:, network: and an id of the site, or a device"
+                expected = "*, region:, unit:, network:, bridge: and an id of the site, a device, or plate:,"
+                expected += " supplier:, contract: and a name"
                 self._fault("rule", row, "scopes", f"expected {expected}, got {scope!r}")
         severity = said.pop("severity", None)
         return Rule(
@@ -254,7 +255,14 @@ class _Reading:
         known_of = {"region": site.regions, "unit": site.units, "network": site.networks}
         if kind in known_of:
             return name in known_of[kind]
-        return scope == "*" or scope in site.devices or kind in {"plate", "bridge", "supplier", "contract"}
+        if kind == "bridge":
+            return name in site.devices
+        # Suppliers, contracts and plates come and go without the rules.
+        return (
+            scope == "*"
+            or scope in site.devices
+            or (kind in {"plate", "supplier", "contract"} and name != "")
+        )
 
     def _route(self, row: Row) -> Route | None:
         return None if row.bad else Route(**row.values)
