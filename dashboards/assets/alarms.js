@@ -1,14 +1,12 @@
 // Alarms: the list, and the chosen one with its evidence, its trend and what can be done about it.
 import { h, put, s } from "./dom.js";
+import { told } from "./evidence.js";
 import { deviceLink } from "./tables.js";
 import { mark } from "./tiles.js";
 
 const DAY_MS = 86400000;
 const WIDTH = 320;
 const HEIGHT = 64;
-
-// Numbers that a rule compared lie one level deeper, and are shown like the rest.
-const flat = (evidence) => ({ ...evidence, ...evidence.numbers, numbers: null });
 
 const chosen = (context) => (context.alarm ??= { id: new URLSearchParams(location.search).get("alarm") ?? "" });
 
@@ -123,14 +121,12 @@ export class Alarm {
 
   says(row) {
     const { t, f } = this.context;
-    const evidence = Object.entries(flat(JSON.parse(row.evidence || "{}"))).filter(([, v]) => v !== null);
-    const shown = (v) => (typeof v === "number" ? String(Number(v.toPrecision(5))) : typeof v === "object" ? JSON.stringify(v).slice(0, 200) : String(v));
     const comments = JSON.parse(row.comments || "[]");
     return [
       h("p", {}, mark(true, row.priority), " ", where(row, this.context), h("b", {}, ` ${t(row.code)}`)),
       h("p", { class: "hl-muted" }, `${state(row, this.context)} · ${f.moment(row.window_start)} – ${row.active ? "" : f.moment(row.until)}`),
       row.shelf_reason ? h("p", {}, row.shelf_reason) : null,
-      h("dl", { class: "hl-evidence" }, evidence.flatMap(([k, v]) => [h("dt", {}, t(k)), h("dd", {}, shown(v))])),
+      h("dl", { class: "hl-evidence" }, told(row, this.context).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       comments.map((c) => h("p", {}, h("b", {}, c.who), ` ${f.moment(c.at)} `, c.text)),
     ];
   }

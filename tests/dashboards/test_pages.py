@@ -224,6 +224,18 @@ def test_alarms_are_listed_explained_and_handled(opened, running):
     page.locator("#panel-alarm_list tr", has_text="air").first.click()
     page.wait_for_selector("#panel-alarm_detail :text('<b>vented</b> twice')")
     assert "11" in page.inner_text("#panel-alarm_worst_10_min")
+    page.locator("#panel-alarm_list tr", has_text="hunting").first.click()
+    page.wait_for_selector("#panel-alarm_detail dd:text('5400')")
+    names, said = (detail.locator(f".hl-evidence {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    told = dict(zip(names, said, strict=True))
+    # What lies deeper is words too: no brackets, no numbers of 13 digits, nothing cut, nothing that is not known.
+    assert not re.search(r'[{}\[\]"]|\d{13}', " ".join(said)), said
+    assert [x for x in told if "channel" in x] == ["channels"]
+    assert re.fullmatch(r"channel supply.*, run.* 5400; channel flow.*, run.* 7200\.3", told["channels"]), (
+        told
+    )
+    assert "8.1235" in said
+    assert "nothing" not in told
     watched.assert_quiet()
 
 

@@ -30,6 +30,11 @@ def seed_alarms(store) -> list[Alarm]:
         ),
         alarm("sub-08", "high_return", Severity.MAJOR, Phase.RAISED, 60, suppressed="cause:branch"),
     ]  # fmt: skip
+    made[2].evidence = {
+        "rule": "longest run without a change", "silent_since_ms": NOW_MS - 90 * MIN,
+        "channels": [{"channel": "supply_c", "run_s": 5400.0}, {"channel": "flow_m3_h", "run_s": 7200.25}],
+        "numbers": {"turns_h": 8.123456, "nothing": None},
+    }  # fmt: skip
     made[1].events.append(Event(0, NOW_MS, Note.COMMENTED, Phase.ACKNOWLEDGED, "王", "<b>vented</b> twice"))
     outputs = Outputs(ALARM_STREAM)
     for name, table in alarm_tables(made, ALARM_STREAM).items():
