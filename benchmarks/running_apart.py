@@ -71,6 +71,6 @@ def _answers(said: str) -> bool:
     """Whether the board that the desk announced says that it is ready."""
     url = next((line.split()[1] for line in said.splitlines() if line.startswith("board ")), None)
     try:
-        return url is not None and urlopen(f"{url}/ready", timeout=5).status == 200
+        return url is not None and bool(urlopen(f"{url}/ready", timeout=5).status == 200)
     except URLError:
         return False
