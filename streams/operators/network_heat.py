@@ -22,7 +22,7 @@ from models.network_heat import (
 )
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows
-from streams.core.network_traffic import contents_of, learnt_pipes_of, traffic_of
+from streams.core.network_traffic import contents_of, learnt_pipes_of, traffic_of, why_no_traffic
 from streams.core.operator import network_operator
 from streams.core.window_state import UNKNOWN
 
@@ -128,7 +128,7 @@ def _lacking(meters: HeatMeters, known: NetworkHeat, traffic: Traffic | None) ->
     if np.isnan(known.delivered_gj):
         return "no_estimate"
     if traffic is None:
-        return "no_temperature"
+        return why_no_traffic(meters)
     return "" if traffic.flow_kg.any() else "no_flow"
 
 

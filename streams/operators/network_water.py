@@ -16,7 +16,7 @@ from models.water_balance import Booked, Tank, water_balance
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_events import OFFICE
 from streams.core.network_rows import NetworkRows
-from streams.core.network_traffic import contents_of, pipes_of, traffic_of
+from streams.core.network_traffic import contents_of, pipes_of, traffic_of, why_no_traffic
 from streams.core.operator import network_operator
 
 __all__ = ["NetworkWater", "network_water"]
@@ -116,10 +116,7 @@ def network_water(rows: NetworkRows) -> NetworkWater:
         known = replace(known, authorised_m3=float(sum(b.volume_m3 for b in booked)))
     pipes = pipes_of(rows)
     traffic = traffic_of(meters, pipes)
-    reason = _lacking(plants, booked is not None, traffic, float(covered.mean(axis=0).min()))
-    if reason == "no_temperature" and np.isnan(known.circulated_m3):
-        # Temperatures are weighted by flow: without it there are none, whatever the sensors say.
-        reason = "no_flow"
+    reason = _lacking(plants, booked is not None, meters, traffic, float(covered.mean(axis=0).min()))
     contents: Contents | None = None
     if traffic is not None:
         ground_c = _GROUND_C if rows.network.ground_c is None else rows.network.ground_c
@@ -160,7 +157,9 @@ def _booked(rows: NetworkRows) -> list[Booked] | None:
     return [Booked(event, float(v or 0.0)) for event, v in volumes]
 
 
-def _lacking(plants: _Plants, booked: bool, traffic: Traffic | None, covered: float) -> str:
+def _lacking(
+    plants: _Plants, booked: bool, meters: HeatMeters, traffic: Traffic | None, covered: float
+) -> str:
     """Why the balance cannot be closed, as far as meters and people go."""
     if np.isnan(plants.makeup_m3).any() or covered < MIN_COVERAGE:
         return "makeup_gap"
@@ -171,7 +170,7 @@ def _lacking(plants: _Plants, booked: bool, traffic: Traffic | None, covered: fl
     if not booked:
         return "no_volume_booked"
     if traffic is None:
-        return "no_temperature"
+        return why_no_traffic(meters)
     return "" if traffic.flow_kg.any() else "no_flow"
 
 

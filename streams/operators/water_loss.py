@@ -45,6 +45,8 @@ _AT_ONCE: Final = 10.0
 _QUIET_H: Final = {DRAW_OFF: 26.0}
 _QUIET_ELSE_H: Final = 6.0
 _GONE: Final = 2.0  # excess over its standard uncertainty that is none
+_BOOKED_WITHIN_H: Final = 6.0
+"""After a loss has ended, how late what explains it may say that it was."""
 _TURNED: Final = 0.95  # confidence with which a verdict on the manner is changed
 VERSION: Final = 2
 _MODEL: Final = f"water_loss/{VERSION}"
@@ -151,7 +153,11 @@ class _Watch:
 
     def _explained(self, alarm: dict[str, Any], windows: Sequence[WaterWindow], usual: Usual) -> None:
         """Take an alarm back that what was booked since explains."""
-        mine = [w for w in windows if alarm["first_ms"] <= w.start_ms < alarm["until_ms"]]
+        until_ms = alarm["until_ms"]
+        # What took hours is booked when it is done, at a time when no more is lost.
+        late = [w.start_ms + 1 for w in windows
+                if w.booked_m3 > 0.0 and 0 <= w.start_ms - until_ms < _BOOKED_WITHIN_H * _H_MS]  # fmt: skip
+        mine = [w for w in windows if alarm["first_ms"] <= w.start_ms < max([until_ms, *late])]
         booked = sum(w.booked_m3 for w in mine)
         if booked <= alarm["booked_m3"] or not mine or mine[0].start_ms != alarm["first_ms"]:
             return
@@ -197,7 +203,7 @@ class _Watch:
             return
         if loss_since(windows[-1:], usual)[1] >= _GONE:
             alarm["until_ms"] = self.settled.end_ms
-        mine = [w for w in windows if w.start_ms >= alarm["first_ms"]]
+        mine = _during(alarm, windows)
         loss = find_loss(mine, usual)
         self._describe(alarm, windows, usual, loss, learning=learning)
         self._say(alarm)
@@ -212,7 +218,7 @@ class _Watch:
         learning: bool,
     ) -> None:
         """Size, severity and evidence of an alarm by all windows since its beginning, in place."""
-        mine = [w for w in windows if w.start_ms >= alarm["first_ms"]]
+        mine = _during(alarm, windows)
         rate, score = loss_since(mine, usual)
         manner = manner_of(mine, usual, rate, [self._local_h(w.start_ms) for w in mine])
         if alarm["code"] not in {"", manner.code} and manner.confidence >= _TURNED:
@@ -284,6 +290,12 @@ class _Watch:
             self.settled.site.site.units[network.unit].region, State(alarm["state"]), _MODEL, status,
         )  # fmt: skip
         self.told.append(found)
+
+
+def _during(alarm: dict[str, Any], windows: Sequence[WaterWindow]) -> list[WaterWindow]:
+    """Windows from the beginning of an alarm to the last in which water was lost; else the newest."""
+    mine = [w for w in windows if alarm["first_ms"] <= w.start_ms < alarm["until_ms"]]
+    return mine or list(windows[-1:])
 
 
 def _where(placed: Situated, names: Sequence[str], side: str | None) -> dict[str, Any]:

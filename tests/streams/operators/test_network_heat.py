@@ -55,6 +55,16 @@ def silenced(told, device, from_ms, to_ms, *columns):
     return replace(told, states=states)
 
 
+def idle(told, device):
+    """Rows of `device` as of one through whose meter nothing flows."""
+    here = np.array([told.day.stream.ids.index(device)])
+    states = {start: WindowState.from_bytes(state.to_bytes()) for start, state in told.states.items()}
+    values = np.array([[np.nan if name.endswith("_c") else 0.0] for name in device_heat.fields])
+    for state in states.values():
+        state.remember(here, values, np.ones(1), np.array([FINAL]), np.array([""], object), np.array([0]))
+    return replace(told, states=states)
+
+
 def closes(balance: NetworkHeat) -> bool:
     spent = sum(getattr(balance, name) for name in TERMS)
     return balance.residual_gj == pytest.approx(balance.supplied_gj - spent, abs=1e-9)
@@ -283,6 +293,27 @@ def test_what_is_missing_is_said_and_only_what_is_known_is_given(told, change, r
     assert given == set(known)
 
 
+@pytest.mark.parametrize(
+    ("first", "end", "reason"),
+    [(3, 4, ""), (2, 4, "no_temperature"), (1, 3, ""), (-2, 2, ""), (-2, 3, "no_temperature")],
+)
+def test_what_flows_in_at_an_unknown_temperature_is_not_for_long_taken_to_be_as_before(
+    told, first, end, reason
+):
+    start = last_hour(told.day)
+    blind = silenced(told, "plant-1", start + first * STEP_MS, start + end * STEP_MS, "supply_c")
+    assert blind.balance(start).reason == reason
+
+
+def test_what_flowed_in_while_the_plant_was_silent_is_not_sure(told):
+    start = last_hour(told.day)
+    whole = told.balance(start)
+    short, long = (silenced(told, "plant-1", start - n * STEP_MS, start).balance(start) for n in (4, 5))
+    assert (short.reason, long.reason) == ("", "")
+    assert short.residual_u_gj == pytest.approx(whole.residual_u_gj, rel=0.02)
+    assert long.residual_u_gj > 1.05 * whole.residual_u_gj
+
+
 def test_without_pipes_temperatures_tell_what_was_lost_and_stored(told):
     start = last_hour(told.day)
     piped, lumped = told.balance(start), changed(told, pipes={}).balance(start)
@@ -300,6 +331,27 @@ def test_where_the_plant_stands_is_not_needed_for_a_loss(told):
     assert lumped.reason == ""
     assert lumped.loss_gj == pytest.approx(piped.loss_gj, rel=0.05)
     assert abs(lumped.residual_gj) <= lumped.residual_u_gj
+
+
+def test_where_no_consumer_stands_on_the_pipes_water_is_not_taken_to_stand_in_them(told):
+    start = last_hour(told.day)
+    piped = told.balance(start)
+    devices = {n: d if d.device_class == "plant" else replace(d, node=None)
+               for n, d in told.day.site.devices.items()}  # fmt: skip
+    lumped = changed(told, devices=devices).balance(start)
+    assert lumped.reason == ""
+    assert lumped.loss_gj == pytest.approx(piped.loss_gj, rel=0.05)
+    assert abs(lumped.residual_gj) <= lumped.residual_u_gj
+
+
+def test_where_nobody_takes_water_nobody_knows_what_the_pipes_lose(told):
+    none = told
+    for device in told.day.site.devices.values():
+        if device.device_class != "plant":
+            none = idle(none, device.device)
+    b = none.balance(last_hour(told.day))
+    assert b.reason == "no_flow"
+    assert np.isnan(b.loss_gj)
 
 
 def test_a_loop_is_worked_with(told):
@@ -340,6 +392,22 @@ def test_two_plants_that_share_a_node_supply_what_one_did(told):
     assert two.supplied_gj == pytest.approx(one.supplied_gj, rel=1e-9)
     assert two.storage_gj == pytest.approx(one.storage_gj, rel=1e-6)
     assert two.residual_u_gj < one.residual_u_gj, "two meters err independently"
+
+
+def test_a_plant_that_stands_idle_changes_nothing(told):
+    start, site = last_hour(told.day), told.day.site
+    alone = {n: d for n, d in site.devices.items() if n != "sub-05"}
+    spare = replace(site.devices["plant-1"], device="sub-05")
+    one = changed(told, devices={**alone, "sub-05": replace(site.devices["sub-05"], network=None)})
+    two = idle(changed(told, devices={**alone, "sub-05": spare}), "sub-05")
+    expected, got = one.balance(start), two.balance(start)
+    assert got.reason == ""
+    for name in ("supplied_gj", *TERMS, "residual_gj", "residual_u_gj", "coverage"):
+        assert getattr(got, name) == pytest.approx(getattr(expected, name), rel=1e-9), name
+
+
+def test_a_plant_without_flow_is_not_said_to_lack_its_sensors(told):
+    assert idle(told, "plant-1").balance(last_hour(told.day)).reason == "no_flow"
 
 
 def test_the_order_in_which_devices_were_heard_of_does_not_matter(told):

@@ -99,6 +99,8 @@ def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
     assert {r["key"] for r in watched.rows} == {first["key"]}, "one leak, one name"
     assert watched.rows[-1]["state"] == "ended"
     assert watched.rows[-1]["until"] == pytest.approx(T0 + (LEARNT_H + 8) * HOUR_MS, abs=HOUR_MS)
+    ended = json.loads(watched.rows[-1]["evidence"])
+    assert ended["excess_m3_h"] == pytest.approx(0.6, abs=ended["excess_u_m3_h"]), "while it was lost"
     assert [watched.lose(0.0) for _ in range(48)] == [[]] * 48, "what was lost then is no usual loss"
 
 
@@ -146,6 +148,19 @@ def test_what_is_booked_a_day_late_takes_the_alarm_back(watched):
     assert (row["status"], row["state"]) == ("withdrawn", "ended")
     assert row["key"] == watched.rows[0]["key"]
     assert [watched.lose(0.0) for _ in range(10)] == [[]] * 10
+
+
+def test_what_is_booked_a_day_late_may_be_said_to_have_been_when_it_was_done(watched):
+    for _ in range(3):
+        watched.lose(7.0)
+    for _ in range(24):
+        watched.lose(0.0)
+    assert watched.rows
+    watched.book(LEARNT_H + 3, 21.0)
+    for _ in range(30):
+        watched.lose(0.0)
+    last = {r["key"]: r for r in watched.rows}
+    assert {r["status"] for r in last.values()} == {"withdrawn"}
 
 
 def test_a_volume_that_nobody_can_have_booked_explains_nothing(watched):
