@@ -130,7 +130,8 @@ class WindowState:
         settled = (before == FINAL) | (before == UNKNOWN)
         ended = closed | settled
         status = np.where(ended, np.where(reason == "", FINAL, UNKNOWN), PROVISIONAL)
-        said_reason = np.where(ended, reason, "").astype(object)
+        # What still fills says why only where a number is absent: low coverage is no news before the end.
+        said_reason = np.where(ended | np.isnan(values).any(axis=0), reason, "").astype(object)
         if held is not None:
             said_reason[held & ~ended] = BACKLOG
         old = self._values[:, device]
