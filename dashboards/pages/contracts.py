@@ -9,6 +9,7 @@ __all__ = ["PAGE"]
 
 _DAYS = Select("fulfilment")
 _QUALITY = Select("contract_quality")
+_PERIODS = Select("fulfilment_period")
 _MONTH_H = 30 * 24
 _PCT = "% "
 _MJ_KG = "MJ/kg"
@@ -90,7 +91,7 @@ PAGE = Page(
             "s_curve",
             Text("Received against plan, all contracts", "累计到厂与计划（全部合同）"),
             "line",
-            width=6,
+            width=4,
             absent=NOT_COMPUTED,
             hours=_MONTH_H,
             note=Text("by day", "按日"),
@@ -103,11 +104,35 @@ PAGE = Page(
             ),
         ),
         Panel(
+            "contract_periods",
+            Text("Quarter and year", "季度与年度"),
+            "table",
+            feeds=("periods",),
+            width=4,
+            note=Text(
+                "up to this month; shortfall: probability of less than is asked for; no seller: all of them",
+                "截至本月的合同；违约概率：低于规定兑现率的概率；供方为空：全部供方",
+            ),
+            series=(
+                Series(_PERIODS, "shortfall_p", Text("shortfall", "违约概率"), aggregate="last"),
+                Series(_PERIODS, "forecast_pct", Text("expected", "预计"), "%", aggregate="last"),
+            ),
+            columns=(
+                ("name", Text("period", "期间"), "text"),
+                ("seller", Text("seller", "供方"), "text"),
+                ("rate_pct", Text("fulfilment rate", "兑现率"), "%"),
+                ("forecast_pct", Text("expected", "预计"), "%"),
+                ("least_pct", Text("asked for", "规定"), "%"),
+                ("shortfall_p", Text("shortfall (0 to 1)", "违约概率（0–1）"), ""),
+                ("missing", Text("why unknown", "未知原因"), "text"),
+            ),
+        ),
+        Panel(
             "contract_warnings",
             Text("Contracts and suppliers to look at", "需关注的合同与供方"),
             "table",
             feeds=("anomalies",),
-            width=6,
+            width=4,
             codes=("contract_shortfall", "transit_loss", "supplier_short_quality"),
             states=("active",),
             series=(Series(Select("anomaly"), "score", Text("score", "强度"), aggregate="last"),),
@@ -151,6 +176,7 @@ PAGE = Page(
     feeds=(
         Feed("qualities", Select("contract_quality", latest=True)),
         Feed("contracts", Select("fulfilment", latest=True)),
+        Feed("periods", Select("fulfilment_period", latest=True)),
         Feed("anomalies", Select("anomaly", newest_first=True, limit=200)),
     ),
 )  # fmt: skip

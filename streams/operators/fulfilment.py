@@ -30,7 +30,10 @@ from streams.core.entity_operator import (
 )
 from streams.core.ledger_book import day_bounds_ms
 
-__all__ = ["FIELDS", "SHORTFALL", "fulfilment"]
+__all__ = ["FIELDS", "NEWEST", "SHORTFALL", "fulfilment"]
+
+NEWEST: Final = "contract_newest"
+"""Measurement for other operators: a contract month's newest day, one row of the whole month."""
 
 SHORTFALL: Final = "contract_shortfall"
 """Code of the anomaly: the month's contract will likely not be fulfilled."""
@@ -46,6 +49,10 @@ FIELDS: Final = {
                     pa.string()),
 }  # fmt: skip
 _TERMS: Final = ("contract", "month", "seller", "buyer", "grade", "origin", "destination")
+_OF_A_PERIOD: Final = (
+    "contract", "month", "seller", "planned_kg", "cancelled_kg", "received_kg", "expected_kg",
+    "expected_u_kg",
+)  # fmt: skip
 _BEFORE_MS: Final = 7 * 86_400_000
 """How long before its month a contract's papers count: releases are agreed in advance."""
 _AFTER_D: Final = 30
@@ -58,7 +65,8 @@ _SHOWN_REFUSALS: Final = 5
     by=by_contract,
     events=("office", "weighbridge"),
     reads=("trip",),
-    writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS},
+    writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS, NEWEST: {}},
+    hidden=(NEWEST,),
     horizon_s=(31 + _AFTER_D) * _DAY_S,
     reach_s=(31 + _AFTER_D + 9) * _DAY_S,
     every_s=900,
@@ -114,14 +122,14 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     outlooks = _outlooks(sums, days, ends, month_end, min((i.t for i in items), default=entity.now_ms))
     rule = rules_of(site)["month"]
     least_kg = rule.least_pct / 100.0 * planned_kg
-    over = 0
+    over, values = 0, dict[str, object]()
     for n, start_ms in enumerate(begun):
         if start_ms >= month_end and not _open(sums, n - 1):
             break
         end_ms = days[n + 1]
         until = [r for r in refused if r.t_ms <= ends[n]]
         gone = min(1.0, (int(ends[n]) - days[0]) / (month_end - days[0]))
-        values: dict[str, object] = {
+        values = {
             **{name: getattr(contract, name) for name in _TERMS},
             **sums.at(n),
             "planned_to_date_kg": round(planned_kg * gone),
@@ -136,6 +144,10 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
             contract.unit, values, _settles_ms(site, end_ms), again_ms=end_ms,
         )  # fmt: skip
         over = n + 1
+    yield EntityRow(
+        NEWEST, f"{contract.contract}:{contract.month}", days[0], month_end - days[0], contract.unit,
+        {name: values.get(name) for name in _OF_A_PERIOD}, _settles_ms(site, days[-1]),
+    )  # fmt: skip
     yield from _shortfalls(entity, contract, days, outlooks[:over], least_kg)
 
 

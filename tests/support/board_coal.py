@@ -13,6 +13,7 @@ from streams.operators.contract_quality import contract_quality
 from streams.operators.eta import eta
 from streams.operators.fuel_heat import fuel_heat
 from streams.operators.fulfilment import fulfilment
+from streams.operators.fulfilment_period import fulfilment_period
 from streams.operators.queue import queue
 from streams.operators.track import TRACK_SCHEMA
 from streams.operators.trip import trip
@@ -106,6 +107,13 @@ def write_coal(day: Day) -> None:
         "loss_u_pct": 0.22, "q_mj_kg": 20.1, "q_ref_mj_kg": 20.9, "paper_pct": -3.8, "heat_short_pct": 3.9,
         "heat_short_u_pct": 0.8, "lots": 7, "lots_needed": 5, "doubtful": 2,
     })  # fmt: skip
+    add("fulfilment_period", fulfilment_period.writes["fulfilment_period"], *(
+        {"key": f"haulage:{period}", "window_start": now - 19 * DAY_MS, "period": period, "name": name,
+         "contracts": 1, "first_month": "2026-01", "last_month": "2026-01", "planned_kg": 10_000_000,
+         "received_kg": 1_800_000, "expected_kg": 7_100_000, "rate_pct": 18.0, "forecast_pct": 71.0,
+         "least_pct": 90.0, "shortfall_p": p, "warned": 1}
+        for period, name, p in (("quarter", "2026-Q1", 0.83), ("year", "2026", 0.79))
+    ))  # fmt: skip
     yards = fuel_heat.writes
     for back in range(8):
         start = now - (now % DAY_MS) - back * DAY_MS - 8 * HOUR_MS
