@@ -1,4 +1,4 @@
-"""Trips, fraud and suppliers of simulated months against their truth: ``python -m benchmarks trips``.
+"""Trips, fraud and suppliers of simulated months against their truth: ``python -m benchmarks.trips``.
 
 The case is examples/cases/coal_month.toml: 2,000 trucks, 40 contracts, 60,000 tickets, 1 % in disorder. It
 is played with seeds that nothing was tuned on, through simulate and replay; without positions, unless they

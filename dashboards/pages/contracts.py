@@ -110,8 +110,8 @@ PAGE = Page(
             feeds=("periods",),
             width=4,
             note=Text(
-                "up to this month; shortfall: probability of less than is asked for; no seller: all of them",
-                "截至本月的合同；违约概率：低于规定兑现率的概率；供方为空：全部供方",
+                "months so far; no seller: all of them",
+                "截至本月；供方为空：全部供方",
             ),
             series=(
                 Series(_PERIODS, "shortfall_p", Text("shortfall", "违约概率"), aggregate="last"),
@@ -120,11 +120,11 @@ PAGE = Page(
             columns=(
                 ("name", Text("period", "期间"), "text"),
                 ("seller", Text("seller", "供方"), "text"),
-                ("rate_pct", Text("fulfilment rate", "兑现率"), "%"),
+                ("rate_pct", Text("rate", "兑现率"), "%"),
                 ("forecast_pct", Text("expected", "预计"), "%"),
                 ("least_pct", Text("asked for", "规定"), "%"),
                 ("shortfall_p", Text("shortfall (0 to 1)", "违约概率（0–1）"), ""),
-                ("missing", Text("why unknown", "未知原因"), "text"),
+                ("missing", Text("unknown as", "未知原因"), "text"),
             ),
         ),
         Panel(

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from journal.kafka import BEGINNING_MS
@@ -471,4 +472,11 @@ def run_worker(
         program.execute_from_commandline()
     except SystemExit as done:
         return int(done.code or 0)
+    except KafkaError as error:
+        # As when a process was stopped while it restored: what it had asked for is past its time by then.
+        log.critical(
+            "Kafka did not answer in time: %s; leaving (a new process goes on from the last checkpoint)",
+            error,
+        )
+        return EXIT_RESTART
     return 0

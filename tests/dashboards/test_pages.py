@@ -126,6 +126,8 @@ def test_a_contract_that_will_likely_fall_short_is_marked_on_its_bar_and_its_los
     assert bar.locator(".hl-mark").inner_text() == "◆2"
     shown = page.inner_text("#panel-contract_quality")
     assert all(word in shown for word in ("0.41", "0.22", "64", "40", "20.10", "3.90"))
+    shown = page.inner_text("#panel-contract_periods")
+    assert all(word in shown for word in ("2026-Q1", "0.83", "0.79", "71", "90"))
 
 
 def test_the_overview_shows_the_plants_newest_heat(opened, running):

@@ -1,11 +1,15 @@
 """Waiting for work is not being stuck; having work and moving nothing is."""
 
 import asyncio
+import logging
+import logging.config
 
+import faust
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
-from streams.runtime.faust_app import FrameWorker
+from streams.runtime.faust_app import EXIT_RESTART, FrameWorker, run_worker
 from streams.runtime.faust_partition import PartitionRun, Pipelines
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_watch import StallWatch
@@ -183,3 +187,19 @@ def test_a_session_that_ends_while_checkpoints_are_read_forgets_none(stuck):
     worker._unreadable = slowly
     asyncio.run(worker._begin_anew())
     assert (said, sent) == ([("another worker may own the partitions", 75)], [])
+
+
+def test_a_kafka_that_answers_too_late_while_a_worker_restores_asks_for_a_new_process(
+    tmp_path, monkeypatch, caplog
+):
+    """As where the process was stopped meanwhile: the library ends the whole worker with its own error."""
+
+    def restoring(_program):
+        raise KafkaTimeoutError("Failed to get offsets by times in 12000 ms")
+
+    monkeypatch.setattr(faust.Worker, "execute_from_commandline", restoring)
+    monkeypatch.setattr(logging.config, "dictConfig", lambda _lines: None)
+    settings = WorkerSettings("127.0.0.1:9", group="late")
+    pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)
+    assert run_worker(settings, pipelines, FileSink(tmp_path / "rows")) == EXIT_RESTART
+    assert "Kafka did not answer in time: KafkaTimeoutError: Failed to get offsets" in caplog.text
