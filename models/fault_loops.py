@@ -13,7 +13,7 @@ from models.heat import heat_power_kw
 
 __all__ = [
     "CUSUM_ENOUGH", "bypass", "cusum", "fouled_exchanger", "high_return", "internal_leak", "load_change",
-    "owed", "secondary_leak",
+    "owed", "secondary_leak", "usual_return_c",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -28,6 +28,7 @@ _PRESSURE_KPA: Final = 8.0
 BYPASS_K: Final = 5.0
 RETURN_OVER_K: Final = 5.0
 CUSUM_ENOUGH: Final = 5.0
+_LEAST_PEERS: Final = 5
 _CUSUM_FREE: Final = 0.5
 _HUBER: Final = 3.0
 _OWED_TAU_H: Final = 100.0
@@ -91,13 +92,32 @@ def bypass(seen: Seen) -> Verdict:
     return Verdict("bypass", on, BYPASS_K / np.maximum(np.abs(span), 0.5), numbers, 24.0 * seen["flow_m3_h"])
 
 
+def usual_return_c(day_return_c: FloatArray) -> float:
+    """What consumers of one network returned on a day, at the median; NaN of fewer than five. [°C]
+
+    Examples
+    --------
+    >>> usual_return_c(np.array([50.0, 51.0, 51.0, 52.0, 70.0, np.nan]))
+    51.0
+    >>> usual_return_c(np.array([50.0, 70.0]))
+    nan
+    """
+    known = day_return_c[~np.isnan(day_return_c)]
+    return float(np.median(known)) if len(known) >= _LEAST_PEERS else float("nan")
+
+
 def high_return(seen: Seen) -> Verdict:
-    """Returns of a whole day over the network's reference, ranked by the excess flow of the same day."""
-    over = seen.kept["day_return_c"] - seen.return_ref_c
+    """Returns of a whole day over the network's reference, ranked by the excess flow of the same day.
+
+    On a cold day exchangers at full load return warmer water, all of a network: what most of it returned is
+    the reference then, for it says nothing of one substation.
+    """
+    reference_c = np.fmax(seen.return_ref_c, seen.kept["day_peers_return_c"])
+    over = seen.kept["day_return_c"] - reference_c
     excess = seen.kept["day_excess_m3"]
     on = (over > RETURN_OVER_K) & (excess > 0.0)
     numbers = {
-        "day_return_c": seen.kept["day_return_c"], "reference_c": seen.return_ref_c, "excess_m3": excess,
+        "day_return_c": seen.kept["day_return_c"], "reference_c": reference_c, "excess_m3": excess,
         "rank": seen.kept["day_rank"],
     }  # fmt: skip
     return Verdict("high_return", on, over / RETURN_OVER_K, numbers, excess)

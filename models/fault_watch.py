@@ -36,7 +36,7 @@ KEPT: Final = (
     "stillness", "still", "flat_supply", "flat_return", "metered", "day_energy_ratio",
     "day_power_ratio", "day_off_run", "day_sampling", "day_return_c",
     "day_excess_m3", "day_rank", "day_operating_off_h", "day_load_off_kw", "cusum_up", "cusum_down", *_DAY,
-    "owed_kwh",
+    "owed_kwh", "day_peers_return_c",
 )  # fmt: skip
 """What is carried on of each device beside its lines and episodes."""
 _ZERO: Final = frozenset(
@@ -271,11 +271,12 @@ def day_over(watch: Watch, groups: Sequence[NDArray[np.int64]]) -> Watch:
     )
     kept["day_return_c"] = per("sum_return", "sum_volume")
     kept["day_excess_m3"] = np.where(kept["sum_volume"] > 0.0, kept["sum_excess"], np.nan)
-    rank = np.full(len(kept["t"]), np.nan)
+    rank, peers_c = np.full(len(kept["t"]), np.nan), np.full(len(kept["t"]), np.nan)
     for members in groups:
+        peers_c[members] = fault_loops.usual_return_c(kept["day_return_c"][members])
         order = np.argsort(-np.nan_to_num(kept["day_excess_m3"][members], nan=-np.inf), kind="stable")
         rank[members[order]] = np.arange(1.0, len(members) + 1.0)
-    kept["day_rank"] = rank
+    kept["day_rank"], kept["day_peers_return_c"] = rank, peers_c
     kept["day_operating_off_h"] = np.abs(kept["sum_operating_h"] - kept["sum_operating_s"] / 3600.0)
     enough = kept["sum_load_n"] >= _LEAST_LOAD_STEPS
     kept["day_load_off_kw"] = np.where(enough, per("sum_load_off", "sum_load_n"), np.nan)
