@@ -140,6 +140,7 @@ PAGE = Page(
                 ("heat_gj", Text("reconciled", "校正值"), _GJ),
                 ("adjustment_gj", Text("adjusted by", "校正量"), _GJ),
                 ("test_statistic", Text("test", "检验量"), "σ"),
+                ("suspect", Text("suspect", "疑点"), "count"),
                 ("status", Text("status", "状态"), "status"),
             ),
         ),

@@ -104,6 +104,7 @@ class StreamState:
         also_read = self.entities.marking.reads
         self.engine = WindowEngine(operators, provisional=provisional, also_read=also_read)
         self.rows = RowEngine(stream, operators, networks, learners, provisional=provisional)
+        self._fields = {o.name: len(o.fields) for o in operators} | {o.name: len(o.fields) for o in networks}
         self.refreshed_ms: int | None = None
         self.day_ms: int | None = None
         self.day_end_ms = 0
@@ -283,12 +284,12 @@ class StreamState:
             self.restatements = Restatements.from_bytes(parts["restatements"])
             self.rows.load(parts["rows"])
         for name in parts:
-            if name.startswith("window/"):
-                _, operator, start = name.split("/")
-                engine.states[operator, int(start)] = WindowState.from_bytes(parts[name])
-            elif name.startswith("row/"):
-                _, operator, start = name.split("/")
-                self.rows.states[operator, int(start)] = WindowState.from_bytes(parts[name])
+            if name.startswith(("window/", "row/")):
+                kind, operator, start = name.split("/")
+                states = engine.states if kind == "window" else self.rows.states
+                states[operator, int(start)] = WindowState.from_bytes(
+                    parts[name], self._fields.get(operator, 0)
+                )
             elif name.startswith("learnt/"):
                 self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
         self._load_samples(meta["classes"], meta["segments"], parts)

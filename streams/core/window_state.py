@@ -206,15 +206,17 @@ class WindowState:
         return bytes(sink.getvalue())
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> WindowState:
-        """Read what `to_bytes` wrote."""
+    def from_bytes(cls, data: bytes, fields: int = 0) -> WindowState:
+        """Read what `to_bytes` wrote; of an operator that has got more `fields` since, those are absent."""
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batch = reader.read_next_batch()
-        self = cls(batch.num_columns - 4)
+        there = batch.num_columns - 4
+        self = cls(max(there, fields))
         self._coverage = np.array(batch.column(0).to_numpy(zero_copy_only=False))
         self._status = np.array(batch.column(1).to_numpy(zero_copy_only=False))
         self._reason = np.array(batch.column(2).to_pylist(), dtype=object)
         self._revision = np.array(batch.column(3).to_numpy(zero_copy_only=False))
-        values = [batch.column(4 + i).to_numpy(zero_copy_only=False) for i in range(self._fields)]
-        self._values = np.array(values).reshape(self._fields, batch.num_rows)
+        self._values = np.full((self._fields, batch.num_rows), np.nan)
+        for i in range(there):
+            self._values[i] = batch.column(4 + i).to_numpy(zero_copy_only=False)
         return self

@@ -92,6 +92,31 @@ def test_a_substation_that_its_secondary_loop_contradicts_stands_out(told):
     assert done.adjustment_gj[ids.index("sub-02")] < 0.0
 
 
+def test_a_meter_that_is_wrong_alone_is_taken_out_and_its_neighbours_are_left(told):
+    """Its own meter reads 3 GJ too much, beside a secondary loop that agrees with what left the plant."""
+    start = next(hours_of(told.day))
+    share = dict.fromkeys(("sub-01", "sub-02", "sub-03"), 1.0)
+    sound = reconciled_heat.function(rows_of(told, start, told.balance(start), share))
+    assert np.isnan(sound.suspect).all()
+    assert (np.abs(sound.off_gj) < 3.0 * sound.off_u_gj)[~np.isnan(sound.off_gj)].all()
+    ids, heat_at = told.day.stream.ids, device_heat.fields.index("heat_gj")
+    at = ids.index("sub-02")
+    states = dict(told.states)
+    excess = 0.0
+    for step in range(start, start + HOUR_MS, STEP_MS):
+        state = states[step] = WindowState.from_bytes(states[step].to_bytes())
+        excess += state._values[heat_at, at]
+        state._values[heat_at, at] *= 2.0
+    wrong = replace(told, states=states)
+    rows = rows_of(wrong, start, wrong.balance(start), share | {"sub-02": 0.5})
+    done = reconciled_heat.function(rows)
+    assert [ids[n] for n in np.flatnonzero(done.suspect == 1.0)] == ["sub-02"]
+    assert done.off_gj[at] == pytest.approx(excess, abs=2.0 * done.off_u_gj[at])
+    assert done.heat_gj[at] == pytest.approx(excess, rel=0.15)
+    others = np.arange(len(ids)) != at
+    np.testing.assert_allclose(done.heat_gj[others], sound.heat_gj[others], rtol=0.02)
+
+
 def test_without_a_balance_only_secondary_meters_check_anything(told):
     start = next(hours_of(told.day))
     unknown = NetworkHeat(1.0, 1.0, np.nan, np.nan, np.nan, np.nan, np.nan, 1.0, "no_ground_c")
