@@ -50,8 +50,9 @@ def place_at(places: Sequence[Place], lat_deg: FloatArray, lon_deg: FloatArray) 
     """The place that each position is inside, by place in the sequence, the nearest of several; −1 none."""
     best = np.full(len(lat_deg), -1, dtype=np.int64)
     least = np.full(len(lat_deg), np.inf)
+    here = _Positions(lat_deg, lon_deg)
     for at, place in enumerate(places):
-        near, apart = _near(place, lat_deg, lon_deg, place.radius_m)
+        near, apart = here.near(place, place.radius_m)
         mine = near[apart <= np.minimum(place.radius_m, least[near])]
         least[mine] = apart[np.searchsorted(near, mine)]
         best[mine] = at
@@ -70,20 +71,26 @@ def crossings(places: Sequence[Place], fixes: Fixes, edge_m: float = EDGE_M) -> 
         Who has entered leaves only so far outside the circle. With 0 a crossing rests on its two fixes alone,
         and who stands at the very edge comes and goes. [m]
     """
-    found = [_of(at, place, fixes, edge_m) for at, place in enumerate(places)]
+    here, trucks = _Positions(fixes.lat_deg, fixes.lon_deg), _Runs(fixes.truck)
+    found = [_of(at, place, fixes, here, trucks, edge_m) for at, place in enumerate(places)]
     columns = [np.concatenate([part[n] for part in found] or [np.empty(0, np.int64)]) for n in range(6)]
     order = np.lexsort((columns[1], columns[3], columns[0]))
     truck, place, enters, t_ms, from_ms, to_ms = (c[order] for c in columns)
     return Crossings(truck, place, enters.astype(np.bool_), t_ms, from_ms, to_ms)
 
 
-def _of(number: int, place: Place, fixes: Fixes, edge_m: float) -> tuple[IntArray, ...]:
+def _of(
+    number: int, place: Place, every: Fixes, here: _Positions, trucks: _Runs, edge_m: float
+) -> tuple[IntArray, ...]:
     """Columns of the crossings of one place."""
-    n = len(fixes.truck)
     edge = place.radius_m + edge_m
-    near, apart = _near(place, fixes.lat_deg, fixes.lon_deg, edge)
+    near, apart = here.near(place, edge)
     if not len(near):
         return tuple(np.empty(0, np.int64) for _ in range(6))
+    rows = trucks.whole(near)  # who was never near has not crossed its edge
+    fixes = every.take(rows)
+    near = np.searchsorted(rows, near)
+    n = len(fixes.truck)
     ring = np.zeros(n, dtype=np.int8)  # 0 outside, 1 at the edge, 2 inside
     ring[near[apart <= edge]] = 1
     ring[near[apart <= place.radius_m]] = 2
@@ -115,14 +122,37 @@ def _apart(place: Place, fixes: Fixes, at: IntArray) -> FloatArray:
     return metres(fixes.lat_deg[at], fixes.lon_deg[at], lat, lon)
 
 
-def _near(
-    place: Place, lat_deg: FloatArray, lon_deg: FloatArray, within_m: float
-) -> tuple[IntArray, FloatArray]:
-    """Positions that may be so near to a place, and how far they are. [m]"""
-    tall = np.degrees(within_m / EARTH_M) * 1.01
-    wide = tall / max(np.cos(np.radians(min(abs(place.lat_deg) + tall, 89.0))), 1e-3)
-    near = np.flatnonzero(
-        (np.abs(lat_deg - place.lat_deg) <= tall) & (np.abs(lon_deg - place.lon_deg) <= wide)
-    )
-    there = (np.full(len(near), place.lat_deg), np.full(len(near), place.lon_deg))
-    return near, metres(lat_deg[near], lon_deg[near], *there)
+class _Runs:
+    """Fixes of one truck after the other: where each truck's begin and end."""
+
+    def __init__(self, truck: IntArray):
+        first = np.append(True, truck[1:] != truck[:-1])[: len(truck)]
+        self._of = np.cumsum(first) - 1
+        self._start = np.flatnonzero(first)
+        self._length = np.diff(np.append(self._start, len(truck)))
+
+    def whole(self, at: IntArray) -> IntArray:
+        """All fixes of the trucks that have one `at`, in order."""
+        runs = np.unique(self._of[at])
+        length = self._length[runs]
+        ahead = np.cumsum(length) - length
+        return np.asarray(np.repeat(self._start[runs] - ahead, length) + np.arange(int(length.sum())))
+
+
+class _Positions:
+    """Positions by latitude, so that a place looks at those beside it alone."""
+
+    def __init__(self, lat_deg: FloatArray, lon_deg: FloatArray):
+        self._lat, self._lon = lat_deg, lon_deg
+        self._order = np.argsort(lat_deg, kind="stable")
+        self._by_lat = lat_deg[self._order]
+
+    def near(self, place: Place, within_m: float) -> tuple[IntArray, FloatArray]:
+        """Positions that may be so near to a place, in order, and how far they are. [m]"""
+        tall = np.degrees(within_m / EARTH_M) * 1.01
+        wide = tall / max(np.cos(np.radians(min(abs(place.lat_deg) + tall, 89.0))), 1e-3)
+        ends = np.searchsorted(self._by_lat, (place.lat_deg - tall, place.lat_deg + tall))
+        beside = self._order[ends[0] : ends[1]]
+        near = np.sort(beside[np.abs(self._lon[beside] - place.lon_deg) <= wide])
+        there = (np.full(len(near), place.lat_deg), np.full(len(near), place.lon_deg))
+        return near, metres(self._lat[near], self._lon[near], *there)

@@ -67,6 +67,10 @@ class Fixes:
     lat_deg: FloatArray
     lon_deg: FloatArray
 
+    def take(self, at: IntArray) -> Fixes:
+        """Those at places in ascending order."""
+        return Fixes(self.truck[at], self.t_ms[at], self.lat_deg[at], self.lon_deg[at])
+
 
 @dataclass(frozen=True, slots=True)
 class FilterState:

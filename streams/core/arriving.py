@@ -184,7 +184,8 @@ class Arriving:
             older = rows.take(stands & late)
             if older.n and buffer.device_class in self._state.entities.marking.reads:
                 left = older.take(~self._marked_at_once(buffer, older))
-                self._state.entities.marking.touch(self._state.kept_from_ms())  # they may stand before these
+                # They may stand before samples of windows at hand.
+                self._state.entities.marking.touch(older.device, self._state.kept_from_ms())
             else:
                 left = older
             buffer.stand_before(older, known)
@@ -198,7 +199,7 @@ class Arriving:
         buffer.add(fresh, known)
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
         if buffer.device_class in self._state.entities.marking.reads:
-            self._state.entities.marking.touch(from_ms // BUCKET_MS * BUCKET_MS)
+            self._state.entities.marking.touch(fresh.device, fresh.t // BUCKET_MS * BUCKET_MS)
 
     def _marked_at_once(self, buffer: ClassBuffer, older: Rows) -> NDArray[np.bool_]:
         """Make marks of samples of windows let go, where what is at hand is enough; of which it was."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -304,8 +305,8 @@ class EntityEngine:
             parts.update(each.said.parts())
         return parts
 
-    def load(self, parts: Mapping[str, bytes], site: Site) -> None:
-        """Read what `parts` gave; nothing where there is none."""
+    def load(self, parts: Mapping[str, bytes], site: Site, devices: int) -> None:
+        """Read what `parts` gave; nothing where there is none. `devices` is how many the stream knows."""
         if "entities" not in parts:
             self.register(site)
             return
@@ -316,7 +317,8 @@ class EntityEngine:
         for each in self._operated:
             each.said.load(parts)
         self.register(site)
-        self.marking.dirty_from_ms = about["dirty_from_ms"]
+        if about["dirty_from_ms"] is not None:  # which devices is not kept: of others the same marks are made
+            self.marking.touch(np.arange(devices), about["dirty_from_ms"])
         self._beyond_day_ms, self._beyond, self._beyond_told = about["beyond"]
         for each in self._operated:
             kept = about["operators"].get(each.operator.name)

@@ -14,12 +14,15 @@ from streams.core.entity_items import ItemStore, Name
 from streams.core.entity_operator import Item, MarkOperator
 from streams.core.restating import answer_buffers
 from streams.core.rows import Rows
+from streams.core.samples import Samples
 from streams.core.stream_site import StreamSite
 from streams.core.windows import window_samples
 
 __all__ = ["Marking"]
 
 _NO_TIME: Final = int(np.iinfo(np.int64).max)
+_Wanted = tuple[int, MarkOperator, NDArray[np.bool_]]
+"""Start of a window (ms UTC), whose marks of it, and of which devices."""
 Put = Callable[[Name, Item | None, str], None]
 """Takes the new item of a name of a source, None where it is no more."""
 
@@ -38,7 +41,7 @@ class Marking:
 
     def __init__(self, operators: Sequence[MarkOperator], items: ItemStore, put: Put):
         self.operators = tuple(operators)
-        self.dirty_from_ms: int | None = None
+        self._dirty: NDArray[np.int64] = np.empty(0, np.int64)
         self._items = items
         self._put = put
 
@@ -47,24 +50,41 @@ class Marking:
         """Device classes whose samples are looked at."""
         return frozenset(name for o in self.operators for name in o.reads)
 
-    def touch(self, from_ms: int) -> None:
-        """Note that samples changed from then on. [ms UTC]"""
-        if self.operators:
-            self.dirty_from_ms = min(from_ms, _NO_TIME if self.dirty_from_ms is None else self.dirty_from_ms)
+    @property
+    def dirty_from_ms(self) -> int | None:
+        """From when on samples changed that no mark was made of. [ms UTC]"""
+        oldest = int(self._dirty.min(initial=_NO_TIME))
+        return None if oldest == _NO_TIME else oldest
+
+    def touch(self, device: NDArray[np.int64], from_ms: NDArray[np.int64] | int) -> None:
+        """Note that samples of devices changed, of each from then on. [ms UTC]"""
+        if self.operators and len(device):
+            self._know(int(device.max()) + 1)
+            np.minimum.at(self._dirty, device, from_ms)
+
+    def _know(self, devices: int) -> None:
+        lacking = devices - len(self._dirty)
+        if lacking > 0:
+            self._dirty = np.append(self._dirty, np.full(lacking, _NO_TIME))
 
     def update(
         self, kept_from_ms: int, newest_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]
     ) -> None:
-        """Make the marks of all windows at hand whose samples changed."""
-        if self.dirty_from_ms is None:
+        """Make the marks of all windows at hand whose samples changed, of the devices of which they did."""
+        dirty_from_ms = self.dirty_from_ms
+        if dirty_from_ms is None:
             return
+        self._know(len(site.ids))
+        wanted: list[_Wanted] = []
         for operator in self.operators:
             every_ms = 1000 * operator.every_s
-            first = max(self.dirty_from_ms, kept_from_ms) // every_ms * every_ms
+            first = max(dirty_from_ms, kept_from_ms) // every_ms * every_ms
             newest = [b.starts[-1] for n, b in buffers.items() if n in operator.reads and b.starts]
             for start in range(first, min(newest_ms, max(newest, default=first - 1)) + 1, every_ms):
-                self._make(operator, start, site, buffers, site.owned)
-        self.dirty_from_ms = None
+                changed = self._dirty[: len(site.ids)] < start + every_ms
+                wanted.append((start, operator, site.owned & changed))
+        self._make(wanted, site, buffers)
+        self._dirty.fill(_NO_TIME)
 
     def at_once(
         self, buffer: ClassBuffer, rows: Rows, kept_from_ms: int, site: StreamSite, ready: NDArray[np.bool_]
@@ -107,19 +127,21 @@ class Marking:
         bundle = ClassBuffer(buffer.device_class)
         bundle.carry_on(before.take(follows[before.device]), known)
         bundle.add(rows.take(mine), known)
-        done = rows.take(enough)
+        done, wanted = rows.take(enough), list[_Wanted]()
         for operator in operators:
             every_ms = 1000 * operator.every_s
             starts = done.t // every_ms * every_ms
             for start in np.unique(starts).tolist():
                 speaks = np.zeros(known, dtype=bool)
                 speaks[done.device[starts == start]] = True
-                self._make(operator, start, site, {bundle.device_class: bundle}, speaks & site.owned)
+                wanted.append((start, operator, speaks & site.owned))
+        self._make(wanted, site, {bundle.device_class: bundle})
         return enough
 
     def again(self, answer: RestateAnswer, index: Mapping[str, int], site: StreamSite) -> None:
         """Make the marks of windows that changed after their samples were let go."""
         buffers = answer_buffers(answer, index, len(site.ids))
+        all_wanted: list[_Wanted] = []
         for operator in self.operators:
             every_ms = 1000 * operator.every_s
             wanted: dict[int, NDArray[np.bool_]] = {}
@@ -128,26 +150,37 @@ class Marking:
                     for start in range(span.from_ms // every_ms * every_ms, span.to_ms, every_ms):
                         mask = wanted.setdefault(start, np.zeros(len(site.ids), dtype=bool))
                         mask[index[span.device]] = True
-            for start, mask in sorted(wanted.items()):
-                self._make(operator, start, site, buffers, mask & site.owned)
+            all_wanted += [(start, operator, mask & site.owned) for start, mask in wanted.items()]
+        self._make(all_wanted, site, buffers)
 
-    def _make(
-        self,
+    def _make(self, wanted: Sequence[_Wanted], site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> None:
+        """Make the marks of windows; operators that want the same samples of one share them."""
+        shared: tuple[tuple[object, ...], Samples | None] = ((), None)
+        for start_ms, operator, devices in sorted(wanted, key=lambda each: each[0]):
+            what = (start_ms, operator.every_s, operator.reads, devices.tobytes())
+            if shared[0] != what:
+                shared = (what, self._samples(operator, start_ms, site, buffers, devices))
+            if shared[1] is not None:
+                self._mark(operator, start_ms, site, shared[1])
+
+    @staticmethod
+    def _samples(
         operator: MarkOperator,
         start_ms: int,
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
         wanted: NDArray[np.bool_],
-    ) -> None:
+    ) -> Samples | None:
+        """Samples of a window of those that speak in it, and before; None where nobody does."""
         end_ms = start_ms + 1000 * operator.every_s
         reads = {name: b for name, b in buffers.items() if name in operator.reads}
         speaks = np.zeros(len(wanted), dtype=bool)
         for buffer in reads.values():
             speaks[buffer.inside(start_ms, end_ms).device] = True
         speaks &= wanted
-        if not speaks.any():
-            return
-        samples = window_samples(operator, start_ms, site, reads, speaks, after=False)
+        return window_samples(operator, start_ms, site, reads, speaks, after=False) if speaks.any() else None
+
+    def _mark(self, operator: MarkOperator, start_ms: int, site: StreamSite, samples: Samples) -> None:
         marks = operator.function(samples, site)
         columns = {name: _listed(column) for name, column in marks.values.items()}
         of_device: dict[int, list[Item]] = {int(d): [] for d in samples.devices}

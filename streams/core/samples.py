@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.counter import Counted, KnownSteps, events_of, increase_of, known_steps
 from models.integrate import Joined, joined
 from models.measurements import known
+from models.position_filter import Fixes, believed
 from models.quality import is_masked, stale_ms, too_fast
 from streams.core.rows import Rows, concat, edge_indices
 
@@ -70,6 +71,7 @@ class Samples:
         self._restless: dict[str, bool] = {}
         self._joined: dict[tuple[bytes, bytes, tuple[str, ...]], Joined] = {}
         self._steps: dict[tuple[str, bytes, bytes], KnownSteps] = {}
+        self._fixes: Fixes | None = None
 
     @property
     def device(self) -> IntArray:
@@ -90,6 +92,15 @@ class Samples:
         values.flags.writeable = False
         self._taken[measurement] = values
         return values
+
+    @property
+    def believed_fixes(self) -> Fixes:
+        """Positions that can be, before the window's end, `truck` being the place in `devices`."""
+        if self._fixes is None:
+            own = self.t < self.end_ms  # what comes after the window is the next one's
+            fixes = Fixes(self.group[own], self.t[own], self["lat_deg"][own], self["lon_deg"][own])
+            self._fixes = believed(fixes)[0]
+        return self._fixes
 
     def has(self, measurement: str) -> bool:
         """Whether a class among the samples may report a measurement."""

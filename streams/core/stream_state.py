@@ -148,6 +148,9 @@ class StreamState:
         before, self.registry = self.site, parse_site(texts)[0]
         self._rebuild_site()
         self.entities.register(self.registry)
+        if self.engine.begin_ms is not None:  # places may be others
+            from_ms = max(self.kept_from_ms(), self.engine.begin_ms // BUCKET_MS * BUCKET_MS)
+            self.entities.marking.touch(np.arange(self.known), from_ms)
         known = len(before.ids)
         stays = self.site.owned[:known] & (self.site.classes[:known] == before.classes)
         return np.asarray(before.owned & ~stays, dtype=bool)
@@ -293,7 +296,7 @@ class StreamState:
             elif name.startswith("learnt/"):
                 self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
         self._load_samples(meta["classes"], meta["segments"], parts)
-        self.entities.load(parts, self.registry)
+        self.entities.load(parts, self.registry, self.known)
 
     def _load_samples(
         self, classes: Sequence[str], segments: Sequence[str], parts: Mapping[str, bytes]

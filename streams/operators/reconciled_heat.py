@@ -73,7 +73,8 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
     count = len(rows.devices)
     absent = np.full((6, count), np.nan)
     out = ReconciledHeat(
-        absent[0], absent[1], absent[2], absent[3], absent[4], absent[5], np.zeros(count), np.full(count, "no_heat", dtype=object),
+        absent[0], absent[1], absent[2], absent[3], absent[4], absent[5], np.zeros(count),
+        np.full(count, "no_heat", dtype=object),
         _model(rows, meters),
     )  # fmt: skip
     coverage = _coverage(rows, meters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from models.places import crossings
-from models.position_filter import Fixes, believed
 from streams.core.entity_operator import Marks, mark_operator
 from streams.core.samples import Samples
 from streams.core.stream_site import StreamSite
@@ -21,9 +20,7 @@ def visits(samples: Samples, site: StreamSite) -> Marks:
     fix of all inside a place enters it. A mark rests on two fixes alone, or marks would not be the same
     however windows are cut: who stands at the very edge comes and goes, which readers pass over.
     """
-    own = samples.t < samples.end_ms  # what comes after the window is the next one's
-    fixes = Fixes(samples.group[own], samples.t[own], samples["lat_deg"][own], samples["lon_deg"][own])
-    kept, _, _ = believed(fixes)
+    kept = samples.believed_fixes
     places = [site.site.places[name] for name in sorted(site.site.places)]
     names = np.array([p.place for p in places], dtype=object)
     crossed = crossings(places, kept, edge_m=0.0)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from models.places import place_at
-from models.position_filter import Fixes, believed, metres
+from models.position_filter import metres
 from streams.core.entity_operator import Marks, mark_operator
 from streams.core.samples import Samples
 from streams.core.stream_site import StreamSite
@@ -21,9 +21,7 @@ MOVED_M: Final = 500.0
 @mark_operator(reads=("truck",))
 def whereabouts(samples: Samples, site: StreamSite) -> Marks:
     """Mark the last believed fix of each truck that is outside all places and moves: `lat_deg`, `lon_deg`."""
-    own = samples.t < samples.end_ms
-    fixes = Fixes(samples.group[own], samples.t[own], samples["lat_deg"][own], samples["lon_deg"][own])
-    kept, _, _ = believed(fixes)
+    kept = samples.believed_fixes
     last = np.flatnonzero(np.append(kept.truck[1:] != kept.truck[:-1], True)[: len(kept.truck)])
     first = np.append(0, last + 1)[: len(last)]
     lat, lon = kept.lat_deg, kept.lon_deg

@@ -66,3 +66,39 @@ def test_the_nearest_of_overlapping_places_counts():
 def test_without_places_or_fixes_there_is_nothing():
     assert told(northward([])) == []
     assert len(crossings([], northward([1.0, 2.0])).truck) == 0
+
+
+def test_each_truck_and_each_place_by_itself_cross_as_all_together_do():
+    rng = np.random.default_rng(5)
+    trucks, each = 30, 60
+    places = [
+        Place(
+            f"p{k}", None, "mine", "P", 38.0 + rng.uniform(-0.1, 0.1), 112.0 + rng.uniform(-0.1, 0.1), radius
+        )
+        for k, radius in enumerate(rng.uniform(50.0, 4_000.0, 12))
+    ]
+    walk = rng.normal(0.0, 0.004, (2, trucks, each)).cumsum(axis=2) + rng.uniform(-0.1, 0.1, (2, trucks, 1))
+    lat, lon = 38.0 + walk[0], 112.0 + walk[1]
+    t = 10_000 * np.arange(each)
+    every = Fixes(np.repeat(np.arange(trucks), each), np.tile(t, trucks), lat.ravel(), lon.ravel())
+
+    def crossed(some, fixes, number):
+        c = crossings(some, fixes)
+        return {
+            (int(k), some[p].place, bool(e), *map(int, ends))
+            for k, p, e, *ends in zip(
+                number[c.truck], c.place, c.enters, c.t_ms, c.from_ms, c.to_ms, strict=True
+            )
+        }
+
+    together = crossed(places, every, np.arange(trucks))
+    assert len(together) > 50
+    alone = [
+        crossed([place], Fixes(np.zeros(each, np.int64), t, lat[k], lon[k]), np.array([k]))
+        for k in range(trucks)
+        for place in places
+    ]
+    assert together == set().union(*alone)
+    at = place_at(places, every.lat_deg, every.lon_deg)
+    one = [place_at(places, every.lat_deg[n : n + 1], every.lon_deg[n : n + 1])[0] for n in range(0, 1800, 7)]
+    assert at[::7].tolist() == one
