@@ -154,6 +154,8 @@ class _Watch:
     def _explained(self, alarm: dict[str, Any], windows: Sequence[WaterWindow], usual: Usual) -> None:
         """Take an alarm back that what was booked since explains."""
         until_ms = alarm["until_ms"]
+        if until_ms <= alarm["first_ms"]:  # taken back already
+            return
         # What took hours is booked when it is done, at a time when no more is lost.
         late = [w.start_ms + 1 for w in windows
                 if w.booked_m3 > 0.0 and 0 <= w.start_ms - until_ms < _BOOKED_WITHIN_H * _H_MS]  # fmt: skip

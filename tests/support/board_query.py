@@ -176,7 +176,7 @@ def _cell(value: Any, unit: str = "") -> str:
         return ""
     if isinstance(value, (int, float)):
         return time_text(int(value)).replace("Z", ".000Z") if unit == "time" else repr(float(value))
-    return str(value)
+    return number(str(value))  # the name of a year reads as a number
 
 
 def read_cells(panel: Panel, written: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
