@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 _NET: Final = "network"
 _LEAST_GJ: Final = 1e-6  # a counter's last digit: no meter is exact
 _UNSOUND: Final = 0.001
-"""How often sound meters of a window are taken for unsound ones: not once in forty days of hours."""
+"""How often sound meters of a window are taken for unsound ones: once in some forty days of hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
     done, settled, suspects = _settled(tree, values, u)
     place = {device.device: at for at, device in enumerate(meters.devices)}
     count = len(rows.devices)
-    absent = np.full((6, count), np.nan)
+    numbers = _numbered(tree, suspects)
+    heat, moved_by, statistic, off, off_u, number = np.full((6, count), np.nan)
     out = ReconciledHeat(
-        absent[0], absent[1], absent[2], absent[3], absent[4], absent[5], np.zeros(count),
-        np.full(count, "no_heat", dtype=object),
-        _model(rows, meters),
+        heat, moved_by, statistic, off, off_u, number, np.zeros(count),
+        np.full(count, "no_heat", dtype=object), _model(rows, meters),
     )  # fmt: skip
     coverage = _coverage(rows, meters)
     for row, index in enumerate(rows.devices.tolist()):
@@ -93,7 +93,7 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
         out.adjustment_gj[row] = plain if np.isnan(moved) else moved
         out.test_statistic[row] = done.statistic[stream]
         out.off_gj[row], out.off_u_gj[row] = done.size[stream], done.size_u[stream]
-        out.suspect[row] = _suspected(tree, stream, suspects)
+        out.suspect[row] = numbers[stream]
         out.reason[row] = "no_balance" if np.isnan(done.statistic[stream]) else ""
     return out
 
@@ -113,14 +113,16 @@ def _settled(
     return done, without if alone else done, suspects
 
 
-def _suspected(tree: MeteredTree, stream: int, suspects: Sequence[Suspect]) -> float:
-    """Number of the fault that a device's meter, what is behind it, or its second meter would explain."""
-    behind = int(tree.sink[stream])
-    mine = {stream} if behind <= 0 else {stream, *np.flatnonzero(tree.source == behind).tolist()}
-    for number, suspect in enumerate(suspects, 1):
-        if mine & set(suspect.streams) or (behind > 0 and behind in suspect.nodes):
-            return float(number)
-    return float("nan")
+def _numbered(tree: MeteredTree, suspects: Sequence[Suspect]) -> FloatArray:
+    """Per stream the first fault that its meter, what is behind it, or its second meter would explain."""
+    numbers = np.full(len(tree.sink), np.nan)
+    for number in range(len(suspects), 0, -1):
+        suspect = suspects[number - 1]
+        streams = np.asarray(suspect.streams, dtype=np.int64)
+        nodes = np.union1d(np.asarray(suspect.nodes, dtype=np.int64), tree.source[streams])
+        numbers[np.isin(tree.sink, nodes[nodes > 0])] = number
+        numbers[streams] = number
+    return numbers
 
 
 def _model(rows: NetworkRows, meters: HeatMeters) -> str:

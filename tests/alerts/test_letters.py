@@ -10,6 +10,7 @@ from alerts.alarm import Alarm
 from alerts.book import Book
 from alerts.letters import letters_of
 from alerts.messages import Writer
+from alerts.rebuild import standing
 from alerts.rules import SitePolicy
 from models.anomaly import Severity
 from tests.support.alarm_book import Driven, condition
@@ -279,6 +280,17 @@ def test_an_end_goes_to_every_route_that_told_of_it_and_a_new_beginning_by_its_o
     assert {x[:2] for x in t.letters(at(18, 20))} == {("siren:gate", "realarmed"), ("boss", "realarmed")}
     t.driven.push(at(18, 30), condition("sub-001", at(18, 20), at(18, 29), active=False, order=4))
     assert {x[:2] for x in t.letters(at(18, 30))} == {("siren:gate", "cleared"), ("boss", "cleared")}
+
+
+def test_what_is_told_once_more_ends_where_it_was_told_then():
+    # A desk that starts anew at 19 tells what stands by the route of 19: its siren must be silenced too.
+    t = Told(BY_HOUR)
+    t.driven.push(at(12), condition("sub-001", at(12)))
+    t.letters(at(12))
+    again = letters_of(standing(t.driven.book, at(19)), t.policy, at(19), at(19))
+    assert {x["recipient"] for x in again} == {"siren:gate", "boss"}
+    t.driven.push(at(19, 30), condition("sub-001", at(12), at(19, 29), active=False, order=1))
+    assert ("siren:gate", "cleared", 0) in t.letters(at(19, 30))
 
 
 def test_a_history_without_routes_and_a_route_that_is_gone_end_by_the_rule_of_now():

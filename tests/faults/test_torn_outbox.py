@@ -217,7 +217,13 @@ def test_keys_that_are_none_any_more(tmp_path):
 
 @pytest.mark.parametrize("table", ["message", "pack"])
 @pytest.mark.parametrize(
-    "moved", [f"id = id + {1 << SEQ_BITS}", f"id = id + {1 << 60}", "outbox = outbox + 1"]
+    "moved",
+    [
+        f"id = id + {1 << SEQ_BITS}",
+        f"id = id + {1 << 60}",
+        "outbox = outbox + 1",
+        f"id = id + {1 << SEQ_BITS}, outbox = outbox + 1",
+    ],
 )
 def test_rows_that_lie_where_nobody_looks(table, moved, tmp_path):
     """One bit of a key makes a message another outbox's; its checksum, of device and number, is as it was."""

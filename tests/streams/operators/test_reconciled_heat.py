@@ -90,6 +90,9 @@ def test_a_substation_that_its_secondary_loop_contradicts_stands_out(told):
     assert done.test_statistic[ids.index("sub-02")] > 3.0
     assert done.test_statistic[ids.index("sub-01")] < 1.5
     assert done.adjustment_gj[ids.index("sub-02")] < 0.0
+    # Which of its two meters is wrong nobody can say; that it is one of them is said, and of nobody else.
+    assert [ids[n] for n in np.flatnonzero(done.suspect == 1.0)] == ["sub-02"]
+    assert np.isnan(np.delete(done.suspect, ids.index("sub-02"))).all()
 
 
 def test_a_meter_that_is_wrong_alone_is_taken_out_and_its_neighbours_are_left(told):

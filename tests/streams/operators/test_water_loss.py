@@ -163,6 +163,21 @@ def test_what_is_booked_a_day_late_may_be_said_to_have_been_when_it_was_done(wat
     assert {r["status"] for r in last.values()} == {"withdrawn"}
 
 
+@pytest.mark.parametrize(("after_h", "status"), [(0, "withdrawn"), (4, "withdrawn"), (7, "final")])
+def test_what_is_booked_hours_after_it_ended_explains_it_and_what_came_later_does_not(
+    watched, after_h, status
+):
+    for _ in range(6):
+        watched.lose(6.0)
+    for _ in range(24):
+        watched.lose(0.0)
+    watched.book(LEARNT_H + 6 + after_h, 36.0)
+    for _ in range(10):
+        watched.lose(0.0)
+    last = {r["key"]: r for r in watched.rows}
+    assert {r["status"] for r in last.values()} == {status}
+
+
 def test_a_volume_that_nobody_can_have_booked_explains_nothing(watched):
     for volume in (-36.0, None):
         watched.book(LEARNT_H + (1 if volume is None else 2), volume)
