@@ -40,6 +40,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.text import TextMode
 
 from dashboards.grafana_frame import SOURCE, Target, links, moments, on_board
+from dashboards.grafana_places import places
 from dashboards.language import LANGUAGES, pick
 from dashboards.panels import Page, Panel, Series, pages
 from dashboards.scope import NETWORK_KEY, Scope, narrowed
@@ -81,7 +82,6 @@ _LIVE_ONLY: Final = frozenset(
         "map",
     }
 )
-_ROW_UNITS: Final = 5
 
 
 def export(directory: Path, bucket: str = BUCKET, readings: str = READINGS_BUCKET) -> list[Path]:
@@ -132,8 +132,9 @@ def render(
     )
     for variable in _variables(page, language, buckets, scope):
         built = built.with_variable(variable)
-    for panel in page.panels:
-        built = built.with_panel(_panel(page, panel, language, buckets, scope))
+    for panel, place in zip(page.panels, places(page.panels), strict=True):
+        made = _panel(page, panel, language, buckets, scope)
+        built = built.with_panel(made.grid_pos(place))
     document = json.loads(JSONEncoder(sort_keys=True).encode(built.build()))
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -178,27 +179,27 @@ def _keys(name: str, select: Select, buckets: Buckets, *, several: bool) -> Buil
     )
 
 
-def _panel(page: Page, panel: Panel, language: str, buckets: Buckets, scope: Scope) -> Builder[Any]:
+def _panel(
+    page: Page, panel: Panel, language: str, buckets: Buckets, scope: Scope
+) -> Any:  # builders share no type that has a place
     """The panel as Grafana draws it; what only the live board can draw becomes a link to it."""
     if panel.kind == "matrix":
-        return _placed(_seen(page, panel, buckets), panel, language)
+        return _titled(_seen(page, panel, buckets), panel, language)
     by_network = any(NETWORK_KEY in key for s in panel.series for key in s.select.keys)
     drawn_live = panel.kind in _LIVE_ONLY
     if by_network or drawn_live or not panel.series:
-        return _placed(_link(page, panel, language, scope), panel, language)
+        return _titled(_link(page, panel, language, scope), panel, language)
     made = _MAKERS[panel.kind](panel, language)
     for number, series in enumerate(panel.series):
         made = made.with_target(Target(chr(ord("A") + number), _flux(panel, series, buckets)))
-    return _placed(made, panel, language)
+    return _titled(made, panel, language)
 
 
-def _placed(made: Any, panel: Panel, language: str) -> Builder[Any]:
-    tile = panel.kind == "tile"
-    made = made.title(pick(panel.title, language)).span(3 if tile else 2 * panel.width)
-    made = made.height(4 if tile else _ROW_UNITS * 2)
+def _titled(made: Any, panel: Panel, language: str) -> Any:
+    made = made.title(pick(panel.title, language))
     if panel.note is not None:
         made = made.description(pick(panel.note, language))
-    return made.datasource(SOURCE)  # type: ignore[no-any-return]
+    return made.datasource(SOURCE)
 
 
 def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:

@@ -15,12 +15,13 @@ from models.site import FulfilmentRule
 __all__ = ["PERIODS", "PeriodLine", "period_lines"]
 
 PERIODS: Final = ("quarter", "year")
+_NAMED: Final = 2
 
 
 class PeriodLine(BaseModel):
     """One supplier's contracts of a quarter or a year so far, or everybody's.
 
-    Masses are whole kilograms. What is unknown is null, and `reason` says why.
+    Masses are whole kilograms. What is unknown is null; `reason` says why, and `missing` of which contracts.
 
     Attributes
     ----------
@@ -38,6 +39,8 @@ class PeriodLine(BaseModel):
         Probability that it is less than `least_pct` of the plan.
     warned : bool or None
         Whether that is more than the rule allows.
+    missing : str or None
+        The first contracts of which nothing is foretold, and how many more there are: B, C + 2.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +60,7 @@ class PeriodLine(BaseModel):
     shortfall_p: float | None
     warned: bool | None
     reason: str | None = None
+    missing: str | None = None
 
 
 def period_lines(
@@ -106,10 +110,7 @@ def _line(
     seen = None if unknown else _summed([part for part in parts.values() if part is not None])
     months = sorted(month for _, month in rows)
     chance = None if seen is None else round(seen.shortfall_p(rule.least_pct / 100.0 * planned), 4)
-    reason = None
-    if unknown:
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        reason = f"nothing is foretold of {', '.join(unknown[:3])}{more}"
+    missing = _named(unknown)
     return PeriodLine(
         period=period, name=name, seller=seller, contracts=len(rows), first_month=months[0],
         last_month=months[-1], planned_kg=planned, received_kg=received,
@@ -117,8 +118,16 @@ def _line(
         rate_pct=round(100.0 * received / planned, 4),
         forecast_pct=None if seen is None else round(100.0 * seen.mean_kg / planned, 4),
         least_pct=rule.least_pct, shortfall_p=chance, warned=None if chance is None else chance > rule.warn_p,
-        reason=reason,
+        reason=missing and f"nothing is foretold of {missing}", missing=missing,
     )  # fmt: skip
+
+
+def _named(contracts: Sequence[str]) -> str | None:
+    """The first few by name and the others by number, as the cell of a table holds them."""
+    if not contracts:
+        return None
+    more = len(contracts) - _NAMED
+    return ", ".join(contracts[:_NAMED]) + (f" + {more}" if more > 0 else "")
 
 
 def _outlook(row: Mapping[str, Any]) -> Outlook | None:

@@ -91,7 +91,7 @@ PAGE = Page(
             "s_curve",
             Text("Received against plan, all contracts", "累计到厂与计划（全部合同）"),
             "line",
-            width=4,
+            width=3,
             absent=NOT_COMPUTED,
             hours=_MONTH_H,
             note=Text("by day", "按日"),
@@ -108,7 +108,7 @@ PAGE = Page(
             Text("Quarter and year", "季度与年度"),
             "table",
             feeds=("periods",),
-            width=4,
+            width=5,
             note=Text(
                 "months so far; no seller: all of them",
                 "截至本月；供方为空：全部供方",
@@ -124,7 +124,7 @@ PAGE = Page(
                 ("forecast_pct", Text("expected", "预计"), "%"),
                 ("least_pct", Text("asked for", "规定"), "%"),
                 ("shortfall_p", Text("shortfall (0 to 1)", "违约概率（0–1）"), ""),
-                ("missing", Text("unknown as", "未知原因"), "text"),
+                ("missing", Text("nothing foretold of", "无预计的合同"), "text"),
             ),
         ),
         Panel(

@@ -117,7 +117,7 @@ PAGE = Page(
             Text("Balances", "热平衡明细"),
             "table",
             feeds=("balances",),
-            width=8,
+            width=7,
             series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
             columns=(
                 ("key", Text("network", "热网"), "text"),
@@ -133,7 +133,7 @@ PAGE = Page(
             Text("Meters that balances correct most", "校正量最大的热表"),
             "table",
             feeds=("reconciled",),
-            width=4,
+            width=5,
             series=(Series(_RECONCILED, "test_statistic", Text("test statistic", "检验统计量")),),
             columns=(
                 ("key", Text("device", "设备"), "device"),

@@ -66,4 +66,4 @@ def _key(stream: str, line: PeriodLine) -> str:
 
 def _fields(line: PeriodLine) -> dict[str, object]:
     values = line.model_dump(exclude={"reason"})
-    return values | {"missing": line.reason, "warned": None if line.warned is None else int(line.warned)}
+    return values | {"warned": None if line.warned is None else int(line.warned)}

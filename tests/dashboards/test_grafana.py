@@ -82,6 +82,20 @@ def test_panels_fill_24_columns_and_do_not_overlap():
             taken |= cells
 
 
+def test_panels_stand_where_the_board_has_them():
+    pages_by_id = {page.id: page for page in pages()}
+    document = json.loads(render(pages_by_id["network"], "en"))
+    at = {p["title"]: p["gridPos"] for p in document["panels"]}
+    drawing, profile = at["The network, by flow and by return"], at["Pressure over the way from the plant"]
+    assert (drawing["x"], drawing["w"], drawing["h"]) == (8, 16, 20)
+    assert (profile["x"], profile["y"]) == (0, at["Where the heat went"]["h"])
+    balances, meters = at["Balances"], at["Meters that balances correct most"]
+    assert (balances["y"], meters["x"] + meters["w"]) == (meters["y"], 24)
+    for page in pages_by_id.values():  # a row that is not full would be a hole on the board, too
+        placed = [p["gridPos"] for p in json.loads(render(page, "en"))["panels"]]
+        assert sum(g["w"] * g["h"] for g in placed) == 24 * max(g["y"] + g["h"] for g in placed), page.id
+
+
 def test_variables_that_may_have_several_values_are_used_in_their_array_form():
     for document in documents():
         several = [v["name"] for v in document["templating"]["list"] if v.get("multi")]

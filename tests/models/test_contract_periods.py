@@ -70,10 +70,17 @@ def test_where_nothing_is_foretold_of_a_contract_the_period_is_unknown_and_its_n
     for seller in (None, "S1"):
         line = told["2026-Q1", seller]
         assert (line.expected_kg, line.forecast_pct, line.shortfall_p, line.warned) == (None,) * 4
-        assert line.reason == "nothing is foretold of E"
+        assert (line.reason, line.missing) == ("nothing is foretold of E", "E")
     assert told["2026-Q1", "S2"].shortfall_p == 0.0
+    assert told["2026-Q1", "S2"].missing is None
     odd = lines({("C", "2026-02"): row(1000, 400, float("nan"), 80.0)}, "2026-02")
     assert odd["2026", None].shortfall_p is None
+
+
+@pytest.mark.parametrize(("count", "missing"), [(2, "C0, C1"), (3, "C0, C1 + 1"), (12, "C0, C1 + 10")])
+def test_of_many_contracts_that_are_not_foretold_two_are_named(count, missing):
+    many = {(f"C{n}", "2026-01"): row(1000, 0) for n in range(count)}
+    assert lines(many, "2026-01")["2026", None].missing == missing
 
 
 def test_what_was_cancelled_cannot_come_and_without_contracts_there_is_no_line():
