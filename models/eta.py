@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from models.position_filter import metres
 from models.site import Place
@@ -283,4 +283,4 @@ def _student(residual: FloatArray, share: float) -> FloatArray:
     known = np.isfinite(residual)
     n = known.sum(axis=0)
     spread = np.sqrt(np.nan_to_num(residual**2).sum(axis=0) / np.maximum(n, 1))
-    return np.where(n >= _FEWEST, spread * stats.t.ppf(share, np.maximum(n - 1, 1)), np.nan)
+    return np.where(n >= _FEWEST, spread * stdtrit(np.maximum(n - 1.0, 1.0), share), np.nan)

@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from models.site import Place
 from models.weighing import Ticket
@@ -103,6 +102,8 @@ def match(
         return {}
     cost = np.full((len(loads), len(receipts) + len(loads)), STILL_OPEN)
     cost[:, : len(receipts)] = _costs(loads, receipts, usual_ms)
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  10 MB that a heat network never needs
+
     rows, columns = linear_sum_assignment(cost)
     return {
         int(i): int(j)

@@ -49,6 +49,19 @@ def test_contracts_are_kept():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_operators_do_not_load_what_a_heat_network_never_needs():
+    """`scipy.stats` and `scipy.optimize` take 32 MB and half a second of each server, worker and replay."""
+    code = (
+        "import sys; from streams.core.operator import discovered; discovered()\n"
+        "print([m for m in ('scipy.stats', 'scipy.optimize') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
 VIOLATIONS = {
     "models": ("models/broken.py", "import store.protocol"),
     "edge": ("edge/broken.py", "from models.frame import Frame"),
