@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import io
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Final, Protocol
@@ -16,8 +15,9 @@ from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 
 from dashboards.drawing import drawing
 from dashboards.history import panel_history
-from dashboards.panels import panel
+from dashboards.panels import Panel, panel
 from dashboards.scope import Scope, ScopeError, devices_in, networks_in, silence_ms, stale_ms
+from dashboards.shared import SharedAnswers
 from dashboards.trends import trend
 from models.site import Place, Site
 from store.export import write_csv
@@ -29,7 +29,7 @@ __all__ = ["ActionRefusedError", "BoardActions", "Sources", "history_bytes", "ro
 _JSON: Final = "application/json"
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _CACHE_S: Final = 4.0
-_CACHE_ENTRIES: Final = 256
+_SHARED_S: Final = 2.0
 _MAX_POINTS: Final = 2000
 _CHARTS: Final = frozenset({"tile", "line", "scatter", "bands", "heatmap"})
 _MOST_ASKED: Final = 64 * 1024
@@ -94,7 +94,8 @@ class Sources:
         self.actions = actions
         self.token = token
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="board-query")
-        self.answers: dict[tuple[object, ...], tuple[float, asyncio.Task[bytes]]] = {}
+        self.answers: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
+        self.shared = SharedAnswers(store, _SHARED_S)
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a blocking call off the event loop; a store that is away is HTTP 503, a wrong question 400."""
@@ -235,30 +236,34 @@ async def history_bytes(
         raise HTTPException(404, f"expected the id of a panel, got {panel_id[:80]!r}") from None
     if wanted.kind not in _CHARTS:
         raise HTTPException(404, f"expected a panel with history, got {panel_id!r}, a {wanted.kind}")
-    to_ms = sources.clock() + 1 if end is None else end
+    now_ms = sources.clock() // 1000 * 1000  # panels that ask within a second ask the same
+    to_ms = now_ms + 1000 if end is None else end
     from_ms = to_ms - 86_400_000 if start is None else start
     if not 0 < to_ms - from_ms <= _MAX_RANGE_MS:
         raise HTTPException(400, f"expected from before to, at most 11 years, got {from_ms} to {to_ms}")
     name = (panel_id, scope, start, end, points)
-    now = time.monotonic()
-    for old in [k for k, (at, _) in sources.answers.items() if now - at > _CACHE_S][:_CACHE_ENTRIES]:
-        del sources.answers[old]
     kept = sources.answers.get(name)
     if kept is None:
-        task = asyncio.ensure_future(sources.call(_history, sources, wanted, scope, from_ms, to_ms, points))
-        sources.answers[name] = kept = (now, task)
+        call = sources.call(_history, sources, wanted, scope, from_ms, to_ms, points, now_ms)
+        kept = sources.answers[name] = asyncio.ensure_future(call)
+        asyncio.get_running_loop().call_later(_CACHE_S, _forget, sources, name)
     try:
-        return await asyncio.shield(kept[1])
+        return await asyncio.shield(kept)
     except HTTPException:
         sources.answers.pop(name, None)
         raise
 
 
-def _history(sources: Sources, wanted: Any, scope: Scope, from_ms: int, to_ms: int, points: int) -> bytes:
+def _forget(sources: Sources, name: tuple[object, ...]) -> None:
+    sources.answers.pop(name, None)
+    sources.shared.forget()
+
+
+def _history(
+    sources: Sources, wanted: Panel, scope: Scope, from_ms: int, to_ms: int, points: int, now_ms: int
+) -> bytes:
     scope.check(sources.site)
-    answer = panel_history(
-        sources.store, sources.site, wanted, scope, from_ms, to_ms, points, sources.clock()
-    )
+    answer = panel_history(sources.shared, sources.site, wanted, scope, from_ms, to_ms, points, now_ms)
     return orjson.dumps(answer)
 
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,11 +16,11 @@ import nicegui.elements.echart  # noqa: F401  offers ECharts to our modules unde
 from fastapi import FastAPI, HTTPException, Request
 from nicegui import Client, core, ui
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.staticfiles import StaticFiles
 
 from dashboards.api import BoardActions, Sources, router
 from dashboards.doors import Doors
 from dashboards.frame import frame, link, site_label
+from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
 from dashboards.language import catalogue, choose, pick
 from dashboards.live import Hub
 from dashboards.panels import Page, Panel, Series, Text, pages
@@ -102,15 +103,16 @@ def create_app(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        hub.close()
+        await asyncio.to_thread(hub.close)
         sources.close()
 
     app = FastAPI(title="Hearthline", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(sources))
     if probes is not None:
         app.router.routes.extend(probe_routes(probes))
-    app.mount(board.assets, StaticFiles(directory=_ASSETS))
+    app.mount(board.assets, LastingFiles(directory=_ASSETS))
     _mount_pages(app)
+    app.add_middleware(KeptFiles)
     app.add_middleware(Doors, state={_STATE: board})
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     return app
@@ -175,7 +177,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     )
     scope = Scope(asked.get("region", ""), asked.get("unit", ""), device)
     client.title = f"{pick(page.title, language)} · {site_label(site)} · Hearthline"
-    ui.add_head_html(f'<link rel="stylesheet" href="{board.assets}/board.css">')
+    ui.add_head_html(_head(board.assets))
     client.content.classes(f"hl hl-{theme}")
     texts = catalogue(language)
     kept = {"lang": language, "theme": theme, "region": scope.region, "unit": scope.unit}
@@ -211,6 +213,16 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
         }
     )
     _connect(board, client, element, page, scope)
+
+
+@cache
+def _head(assets: str) -> str:
+    """What a browser needs, named at once: modules that name others would come one after another."""
+    modules = [f"{assets}/{path.name}" for path in sorted(_ASSETS.glob("*.js"))]
+    lines = [
+        f'<link rel="modulepreload" href="{url}" fetchpriority="low">' for url in (*modules, *chart_modules())
+    ]
+    return "\n".join([f'<link rel="stylesheet" href="{assets}/board.css">', *lines])
 
 
 def _entering(site: Site) -> dict[str, Any] | None:
@@ -254,6 +266,7 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
             notice = {"about": "entry", "done": False, "detail": str(error.detail)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
+    board.hub.expect(page, scope)
     element.on("enter", enter)
     element.on("ready", lambda: board.hub.join(client.id, page, scope, send))
     element.on("retry", retry)

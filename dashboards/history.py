@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from dashboards.panels import Panel, Series
 from dashboards.scope import Scope, devices_in, narrowed
+from dashboards.shared import Answers
 from models.results import READING, Status
 from models.site import Site
-from store.protocol import Select, SeriesStore
+from store.protocol import Select
 
 __all__ = ["FINAL", "PARTIAL", "PROVISIONAL", "panel_history", "step_ms"]
 
@@ -35,7 +36,7 @@ def step_ms(from_ms: int, to_ms: int, points: int, *, at_least_ms: int = 10_000)
 
 
 def panel_history(
-    store: SeriesStore,
+    store: Answers,
     site: Site,
     panel: Panel,
     scope: Scope,
@@ -95,8 +96,9 @@ def _question(
     # A sum per window stays a sum per window when thinned: the mean of the windows of a step.
     aggregate = "mean" if series.aggregate == "sum" else series.aggregate
     return replace(
-        select, fields=fields, from_ms=from_ms, to_ms=to_ms, every_ms=every, aggregate=aggregate, latest=False
-    )
+        select, fields=fields, from_ms=from_ms, to_ms=to_ms, every_ms=every, aggregate=aggregate,
+        latest=False, narrow=True,
+    )  # fmt: skip
 
 
 def _by_class(question: Select, classes: tuple[str, ...]) -> list[Select]:

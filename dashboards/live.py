@@ -30,6 +30,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Clock = Callable[[], int]
 
 _FULL_EVERY_S: Final = 30.0
+_EXPECTED_S: Final = 5.0
 _UNSENT: Final = frozenset(
     {"region", "stream", "offset", "received_ms", "boot", "seq", "pos", "model", "class", "payload"}
 )
@@ -110,6 +111,9 @@ class Hub:
         self._topics: dict[Topic, _Topic] = {}
         self._status_rows: Rows = {}
         self._number = 0
+        self._expected: dict[Topic, float] = {}
+        self._greetings: set[asyncio.Task[None]] = set()
+        self._now = 0
         self._wake = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="board-hub")
         self.reads = 0
@@ -122,8 +126,20 @@ class Hub:
 
     def join(self, viewer: str, page: Page, scope: Scope, send: Send) -> None:
         """Send `viewer` the feeds of `page`, all of them first, then what changes."""
-        topics = frozenset((feed, _scope_of(feed, scope)) for feed in page.feeds)
+        topics = _topics(page, scope)
         self._viewers[viewer] = _Viewer(topics, any("status" in p.feeds for p in page.panels), send)
+        if not topics or not topics <= self._topics.keys():
+            self._wake.set()
+            return
+        # Read within the last tick, for this page or another: the next one comes by itself.
+        greeting = asyncio.create_task(self._deliver({}, _Change({}, []), self._now, viewer))
+        self._greetings.add(greeting)
+        greeting.add_done_callback(self._greetings.discard)
+
+    def expect(self, page: Page, scope: Scope) -> None:
+        """Read the feeds of `page` now: somebody asked for it, and will join once the browser has it."""
+        until = time.monotonic() + _EXPECTED_S
+        self._expected.update(dict.fromkeys(_topics(page, scope), until))
         self._wake.set()
 
     def leave(self, viewer: str) -> None:
@@ -134,7 +150,7 @@ class Hub:
         """Tick until cancelled."""
         while True:
             self._wake.clear()
-            if not self._viewers:
+            if not self._viewers and not self._awaited():
                 self._topics.clear()
                 await self._wake.wait()
                 continue
@@ -149,7 +165,7 @@ class Hub:
 
     async def tick(self) -> None:
         """Read what is watched once, and send every viewer one message."""
-        watched = {t for v in self._viewers.values() for t in v.topics}
+        watched = {t for v in self._viewers.values() for t in v.topics} | self._awaited()
         for topic in [t for t in self._topics if t not in watched]:
             del self._topics[topic]
         loop = asyncio.get_running_loop()
@@ -158,11 +174,18 @@ class Hub:
         status_change = _Change(*changes(self._status_rows, status))
         self._status_rows = status
         self._number += 1
+        self._now = now
         await self._deliver(changed, status_change, now)
 
     def close(self) -> None:
-        """Release the reading thread."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Release the reading thread; returns when it asks no more, so that the store may be closed."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _awaited(self) -> set[Topic]:
+        """Topics of pages that somebody has just asked for."""
+        now = time.monotonic()
+        self._expected = {topic: until for topic, until in self._expected.items() if until > now}
+        return set(self._expected)
 
     def _read(self, topics: Iterable[Topic]) -> tuple[dict[Topic, tuple[Rows, bool] | str], Rows, int]:
         """In the hub's thread: newest rows of every topic, or why there are none."""
@@ -204,9 +227,13 @@ class Hub:
             state.read_full = time.monotonic()
         return change
 
-    async def _deliver(self, changed: Mapping[Topic, _Change], status: _Change, now: int) -> None:
+    async def _deliver(
+        self, changed: Mapping[Topic, _Change], status: _Change, now: int, only: str | None = None
+    ) -> None:
         shared: dict[tuple[frozenset[Topic], bool, bool], dict[str, Any]] = {}
         for name, viewer in list(self._viewers.items()):
+            if only not in (None, name):
+                continue
             if not viewer.topics <= self._topics.keys():
                 continue  # came while the store was being read: half a page would look like missing data
             kind = (viewer.topics, viewer.status, viewer.fresh)
@@ -237,6 +264,10 @@ class Hub:
         if gone := {name: c.gone for name, c in known if c.gone}:
             message["gone"] = gone
         return message
+
+
+def _topics(page: Page, scope: Scope) -> frozenset[Topic]:
+    return frozenset((feed, _scope_of(feed, scope)) for feed in page.feeds)
 
 
 def _scope_of(feed: Feed, scope: Scope) -> Scope:

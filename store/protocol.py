@@ -50,6 +50,9 @@ class Select:
         Include withdrawn rows.
     limit : int or None
         At most so many rows by time, then key, oldest first; `newest_first` turns the order round.
+    narrow : bool
+        Of what is no field only key, window_start and status are wanted, as for a chart: others cost as much
+        again. A store may give them all the same.
     """
 
     measurement: str
@@ -66,6 +69,7 @@ class Select:
     withdrawn: bool = False
     newest_first: bool = False
     limit: int | None = None
+    narrow: bool = False
 
 
 @runtime_checkable

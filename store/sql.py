@@ -15,7 +15,7 @@ from models.measurements import Kind, known
 from models.results import READING, READING_REPEAT, RESULT_HEADER, RESULT_TRAILER, Status
 from store.catalogue import META, PROGRESS, READING_PREFIX, Catalogue, quoted, reading_table
 from store.protocol import Select, StoreError
-from store.rows import READING_TRAILER
+from store.rows import KEY, READING_TRAILER
 
 # ruff: noqa: S608  values are parameters; identifiers are constants or quoted
 
@@ -73,11 +73,11 @@ def build(query: Select, catalogue: Catalogue) -> Query | None:
     fields = _fields(query, columns)
     out = Query()
     rows = " UNION ALL BY NAME ".join(
-        _rows_of(query, table, catalogue[table], [*_HEADER, *fields, *_trailer(query)], columns, out)
+        _rows_of(query, table, catalogue[table], [*_header(query), *fields, *_trailer(query)], columns, out)
         for table in tables
     )
     if query.every_ms is None:
-        shown = ", ".join(quoted(c) for c in (*_HEADER, *fields, *_trailer(query)))
+        shown = ", ".join(quoted(c) for c in (*_header(query), *fields, *_trailer(query)))
         body = f"SELECT {shown} FROM ({rows}) AS r"
         source, ties = f"rows AS NOT MATERIALIZED ({body})", _ties(query)
     else:
@@ -98,8 +98,23 @@ def _check(query: Select) -> None:
         raise StoreError(msg)
 
 
+def _narrow(query: Select) -> bool:
+    """Whether little is wanted; readings as they came are put in order by what else they have."""
+    return query.narrow and not (is_reading(query.measurement) and query.every_ms is None)
+
+
+def _header(query: Select) -> tuple[str, ...]:
+    return _wanted(query, _HEADER)
+
+
 def _trailer(query: Select) -> tuple[str, ...]:
-    return _READING if is_reading(query.measurement) else _TRAILER
+    return _wanted(query, _READING if is_reading(query.measurement) else _TRAILER)
+
+
+def _wanted(query: Select, names: tuple[str, ...]) -> tuple[str, ...]:
+    if not _narrow(query):
+        return names
+    return tuple(n for n in names if n in (*KEY, "status", *query.fields))
 
 
 def _tables(query: Select, catalogue: Catalogue) -> list[str]:
@@ -116,9 +131,9 @@ def _tables(query: Select, catalogue: Catalogue) -> list[str]:
 
 def _fields(query: Select, columns: dict[str, pa.DataType]) -> list[str]:
     """Fields besides header and trailer, in the order asked for; all of them when none is."""
-    around = (*_HEADER, *_trailer(query))
-    every = [c for c in columns if c not in around]
     reading = is_reading(query.measurement)
+    around = (*_HEADER, *(_READING if reading else _TRAILER))
+    every = [c for c in columns if c not in around]
     for name in query.fields:
         if name not in columns and name not in around and not (reading and name in known):
             expected = ", ".join(every) or "none"
@@ -199,23 +214,24 @@ def _steps(
     every = out.value("every_ms", query.every_ms)
     # Steps are aligned to the epoch, before 1970 too: the remainder is made positive.
     step = f"window_start - ((window_start % {every}) + {every}) % {every}"
+    unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
+    made = {
+        "key": "key",
+        "window_start": f"{step} AS window_start",
+        "window_ms": f"CAST({every} AS BIGINT) AS window_ms",
+        **{name: f"any_value({name}) AS {name}" for name in ("unit", "region", "stream", "class")},
+        "coverage": "avg(coverage) AS coverage",
+        "status": f"""CASE WHEN bool_or(status = 'provisional') THEN 'provisional'
+            WHEN {unknown}(status = 'unknown') THEN 'unknown' ELSE 'final' END AS status""",
+        "reason": _REASON,
+        "revision": "max(revision) AS revision",
+        "model": "arg_max(model, window_start) AS model",
+    }
     shown = [
-        "key",
-        "any_value(unit) AS unit",
-        "any_value(region) AS region",
-        "any_value(stream) AS stream",
-        f"{step} AS window_start",
-        f"CAST({every} AS BIGINT) AS window_ms",
+        *(made[name] for name in _header(query)),
         *(_aggregate(query, f, columns.get(f, kind_of(f))) for f in fields),
+        *(made[name] for name in _trailer(query) if name in made),
     ]
-    if is_reading(query.measurement):
-        shown.append("any_value(class) AS class")
-    else:
-        unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
-        status = f"""CASE WHEN bool_or(status = 'provisional') THEN 'provisional'
-            WHEN {unknown}(status = 'unknown') THEN 'unknown' ELSE 'final' END AS status"""
-        model = "arg_max(model, window_start) AS model"
-        shown += ["avg(coverage) AS coverage", status, _REASON, "max(revision) AS revision", model]
     return f"SELECT {', '.join(shown)} FROM ({rows}) AS r GROUP BY key, {step}"
 
 

@@ -1,6 +1,9 @@
 // Charts: ECharts for history, plain SVG for the small trend in a tile.
-import { echarts } from "nicegui-echart";
 import { cssColour, h, s } from "./dom.js";
+
+// A megabyte: it comes while the page is built and shows its first numbers.
+let echarts = null;
+export const loaded = import("nicegui-echart").then((module) => { echarts = module.echarts; });
 
 const PROVISIONAL = 1;
 const PARTIAL = 2;
@@ -211,6 +214,16 @@ export class LineChart extends Chart {
           h("b", {}, `${f.number(real.v, unit)} ${unit}`), flags.length ? ` (${flags.join(", ")})` : "");
       }));
   }
+}
+
+// The first chart of a page takes the time of three: a small one that nobody sees takes it while nothing else is done.
+export function rehearse(context) {
+  const unseen = new LineChart(context);
+  unseen.chart = echarts.init(h("div"), null, { renderer: "canvas", width: 300, height: 150 });
+  const t = [0, 1, 2, 3].map((n) => n * HOUR_MS);
+  const series = ["a", "b"].map((colour) => ({ label: colour, unit: "", colour, dashed: false }));
+  unseen.show({ series }, { from: 0, to: t[3], series: series.map((_, index) => ({ index, t, v: [1, 2, null, 3], f: [0, 0, 0, PROVISIONAL] })) });
+  unseen.stop();
 }
 
 export class ScatterChart extends Chart {

@@ -1,6 +1,6 @@
 // A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
 import { Alarm, Alarms, Strip } from "./alarms.js";
-import { LineChart, ScatterChart } from "./charts.js";
+import { LineChart, ScatterChart, loaded, rehearse } from "./charts.js";
 import { h } from "./dom.js";
 import { Entry } from "./entry.js";
 import { Verdicts } from "./evidence.js";
@@ -65,6 +65,7 @@ class Board {
 
   async start() {
     const { config, site } = this.context;
+    this.listen(); // what comes before the page is built is kept
     const place = new URLSearchParams(config.scope.device ? {} : { region: config.scope.region, unit: config.scope.unit });
     const answer = await (await fetch(`/api/site?${place}`)).json();
     site.devices = answer.devices;
@@ -76,9 +77,21 @@ class Board {
     this.keys = new Keys(this.context);
     this.entry = new Entry(this.context);
     this.tour = new Tour(this.context);
-    this.listen();
+    if (this.live.now !== null) this.update(new Set(this.live.feeds.keys()));
     this.timer = setInterval(() => this.refreshHistory(), 1000);
     this.refreshHistory();
+    loaded.then(() => {
+      this.drawing = true;
+      this.refreshHistory();
+      if (this.panels.some(({ view }) => view instanceof ChartPanel)) {
+        this.rehearsal = window.requestIdleCallback?.(() => rehearse(this.context));
+      }
+    }, (error) => this.cannotDraw(error));
+  }
+
+  cannotDraw(error) {
+    const why = ` ${this.context.t("cannot be read: {why}", { why: error.message })}`;
+    for (const { view, trouble } of this.panels) if (view instanceof ChartPanel) trouble.replaceChildren(mark(true, 3), why);
   }
 
   build() {
@@ -105,7 +118,9 @@ class Board {
   listen() {
     this.onMessage = (message) => {
       const first = this.live.now === null;
-      this.update(this.live.take(message));
+      const changed = this.live.take(message);
+      if (!this.tour) return; // not built yet
+      this.update(changed);
       if (first) this.refreshHistory(); // only now it is known until when
     };
     this.onNotice = (notice) => this.answered(notice);
@@ -145,7 +160,8 @@ class Board {
     if (document.hidden) return;
     const now = performance.now();
     for (const entry of this.panels) {
-      const { panel } = entry;
+      const { panel, view } = entry;
+      if (view instanceof ChartPanel && !this.drawing) continue;
       if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;
       if (this.live.now === null && !this.fixed && this.hours(panel) !== 24) continue; // nobody knows yet until when
       const last = this.fetched.get(panel.id);
@@ -167,10 +183,12 @@ class Board {
     this.fetched.set(panel.id, state);
     try {
       const answer = await this.ask(panel, this.wanted(panel));
+      state.site ??= answer.to;
       const span = answer.to - answer.from;
       const compared = config.compare && panel.kind === "line";
       const before = compared ? await this.ask(panel, { from: answer.from - span, to: answer.from, points: 360 }) : null;
       entry.answer = answer;
+      if (view instanceof ChartPanel && this.rehearsal) window.cancelIdleCallback(this.rehearsal);
       view.history(answer, before);
       drawn(panel.id, now);
       trouble.replaceChildren();
@@ -212,6 +230,7 @@ class Board {
 
   stop() {
     clearInterval(this.timer);
+    if (this.rehearsal) window.cancelIdleCallback(this.rehearsal);
     this.head?.stop();
     this.keys?.stop();
     this.entry?.stop();

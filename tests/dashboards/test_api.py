@@ -103,6 +103,20 @@ def test_history_of_a_panel_equals_the_query(board):
     assert line["v"] == [pytest.approx(by_time[t], abs=1e-6) for t in line["t"]]
 
 
+def test_panels_that_ask_within_a_second_get_the_same_range_and_ask_the_store_once(board, monkeypatch):
+    asked = []
+    select = board.day.store.select
+    monkeypatch.setattr(board.day.store, "select", lambda query: asked.append(query) or select(query))
+    panels = ("delivered", "heat_windows", "overview_forecast")
+    told = [
+        board.get(f"/api/panels/{panel}/history?points={90 + n}").json() for n, panel in enumerate(panels)
+    ]
+    assert len({(t["from"], t["to"]) for t in told}) == 1
+    assert told[0]["to"] % 1000 == 0
+    assert board.day.now_ms < told[0]["to"] <= board.day.now_ms + 1000
+    assert [q.measurement for q in asked].count("device_heat") == 1
+
+
 def test_dead_letters_are_listed_with_their_reason(board):
     letters = board.get("/api/dead-letters").json()
     assert {(x["key"], x["reason"]) for x in letters} == {

@@ -44,10 +44,11 @@ def hub_of(store):
 class Viewer:
     def __init__(self):
         self.messages = []
-        self.three = asyncio.Event()
+        self.first, self.three = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, message):
         self.messages.append(message)
+        self.first.set()
         if len(self.messages) == 3:
             self.three.set()
 
@@ -133,6 +134,44 @@ def test_who_comes_while_the_store_is_read_gets_the_whole_page_at_once():
     assert len(first) == 2
     assert early == []
     assert set(second[0]["all"]["seen"]) == {"a"}
+
+
+def test_who_joins_after_the_page_was_asked_for_has_it_at_once_without_another_reading():
+    async def run():
+        store, viewer = Store(), Viewer()
+        hub = hub_of(store)
+        hub.expect(PAGE, Scope())
+        await hub.tick()
+        read = len(store.questions)
+        hub.join("v", PAGE, Scope(), viewer)
+        await asyncio.wait_for(viewer.first.wait(), 5.0)
+        assert len(store.questions) == read == 1
+        store.rows["b"] = 2.5
+        await hub.tick()
+        return viewer.messages
+
+    first, second = asyncio.run(run())
+    assert set(first["all"]["seen"]) == {"a", "b"}
+    assert first["now"] == 1000
+    assert second["set"] == {"seen": {"b": {"v": 2.5}}}
+
+
+def test_a_page_that_was_asked_for_and_never_comes_is_forgotten(monkeypatch):
+    monkeypatch.setattr("dashboards.live._EXPECTED_S", 0.05)
+
+    async def run():
+        store = Store()
+        hub = hub_of(store)
+        task = asyncio.create_task(hub.run())
+        hub.expect(PAGE, Scope())
+        await asyncio.sleep(0.2)
+        read = len(store.questions)
+        await asyncio.sleep(1.2)
+        task.cancel()
+        return read, len(store.questions)
+
+    read, later = asyncio.run(run())
+    assert read == later == 1
 
 
 def test_nothing_is_read_while_nobody_looks():

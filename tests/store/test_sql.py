@@ -47,6 +47,26 @@ def test_an_answer_has_header_fields_and_trailer(store):
     assert table.column_names == [*header, "supply_c", *trailer]
 
 
+@pytest.mark.parametrize(
+    ("measurement", "fields", "more"),
+    [
+        ("device_heat", ("heat_gj",), {}), ("device_heat", ("heat_gj",), {"every_ms": 2 * HOUR}),
+        ("device_heat", ("heat_gj",), {"latest": True}), ("device_heat", ("coverage",), {"every_ms": 2 * HOUR}),
+        ("reading", ("supply_c",), {"every_ms": 3}), ("reading", ("energy_gj",), {}),
+    ],
+)  # fmt: skip
+def test_a_narrow_answer_has_the_same_rows_without_what_no_chart_shows(store, measurement, fields, more):
+    whole = store.select(Select(measurement, fields=fields, **more))
+    narrow = store.select(Select(measurement, fields=fields, narrow=True, **more))
+    assert narrow.num_rows
+    assert narrow.equals(whole.select(narrow.column_names))
+    wanted = {"key", "window_start", *fields, *(("status",) if measurement == "device_heat" else ())}
+    if measurement == "device_heat" or more:
+        assert set(narrow.column_names) == wanted
+    else:  # readings as they came are ordered by their message
+        assert narrow.equals(whole)
+
+
 def test_readings_have_their_message_instead(store):
     names = store.select(Select("reading", fields=("supply_c",))).column_names
     message = ["class", "boot", "seq", "pos", "offset", "received_ms", "quality", "extra"]
