@@ -62,6 +62,13 @@ def seed(folder: Path, days: int) -> None:
     day.store.close()
 
 
+def _said(pattern: str, page: str) -> str:
+    """What a page's script has at a place."""
+    found = re.search(pattern, page, re.DOTALL)
+    assert found is not None, f"expected {pattern} in the page"
+    return found[1]
+
+
 class _AsDelivered:
     """Finds no pandas: only tests' networks come with it, and pyarrow loads it where it can (30 MB)."""
 
@@ -110,8 +117,8 @@ class Viewer:
         """Fetch the page, connect its socket and say that it is ready."""
         async with session.get(self.url + "/?lang=en") as answer:
             text = await answer.text()
-        query = ast.literal_eval(re.search(r"query:\s*(\{[^}]*\})", text)[1])  # written as Python writes it
-        elements = json.loads(re.search(r"parseElements\(String\.raw`(.*?)`\)", text, re.DOTALL)[1])
+        query = ast.literal_eval(_said(r"query:\s*(\{[^}]*\})", text))  # written as Python writes it
+        elements = json.loads(_said(r"parseElements\(String\.raw`(.*?)`\)", text))
         number, element = next((i, e) for i, e in elements.items() if "config" in e.get("props", {}))
         ready = next(e["listener_id"] for e in element["events"] if e["type"] == "ready")
         self.sio.on("hearthline", self._take)
@@ -258,6 +265,7 @@ def served(days: int) -> Iterator[tuple[str, float, psutil.Process]]:
         subprocess.run([*command, "--seed", folder, "--days", str(days)], check=True)
         child = subprocess.Popen([*command, "--serve", folder], stdout=subprocess.PIPE, text=True)
         try:
+            assert child.stdout is not None
             url, began = child.stdout.readline().split()
             yield url, float(began), psutil.Process(child.pid)
         finally:

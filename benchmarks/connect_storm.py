@@ -76,7 +76,7 @@ def collect(
         made(self, *args)
         links.append(self)
 
-    Link.__init__ = noted  # type: ignore[method-assign]
+    Link.__init__ = noted  # type: ignore[method-assign,assignment]
     devices = [
         DeviceConfig.model_validate(
             {"id": n, "region": "r", "unit": "load", "class": "substation", "interval_s": INTERVAL_S}
@@ -95,7 +95,12 @@ def collect(
     chance, now_s = random.Random(names[0]), time.monotonic()
     for link in links:
         link._next_try_s = now_s + chance.uniform(0.0, within_s)  # noqa: SLF001  as if it had failed before
-    threading.Thread(target=lambda: (stop.wait(), done.set()), daemon=True).start()
+
+    def end_when_told() -> None:
+        stop.wait()
+        done.set()
+
+    threading.Thread(target=end_when_told, daemon=True).start()
     running = threading.Thread(target=fleet.run, args=(done,))
     running.start()
     while fleet.connected < len(names) and not done.is_set():
@@ -111,7 +116,8 @@ def births(data: Path) -> dict[str, int]:
     from journal.sqlite import SqliteJournal
     from models.frame import Frame, FrameKind
 
-    journal, found, offset = SqliteJournal(data / "journal.sqlite3", wall_clock), {}, -1
+    journal, offset = SqliteJournal(data / "journal.sqlite3", wall_clock), -1
+    found: dict[str, int] = {}
     while records := journal.read("load", offset, 10_000):
         for record in records:
             frame = Frame.decode(record.frame)

@@ -169,7 +169,9 @@ def by_furnaces(run: Path) -> set[str]:
         place = np.searchsorted(starts, fire["t_ms"][burning], side="left") - 1
         inside = (place >= 0) & (fire["t_ms"][burning] <= days[-1][1])
         heat, kg = (
-            np.bincount(place[inside], weights=fire[c][burning][inside], minlength=len(days))
+            np.bincount(place[inside], weights=fire[c][burning][inside], minlength=len(days)).astype(
+                np.float64
+            )
             for c in ("heat_gj", "fuel_kg")
         )
         for each in BurningDays.of(books, days, heat, kg, np.ones(len(days))).suppliers():

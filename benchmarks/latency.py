@@ -46,11 +46,10 @@ class Probe(threading.Thread):
         seen: set[tuple[str, int]] = set()
         keys = [f"d{n * DEVICES // PROBES:05}" for n in range(PROBES)]
         while not self._ended.wait(_POLL_S):
-            rows = self._server.get(
-                "/api/query",
-                measurement="reading",
-                **{"class": "substation", "from": str(self._since_ms), "key": keys, "field": "supply_c"},
-            )
+            asked: dict[str, str | list[str]] = {
+                "class": "substation", "from": str(self._since_ms), "key": keys, "field": "supply_c",
+            }  # fmt: skip
+            rows = self._server.get("/api/query", measurement="reading", **asked)
             now_ms = time.time() * 1000
             for row in rows:
                 name = row["key"], row["window_start"]

@@ -70,7 +70,7 @@ def expected_share(hours: Sequence[Hour], rng: np.random.Generator, share: float
     ends = density_kg_m3(np.array([15.0, 45.0])) / density_kg_m3(15.0)
     for h in hours:
         even = share * rng.uniform(-1.0, 1.0, (3, _DRAWS)) / 100.0
-        swell = rng.uniform(*np.sort(ends), _DRAWS) - ends.mean()
+        swell = rng.uniform(ends.min(), ends.max(), _DRAWS) - ends.mean()
         noise = rng.standard_normal(_DRAWS) * TANK_NOISE * h.level_m3 * np.sqrt(2.0)
         steps = rng.uniform(-0.5, 0.5, (4, _DRAWS)).sum(axis=0) * RESOLUTION_M3
         error = (
@@ -222,8 +222,8 @@ def curve(networks: int, seed: int) -> None:
             hours = GOAL_H if pct <= GOAL_PCT else 12
             found.append(_one(run, kind, pct, str(rng.choice(nodes)), hours))
         found += [_one(run, "draw_off", pct, str(rng.choice(nodes)), 36) for pct in (0.1, 0.5)]
-        after = ", ".join(f"{f.kind} {f.pct:g} % {f.after_h:g} h" for f in found[-len(LEAKS_PCT) - 2 :])
-        print(f"seed {seed + number}, {substations} substations: {after}", flush=True)
+        told = ", ".join(f"{f.kind} {f.pct:g} % {f.after_h:g} h" for f in found[-len(LEAKS_PCT) - 2 :])
+        print(f"seed {seed + number}, {substations} substations: {told}", flush=True)
     leaks = [f for f in found if f.kind != "draw_off"]
     print("leak of circulation  " + "  ".join(f"within {h:2d} h" for h in HOURS) + "  median h")
     for pct in LEAKS_PCT:

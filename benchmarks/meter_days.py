@@ -87,7 +87,7 @@ def simulated_weeks(seed: int, substations: int, days: float, step_s: float = 30
     t_ms, *columns = zip(*rows, strict=True)
     arrays = [np.array(c) for c in columns]
     empty = np.empty((0, substations))
-    day = Day(site, seed, step_s, np.array(t_ms), *arrays[:4], {}, empty)  # type: ignore[call-arg]
+    day = Day(site, seed, step_s, np.array(t_ms), arrays[0], arrays[1], arrays[2], arrays[3], {}, empty)
     return Weeks(day, dict(zip(_SECOND, arrays[4:], strict=True)))
 
 

@@ -113,10 +113,13 @@ def simulated_day(
     truth.warm_up()
     snaps = [truth.step(step_s) for _ in range(round(hours * 3600.0 / step_s))]
     named = ("supplied_kj", "lost_kj", "stored_kj", "leaked_kj")
+    flow_kg_s, return_flow_kg_s, supply_c, return_c = (
+        np.array([getattr(s, name) for s in snaps])
+        for name in ("flow_kg_s", "return_flow_kg_s", "supply_c", "return_c")
+    )
     return Day(
         site, seed, step_s, np.array([s.t_ms for s in snaps]),
-        *(np.array([getattr(s, name) for s in snaps])
-          for name in ("flow_kg_s", "return_flow_kg_s", "supply_c", "return_c")),
+        flow_kg_s, return_flow_kg_s, supply_c, return_c,
         {name: np.array([getattr(s.balance, name) for s in snaps]) * 1e-6 for name in named},
         np.array([s.balance.delivered_kj for s in snaps]) * 1e-6,
     )  # fmt: skip

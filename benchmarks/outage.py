@@ -95,7 +95,12 @@ def collect(url: str, directory: Path, stop: Any) -> None:
         {"id": DEVICE, "region": "r", "unit": "u", "class": CLASS, "interval_s": LIVE_S, "driver": "csv"}
     )
     done = threading.Event()
-    threading.Thread(target=lambda: (stop.wait(), done.set()), daemon=True).start()
+
+    def end_when_told() -> None:
+        stop.wait()
+        done.set()
+
+    threading.Thread(target=end_when_told, daemon=True).start()
     fleet = Fleet([(device, Now())], MqttConfig(url=url), directory, say=lambda _line: None)
     fleet.run(done)
 

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from benchmarks.machine import machine
+from models.site import Site
 from simulator.case import parse
 from simulator.fleet import UnitReadings
 from simulator.simulate import run
@@ -58,7 +59,7 @@ def whole(substations: int, hours: float) -> float:
     return hours * 3600.0 / seconds
 
 
-def _no_site(name: str) -> None:
+def _no_site(name: str) -> Site:
     raise FileNotFoundError(name)
 
 

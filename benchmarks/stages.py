@@ -89,7 +89,8 @@ class Stages:
         cursor = self.store._root.cursor()  # noqa: SLF001  no other way to ask DuckDB itself
         try:
             text = "SELECT memory_usage_bytes FROM duckdb_memory() WHERE tag = 'BASE_TABLE'"
-            return float(cursor.execute(text).fetchone()[0]) / 2**20
+            (used,) = cursor.execute(text).fetchall()
+            return float(used[0]) / 2**20
         finally:
             cursor.close()
 

@@ -42,9 +42,9 @@ def recorded(path: Path, truck: str, time: str, lat: str, lon: str, trip: str = 
     names = sorted({r[truck] for r in rows})
     number = {name: at for at, name in enumerate(names)}
     t = np.array([np.datetime64(datetime.fromisoformat(r[time]), "ms") for r in rows]).astype(np.int64)
-    places = (np.array([float(r[column]) for r in rows]) for column in (lat, lon))
+    lat_deg, lon_deg = (np.array([float(r[column]) for r in rows]) for column in (lat, lon))
     who = np.array([number[r[truck]] for r in rows])
-    return Recording(names, who, t, *places, [r[trip] if trip else "" for r in rows])
+    return Recording(names, who, t, lat_deg, lon_deg, [r[trip] if trip else "" for r in rows])
 
 
 def trucks_of(recordings: Path) -> Recording:

@@ -260,7 +260,8 @@ def simulated(seed: int = 90_001, hours: float = 192.0, trucks: int = 24) -> Non
 def _score_states(world: Simulated) -> None:
     """By minutes: on loaded ways, and in stands of over 2 minutes; the truth lists no other movement."""
     known = states_of(world.fixes)
-    stands, ways = (defaultdict(list) for _ in range(2))
+    stands: dict[str, list[list[Any]]] = defaultdict(list)
+    ways: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for stop in sorted(world.stops, key=lambda s: s["start_ms"]):
         mine = stands[stop["device"]]
         if mine and stop["start_ms"] - mine[-1][1] < 5_000:  # from the queue onto the bridge

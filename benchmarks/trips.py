@@ -94,7 +94,7 @@ def play(text: str, folder: Path) -> tuple[float, float, float]:
     case.write_text(text, encoding="utf-8")
     base = [sys.executable, "-m", "hearthline"]
     if not (run / "truth_faults.json").exists():  # it is the last to be written
-        command = [*base, "simulate", "--case", case, "--out", run, "--json"]
+        command = [*base, "simulate", "--case", str(case), "--out", str(run), "--json"]
         subprocess.run(command, check=True, capture_output=True)
     _without_boilers(run)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
