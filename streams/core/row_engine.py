@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.restate import RowSource
 from models.site import Network
 from streams.core.buffer import ClassBuffer
+from streams.core.learning import Learning
 from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled, Source
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
@@ -27,7 +26,6 @@ __all__ = ["MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
 
 MODEL_AGE_MS = 86_400_000
 """How old what was learnt must be before a window may use it: longer than any window stays open."""
-_VERSION = struct.Struct("<I")
 IntArray = NDArray[np.int64]
 States = Mapping[tuple[str, int], WindowState]
 """Rows by measurement and window start (ms UTC)."""
@@ -96,8 +94,7 @@ class RowEngine:
         self.provisional = provisional
         self.states: dict[tuple[str, int], WindowState] = {}
         self.settled_to_ms: int | None = None
-        self._learnt: dict[str, object] = {}
-        self._kept: dict[str, tuple[object, bytes]] = {}
+        self._learning = Learning(self.learners)
         self._subjects: dict[str, int] = {}
         self.events = NetworkEvents()
         self._check()
@@ -391,10 +388,8 @@ class RowEngine:
                     samples,
                     endings,
                 )
-                state, rows = learner.function(self._learnt.get(learner.name), settled)
-                self._learnt[learner.name] = state
-                if rows is not None and rows.num_rows:
-                    rows = _bearing(rows, f"{learner.name}/{learner.version}")
+                rows = self._learning.take_in(learner, settled)
+                if rows is not None:
                     told.append((learner.measurement, rows))
                     self._note(learner, rows, site)
             self.settled_to_ms = start + STEP_MS
@@ -444,24 +439,16 @@ class RowEngine:
             "settled_to_ms": self.settled_to_ms,
             "subjects": list(self._subjects),
             "events": self.events.to_json(),
-            "learnt": {x.name: [x.version, self._learnt.get(x.name)] for x in self.learners if not x.state},
+            "learnt": self._learning.to_json(),
         }).encode()  # fmt: skip
 
     def learnt_parts(self) -> dict[str, bytes]:
         """State of learners that makes bytes of itself, by learner; `load_learnt` reads it."""
-        for x in self.learners:
-            state = self._learnt.get(x.name)
-            if x.state is not None and state is not None and self._kept.get(x.name, (None,))[0] is not state:
-                assert isinstance(state, x.state)
-                self._kept[x.name] = (state, _VERSION.pack(x.version) + state.to_bytes())
-        return {name: data for name, (_, data) in self._kept.items()}
+        return self._learning.parts()
 
     def load_learnt(self, name: str, data: bytes) -> None:
         """Read one of `learnt_parts`; a learner that is gone, or of another version, begins anew."""
-        for x in self.learners:
-            if x.name == name and x.state is not None and _VERSION.unpack_from(data)[0] == x.version:
-                self._learnt[name] = x.state.from_bytes(data[_VERSION.size :])
-                self._kept[name] = (self._learnt[name], data)
+        self._learning.load_part(name, data)
 
     def load(self, data: bytes) -> None:
         """Read what `to_bytes` wrote; a learner of another version begins anew."""
@@ -471,16 +458,7 @@ class RowEngine:
         self.settled_to_ms = kept["settled_to_ms"]
         self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
         self.events = NetworkEvents.from_json(kept["events"])
-        for learner in self.learners:
-            version, state = kept["learnt"].get(learner.name, (None, None))
-            if version == learner.version:
-                self._learnt[learner.name] = state
-
-
-def _bearing(rows: pa.Table, model: str) -> pa.Table:
-    """What was learnt says by what, so that nobody takes it for a pure function of samples."""
-    at = rows.schema.get_field_index("model")
-    return rows.set_column(at, rows.schema.field(at), pc.fill_null(rows.column(at), model))
+        self._learning.load_json(kept["learnt"])
 
 
 def _step_samples(buffer: ClassBuffer, start_ms: int, site: StreamSite) -> ClassSamples:

@@ -1,0 +1,67 @@
+"""What the learners of a stream know, and its bytes in a checkpoint."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams.core.network_rows import Settled
+from streams.core.operator import Learner
+
+__all__ = ["Learning"]
+
+_VERSION = struct.Struct("<I")
+
+
+class Learning:
+    """States of learners by name; a learner that is gone, or of another version, begins anew.
+
+    Parameters
+    ----------
+    learners : sequence of Learner
+    """
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self._learners = tuple(learners)
+        self._states: dict[str, object] = {}
+        self._kept: dict[str, tuple[object, bytes]] = {}
+
+    def take_in(self, learner: Learner, settled: Settled) -> pa.Table | None:
+        """Let a learner take in a step; gives rows that it tells, if any, with its name as their model."""
+        self._states[learner.name], rows = learner.function(self._states.get(learner.name), settled)
+        if rows is None or not rows.num_rows:
+            return None
+        # What was learnt says by what, so that nobody takes it for a pure function of samples.
+        at = rows.schema.get_field_index("model")
+        model = pc.fill_null(rows.column(at), f"{learner.name}/{learner.version}")
+        return rows.set_column(at, rows.schema.field(at), model)
+
+    def parts(self) -> dict[str, bytes]:
+        """State of learners that makes bytes of itself, by learner; `load_part` reads it."""
+        for x in self._learners:
+            state = self._states.get(x.name)
+            if x.state is not None and state is not None and self._kept.get(x.name, (None,))[0] is not state:
+                assert isinstance(state, x.state)
+                self._kept[x.name] = (state, _VERSION.pack(x.version) + state.to_bytes())
+        return {name: data for name, (_, data) in self._kept.items()}
+
+    def load_part(self, name: str, data: bytes) -> None:
+        """Read one of `parts`."""
+        for x in self._learners:
+            if x.name == name and x.state is not None and _VERSION.unpack_from(data)[0] == x.version:
+                self._states[name] = x.state.from_bytes(data[_VERSION.size :])
+                self._kept[name] = (self._states[name], data)
+
+    def to_json(self) -> dict[str, tuple[int, object]]:
+        """Version and state of the learners whose state is JSON; `load_json` reads it."""
+        return {x.name: (x.version, self._states.get(x.name)) for x in self._learners if not x.state}
+
+    def load_json(self, kept: Mapping[str, Sequence[object]]) -> None:
+        """Read what `to_json` gave."""
+        for learner in self._learners:
+            version, state = kept.get(learner.name, (None, None))
+            if version == learner.version:
+                self._states[learner.name] = state
