@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import nicegui.elements.echart  # noqa: F401  offers ECharts to our modules under the name nicegui-echart
+import orjson
 from fastapi import FastAPI, HTTPException, Request
 from nicegui import Client, core, ui
 from starlette.middleware.gzip import GZipMiddleware
@@ -52,7 +53,14 @@ class BoardElement(ui.element, component="board_element.js"):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
-        self._props["config"] = config
+        # As text: NiceGUI watches every list and mapping of an element, 0.1 MB for each page that is open.
+        self._props["config"] = _shared(orjson.dumps(config).decode())
+
+
+@lru_cache(maxsize=64)
+def _shared(text: str) -> str:
+    """One object for all pages whose text is the same."""
+    return text
 
 
 def create_app(

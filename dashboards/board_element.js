@@ -1,12 +1,13 @@
 // The live part of a page: starts the board's own modules on an element that NiceGUI owns.
 export default {
-  props: { config: Object },
+  props: { config: String },
   render() {
     return Vue.h("div", { class: "hl-board" });
   },
   async mounted() {
-    const { start } = await import(`${this.config.assets}/index.js`);
-    this.running = start(this.$el, this.config, (name, value) => this.$emit(name, value));
+    const config = JSON.parse(this.config);
+    const { start } = await import(`${config.assets}/index.js`);
+    this.running = start(this.$el, config, (name, value) => this.$emit(name, value));
   },
   unmounted() {
     this.running?.stop();

@@ -91,7 +91,10 @@ class _Answer:
         headers = MutableHeaders(scope=self._start)
         headers["content-length"] = str(len(body))
         await self._send(self._start)
-        self._start = None
+        self._start, self._body = (
+            None,
+            bytearray(),
+        )  # NiceGUI keeps the request, and it us, while the page is open
         return {"type": "http.response.body", "body": body}
 
 

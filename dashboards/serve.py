@@ -50,6 +50,7 @@ class BoardServer:
             access_log=False,
             lifespan="on",
             ws="websockets-sansio",
+            ws_per_message_deflate=False,  # its dictionaries would be 300 kB a page, its messages are small
             server_header=False,
             timeout_graceful_shutdown=2,
         )

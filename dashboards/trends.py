@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards.terms import term_of, unit_of
 from models.measurements import Kind, of_class
 from models.results import READING
 from models.site import Site
@@ -176,8 +177,8 @@ def trend(store: SeriesStore, site: Site, alarm: str) -> dict[str, Any]:
     -------
     dict
         ``at_ms``; ``kept``: whether anything is measured of such a subject; ``of``: whose it is where it is
-        not the subject's own; ``lines``, each with ``measurement``, ``field``, ``span_ms`` and ``points`` as
-        pairs of ms UTC and a number.
+        not the subject's own; ``lines``, each with ``measurement``, ``field``, ``term`` (its words in
+        English and Chinese), ``unit``, ``span_ms`` and ``points`` as pairs of ms UTC and a number.
 
     Raises
     ------
@@ -237,8 +238,10 @@ def _lines(store: SeriesStore, source: Source, at_ms: int) -> list[dict[str, Any
             mine = [r for r in rows if step is None or r.get("step") == step]
             points = [[r["window_start"], r[field]] for r in mine if isinstance(r.get(field), int | float)]
             if len(points) > 1:
+                name = f"{field} {step}" if step else field
+                term = term_of(source.measurement, name)
                 lines.append({
-                    "measurement": source.measurement, "field": f"{field} {step}" if step else field,
-                    "span_ms": source.span_ms, "points": points,
+                    "measurement": source.measurement, "field": name, "term": {"en": term.en, "zh": term.zh},
+                    "unit": unit_of(source.measurement, name), "span_ms": source.span_ms, "points": points,
                 })  # fmt: skip
     return lines

@@ -165,20 +165,21 @@ export class Alarm {
     else if (!found.lines.length) this.trend.replaceChildren(says(t("nothing is stored from about its beginning")));
     else {
       const whose = found.of ? [h("p", { class: "hl-muted" }, t("a branch has no series of its own: those of network {network}", { network: found.of }))] : [];
-      this.trend.replaceChildren(...whose, ...found.lines.map((line) => curve(line, found.at_ms, t)));
+      this.trend.replaceChildren(...whose, ...found.lines.map((line) => curve(line, found.at_ms, this.context)));
     }
   }
 }
 
-function curve({ field, span_ms, points }, at, t) {
+function curve({ term, unit, span_ms, points }, at, { config, t }) {
   const values = points.map((p) => p[1]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (time) => ((time - at + span_ms) / (2 * span_ms)) * WIDTH;
   const y = (value) => HEIGHT - 4 - ((value - low) / (high - low || 1)) * (HEIGHT - 8);
   const span = span_ms < DAY_MS ? t("±{n} min", { n: span_ms / 60000 }) : t("±{n} d", { n: span_ms / DAY_MS });
+  const name = term[config.language];
   return h("figure", {},
-    h("figcaption", {}, `${field}: ${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))} · ${span}`),
-    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: "100%", height: HEIGHT, role: "img", "aria-label": field, preserveAspectRatio: "none" },
+    h("figcaption", {}, `${name}: ${[`${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))}`, unit].join(" ").trim()} · ${span}`),
+    s("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: "100%", height: HEIGHT, role: "img", "aria-label": name, preserveAspectRatio: "none" },
       s("line", { x1: WIDTH / 2, x2: WIDTH / 2, y1: 0, y2: HEIGHT, stroke: "currentColor", "stroke-dasharray": "3 3", opacity: 0.5 }),
       s("polyline", { fill: "none", stroke: "currentColor", "stroke-width": 1.5, points: points.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(" ") })));
 }

@@ -16,20 +16,9 @@ export function formats(language, timezone) {
     }
     return numbers.get(decimals).format(value);
   };
-  const lazy = (make) => { // made when first asked for: each takes some ms
-    let made = null;
-    return { format: (t) => (made ??= make()).format(t), formatToParts: (t) => (made ??= make()).formatToParts(t) };
-  };
-  const parts = (options, zone, place = locale) => lazy(() => new Intl.DateTimeFormat(place, { timeZone: zone, hourCycle: "h23", ...options }));
-  const day = { year: "numeric", month: "2-digit", day: "2-digit" };
-  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-  const minute = { hour: "2-digit", minute: "2-digit" };
-  const date = parts(day, timezone);
-  const time = parts(clock, timezone);
-  const short = parts(minute, timezone);
-  const moment = parts({ month: "2-digit", day: "2-digit", ...minute }, timezone);
-  const utc = parts({ ...day, ...clock }, "UTC");
-  const offset = parts({ ...day, ...clock }, timezone, "en-US");
+  // One for the zone's offset; the rest is digits in their places, as each further one would take 10 ms.
+  const digits = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const offset = new Intl.DateTimeFormat("en-US", { timeZone: timezone, hourCycle: "h23", ...digits });
   const aheads = new Map(); // a zone's offset changes at quarters of an hour only: asked for once each
   const ahead = (t) => {
     const quarter = Math.floor(t / QUARTER_MS);
@@ -41,6 +30,18 @@ export function formats(language, timezone) {
     return aheads.get(quarter);
   };
 
+  const shifted = (t) => t + ahead(t);
+  const iso = (t) => new Date(t).toISOString();
+  const date = (t) => (language === "zh" ? iso(t).slice(0, 10).replaceAll("-", "/") : `${monthDay(t)}/${iso(t).slice(0, 4)}`);
+  const monthDay = (t) => {
+    const [month, day] = iso(t).slice(5, 10).split("-");
+    return language === "zh" ? `${month}/${day}` : `${day}/${month}`;
+  };
+  const time = (t) => iso(t).slice(11, 19);
+  const short = (t) => iso(t).slice(11, 16);
+  const gap = language === "zh" ? " " : ", ";
+  const known = (make) => (t) => (Number.isFinite(t) ? make(t) : "–");
+
   return {
     number: (value, unit = "") => {
       if (typeof value !== "number" || !Number.isFinite(value)) return "–";
@@ -51,13 +52,13 @@ export function formats(language, timezone) {
     },
     count: (value) => (typeof value === "number" ? number(value, 0) : "–"),
     percent: (share) => (typeof share === "number" ? number(100 * share, share > 0.995 || share === 0 ? 0 : 1) : "–"),
-    date: (t) => date.format(t),
-    time: (t) => time.format(t),
-    short: (t) => short.format(t),
-    moment: (t) => moment.format(t),
-    utc: (t) => `${utc.format(t)} UTC`,
+    date: known((t) => date(shifted(t))),
+    time: known((t) => time(shifted(t))),
+    short: known((t) => short(shifted(t))),
+    moment: known((t) => `${monthDay(shifted(t))}${gap}${short(shifted(t))}`),
+    utc: known((t) => `${date(t)}${gap}${time(t)} UTC`),
     // Site time as if it were UTC: ECharts then draws the site's hours whatever the browser's zone is.
-    shifted: (t) => t + ahead(t),
+    shifted,
     age: (ms, t) => {
       const seconds = Math.max(0, Math.round(ms / 1000));
       if (seconds < 90) return t("{n} s", { n: seconds });

@@ -4,6 +4,7 @@ import { told } from "./evidence.js";
 import { mark } from "./tiles.js";
 
 const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
+const NAME_LENGTH = 16;
 const NORMAL = new Set(["ok", "running", "ready", "connected", "up"]);
 
 export class Table {
@@ -27,7 +28,7 @@ export class Table {
     for (const [name, line] of this.rows) if (!names.has(name)) { line.remove(); this.rows.delete(name); }
     rows.forEach(([name, row], place) => {
       let line = this.rows.get(name);
-      if (!line) this.rows.set(name, (line = h("tr", {}, this.panel.columns.map((c) => h("td", { "data-label": c.label })))));
+      if (!line) this.rows.set(name, (line = h("tr", {}, this.panel.columns.map((c) => h("td", { "data-label": [c.label, unitOf(c)].join(" ").trim() })))));
       this.panel.columns.forEach((column, i) => this.cell(line.children[i], column, row));
       if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
     });
@@ -108,7 +109,7 @@ function show(column, row, context) {
     case "evidence":
       return { content: told(row, context).map(([name, x]) => `${name} ${x}`).join(" · "), classes: ["hl-wrap"] };
     case "text":
-      return { content: value ?? "", classes: ["hl-wrap"] };
+      return text(String(value ?? ""));
     case "retry":
       return retry(row, context);
     case "count": {
@@ -128,6 +129,15 @@ function show(column, row, context) {
       return { content: f.number(value, column.unit) };
     }
   }
+}
+
+// A name with a hyphen, such as 2026-Q4, stays on one line; so does each of several.
+function text(value) {
+  const named = (word) => word.includes("-") && word.length <= NAME_LENGTH;
+  if (named(value)) return { content: value, classes: ["hl-whole"] };
+  if (!value.includes("-")) return { content: value, classes: ["hl-wrap"] };
+  const words = () => value.split(/( +)/).map((word) => (named(word) ? h("span", { class: "hl-whole" }, word) : word));
+  return { content: { key: `"${value}`, make: words }, classes: ["hl-wrap"] };
 }
 
 // A value of the row, or of the evidence that an anomaly carries as text.

@@ -42,7 +42,7 @@ PAGE = Page(
             Series(_YARD, "stock_t", _STOCK, _T, across="sum", aggregate="last"),
         ),
         _tile(
-            "yard_days", Text("Days left: P10 / P50 / P90", "可供天数 P10 / P50 / P90"),
+            "yard_days", Text("Days P10/P50/P90", "天数 P10/P50/P90"),
             *(
                 Series(_YARD, field, text, _D, across="min", aggregate="last", colour=colour)
                 for field, text, colour in (
@@ -58,7 +58,7 @@ PAGE = Page(
             Series(_YARD, "road_t", Text("on the road", "在途"), _T, across="sum", aggregate="last"),
         ),
         _tile(
-            "yard_reach", Text("Days left with the road", "含在途可供天数"),
+            "yard_reach", Text("Days with the road", "含在途可供天数"),
             Series(_YARD, "reach_days", _REACH, _D, across="min", aggregate="last"),
             note=Text("of the shortest yard", "取最短者"),
         ),

@@ -88,11 +88,11 @@ PAGE = Page(
         ),
         Panel(
             "heat_residual",
-            Text("Residual within its uncertainty (k = 2)", "不平衡量与不确定度（k = 2）"),
+            Text("Residual, uncertainty (k = 2)", "不平衡量与不确定度（k = 2）"),
             "line",
             width=4,
             absent=NOT_COMPUTED,
-            note=Text("outside of the dashed lines heat is missing", "超出虚线即有热量不明"),
+            note=Text("beyond the dashes heat is missing", "超出虚线即有热量不明"),
             series=(
                 Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ, colour="a"),
                 Series(_BALANCE, "residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True),
@@ -154,10 +154,10 @@ PAGE = Page(
             columns=(
                 ("excess_rank", Text("rank", "名次"), "count"),
                 ("key", Text("device", "设备"), "device"),
-                ("excess_m3", Text("excess a day", "日过流量"), "m³"),
-                ("return_effect_k", Text("warms the return by", "抬高回水"), "K"),
-                ("return_gain_k", Text("to be gained", "可降低"), "K"),
-                *_STATUS,
+                ("excess_m3", Text("a day", "日过流量"), "m³"),
+                ("return_effect_k", Text("warms return", "抬高回水"), "K"),
+                ("return_gain_k", Text("to gain", "可降低"), "K"),
+                *_STATUS[1:],
             ),
         ),
         Panel(

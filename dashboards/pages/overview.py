@@ -48,7 +48,7 @@ _TILES = (
     ),
     Panel(
         "delivered",
-        Text("Delivered to substations", "换热站得热"),
+        Text("To substations", "换热站得热"),
         "tile",
         (_DELIVERED,),
         feeds=("heat",),
@@ -105,7 +105,7 @@ _TILES = (
     ),
     Panel(
         "unaccounted",
-        Text("Unaccounted messages", "不明报文"),
+        Text("Unaccounted", "不明报文"),
         "tile",
         (
             Series(

@@ -56,7 +56,7 @@ PAGE = Page(
             series=tuple(Series(_LEDGER, name, text, aggregate="last") for name, text, _ in _COUNTS),
             columns=(
                 ("key", Text("device", "设备"), "device"),
-                ("age", Text("last reading", "最近读数"), "age"),
+                ("age", Text("newest", "最近读数"), "age"),
                 *((name, text, "count") for name, text, _ in _COUNTS),
             ),
         ),

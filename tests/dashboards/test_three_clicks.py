@@ -108,7 +108,8 @@ def test_a_frozen_meter_is_two_clicks_from_its_value_how_long_and_what_is_usual(
     page = watched.page
     words = {"en": "frozen value", "zh": "数值冻结"}[language]
     from_strip(page, words)
-    seen(page, "#panel-alarm_detail", words, "supply_c", str(FROZEN_C))
+    drawn = {"en": "supply temperature", "zh": "供水温度"}[language]
+    seen(page, "#panel-alarm_detail", words, drawn, str(FROZEN_C))
     name = injected.day.site.devices[METER].name
     page.locator("#panel-alarm_detail").get_by_role("link", name=name).click()
     (channel,) = json.loads(injected.told["meter"]["evidence"])["channels"]

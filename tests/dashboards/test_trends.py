@@ -119,6 +119,8 @@ def test_all_that_may_be_wrong_with_a_subject_has_its_trend(store, subject):
         assert drawn["kept"]
         assert SUBJECTS[subject] in {line["measurement"] for line in drawn["lines"]}, code
         for line in drawn["lines"]:
+            assert "_" not in line["term"]["en"], line["field"]
+            assert any("\u4e00" <= c <= "\u9fff" for c in line["term"]["zh"]), line["field"]
             near = line["measurement"] in {READING, "network_heat", "network_water"}
             assert line["span_ms"] == (NEAR_MS if near else FAR_MS)
             times = [t for t, _ in line["points"]]
