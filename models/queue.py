@@ -105,20 +105,24 @@ def order_of(bridge: str, visits: Sequence[Visit]) -> int:
     return int(np.median(places)) if places else 0
 
 
-def queued(bridge: str, visits: Sequence[Visit], tickets: int, start_ms: int, end_ms: int) -> Queued:
+def queued(
+    bridge: str, visits: Sequence[Visit], tickets: int, start_ms: int, end_ms: int, order: int | None = None
+) -> Queued:
     """The queue of a bridge in the window [start, end).
 
     Parameters
     ----------
     bridge : str
     visits : sequence of Visit
-        Stays at its place, those of before included.
+        Stays at its place, those of before included, which tell of the order alone.
     tickets : int
         How many tickets it wrote in the window, of trucks without a position too.
     start_ms, end_ms : int
         [ms UTC]
+    order : int, optional
+        As of `order_of`, which is asked of the visits if it is not given.
     """
-    order = order_of(bridge, visits)
+    order = order_of(bridge, visits) if order is None else order
     waits = [w for v in visits for w in _wait(v, order, end_ms)]
     waiting = sum(a < end_ms <= b for a, b in waits)
     mean = sum(max(0, min(b, end_ms) - max(a, start_ms)) for a, b in waits) / max(end_ms - start_ms, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Final
 
 import pyarrow as pa
 
-from models.queue import queued, visits_of
+from models.queue import Queued, queued
+from models.queue_windows import MovingVisits
 from models.site import Site
 from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
 
@@ -23,9 +24,7 @@ FIELDS: Final = {
     "waiting": pa.int64(), "turnaround_s": pa.float64(), "wait_s": pa.float64(), "waiting_mean": pa.float64(),
     "waiting_little": pa.float64(), "tickets": pa.int64(),
 }  # fmt: skip
-
-
-_Timed = TypeVar("_Timed", bound=tuple[Any, ...])
+_COUNTED: Final = tuple(f.name for f in fields(Queued))
 
 
 def by_place(item: Item, site: Site) -> Iterable[str]:
@@ -35,15 +34,6 @@ def by_place(item: Item, site: Site) -> Iterable[str]:
         return (device.place,) if device is not None and device.place else ()
     place = item.values.get("place")
     return (place,) if place else ()
-
-
-def _at(what: tuple[Any, ...]) -> int:
-    return int(what[1])
-
-
-def _between(what: Sequence[_Timed], from_ms: int, to_ms: int) -> Sequence[_Timed]:
-    """Of what is in order of its time, that of a span."""
-    return what[bisect_left(what, from_ms, key=_at) : bisect_left(what, to_ms, key=_at)]
 
 
 @entity_operator(
@@ -69,26 +59,28 @@ def queue(entity: Entity) -> Iterable[EntityRow]:
         for i in tickets
         if (vehicle := vehicles.get(str(i.values.get("plate", "")))) is not None and vehicle.device
     ]
-    written = [(i.device, i.t) for i in tickets]
+    written = {b: [i.t for i in tickets if i.device == b] for b in bridges}
     first_ms = min([t for _, t, _ in crossings[:1]] + [i.t for i in tickets[:1]])
     # Rows are sealed by whole days: all others are given again, after a leap of now some for the first time.
     open_ms = (now_ms - 1000 * HORIZON_S) // DAY_MS * DAY_MS
     begin_ms = max(first_ms, open_ms) // EVERY_MS * EVERY_MS
+    moving = MovingVisits(crossings, weighings)
+    told_ms = sorted([t for _, t, _ in crossings] + [i.t for i in tickets])
     for start_ms in range(begin_ms, now_ms, EVERY_MS):
         end_ms = min(start_ms + EVERY_MS, now_ms)
         # Only what was by the window's end: what comes after it does not change its row.
         low_ms = start_ms - 1000 * REACH_S
-        inside, weighed = _between(crossings, low_ms, end_ms), _between(weighings, low_ms, end_ms)
-        if not inside and not _between(written, low_ms, end_ms):
+        if bisect_left(told_ms, low_ms) == bisect_left(told_ms, end_ms):
             continue  # nothing within the reach of this row tells of the place
-        visits = visits_of(inside, weighed)
+        moving.move(low_ms, end_ms)
+        visits = list(moving.since(start_ms))
         again_ms = start_ms + EVERY_MS + 1  # then the next window has begun
         for bridge in bridges:
-            count = sum(device == bridge for device, _ in _between(written, start_ms, end_ms))
-            found = queued(bridge, visits, count, start_ms, end_ms)
+            count = bisect_left(written[bridge], end_ms) - bisect_left(written[bridge], start_ms)
+            found = queued(bridge, visits, count, start_ms, end_ms, moving.order_of(bridge))
             yield EntityRow(
                 "queue", bridge, start_ms, EVERY_MS, site.devices[bridge].unit,
-                {**asdict(found), "tickets": count},
+                {**{n: getattr(found, n) for n in _COUNTED}, "tickets": count},
                 settles_ms=start_ms + EVERY_MS + 1000 * site.lateness_s,
                 again_ms=again_ms if again_ms > now_ms else None,
             )  # fmt: skip
