@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "EARTH_M", "FASTEST_M_S", "GATE", "Fault", "FilterState", "Filtered", "Fixes", "believed", "faults",
-    "follow", "in_order", "metres",
+    "follow", "in_order", "metres", "where_believed",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -208,9 +208,14 @@ def believed(
         A `Fault`, one of each of `fixes`.
     """
     _, filtered = follow(FilterState.none() if state is None else state, fixes)
+    kept = where_believed(fixes, filtered)
+    return kept, filtered.broken[filtered.fault == Fault.NONE], filtered.fault
+
+
+def where_believed(fixes: Fixes, filtered: Filtered) -> Fixes:
+    """Of `fixes` those that the filter believes, with where it takes the truck to be."""
     good = filtered.fault == Fault.NONE
-    kept = Fixes(fixes.truck[good], fixes.t_ms[good], filtered.lat_deg[good], filtered.lon_deg[good])
-    return kept, filtered.broken[good], filtered.fault
+    return Fixes(fixes.truck[good], fixes.t_ms[good], filtered.lat_deg[good], filtered.lon_deg[good])
 
 
 def follow(state: FilterState, fixes: Fixes) -> tuple[FilterState, Filtered]:

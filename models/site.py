@@ -183,12 +183,16 @@ class Site:
     plates: Mapping[str, str] = field(init=False, repr=False, compare=False)
     tags: Mapping[str, str] = field(init=False, repr=False, compare=False)
     streams: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _of_plants: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         carried = {v.device: plate for plate, v in self.vehicles.items() if v.device}
         object.__setattr__(self, "plates", carried)
         object.__setattr__(self, "tags", {v.tag: plate for plate, v in self.vehicles.items() if v.tag})
         object.__setattr__(self, "streams", tuple(sorted({d.stream for d in self.devices.values()})))
+        # Asked for each row of each trip, so that thousands of trucks are not looked through each time.
+        plants = sorted((d.stream, d.unit) for d in self.devices.values() if d.device_class == "plant")
+        object.__setattr__(self, "_of_plants", {unit: stream for stream, unit in reversed(plants)})
 
     def region_of(self, device: Device) -> str:
         """Region that `device` lies in."""
@@ -198,8 +202,7 @@ class Site:
         """The stream in which a unit's plants are; empty where it has none."""
         if not unit or unit in self.streams:
             return unit
-        plants = (d for d in self.devices.values() if d.unit == unit and d.device_class == "plant")
-        return min((d.stream for d in plants), default="")
+        return self._of_plants.get(unit, "")
 
     def lateness_of_ms(self, device: Device) -> int:
         """How long after its end a window of `device` stays open.

@@ -198,8 +198,7 @@ class Arriving:
             from_ms = min(oldest, self._spoke_before(buffer, fresh, known))
         buffer.add(fresh, known)
         self._state.engine.touch(from_ms // BUCKET_MS * BUCKET_MS, oldest // BUCKET_MS * BUCKET_MS)
-        if buffer.device_class in self._state.entities.marking.reads:
-            self._state.entities.marking.touch(fresh.device, fresh.t // BUCKET_MS * BUCKET_MS)
+        self._state.entities.marking.take(buffer.device_class, fresh)
 
     def _marked_at_once(self, buffer: ClassBuffer, older: Rows) -> NDArray[np.bool_]:
         """Make marks of samples of windows let go, where what is at hand is enough; of which it was."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streams.core.rows import Rows, concat, edge_indices, numeric_columns
 
-__all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of"]
+__all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of", "standing"]
 
 BUCKET_MS = 900_000
 IntArray = NDArray[np.int64]
@@ -21,6 +21,18 @@ _NEVER = np.iinfo(np.int64).min
 def bucket_of(t_ms: IntArray) -> IntArray:
     """Start of the bucket that each time lies in. [ms UTC]"""
     return t_ms // BUCKET_MS * BUCKET_MS
+
+
+def standing(rows: Rows, start: int) -> Rows:
+    """Samples of a bucket, sorted by (device, t), repeats removed: the highest (boot, seq, pos) stands."""
+    key = rows.device * BUCKET_MS + (rows.t - start)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    if not bool((key[1:] == key[:-1]).any()):
+        return rows.take(order)
+    rows = rows.in_order()
+    same = (rows.device[1:] == rows.device[:-1]) & (rows.t[1:] == rows.t[:-1])
+    return rows.take(np.append(~same, True))
 
 
 @dataclass(slots=True)
@@ -43,18 +55,15 @@ class Bucket:
     def rows(self) -> Rows:
         """Sorted by (device, t), repeats removed: of one (device, t) the highest (boot, seq, pos) stands."""
         if self._sorted is None:
-            everything = concat(self.chunks, self.columns)
-            key = everything.device * BUCKET_MS + (everything.t - self.start)
-            order = np.argsort(key, kind="stable")
-            rows = everything.take(order)
-            key = key[order]
-            if bool((key[1:] == key[:-1]).any()):
-                rows = everything.in_order()
-                same = (rows.device[1:] == rows.device[:-1]) & (rows.t[1:] == rows.t[:-1])
-                rows = rows.take(np.append(~same, True))
-            self._sorted = rows
-            self.chunks = [rows]
+            self._sorted = standing(concat(self.chunks, self.columns), self.start)
+            self.chunks = [self._sorted]
         return self._sorted
+
+    def rows_of(self, wanted: BoolArray) -> Rows:
+        """Those of the devices `wanted`, by index: only these are sorted where nobody asked for all."""
+        if self._sorted is not None:
+            return self._sorted.take(wanted[self._sorted.device])
+        return standing(concat([c.take(wanted[c.device]) for c in self.chunks], self.columns), self.start)
 
     @property
     def first(self) -> Rows:
@@ -199,9 +208,10 @@ class ClassBuffer:
             return self.carry
         return concat([self.carry, *earlier], len(self.columns)).in_order()
 
-    def inside(self, start: int, end: int) -> Rows:
-        """Samples in [start, end), sorted by (device, t), repeats removed."""
-        inside = [self.buckets[s].rows for s in range(start, end, BUCKET_MS) if s in self.buckets]
+    def inside(self, start: int, end: int, wanted: BoolArray | None = None) -> Rows:
+        """Samples in [start, end), sorted by (device, t), repeats removed; of the devices `wanted` only."""
+        buckets = [self.buckets[s] for s in range(start, end, BUCKET_MS) if s in self.buckets]
+        inside = [b.rows if wanted is None else b.rows_of(wanted) for b in buckets]
         if len(inside) == 1:
             return inside[0]
         rows = concat(inside, len(self.columns))

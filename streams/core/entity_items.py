@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from streams.core.entity_operator import Item
@@ -67,6 +67,10 @@ class ItemStore:
     def get(self, source: str, name: Name) -> Item | None:
         """The item of that name, if it is at hand."""
         return self._items.get(source, {}).get(name)
+
+    def names(self, source: str) -> Collection[Name]:
+        """Of every item of a source its name."""
+        return self._items.get(source, {}).keys()
 
     def put(self, name: Name, item: Item) -> None:
         """Keep an item in place of the one of its name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -159,6 +159,7 @@ class Marks:
     values: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=dict)
 
 
+Grows = Literal["", "more", "instead"]
 By = Callable[[Item, Site], Iterable[str]]
 """Names of the entities that an item concerns."""
 
@@ -179,12 +180,17 @@ class MarkOperator:
         ``function(samples, site) -> Marks``; pure.
     every_s : int
         Length of its windows. [s]
+    grows : {"", "more", "instead"}
+        What its marks are where a window's samples so far have theirs and later ones came. It rests on
+        `believed_fixes` and `new_from_ms` alone, and its marks are ``more`` of them, or all, ``instead`` of
+        those; empty where it is given the whole window again.
     """
 
     name: str
     reads: tuple[str, ...]
     function: Callable[[Samples, StreamSite], Marks]
     every_s: int = MARK_WINDOW_S
+    grows: Grows = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +298,12 @@ def entity_operator(
 
 
 def mark_operator(
-    *, reads: Sequence[str]
+    *, reads: Sequence[str], grows: Grows = ""
 ) -> Callable[[Callable[[Samples, StreamSite], Marks]], MarkOperator]:
     """Declare the decorated function a mark operator of its own name."""
 
     def declare(function: Callable[[Samples, StreamSite], Marks]) -> MarkOperator:
-        return MarkOperator(function.__name__, tuple(reads), function)
+        return MarkOperator(function.__name__, tuple(reads), function, grows=grows)
 
     return declare
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.restate import RestateAnswer
-from streams.core.buffer import ClassBuffer
+from streams.core.buffer import ClassBuffer, standing
 from streams.core.entity_items import ItemStore, Name
 from streams.core.entity_operator import Item, MarkOperator
+from streams.core.following import Following
 from streams.core.restating import answer_buffers
-from streams.core.rows import Rows
-from streams.core.samples import Samples
+from streams.core.rows import Rows, concat
+from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
-from streams.core.windows import window_samples
 
 __all__ = ["Marking"]
 
 _NO_TIME: Final = int(np.iinfo(np.int64).max)
 _Wanted = tuple[int, MarkOperator, NDArray[np.bool_]]
 """Start of a window (ms UTC), whose marks of it, and of which devices."""
+_Window = tuple[int, int, tuple[str, ...]]
+"""Its start (ms UTC), how long it is (s), and the classes whose samples it has."""
 Put = Callable[[Name, Item | None, str], None]
 """Takes the new item of a name of a source, None where it is no more."""
 
@@ -42,6 +46,8 @@ class Marking:
     def __init__(self, operators: Sequence[MarkOperator], items: ItemStore, put: Put):
         self.operators = tuple(operators)
         self._dirty: NDArray[np.int64] = np.empty(0, np.int64)
+        self._came: dict[str, list[Rows]] = {}
+        self._following: dict[_Window, Following] = {}
         self._items = items
         self._put = put
 
@@ -62,6 +68,12 @@ class Marking:
             self._know(int(device.max()) + 1)
             np.minimum.at(self._dirty, device, from_ms)
 
+    def take(self, device_class: str, rows: Rows) -> None:
+        """Note samples of windows at hand, in any order."""
+        if device_class in self.reads:
+            self.touch(rows.device, rows.t)
+            self._came.setdefault(device_class, []).append(rows)
+
     def _know(self, devices: int) -> None:
         lacking = devices - len(self._dirty)
         if lacking > 0:
@@ -75,6 +87,8 @@ class Marking:
         if dirty_from_ms is None:
             return
         self._know(len(site.ids))
+        for key in [k for k in self._following if k[0] < kept_from_ms]:
+            del self._following[key]
         wanted: list[_Wanted] = []
         for operator in self.operators:
             every_ms = 1000 * operator.every_s
@@ -83,8 +97,36 @@ class Marking:
             for start in range(first, min(newest_ms, max(newest, default=first - 1)) + 1, every_ms):
                 changed = self._dirty[: len(site.ids)] < start + every_ms
                 wanted.append((start, operator, site.owned & changed))
-        self._make(wanted, site, buffers)
+        self._make_further(wanted, site, buffers)
         self._dirty.fill(_NO_TIME)
+        self._came.clear()
+
+    def _make_further(
+        self, wanted: Sequence[_Wanted], site: StreamSite, buffers: Mapping[str, ClassBuffer]
+    ) -> None:
+        """Make the marks of windows at hand: of devices that went on only those of what came since."""
+        dirty = self._dirty[: len(site.ids)]
+        whole: list[_Wanted] = []
+        later: dict[_Window, tuple[NDArray[np.bool_], list[MarkOperator]]] = {}
+        for start, operator, changed in wanted:
+            if operator.grows and len(operator.reads) == 1:
+                key = (start, operator.every_s, operator.reads)
+                following = self._following.setdefault(key, Following())
+                following.know(len(site.ids))
+                goes_on = changed & (dirty > following.until_ms)
+                later.setdefault(key, (goes_on, []))[1].append(operator)
+                changed = changed & ~goes_on  # noqa: PLW2901
+            whole.append((start, operator, changed))
+        self._make(whole, site, buffers, self._following)
+        for (start, every_s, reads), (goes_on, operators) in sorted(later.items(), key=lambda each: each[0]):
+            end, columns = start + 1000 * every_s, buffers[reads[0]].columns
+            came = concat(self._came.get(reads[0], []), len(columns))
+            mine = came.take(goes_on[came.device] & (came.t >= start) & (came.t < end))
+            if mine.n:
+                following = self._following[start, every_s, reads]
+                samples = following.go_on(start, end, columns, standing(mine, start))
+                for operator in operators:
+                    self._mark(operator, start, site, samples, further=True)
 
     def at_once(
         self, buffer: ClassBuffer, rows: Rows, kept_from_ms: int, site: StreamSite, ready: NDArray[np.bool_]
@@ -153,13 +195,22 @@ class Marking:
             all_wanted += [(start, operator, mask & site.owned) for start, mask in wanted.items()]
         self._make(all_wanted, site, buffers)
 
-    def _make(self, wanted: Sequence[_Wanted], site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> None:
+    def _make(
+        self,
+        wanted: Sequence[_Wanted],
+        site: StreamSite,
+        buffers: Mapping[str, ClassBuffer],
+        following: Mapping[_Window, Following] = MappingProxyType({}),
+    ) -> None:
         """Make the marks of windows; operators that want the same samples of one share them."""
         shared: tuple[tuple[object, ...], Samples | None] = ((), None)
         for start_ms, operator, devices in sorted(wanted, key=lambda each: each[0]):
-            what = (start_ms, operator.every_s, operator.reads, devices.tobytes())
+            window = (start_ms, operator.every_s, operator.reads)
+            what = (window, devices.tobytes())
             if shared[0] != what:
                 shared = (what, self._samples(operator, start_ms, site, buffers, devices))
+                if shared[1] is not None and window in following:
+                    following[window].begin(shared[1])
             if shared[1] is not None:
                 self._mark(operator, start_ms, site, shared[1])
 
@@ -172,36 +223,64 @@ class Marking:
         wanted: NDArray[np.bool_],
     ) -> Samples | None:
         """Samples of a window of those that speak in it, and before; None where nobody does."""
+        if not wanted.any():
+            return None
         end_ms = start_ms + 1000 * operator.every_s
-        reads = {name: b for name, b in buffers.items() if name in operator.reads}
-        speaks = np.zeros(len(wanted), dtype=bool)
-        for buffer in reads.values():
-            speaks[buffer.inside(start_ms, end_ms).device] = True
-        speaks &= wanted
-        return window_samples(operator, start_ms, site, reads, speaks, after=False) if speaks.any() else None
+        classes = []
+        for name, buffer in sorted(buffers.items()):
+            if name in operator.reads:
+                inside, columns = buffer.inside(start_ms, end_ms, wanted), len(buffer.columns)
+                speaks = np.zeros(len(wanted), dtype=bool)
+                speaks[inside.device] = True
+                speaks &= site.classes == name
+                rows = window_rows(buffer.before(start_ms), inside, Rows.none(columns), columns, speaks)
+                classes.append(ClassSamples(buffer.columns, rows))
+        samples = Samples(start_ms, end_ms, classes)
+        return samples if len(samples.devices) else None
 
-    def _mark(self, operator: MarkOperator, start_ms: int, site: StreamSite, samples: Samples) -> None:
+    def _mark(
+        self,
+        operator: MarkOperator,
+        start_ms: int,
+        site: StreamSite,
+        samples: Samples,
+        *,
+        further: bool = False,
+    ) -> None:
+        """Keep an operator's marks of a window; `further` where they are only those of later samples."""
         marks = operator.function(samples, site)
         columns = {name: _listed(column) for name, column in marks.values.items()}
-        of_device: dict[int, list[Item]] = {int(d): [] for d in samples.devices}
+        adds = further and operator.grows == "more"
+        made: dict[int, list[dict[str, Any]]] = {}
+        times: dict[int, list[int]] = {}
         for at, (device, t) in enumerate(zip(marks.device.tolist(), marks.t.tolist(), strict=True)):
             values = {name: column[at] for name, column in columns.items() if column[at] is not None}
-            mine = of_device[device]
-            mine.append(Item(operator.name, site.ids[device], t, values, pos=len(mine)))
-        for device, made in of_device.items():
-            self._replace(operator.name, site.ids[device], start_ms, made)
+            made.setdefault(device, []).append(values)
+            times.setdefault(device, []).append(t)
+        there = self._items.names(operator.name)
+        for device in list(made) if adds else samples.devices.tolist():
+            name = site.ids[device]
+            if device not in made and (name, start_ms, 0) not in there:
+                continue
+            begin = self._count(operator.name, name, start_ms) if adds else 0
+            mine = zip(times.get(device, ()), made.get(device, ()), strict=True)
+            items = [Item(operator.name, name, t, v, pos=begin + n) for n, (t, v) in enumerate(mine)]
+            self._replace(operator.name, name, start_ms, items, begin)
 
-    def _replace(self, source: str, device: str, start_ms: int, made: Sequence[Item]) -> None:
-        at = 0
-        while True:
+    def _count(self, source: str, device: str, start_ms: int) -> int:
+        """How many marks of a window there are."""
+        return next(n for n in count() if self._items.get(source, (device, start_ms, n)) is None)
+
+    def _replace(self, source: str, device: str, start_ms: int, made: Sequence[Item], begin: int) -> None:
+        """Keep `made` in place of a window's marks from `begin` on."""
+        for at in count(begin):
             name = (device, start_ms, at)
             before = self._items.get(source, name)
-            now = made[at] if at < len(made) else None
+            now = made[at - begin] if at - begin < len(made) else None
             if before is None and now is None:
                 return
             if before is None or now is None or (before.t, before.values) != (now.t, now.values):
                 self._put(name, now, source)
-            at += 1
 
 
 def _listed(column: Any) -> list[Any]:

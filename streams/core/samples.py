@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.counter import Counted, KnownSteps, events_of, increase_of, known_steps
 from models.integrate import Joined, joined
 from models.measurements import known
-from models.position_filter import Fixes, believed
+from models.position_filter import FilterState, Fixes, follow, where_believed
 from models.quality import is_masked, stale_ms, too_fast
 from streams.core.rows import Rows, concat, edge_indices
 
@@ -55,6 +55,9 @@ class Samples:
         Place in `devices` of each sample's device.
     t : ndarray of int64, shape (n,)
         When each sample was taken. [ms UTC]
+    new_from_ms : ndarray of int64, shape (devices,)
+        Since when a device's samples are to be marked: the window's start; later where those before have
+        their marks. [ms UTC]
     """
 
     def __init__(self, start_ms: int, end_ms: int, classes: Sequence[ClassSamples]):
@@ -67,11 +70,13 @@ class Samples:
         new[1:] = device[1:] != device[:-1]
         self.devices: IntArray = device[new]
         self.group: IntArray = np.cumsum(new) - 1
+        self.new_from_ms: IntArray = np.full(len(self.devices), start_ms)
         self._taken: dict[str, FloatArray] = {}
         self._restless: dict[str, bool] = {}
         self._joined: dict[tuple[bytes, bytes, tuple[str, ...]], Joined] = {}
         self._steps: dict[tuple[str, bytes, bytes], KnownSteps] = {}
-        self._fixes: Fixes | None = None
+        self._followed: tuple[FilterState, Fixes] | None = None
+        self._went_on: Fixes | None = None
 
     @property
     def device(self) -> IntArray:
@@ -94,13 +99,29 @@ class Samples:
         return values
 
     @property
-    def believed_fixes(self) -> Fixes:
-        """Positions that can be, before the window's end, `truck` being the place in `devices`."""
-        if self._fixes is None:
+    def followed(self) -> tuple[FilterState, Fixes]:
+        """The filter of positions at the window's end, and the positions that it believes before it.
+
+        A truck is its place in `devices`.
+        """
+        if self._followed is None:
             own = self.t < self.end_ms  # what comes after the window is the next one's
             fixes = Fixes(self.group[own], self.t[own], self["lat_deg"][own], self["lon_deg"][own])
-            self._fixes = believed(fixes)[0]
-        return self._fixes
+            state, filtered = follow(FilterState.none(len(self.devices)), fixes)
+            self._followed = state, where_believed(fixes, filtered)
+        return self._followed
+
+    @property
+    def believed_fixes(self) -> Fixes:
+        """Positions that can be, before the window's end, `truck` being the place in `devices`.
+
+        Where those before `new_from_ms` have their marks, only the first and the last of them.
+        """
+        return self.followed[1] if self._went_on is None else self._went_on
+
+    def go_on_with(self, new_from_ms: IntArray, fixes: Fixes) -> None:
+        """Take samples for the later ones of their window: what was before is followed in `fixes`."""
+        self.new_from_ms, self._went_on = new_from_ms, fixes
 
     def has(self, measurement: str) -> bool:
         """Whether a class among the samples may report a measurement."""

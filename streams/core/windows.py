@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.buffer import BUCKET_MS, ClassBuffer
-from streams.core.entity_operator import MarkOperator
 from streams.core.operator import WindowOperator
-from streams.core.rows import Rows
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
@@ -31,15 +29,13 @@ def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
 
 
 def window_samples(
-    operator: WindowOperator | MarkOperator,
+    operator: WindowOperator,
     start_ms: int,
     site: StreamSite,
     buffers: Mapping[str, ClassBuffer],
     wanted: BoolArray,
-    *,
-    after: bool = True,
 ) -> Samples:
-    """Samples of one window of the devices `wanted` (by index), with their neighbours (before it only)."""
+    """Samples of one window of the devices `wanted` (by index), with their neighbours."""
     end_ms = start_ms + 1000 * operator.every_s
     classes = [
         ClassSamples(
@@ -47,7 +43,7 @@ def window_samples(
             window_rows(
                 b.before(start_ms),
                 b.inside(start_ms, end_ms),
-                b.after(end_ms) if after else Rows.none(len(b.columns)),
+                b.after(end_ms),
                 len(b.columns),
                 wanted & (site.classes == name),
             ),

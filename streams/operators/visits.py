@@ -12,7 +12,7 @@ from streams.core.stream_site import StreamSite
 __all__ = ["visits"]
 
 
-@mark_operator(reads=("truck",))
+@mark_operator(reads=("truck",), grows="more")
 def visits(samples: Samples, site: StreamSite) -> Marks:
     """Mark where believed fixes cross the circle of a place.
 
@@ -25,7 +25,7 @@ def visits(samples: Samples, site: StreamSite) -> Marks:
     names = np.array([p.place for p in places], dtype=object)
     crossed = crossings(places, kept, edge_m=0.0)
     # The neighbours before the window only say where a truck was: where they begin, nothing is entered.
-    mine = crossed.to_ms >= samples.start_ms
+    mine = crossed.to_ms >= samples.new_from_ms[crossed.truck]
     return Marks(
         samples.devices[crossed.truck[mine]],
         crossed.t_ms[mine],

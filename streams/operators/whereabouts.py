@@ -18,7 +18,7 @@ MOVED_M: Final = 500.0
 """Who has moved by less since the window before gets no mark. [m]"""
 
 
-@mark_operator(reads=("truck",))
+@mark_operator(reads=("truck",), grows="instead")
 def whereabouts(samples: Samples, site: StreamSite) -> Marks:
     """Mark the last believed fix of each truck that is outside all places and moves: `lat_deg`, `lon_deg`."""
     kept = samples.believed_fixes

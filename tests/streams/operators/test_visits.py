@@ -10,6 +10,7 @@ import pytest
 
 from models.anomaly import ANOMALY
 from models.frame import Frame, Record
+from models.position_filter import follow
 from streams.core.pipeline import Pipeline
 from streams.operators.data_quality import data_quality
 from streams.operators.queue import queue
@@ -94,6 +95,21 @@ def test_a_stay_is_entered_left_and_long():
     assert rows[1]["dwell_s"] == pytest.approx(4_850 - 2_950, abs=15)
     assert [r["status"] for r in rows] == ["final", "final", "provisional"]
     assert (rows[2]["until"], rows[2]["dwell_s"]) == (None, None)
+
+
+def test_a_message_of_positions_costs_what_it_holds_and_not_its_quarter_of_an_hour_again(monkeypatch):
+    followed = []
+
+    def counted(state, fixes):
+        followed.append(len(fixes.t_ms))
+        return follow(state, fixes)
+
+    for module in ("samples", "following"):
+        monkeypatch.setattr(f"streams.core.{module}.follow", counted)
+    records = truck_journal(*minutes(fixes("truck-1", [(0, 0.0), (840, 8_400.0)], every_s=10)))
+    run(records, every=10_000, until_ms=records[-1].timestamp_ms)
+    assert len(followed) >= 14
+    assert 84 <= sum(followed) <= 90
 
 
 @pytest.mark.parametrize("seed", [1, 2])
