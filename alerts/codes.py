@@ -50,6 +50,8 @@ _ROAD: Final = {
     "route_deviation": ("off the route", "偏离路线"),
     "detention": ("detained", "滞留"),
     "contract_shortfall": ("contract likely to fall short", "合同可能欠交"),
+    "quarter_shortfall": ("quarter likely to fall short", "季度可能欠交"),
+    "year_shortfall": ("year likely to fall short", "年度可能欠交"),
 }
 NAMES: Final[Mapping[str, tuple[str, str]]] = {**_HEAT, **_ROAD}
 """English and Chinese name by code."""

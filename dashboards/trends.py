@@ -114,6 +114,11 @@ def _of_supplier(name: str, _code: str, site: Site) -> list[Source]:
     return [_loads(mine, ("q_mj_kg", "loaded_q_mj_kg", "loss_pct"))] if mine else []
 
 
+def _of_haulage(name: str, _code: str, site: Site) -> list[Source]:
+    mine = tuple(sorted(c.contract for c in site.contracts.values() if c.stream == name))
+    return [_loads(mine)] if mine else []
+
+
 def _loads(contracts: tuple[str, ...], fields: tuple[str, ...] = ("loss_pct", "received_kg")) -> Source:
     return Source("trip", fields, (), "contract", contracts, FAR_MS)
 
@@ -126,6 +131,7 @@ KINDS: Final[Mapping[str, Callable[[str, str, Site], list[Source]]]] = {
     "bridge": _of_bridge,
     "contract": _of_contract,
     "supplier": _of_supplier,
+    "haulage": _of_haulage,
 }
 """Kinds of subject that are no devices, by what stands before their colon."""
 

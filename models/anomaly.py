@@ -51,8 +51,8 @@ class Anomaly:
     Attributes
     ----------
     subject : str
-        A device; or ``network:``, ``plate:``, ``ticket:``, ``bridge:``, ``supplier:``, ``contract:`` and an
-        id.
+        A device; or ``network:``, ``plate:``, ``ticket:``, ``bridge:``, ``supplier:``, ``contract:``,
+        ``haulage:`` (a stream) and an id.
     code : str
     severity : Severity
     score : float

@@ -10,6 +10,7 @@ __all__ = ["PAGE"]
 _DAYS = Select("fulfilment")
 _QUALITY = Select("contract_quality")
 _PERIODS = Select("fulfilment_period")
+_SHORTFALLS = ("contract_shortfall", "quarter_shortfall", "year_shortfall")
 _MONTH_H = 30 * 24
 _PCT = "% "
 _MJ_KG = "MJ/kg"
@@ -133,7 +134,7 @@ PAGE = Page(
             "table",
             feeds=("anomalies",),
             width=4,
-            codes=("contract_shortfall", "transit_loss", "supplier_short_quality"),
+            codes=(*_SHORTFALLS, "transit_loss", "supplier_short_quality"),
             states=("active",),
             series=(Series(Select("anomaly"), "score", Text("score", "强度"), aggregate="last"),),
             columns=(

@@ -7,14 +7,25 @@ from typing import Final
 
 import pyarrow as pa
 
+from models.anomaly import ANOMALY, Anomaly, Severity, State
 from models.contract_periods import PERIODS, PeriodLine, period_lines
 from models.fulfilment_forecast import rules_of
 from models.local_month import days_ms, months_of, period_of
 from models.site import Site
-from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    anomaly_row,
+    entity_operator,
+)
 from streams.operators.fulfilment import NEWEST
 
-__all__ = ["FIELDS", "fulfilment_period"]
+__all__ = ["FIELDS", "SHORTFALLS", "fulfilment_period"]
+
+SHORTFALLS: Final = {"quarter": "quarter_shortfall", "year": "year_shortfall"}
+"""Codes of the anomalies: the period's contracts will likely not be fulfilled."""
 
 FIELDS: Final = {
     **dict.fromkeys(("period", "name", "seller", "first_month", "last_month", "missing"), pa.string()),
@@ -33,7 +44,7 @@ def _periods(item: Item, _site: Site) -> Iterable[str]:
 @entity_operator(
     by=_periods,
     reads=(NEWEST,),
-    writes={"fulfilment_period": FIELDS},
+    writes={"fulfilment_period": FIELDS, ANOMALY: ANOMALY_FIELDS},
     horizon_s=(366 + _AFTER_D) * _DAY_S,
     reach_s=_DAY_S,
     every_s=900,
@@ -51,12 +62,36 @@ def fulfilment_period(entity: Entity) -> Iterator[EntityRow]:
     end_ms = days_ms(months[-1], zone)[-1]
     units = {values.get("unit") or "" for values in newest.values()}
     unit = units.pop() if len(units) == 1 else ""
+    settles_ms = end_ms + 1000 * (_AFTER_D - 1) * _DAY_S
     for line in period_lines(newest, max(month for _, month in newest), rules_of(entity.site)):
         if line.name == entity.name:
             yield EntityRow(
                 "fulfilment_period", _key(entity.stream, line), start_ms, end_ms - start_ms, unit,
-                _fields(line), end_ms + 1000 * (_AFTER_D - 1) * _DAY_S,
+                _fields(line), settles_ms,
             )  # fmt: skip
+            if line.warned:
+                yield _shortfall(entity, line, unit, start_ms, end_ms, settles_ms)
+
+
+def _shortfall(
+    entity: Entity, line: PeriodLine, unit: str, start_ms: int, end_ms: int, settles_ms: int
+) -> EntityRow:
+    """The anomaly of a period of which a shortfall is likelier than its rule allows.
+
+    It is what is foretold now: where that is so no more it is taken back, as the row of the period has it.
+    """
+    rule, chance = rules_of(entity.site)[line.period], line.shortfall_p or 0.0
+    found = Anomaly(
+        f"supplier:{line.seller}" if line.seller else f"haulage:{entity.stream}", SHORTFALLS[line.period],
+        Severity.MAJOR if chance > 0.5 else Severity.MINOR, chance / rule.warn_p if rule.warn_p else 10.0,
+        {"shortfall_p": round(chance, 2), "forecast_pct": round(line.forecast_pct or 0.0, 1),
+         "rule": f"P(received < {rule.least_pct:g} % of plan) > {rule.warn_p:g}", "period": line.name,
+         "contracts": line.contracts, "last_month": line.last_month},
+        start_ms, end_ms, end_ms - start_ms, unit,
+        entity.site.units[unit].region if unit in entity.site.units else "",
+        State.ENDED if entity.now_ms >= settles_ms else State.ACTIVE,
+    )  # fmt: skip
+    return anomaly_row(found, settles_ms)
 
 
 def _key(stream: str, line: PeriodLine) -> str:

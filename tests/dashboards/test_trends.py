@@ -29,10 +29,10 @@ SITE = parse_site(ROAD_TEXTS)[0]
 SUBJECTS = {
     "plant": "reading", "truck-1": "reading", "network:n1": "network_heat", "branch:n1/east": "network_heat",
     "plate:P1": "reading", "plate:P3": "weighing", "ticket:K1": "weighing", "bridge:bridge-m": "weighing",
-    "contract:C1": "fulfilment", "supplier:Seller A": "trip",
+    "contract:C1": "fulfilment", "supplier:Seller A": "trip", "haulage:h1": "trip",
 }  # fmt: skip
 """One of every kind, and a measurement that must be among what is drawn of it, whatever the code."""
-NOWHERE = ("ghost", "network:ghost", "branch:ghost/x", "bridge:ghost", "contract:ghost", "supplier:ghost",
+NOWHERE = ("ghost", "network:ghost", "branch:ghost/x", "bridge:ghost", "contract:ghost", "supplier:ghost", "haulage:ghost",
            "meteor:1")  # fmt: skip
 KEYS = {"network_heat": "n1", "network_water": "n1", "fulfilment": "C1:2026-01", "trip": "C1|K1"}
 TEXTS = {"plate": "P1", "ticket": "K1", "contract": "C1", "step": "gross"}

@@ -1,7 +1,11 @@
 """`fulfilment_period`: quarter and year as the monthly report has them, from contract months as they go."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from alerts.codes import NAMES as CODES
 from models.contract_report import monthly_report
 from models.frame import Frame, Record
 from models.fulfilment_forecast import rules_of
@@ -29,7 +33,8 @@ def newest(contract, month, seller="Jin", unit="u", **values):
 
 
 def rows(name, *items):
-    return {r.key: r for r in fulfilment_period.function(Entity(name, items, SITE, "haul", T0, 0))}
+    told = fulfilment_period.function(Entity(name, items, SITE, "haul", T0, 0))
+    return {r.key: r for r in told if r.measurement == "fulfilment_period"}
 
 
 def test_a_contract_month_concerns_its_quarter_and_its_year():
@@ -51,6 +56,45 @@ def test_all_suppliers_have_a_row_and_each_of_them_by_the_rules_of_the_site():
     # 800 ± 100 of 1000 where 700 are asked for, one standard deviation below.
     assert told["haul:quarter:Jin"].fields["shortfall_p"] == pytest.approx(0.1587, abs=0.01)
     assert told["haul:quarter:Jin"].fields["warned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "least_pct", "warn_p", "subjects"),
+    [
+        ("2026-Q1", 70.0, 0.1, {"supplier:Jin"}),
+        ("2026-Q1", 70.0, 0.2, set()),
+        ("2026-Q1", 95.0, 0.2, {"haulage:haul", "supplier:Jin", "supplier:Shan"}),
+        ("2026", 95.0, 0.2, {"haulage:haul", "supplier:Jin", "supplier:Shan"}),
+    ],
+)
+def test_a_shortfall_likelier_than_the_rule_of_its_period_is_an_anomaly(name, least_pct, warn_p, subjects):
+    period = "quarter" if "Q" in name else "year"
+    site = replace(SITE, rules={period: FulfilmentRule(period, least_pct, warn_p)})
+    items = [newest("A", "2026-01"), newest("B", "2026-02", "Shan", expected_kg=900.0)]
+    now_ms = days_ms("2026-02", "Asia/Shanghai")[10]
+
+    def told(now_ms):
+        entity = Entity(name, items, site, "haul", now_ms, 0)
+        rows = [r for r in fulfilment_period.function(entity) if r.measurement == "anomaly"]
+        return {r.fields["subject"]: r for r in rows}
+
+    found = told(now_ms)
+    assert set(found) == subjects
+    for subject, row in found.items():
+        evidence = json.loads(row.fields["evidence"])
+        assert row.fields["code"] == f"{period}_shortfall" in CODES
+        assert row.fields["state"] == "active"
+        assert row.unit == "u"
+        assert evidence["period"] == name
+        assert evidence["rule"] == f"P(received < {least_pct:g} % of plan) > {warn_p:g}"
+        assert evidence["shortfall_p"] > warn_p
+        assert row.fields["score"] > 1.0
+        assert told(row.again_ms)[subject].fields["state"] == "ended"
+
+
+def test_a_shortfall_that_nobody_foretells_is_no_anomaly():
+    entity = Entity("2026", [newest("A", "2026-01", expected_kg=None)], SITE, "haul", T0, 0)
+    assert {r.measurement for r in fulfilment_period.function(entity)} == {"fulfilment_period"}
 
 
 def test_what_is_not_foretold_is_unknown_and_says_of_whom():
