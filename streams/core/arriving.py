@@ -90,7 +90,8 @@ class Arriving:
         for m in retaken:
             rows = slice(int(messages.first[m]), int(messages.first[m] + messages.count[m]))
             names["boot"][rows] = RETAKEN_BOOT
-            names["seq"][rows] = self._state.book.of(int(messages.device[m])).retake()
+            day = self._state.book.days.day(int(messages.newest_t[m]))
+            names["seq"][rows] = self._state.book.of(int(messages.device[m])).retake(day)
         for name, values in names.items():
             at = batch.schema.get_field_index(name)
             batch = batch.set_column(at, batch.schema.field(at), pa.array(values, pa.int64()))
@@ -113,8 +114,8 @@ class Arriving:
             counted_from = self._state.counted_from_ms(device_class)
             standing = judge_repeats(rows, buffer, kept_from, known, counted_from)
             stands, replaces, late, lost = standing.stands, standing.replaces, standing.late, standing.lost
-            for repeated, count in standing.count.items():
-                self._state.book.of(repeated).repeat += count
+            for (repeated, quarter_ms), count in standing.count.items():
+                self._state.book.of(repeated).repeats.add(self._state.book.days.day(quarter_ms), count)
             flags.update(
                 {
                     int(p): _joined(flags.get(int(p)), "repeat")
@@ -274,6 +275,7 @@ class Arriving:
     ) -> None:
         """Turn refusals into dead letters, and into the ledger where their number is known."""
         letters = []
+        today = self._state.book.days.day(self._state.moving_to_ms)  # what was refused may say any time
         for at, row in enumerate(rows):
             device = self._state.registry.devices.get(row["device"])
             if (
@@ -284,7 +286,8 @@ class Arriving:
                 and device.stream == self._stream
             ):
                 deliveries = self._state.book.of(self._state.intern(row["device"]))
-                if not deliveries.refuse(row["boot"], row["seq"], altered=row["reason"] in _ALTERED):
+                altered = row["reason"] in _ALTERED
+                if not deliveries.refuse(row["boot"], row["seq"], today, altered=altered):
                     continue
             letters.append({
                 **row,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from models.wire import FUTURE_MS
+from streams.core.day_marks import DaySums, DayTops
 from streams.core.intervals import IntervalSet
 
 __all__ = ["RETAKEN_BOOT", "Arrival", "BootDeliveries", "Deliveries", "LedgerCounts"]
@@ -46,6 +46,8 @@ class BootDeliveries:
         Newest sample of the stored messages. [ms UTC]
     reused : dict of (int, int) to int
         By number and oldest sample time the messages that came under a used number, and what became of them.
+    tops : DayTops
+        Highest number that is known of each local day: of a sample, a report or a refusal of that day.
     """
 
     stored: IntervalSet = field(default_factory=IntervalSet)
@@ -56,6 +58,7 @@ class BootDeliveries:
     state_at: int = -(2**63)
     newest_t: int = -(2**63)
     reused: dict[tuple[int, int], int] = field(default_factory=dict)
+    tops: DayTops = field(default_factory=DayTops)
 
     def mark(self, name: tuple[int, int], fate: int) -> None:
         """Note what became of a message under a used number; the oldest note goes when there are too many."""
@@ -63,12 +66,17 @@ class BootDeliveries:
         if len(self.reused) > _MOST_REUSED:
             del self.reused[next(iter(self.reused))]
 
-    def follow(self, first: int, last: int, newest_t: int) -> bool:
+    def follow(self, first: int, last: int, newest_t: int, day_ms: int = 0) -> bool:
         """Take in the gapless new messages `first` to `last`; False, nothing done, if they are not new."""
         if not self.stored.append(first, last):
             return False
         self.newest_t = max(self.newest_t, newest_t)
+        self.tops.see(day_ms, last)
         return True
+
+    def claimed(self, number: int) -> bool:
+        """Whether a report or a refusal may have told of `number` before it came."""
+        return number < self.next_seq or number <= self.dead.highest
 
     def unite(self, other: BootDeliveries) -> int:
         """Take in what is known of the same boot elsewhere; how many messages both had."""
@@ -82,7 +90,23 @@ class BootDeliveries:
         self.newest_t = max(self.newest_t, other.newest_t)
         for name, fate in other.reused.items():
             self.mark(name, max(fate, self.reused.get(name, fate)))
+        self.tops.unite(other.tops)
         return both
+
+    def counts(self, bound: int, *, newest: bool) -> tuple[int, int, int, int]:
+        """How many numbers below `bound` are stored, dead-lettered, thinned and waiting, each once."""
+        stored, dead_lettered, thinned, waiting = self.stored.count_below(bound), 0, 0, 0
+        seen = self.stored
+        if self.dead.highest:
+            dead_lettered = len(self.dead.below(bound).minus(seen))
+        if self.thinned.highest or (newest and self.waiting.highest):
+            seen = seen.union(self.dead) if self.dead.highest else seen
+            if self.thinned.highest:
+                thinned = len(self.thinned.below(bound).minus(seen))
+            if newest and self.waiting.highest:
+                seen = seen.union(self.thinned) if self.thinned.highest else seen
+                waiting = len(self.waiting.below(bound).minus(seen))
+        return stored, dead_lettered, thinned, waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +133,21 @@ class Deliveries:
     Attributes
     ----------
     boots : dict of int to BootDeliveries
-    duplicate, repeat : int
+    duplicates, repeats : DaySums
+        Duplicate messages and repeated samples of each local day.
+    floor_ms : int
+        Of days that began before it nothing is told any more; what is of them counts from there on. [ms UTC]
     taken_over : dict of str to int
         By stream the record at which it gave its sets for this device away to here.
     """
 
-    __slots__ = ("boots", "duplicate", "repeat", "taken_over")
+    __slots__ = ("boots", "duplicates", "floor_ms", "repeats", "taken_over")
 
     def __init__(self) -> None:
         self.boots: dict[int, BootDeliveries] = {}
-        self.duplicate = 0
-        self.repeat = 0
+        self.duplicates = DaySums()
+        self.repeats = DaySums()
+        self.floor_ms = 0
         self.taken_over: dict[str, int] = {}
 
     def boot(self, boot: int) -> BootDeliveries:
@@ -129,8 +157,8 @@ class Deliveries:
             found = self.boots[boot] = BootDeliveries()
         return found
 
-    def arrive(self, boot: int, seq: int, oldest_t: int, newest_t: int) -> Arrival:
-        """Take in one accepted message and say what it is.
+    def arrive(self, boot: int, seq: int, oldest_t: int, newest_t: int, day_ms: int = 0) -> Arrival:
+        """Take in one accepted message, of the local day `day_ms`, and say what it is.
 
         A known number whose samples are all newer than any of its boot is no
         duplicate: a device without an outbox restarted and used the number again.
@@ -140,6 +168,7 @@ class Deliveries:
         if seq not in deliveries.stored:
             deliveries.stored.add(seq, seq)
             deliveries.newest_t = max(deliveries.newest_t, newest_t)
+            deliveries.tops.see(max(day_ms, self.floor_ms), seq)
             return Arrival.NEW
         name = (seq, oldest_t)
         fate = deliveries.reused.get(name)
@@ -150,7 +179,7 @@ class Deliveries:
             deliveries.mark(name, _REFUSED)
             deliveries.dead.add(seq, seq)
             return Arrival.REUSED
-        self.duplicate += 1
+        self.duplicates.add(day_ms, 1)
         return Arrival.DUPLICATE
 
     def allow(self, boot: int, seq: int, oldest_t: int) -> None:
@@ -159,85 +188,103 @@ class Deliveries:
         if deliveries.reused.get((seq, oldest_t)) != _TAKEN:
             deliveries.mark((seq, oldest_t), _ALLOWED)
 
-    def retake(self) -> int:
-        """Count one more message of `RETAKEN_BOOT`; its number there."""
+    def retake(self, day_ms: int = 0) -> int:
+        """Count one more message of `RETAKEN_BOOT`, of the local day `day_ms`; its number there."""
         deliveries = self.boot(RETAKEN_BOOT)
         seq = deliveries.stored.highest + 1
         deliveries.stored.add(seq, seq)
+        deliveries.tops.see(max(day_ms, self.floor_ms), seq)
         return seq
 
-    def report(
-        self, boot: int, at: int, next_seq: int, waiting: Any, thinned: Any, now_ms: int | None = None
-    ) -> None:
-        """Take in what a collector says of its outbox; older reports than the last add nothing.
+    def report(self, boot: int, at: int, next_seq: int, waiting: Any, thinned: Any, day_ms: int = 0) -> None:
+        """Take in what a collector said of its outbox at `at`, on the local day `day_ms`.
 
-        A report from more than ten minutes ahead of `now_ms` counts as from then,
-        so that a clock that was wrong once does not silence the ones that follow.
+        Older reports than the last add nothing but what they tell of their day.
         """
         deliveries = self.boot(boot)
+        deliveries.tops.see(max(day_ms, self.floor_ms), next_seq - 1)
         deliveries.next_seq = max(deliveries.next_seq, next_seq)
         for first, last in thinned:
             if deliveries.thinned.parts < _MOST_THINNED or first in deliveries.thinned:
                 deliveries.thinned.add(first, last)
-        if now_ms is not None:
-            at = min(at, now_ms + FUTURE_MS)
         if at >= deliveries.state_at:
             deliveries.state_at = at
             deliveries.waiting = IntervalSet((a, b) for a, b in waiting)
 
-    def refuse(self, boot: int, seq: int, *, altered: bool) -> bool:
+    def refuse(self, boot: int, seq: int, day_ms: int = 0, *, altered: bool) -> bool:
         """Take in one refused message; False, and a duplicate, for one that came before.
 
         Parameters
         ----------
         boot, seq : int
+        day_ms : int
+            The local day on which it came. [ms UTC]
         altered : bool
             Whether it cannot be the message of that number that is stored.
         """
         deliveries = self.boot(boot)
         if seq in deliveries.dead or (seq in deliveries.stored and not altered):
-            self.duplicate += 1
+            self.duplicates.add(day_ms, 1)
             return False
         deliveries.dead.add(seq, seq)
+        deliveries.tops.see(max(day_ms, self.floor_ms), seq)
         return True
 
-    def counts(self) -> LedgerCounts:
+    def first_day_ms(self) -> int | None:
+        """The first local day of which anything is known. [ms UTC]"""
+        return min((d.tops.first for d in self.boots.values() if d.tops.first is not None), default=None)
+
+    def counts(self, before_ms: int | None = None) -> LedgerCounts:
         """Count every number below `next_seq` once: as stored, dead-lettered, thinned or waiting.
 
         The first of these that applies counts. What an older boot still reported as
         waiting counts as unaccounted: its outbox is gone.
+
+        Parameters
+        ----------
+        before_ms : int, optional
+            Count only the numbers of local days that began before it, by all that is known
+            of them today. [ms UTC]
         """
         sent = stored = dead = thinned = waiting = 0
         newest = max(self.boots, default=0)
         for boot, d in self.boots.items():
-            bound = max(d.next_seq, d.stored.highest + 1, d.dead.highest + 1)
+            if before_ms is None:
+                bound = max(d.next_seq, d.stored.highest + 1, d.dead.highest + 1)
+            else:
+                bound = d.tops.before(before_ms) + 1
+            of = d.counts(bound, newest=boot == newest)
             sent += bound - 1
-            stored += len(d.stored)
-            seen = d.stored
-            dead += len(d.dead.minus(seen)) if d.dead.highest else 0
-            if d.thinned.highest or (boot == newest and d.waiting.highest):
-                seen = seen.union(d.dead)
-                thinned += len(d.thinned.below(bound).minus(seen))
-                if boot == newest:
-                    waiting += len(d.waiting.below(bound).minus(seen.union(d.thinned)))
+            stored, dead, thinned, waiting = (
+                a + b for a, b in zip((stored, dead, thinned, waiting), of, strict=True)
+            )
         unaccounted = sent - stored - dead - thinned - waiting
-        return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, self.duplicate, self.repeat)
+        duplicate, repeat = self.duplicates.before(before_ms), self.repeats.before(before_ms)
+        return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, duplicate, repeat)
 
-    def take_over(self, other: Deliveries, stream: str, offset: int) -> bool:
+    def forget_before(self, day_ms: int) -> None:
+        """Let days that began before `day_ms` be one with it: nothing is told of them any more."""
+        self.floor_ms = max(self.floor_ms, day_ms)
+        for part in (self.duplicates, self.repeats, *(d.tops for d in self.boots.values())):
+            part.forget_before(day_ms)
+
+    def take_over(self, other: Deliveries, stream: str, offset: int, day_ms: int = 0) -> bool:
         """Take in the sets that `stream` gave away at its record `offset`; False if they were taken before.
 
-        A message that both streams had is a duplicate.
+        A message that both streams had is a duplicate, of the local day `day_ms`.
         """
         if self.taken_over.get(stream, -1) >= offset:
             return False
         for boot, deliveries in other.boots.items():
             if boot == RETAKEN_BOOT:  # numbers that each stream gave by itself
-                for _ in range(len(deliveries.stored)):
-                    self.retake()
-            else:
-                self.duplicate += self.boot(boot).unite(deliveries)
-        self.duplicate += other.duplicate
-        self.repeat += other.repeat
+                for day, many in deliveries.tops.steps():
+                    for _ in range(many):
+                        self.retake(day)
+            elif both := self.boot(boot).unite(deliveries):
+                self.duplicates.add(day_ms, both)
+        self.duplicates.unite(other.duplicates)
+        self.repeats.unite(other.repeats)
+        self.floor_ms = max(self.floor_ms, other.floor_ms)
         self.taken_over[stream] = offset
         return True
 
@@ -247,27 +294,34 @@ class Deliveries:
             str(boot): [
                 list(d.stored), list(d.dead), list(d.waiting), list(d.thinned),
                 d.next_seq, d.state_at, d.newest_t, [[*name, fate] for name, fate in d.reused.items()],
+                d.tops.to_list(),
             ]
             for boot, d in self.boots.items()
         }  # fmt: skip
         state = {
-            "boots": boots, "duplicate": self.duplicate, "repeat": self.repeat, "taken_over": self.taken_over,
+            "boots": boots, "duplicate": self.duplicates.to_list(), "repeat": self.repeats.to_list(),
+            "floor_ms": self.floor_ms, "taken_over": self.taken_over,
         }  # fmt: skip
         return json.dumps(state)
 
     @classmethod
     def from_json(cls, text: str) -> Deliveries:
-        """Read what `to_json` wrote, and what it wrote before there were reused numbers in it."""
+        """Read what `to_json` wrote, and what it wrote before it knew of reused numbers or of days."""
         data = json.loads(text)
         self = cls()
-        self.duplicate, self.repeat = data["duplicate"], data["repeat"]
+        self.duplicates, self.repeats = (DaySums.from_list(data[n]) for n in ("duplicate", "repeat"))
+        self.floor_ms = data.get("floor_ms", 0)
         self.taken_over = data.get("taken_over", {})
         for boot, (stored, dead, waiting, thinned, next_seq, state_at, newest_t, *more) in data[
             "boots"
         ].items():
-            self.boots[int(boot)] = BootDeliveries(
+            found = self.boots[int(boot)] = BootDeliveries(
                 IntervalSet(stored), IntervalSet(dead), IntervalSet(waiting), IntervalSet(thinned),
                 next_seq, state_at, newest_t,
                 {(seq, t): fate for seq, t, fate in (more[0] if more else ())},
             )  # fmt: skip
+            if len(more) > 1:
+                found.tops = DayTops.from_list(more[1])
+            else:
+                found.tops.see(0, max(next_seq - 1, found.stored.highest, found.dead.highest))
         return self

@@ -16,6 +16,7 @@ from models.quality import mask, outside
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import Arrival
 from streams.core.ledger_book import LedgerBook
+from streams.core.local_days import day_starts
 from streams.core.rows import Rows
 
 __all__ = ["Messages", "Standing", "flags_of", "judge_messages", "judge_repeats", "numeric_rows",
@@ -64,8 +65,10 @@ def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
     verdicts = [Arrival.NEW] * len(messages.first)
     order = np.lexsort((messages.boot, messages.device))
     device, boot, seq = messages.device[order], messages.boot[order], messages.seq[order]
+    day = day_starts(messages.newest_t, book.days.timezone)[order]
+    book.reach(day)
     new = np.ones(len(order), dtype=bool)
-    new[1:] = (device[1:] != device[:-1]) | (boot[1:] != boot[:-1])
+    new[1:] = (device[1:] != device[:-1]) | (boot[1:] != boot[:-1]) | (day[1:] != day[:-1])
     starts = np.flatnonzero(new)
     ends = np.append(starts[1:], len(order)) - 1
     follows = new.copy()
@@ -73,16 +76,17 @@ def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
     # Nearly always a device's messages are the next ones, without a gap: then one call takes them all.
     runs = np.logical_and.reduceat(follows, starts).tolist()
     newest = np.maximum.reduceat(messages.newest_t[order], starts)
-    of, boots = device[starts], boot[starts].tolist()
+    of, boots, days = device[starts], boot[starts].tolist(), day[starts].tolist()
     others = book.arrive_runs(
-        of.tolist(), boots, seq[starts].tolist(), seq[ends].tolist(), newest.tolist(), runs
+        of.tolist(), boots, seq[starts].tolist(), seq[ends].tolist(), newest.tolist(), runs, days
     )
     for at in others:
         deliveries = book.of(int(of[at]))
         for m in order[starts[at] : ends[at] + 1]:
             verdicts[m] = deliveries.arrive(
-                boots[at], int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m])
-            )
+                boots[at], int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m]),
+                days[at],
+            )  # fmt: skip
     return verdicts
 
 
@@ -153,8 +157,8 @@ class Standing:
         True where samples of that time are no longer at hand to compare with.
     lost : list of Rows
         Readings given before that lost now.
-    count : dict of int to int
-        Repeats by device index.
+    count : dict of (int, int) to int
+        Repeats by device index and start of the quarter of an hour (ms UTC).
     """
 
     stands: BoolArray
@@ -162,7 +166,7 @@ class Standing:
     differs: BoolArray
     late: BoolArray
     lost: list[Rows]
-    count: dict[int, int]
+    count: dict[tuple[int, int], int]
 
 
 def judge_repeats(
@@ -186,7 +190,7 @@ def judge_repeats(
     stands = np.ones(rows.n, dtype=bool)
     replaces = np.zeros(rows.n, dtype=bool)
     differs = np.zeros(rows.n, dtype=bool)
-    count: dict[int, int] = {}
+    count: dict[tuple[int, int], int] = {}
     order = np.lexsort((rows.pos, rows.seq, rows.boot, rows.t, rows.device))
     device, t = rows.device[order], rows.t[order]
     same = (device[1:] == device[:-1]) & (t[1:] == t[:-1])
@@ -194,7 +198,7 @@ def judge_repeats(
         stands[at] = False
         one_message = rows.boot[at] == rows.boot[stays] and rows.seq[at] == rows.seq[stays]
         if one_message or rows.t[at] >= counted_from_ms:
-            count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
+            count[_quarter(rows, at)] = count.get(_quarter(rows, at), 0) + 1
     late = stands & (rows.t < kept_from_ms)
     lost: list[Rows] = []
     suspects = np.flatnonzero(stands & ~late & (rows.t <= buffer.newest_t(devices)[rows.device]))
@@ -205,7 +209,7 @@ def judge_repeats(
         last = incumbent.n - 1
         name = (int(rows.boot[at]), int(rows.seq[at]), int(rows.pos[at]))
         if rows.t[at] >= counted_from_ms:
-            count[int(rows.device[at])] = count.get(int(rows.device[at]), 0) + 1
+            count[_quarter(rows, at)] = count.get(_quarter(rows, at), 0) + 1
         if name > (int(incumbent.boot[last]), int(incumbent.seq[last]), int(incumbent.pos[last])):
             replaces[at] = True
             differs[at] = not np.array_equal(rows.values[:, at], incumbent.values[:, last], equal_nan=True)
@@ -213,6 +217,10 @@ def judge_repeats(
         else:
             stands[at] = False
     return Standing(stands, replaces, differs, late, lost, count)
+
+
+def _quarter(rows: Rows, at: int) -> tuple[int, int]:
+    return int(rows.device[at]), int(rows.t[at]) // BUCKET_MS * BUCKET_MS
 
 
 def _met_again(rows: Rows, suspects: IntArray, buffer: ClassBuffer) -> list[int]:

@@ -88,8 +88,17 @@ class IntervalSet:
         """How many intervals it is made of."""
         return len(self._first)
 
+    def count_below(self, bound: int) -> int:
+        """How many numbers there are under `bound`."""
+        firsts, lasts = self._first, self._last
+        at = bisect_left(lasts, bound)
+        whole = sum(lasts[:at]) - sum(firsts[:at]) + at if at else 0
+        return whole + max(0, bound - firsts[at]) if at < len(lasts) else whole
+
     def below(self, bound: int) -> IntervalSet:
-        """The numbers under `bound`."""
+        """The numbers under `bound`; not to be changed."""
+        if bound > self.highest:
+            return self
         return IntervalSet((a, min(b, bound - 1)) for a, b in self if a < bound)
 
     def union(self, other: IntervalSet) -> IntervalSet:

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streams.core.deliveries import Deliveries, LedgerCounts
+from models.wire import FUTURE_MS, Birth, State
+from streams.core.deliveries import BootDeliveries, Deliveries
 from streams.core.event_names import EventNames, names_of
+from streams.core.ledger_days import LedgerDays, LedgerSaid
+from streams.core.local_days import believable, day_starts
 
-__all__ = ["NOTHING_GIVEN", "LedgerBook", "day_bounds_ms"]
+__all__ = ["NOTHING_GIVEN", "LedgerBook"]
 
 NOTHING_GIVEN: Final = json.dumps({"deliveries": Deliveries().to_json(), "names": ""})
 """What a stream tells of a device of which it had nothing."""
-
-
-def day_bounds_ms(at_ms: int, timezone: str) -> tuple[int, int]:
-    """Start and end of the local day that `at_ms` lies in; 23 or 25 hours where clocks change. [ms UTC]"""
-    zone = ZoneInfo(timezone)
-    local = datetime.fromtimestamp(at_ms / 1000, zone)
-    midnight = datetime(local.year, local.month, local.day, tzinfo=zone)
-    following = midnight.date() + timedelta(days=1)
-    end = datetime(following.year, following.month, following.day, tzinfo=zone)
-    return int(midnight.timestamp() * 1000), int(end.timestamp() * 1000)
 
 
 class LedgerBook:
@@ -41,18 +32,21 @@ class LedgerBook:
         Devices whose counts may have changed since they were said.
     awaited : set of int
         Devices of which another stream has still to tell what it knew.
+    days : LedgerDays
+        What was said of each local day.
     """
 
     def __init__(self) -> None:
         self.deliveries: dict[int, Deliveries] = {}
         self.touched: set[int] = set()
         self.awaited: set[int] = set()
-        self._said: dict[int, tuple[int, LedgerCounts]] = {}
+        self.days = LedgerDays(self.deliveries)
         self._names: dict[int, EventNames] = {}
 
     def of(self, device: int) -> Deliveries:
         """Deliveries of a device, about to change."""
         self.touched.add(device)
+        self.days.remember(device)
         found = self.deliveries.get(device)
         if found is None:
             found = self.deliveries[device] = Deliveries()
@@ -71,6 +65,7 @@ class LedgerBook:
         lasts: Sequence[int],
         newest_t: Sequence[int],
         runs: Sequence[bool],
+        days: Sequence[int],
     ) -> list[int]:
         """Take in what came of each device and boot; of which, by position, each message is to be judged.
 
@@ -83,23 +78,73 @@ class LedgerBook:
             Newest sample. [ms UTC]
         runs : sequence of bool
             Whether the numbers from `firsts` to `lasts` are all there.
+        days : sequence of int
+            Start of the local day of all of them. [ms UTC]
         """
         self.touched.update(devices)
         get = self.deliveries.get
         others = []
-        for at, (device, boot, first, last, newest, run) in enumerate(
-            zip(devices, boots, firsts, lasts, newest_t, runs, strict=True)
+        closed_ms = self.days.closed_ms
+        for at, (device, boot, first, last, newest, run, day) in enumerate(
+            zip(devices, boots, firsts, lasts, newest_t, runs, days, strict=True)
         ):
             found = get(device)
             if found is None:
-                found = self.deliveries[device] = Deliveries()
+                found = self.of(device)
             # Nearly always the next numbers of a known boot: once a device in each batch of a large fleet.
             known = found.boots.get(boot)
             if known is None:
-                known = found.boot(boot)
-            if not run or not known.follow(first, last, newest):
+                known = self.of(device).boot(boot)
+            elif day < closed_ms or known.claimed(first):
+                self.days.remember(device)
+            if not run or not known.follow(first, last, newest, max(day, found.floor_ms)):
                 others.append(at)
         return others
+
+    def reach(self, days: NDArray[np.int64]) -> None:
+        """Keep the local days that messages of `days` are of, back to the oldest. [ms UTC]"""
+        oldest = int(days.min(initial=believable(2**63 - 1)))
+        if not self.days.kept or oldest < self.days.kept[0][0]:
+            self._reach(oldest)
+
+    def open(self, now_ms: int) -> None:
+        """Keep the local day of now, in which every device is to have a row. [ms UTC]"""
+        self._reach(now_ms)
+
+    def _reach(self, at_ms: int) -> None:
+        if self.days.reach(at_ms):
+            self.touched.update(self.deliveries)
+
+    def report(self, device: int, state: State, now_ms: int | None) -> None:
+        """Take in what a collector says of its outbox.
+
+        A report from more than ten minutes ahead of `now_ms` counts as from then,
+        so that a clock that was wrong once does not silence the ones that follow.
+        """
+        at = _not_ahead(state.at, now_ms)
+        day = self.days.day(at)
+        if self._concerns_settled(self.deliveries.get(device), state, day):
+            deliveries = self.of(device)
+        else:
+            self.touched.add(device)
+            deliveries = self.deliveries[device]
+        deliveries.report(state.boot, at, state.next_seq, state.waiting, state.thinned, day)
+
+    def born(self, device: int, birth: Birth, now_ms: int | None) -> None:
+        """Know a boot of a device, and that it is there, from its birth on."""
+        day = self.days.day(_not_ahead(birth.at, now_ms))
+        deliveries = self.of(device)
+        deliveries.boot(birth.boot).tops.see(max(day, deliveries.floor_ms), 0)
+
+    def _concerns_settled(self, deliveries: Deliveries | None, state: State, day: int) -> bool:
+        """Whether a report may change what was said of settled days; nearly none does."""
+        known: BootDeliveries | None = deliveries.boots.get(state.boot) if deliveries is not None else None
+        if known is None or day < self.days.closed_ms or state.thinned:
+            return True
+        settled = known.tops.before(self.days.closed_ms)
+        waited = next(iter(known.waiting), None)
+        lowest = min([first for first, _ in state.waiting] + ([waited[0]] if waited else []), default=None)
+        return lowest is not None and lowest <= settled
 
     def meet_events(self, batch: pa.RecordBatch, device_class: str, device: NDArray[np.int64]) -> None:
         """Count the events of a frame whose names were met before, as `repeat` of their devices.
@@ -112,67 +157,70 @@ class LedgerBook:
         device : ndarray, shape (n,)
             Index of each sample's device.
         """
-        names: dict[int, list[int]] = {}
-        for at, name in zip(device.tolist(), names_of(batch, device_class), strict=True):
+        names: dict[tuple[int, int], list[int]] = {}
+        t = np.asarray(batch.column("t").to_numpy(zero_copy_only=False), dtype=np.int64)
+        days = day_starts(t, self.days.timezone).tolist()
+        for at, day, name in zip(device.tolist(), days, names_of(batch, device_class), strict=True):
             if name is not None:
-                names.setdefault(at, []).append(name)
-        for at, met in names.items():
+                names.setdefault((at, day), []).append(name)
+        for (at, day), met in names.items():
             repeats = self._names.setdefault(at, EventNames()).meet(met)
             if repeats:
-                self.of(at).repeat += repeats
+                self.of(at).repeats.add(day, repeats)
 
     def give_away(self, device: int) -> str | None:
         """Forget a device that belongs to another stream now; what was known of it, for `take_over`."""
         self.touched.discard(device)
         self.awaited.discard(device)
-        self._said.pop(device, None)
+        revisions = self.days.revisions(device)
+        self.days.forget(device)
         deliveries, names = self.deliveries.pop(device, None), self._names.pop(device, None)
         if deliveries is None:
             return None
         return json.dumps(
-            {"deliveries": deliveries.to_json(), "names": names.to_text() if names is not None else ""}
+            {
+                "deliveries": deliveries.to_json(),
+                "names": names.to_text() if names is not None else "",
+                "revisions": revisions,
+            }
         )
 
     def take_over(self, device: int, text: str, stream: str, offset: int) -> bool:
         """Take in what `stream` gave away of a device at its record `offset`, once; whether there was any."""
         self.awaited.discard(device)
         given = json.loads(text)
-        deliveries = self.of(device)
-        taken = deliveries.take_over(Deliveries.from_json(given["deliveries"]), stream, offset)
+        theirs, deliveries = Deliveries.from_json(given["deliveries"]), self.of(device)
+        today = self.days.kept[-1][0] if self.days.kept else 0
+        taken = deliveries.take_over(theirs, stream, offset, today)
         if taken:
+            self.days.taken_over(device, theirs, given.get("revisions", {}))
             names = EventNames.from_text(given["names"])
-            deliveries.repeat += names.unite(self._names.get(device, EventNames()))
+            met = names.unite(self._names.get(device, EventNames()))
+            if met:
+                deliveries.repeats.add(today, met)
             self._names[device] = names
         return taken and text != NOTHING_GIVEN
 
-    def changed(self, day_ms: int) -> tuple[list[int], list[LedgerCounts]]:
-        """Devices whose counts differ from what was said last for the day, with the counts."""
-        devices, counts = [], []
-        for device in sorted(self.touched):
-            now = self.deliveries[device].counts()
-            if self._said.get(device) != (day_ms, now):
-                self._said[device] = (day_ms, now)
-                devices.append(device)
-                counts.append(now)
+    def changed(self, now_ms: int, *, whole: bool = False) -> list[LedgerSaid]:
+        """What differs from what was said last; `whole` of settled days too, which else wait for a minute."""
+        told = [*self.days.changed(self.touched), *self.days.restated(None if whole else now_ms)]
         self.touched.clear()
-        return devices, counts
+        return told
 
-    def all(self) -> tuple[list[int], list[LedgerCounts]]:
-        """Every device with its counts."""
-        devices: Sequence[int] = sorted(self.deliveries)
-        return list(devices), [self.deliveries[d].counts() for d in devices]
+    def finish(self) -> list[LedgerSaid]:
+        """What is left to say when nothing will ever come again: every day of which anything is known."""
+        tops = [d.tops.last for each in self.deliveries.values() for d in each.boots.values()]
+        self._reach(max((day for day in tops if day is not None), default=self.days.kept[-1][0]))
+        return [*self.days.close(self.days.kept[-1][1]), *self.days.restated()]
 
     def to_bytes(self) -> bytes:
         """State as JSON; `from_bytes` reads it."""
         state = {
-            "version": 1,
+            "version": 2,
             "deliveries": {str(d): x.to_json() for d, x in self.deliveries.items()},
             "touched": sorted(self.touched),
             "awaited": sorted(self.awaited),
-            "said": {
-                str(d): [day, [getattr(c, name) for name in LedgerCounts.__slots__]]
-                for d, (day, c) in self._said.items()
-            },
+            "days": self.days.to_json(),
             "names": {str(d): names.to_text() for d, names in self._names.items()},
         }
         return json.dumps(state).encode()
@@ -182,9 +230,15 @@ class LedgerBook:
         """Read what `to_bytes` wrote."""
         state = json.loads(data)
         self = cls()
-        self.deliveries = {int(d): Deliveries.from_json(text) for d, text in state["deliveries"].items()}
+        self.deliveries.update({int(d): Deliveries.from_json(t) for d, t in state["deliveries"].items()})
         self.touched = set(state["touched"])
         self.awaited = set(state.get("awaited", ()))
-        self._said = {int(d): (day, LedgerCounts(*counts)) for d, (day, counts) in state["said"].items()}
+        if state["version"] > 1:  # before, a past day was said once for ever
+            self.days.load(state["days"])
         self._names = {int(d): EventNames.from_text(text) for d, text in state.get("names", {}).items()}
         return self
+
+
+def _not_ahead(at_ms: int, now_ms: int | None) -> int:
+    """A time that a device said of itself, at most ten minutes ahead of now where there is one. [ms UTC]"""
+    return min(at_ms, now_ms + FUTURE_MS) if now_ms else at_ms

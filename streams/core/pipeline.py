@@ -26,7 +26,7 @@ from models.wire import BIRTH, STATE, Birth, State
 from streams.core.arriving import Arriving
 from streams.core.checkpoint import Checkpoint
 from streams.core.entity_operator import EntityOperator, MarkOperator
-from streams.core.ledger_book import NOTHING_GIVEN, day_bounds_ms
+from streams.core.ledger_book import NOTHING_GIVEN
 from streams.core.operator import (
     Learner,
     LedgerOperator,
@@ -122,7 +122,8 @@ class Pipeline:
         outputs = Outputs(self.stream, record.offset)
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
         self._state.moving_to_ms = now_ms
-        self._turn_day(now_ms, outputs)
+        if now_ms > 0:  # under the data clock a stream is at 0 until it has a sample: that is no day
+            self._state.book.open(now_ms)
         quiet = False
         try:
             frame = Frame.decode(record.frame)
@@ -133,6 +134,7 @@ class Pipeline:
         self._state.offset, self._state.now_ms = record.offset, now_ms
         self._telling.mark_before_close(now_ms)
         self._telling.close(now_ms, outputs)
+        self._telling.ledger(outputs, self._state.book.days.close(now_ms - self._state.ledger_lateness_ms()))
         self._state.forget_segments()
         if self._every_ms is not None and (
             quiet or self._state.refreshed_ms is None or now_ms - self._state.refreshed_ms >= self._every_ms
@@ -141,7 +143,7 @@ class Pipeline:
             self._telling.windows(
                 outputs, self._state.engine.refresh(now_ms, self._state.site, self._state.buffers)
             )
-            self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self._telling.ledger(outputs, self._state.book.changed(now_ms, whole=quiet))
             self.ask()
         self._tell_entities(now_ms, outputs, quiet=quiet and self._every_ms is not None)
         return outputs
@@ -150,7 +152,7 @@ class Pipeline:
         """Let entities see what was told in this step, and tell of them from time to time."""
         state = self._state
         state.entities.take_rows(outputs)
-        if now_ms <= 0:  # as in `_turn_day`
+        if now_ms <= 0:  # as in `step`
             return
         every_ms = _ENTITIES_EVERY_MS if self._every_ms is None else self._every_ms
         if quiet or state.entities_ms is None or now_ms - state.entities_ms >= every_ms:
@@ -242,18 +244,18 @@ class Pipeline:
             self._telling.windows(
                 outputs, self._state.engine.refresh(self.now_ms, self._state.site, self._state.buffers)
             )
-            self._telling.ledger(outputs, *self._state.book.changed(self._state.day_ms or 0), final=False)
+            self._telling.ledger(outputs, self._state.book.changed(self.now_ms, whole=True))
             self._state.entities.take_rows(outputs)
             self._telling.entities(self.now_ms, outputs, always=True)
         return outputs
 
     def finish(self) -> Outputs:
-        """What is left to say when no record will ever come again: the open day of the ledger, entities."""
+        """What is left to say when no record will ever come again: the open days of the ledger, entities."""
         outputs = Outputs(self.stream, self.offset)
         if self.now_ms is not None:
             self._telling.entities(self.now_ms, outputs, always=True)
-        if self._state.day_ms is not None:
-            self._telling.ledger(outputs, *self._state.book.all(), final=True)
+        if self._state.book.days.kept:
+            self._telling.ledger(outputs, self._state.book.finish())
         return outputs
 
     def _take(self, frame: Frame, record: Record, outputs: Outputs) -> None:
@@ -265,10 +267,8 @@ class Pipeline:
             self._arriving.refused(outputs, record, frame.batch.to_pylist())
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
-            if self._state.day_ms is not None:
-                # A registry may hold from the beginning of time; the day is that of the stream's now.
-                days = day_bounds_ms(self._state.moving_to_ms, self._state.registry.timezone)
-                self._state.day_ms, self._state.day_end_ms = days
+            # A registry may hold from the beginning of time; the day is that of the stream's now.
+            self._state.book.days.set_timezone(self._state.registry.timezone, self._state.moving_to_ms)
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:
@@ -314,8 +314,9 @@ class Pipeline:
             now_ms = self._state.moving_to_ms
             last = self._state.engine.settle(now_ms, leaving, before, self._state.buffers)
             self._telling.windows(outputs, last, before)
+            self._telling.ledger(outputs, self._state.book.days.restated(), before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
-            self._telling.ledger(outputs, *self._state.book.all(), final=True, site=before)
+            self._telling.ledger(outputs, self._state.book.days.last(self._state.book.deliveries), before)
             for gone in np.flatnonzero(leaving & ~self._state.site.owned[: len(leaving)]).tolist():
                 self._state.engine.wait_for(gone, None)  # nobody else would ever take its word back
         self._part_with(registered, record, outputs)
@@ -342,29 +343,13 @@ class Pipeline:
             device = row["device"]
             if row["kind"] == STATE:
                 state = State.model_validate_json(row["payload"])
-                self._state.book.of(self._state.intern(device)).report(
-                    state.boot, state.at, state.next_seq, state.waiting, state.thinned, self.now_ms
-                )
+                self._state.book.report(self._state.intern(device), state, self.now_ms)
                 self._state.engine.wait_for(self._state.intern(device), state.waiting_from)
             elif row["kind"] == BIRTH:
                 birth = Birth.model_validate_json(row["payload"])
-                self._state.book.of(self._state.intern(device)).boot(birth.boot)
+                self._state.book.born(self._state.intern(device), birth, self.now_ms)
                 self._state.born(device, birth.interval_s)
         self._state.settle_site()
-
-    def _turn_day(self, now_ms: int, outputs: Outputs) -> None:
-        """Settle the ledger of a local day when a later one begins.
-
-        Under the data clock a stream is at 0 until it has a sample: that is no day.
-        """
-        if now_ms <= 0:
-            return
-        if self._state.day_ms is not None and now_ms < self._state.day_end_ms:
-            return
-        if self._state.day_ms is not None:
-            self._telling.ledger(outputs, *self._state.book.all(), final=True)
-        self._state.book.touched.update(self._state.book.deliveries)
-        self._state.day_ms, self._state.day_end_ms = day_bounds_ms(now_ms, self._state.registry.timezone)
 
     # -- checkpoints ----------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from models.leak_location import (
 from models.measurements import known
 from models.pipe_network import PipeNetwork
 from models.site import Device, Network
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.packing import packed, unpacked
 from streams.core.step_flows import by_device, step_flows, tree_of

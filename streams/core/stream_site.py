@@ -124,6 +124,11 @@ class StreamSite:
         """The longest lateness of a class by the registry alone, the site's where it has none. [ms]"""
         return self._registered_ms.get(device_class, 1000 * self.site.lateness_s)
 
+    @property
+    def longest_registered_ms(self) -> int:
+        """The longest lateness of any class by the registry alone, at least the site's. [ms]"""
+        return max(1000 * self.site.lateness_s, *self._registered_ms.values(), 0)
+
     def stations(self, network: Network) -> NDArray[np.int64]:
         """Weather devices of a network, else those of its unit that belong to no network."""
         weather = self.owned & (self.classes == "weather")

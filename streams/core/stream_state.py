@@ -73,8 +73,6 @@ class StreamState:
         When entities were computed last. [ms UTC]
     refreshed_ms : int or None
         When provisional rows were given last. [ms UTC]
-    day_ms, day_end_ms : int or None, int
-        The local day of now. [ms UTC]
     """
 
     def __init__(
@@ -106,8 +104,6 @@ class StreamState:
         self.rows = RowEngine(stream, operators, networks, learners, provisional=provisional)
         self._fields = {o.name: len(o.fields) for o in operators} | {o.name: len(o.fields) for o in networks}
         self.refreshed_ms: int | None = None
-        self.day_ms: int | None = None
-        self.day_end_ms = 0
         self._index: dict[str, int] = {}
         self._born_interval_s: dict[str, float] = {}
         self._reborn = False
@@ -188,6 +184,10 @@ class StreamState:
         """
         return first_open_ms(self.moving_to_ms, self.site.registered_lateness_ms(device_class), BUCKET_MS)
 
+    def ledger_lateness_ms(self) -> int:
+        """How long after its end a local day of the ledger stays open. [ms]"""
+        return self.site.longest_registered_ms
+
     def forget_segments(self) -> None:
         """Drop what a checkpoint need not keep: segments of which no sample is at hand any more."""
         kept_from = self.kept_from_ms()
@@ -222,8 +222,6 @@ class StreamState:
             "refreshed_ms": self.refreshed_ms,
             "newest_event_ms": self.newest_event_ms,
             "entities_ms": self.entities_ms,
-            "day_ms": self.day_ms,
-            "day_end_ms": self.day_end_ms,
             "next_segment": self._next_segment,
             "begin_ms": engine.begin_ms,
             "closed_at_ms": engine.closed_at_ms,
@@ -268,7 +266,6 @@ class StreamState:
         self.refreshed_ms = meta["refreshed_ms"]
         self.newest_event_ms = meta.get("newest_event_ms")
         self.entities_ms = meta.get("entities_ms")
-        self.day_ms, self.day_end_ms = meta["day_ms"], meta["day_end_ms"]
         self._index = {device: at for at, device in enumerate(meta["devices"])}
         self._born_interval_s = meta["born_interval_s"]
         self._next_segment = meta["next_segment"]
@@ -283,6 +280,9 @@ class StreamState:
             self.registry = parse_site(texts)[0]
         self._rebuild_site()
         self.book = LedgerBook.from_bytes(parts["ledger"])
+        if meta.get("day_ms") is not None:  # of before the ledger kept days
+            self.book.days.timezone = self.registry.timezone
+            self.book.days.kept = [(meta["day_ms"], meta["day_end_ms"])]
         if meta["version"] > 1:
             self.restatements = Restatements.from_bytes(parts["restatements"])
             self.rows.load(parts["rows"])

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.results import Status, result_schema
-from streams.core.operator import NetworkOperator, WindowOperator
+from streams.core.operator import LedgerOperator, NetworkOperator, WindowOperator
 from streams.core.row_engine import NetworkComputed
 from streams.core.rows import Rows
 from streams.core.stream_site import StreamSite
@@ -115,7 +115,7 @@ def _result_table(
 
 
 def restated_rows(
-    operator: WindowOperator | NetworkOperator,
+    operator: WindowOperator | NetworkOperator | LedgerOperator,
     table: pa.Table,
     rows: WindowRows,
     now_ms: int,
@@ -182,6 +182,7 @@ def _number(value: float) -> float | None:
 def ledger_rows(
     fields: Mapping[str, Sequence[int]],
     devices: Sequence[int],
+    revisions: Sequence[int],
     day_ms: int,
     day_end_ms: int,
     site: StreamSite,
@@ -198,7 +199,7 @@ def ledger_rows(
     columns["coverage"] = pa.array([1.0] * n)
     columns["status"] = pa.array([Status.FINAL if final else Status.PROVISIONAL] * n, pa.string())
     columns["reason"] = pa.nulls(n, pa.string())
-    columns["revision"] = pa.array([0] * n, pa.int32())
+    columns["revision"] = pa.array(revisions, pa.int32())
     columns["model"] = pa.nulls(n, pa.string())
     return pa.table(columns).select(schema.names).cast(schema)
 

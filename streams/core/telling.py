@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from models.restate import RESTATEMENT
 from models.results import Outputs
+from streams.core.deliveries import LedgerCounts
+from streams.core.ledger_days import LedgerSaid
 from streams.core.operator import LedgerOperator
 from streams.core.restating import LATE, SOURCE, Why
 from streams.core.row_engine import Changed, NetworkComputed
 from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
 from streams.core.tables import ledger_rows, network_table, restated_rows, window_table
+from streams.core.window_state import FINAL, NONE, WindowRows
 from streams.core.windows import Computed
 
 __all__ = ["Telling"]
@@ -122,30 +126,48 @@ class Telling:
             outputs.add(name, table)
         rows.drop_before(settled_ms, self._state.site)
 
-    def ledger(
-        self,
-        outputs: Outputs,
-        devices: Sequence[int],
-        counts: Sequence[Any],
-        *,
-        final: bool,
-        site: StreamSite | None = None,
-    ) -> None:
-        """Tell what the ledger counts of `devices` on the local day of now."""
+    def ledger(self, outputs: Outputs, told: Sequence[LedgerSaid], site: StreamSite | None = None) -> None:
+        """Tell what the ledger counts on local days, and of which settled ones it counts anew."""
         site = self._state.site if site is None else site
-        mine = [at for at, device in enumerate(devices) if site.owned[device]]
-        if not mine or self._state.day_ms is None:
-            return
-        devices = [devices[at] for at in mine]
-        for operator in self._ledgers:
-            fields = operator.function([counts[at] for at in mine])
-            table = ledger_rows(
-                fields,
-                devices,
-                self._state.day_ms,
-                self._state.day_end_ms,
-                site,
-                self._stream,
-                final=final,
-            )
-            outputs.add(operator.name, table)
+        for said in told:
+            mine = np.array([bool(site.owned[d]) for d in said.devices], dtype=bool)
+            if mine.any():
+                for operator in self._ledgers:
+                    self._ledger_of(operator, outputs, said, np.flatnonzero(mine).tolist(), site)
+
+    def _ledger_of(
+        self, operator: LedgerOperator, outputs: Outputs, said: LedgerSaid, mine: list[int], site: StreamSite
+    ) -> None:
+        devices, revisions = [said.devices[at] for at in mine], [said.revisions[at] for at in mine]
+        fields = operator.function([said.counts[at] for at in mine])
+        table = ledger_rows(
+            fields, devices, revisions, said.day_ms, said.end_ms, site, self._stream, final=said.final
+        )
+        outputs.add(operator.name, table)
+        before = [said.was[at] for at in mine]
+        if any(before):
+            rows = _as_rows(operator, fields, devices, revisions, before)
+            now_ms = self._state.now_ms or 0
+            outputs.add(RESTATEMENT, restated_rows(operator, table, rows, now_ms, lambda *_: LATE))
+
+
+def _as_rows(
+    operator: LedgerOperator,
+    fields: Mapping[str, Sequence[int]],
+    devices: Sequence[int],
+    revisions: Sequence[int],
+    before: Sequence[LedgerCounts | None],
+) -> WindowRows:
+    """Rows of a settled day with what was said of it before, where it was."""
+    n, ones = len(devices), np.ones(len(devices))
+    known = [at for at, counts in enumerate(before) if counts is not None]
+    was = np.full((len(operator.fields) + 1, n), np.nan)
+    old = operator.function([counts for counts in before if counts is not None])
+    was[:, known] = [*(old[name] for name in operator.fields), ones[known]]
+    status = np.full(n, NONE)
+    status[known] = FINAL
+    values = np.array([fields[name] for name in operator.fields], dtype=float)
+    return WindowRows(
+        np.array(devices), values, ones, np.full(n, FINAL), np.full(n, "", object), np.array(revisions), was,
+        status,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from models.site import Network
 from models.water_usual import WaterDay, WaterWindow, day_of
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import Settled
 
 __all__ = ["KEPT_MS", "days_of", "settled_windows", "turn_day"]

@@ -28,7 +28,7 @@ from streams.core.entity_operator import (
     by_contract,
     entity_operator,
 )
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 
 __all__ = ["FIELDS", "NEWEST", "SHORTFALL", "fulfilment"]
 

@@ -14,7 +14,7 @@ from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.meter_baseline import LEARNING_DAYS, Baseline, learnt
 from models.meter_drift import HEAT, WATER, Fault, Found, Kind, Layout, find_steps, untouched
 from models.water import density_kg_m3
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.meter_setting import LEAST_DAYS, computed_heat_gj, judged_setting
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.pipe_learning import Arrivals, LossFactor, expected_drop_k, learnt_factor, noted
 from models.results import Status, result_schema
 from models.site import Device, Network
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
 from streams.core.step_flows import Tree, step_flows, tree_of

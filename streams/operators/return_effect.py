@@ -12,7 +12,7 @@ from models.results import Status
 from models.return_effect import rank_of
 from models.return_effect import return_effect as effect_of
 from models.water import density_kg_m3
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_loads import HEAT, NetworkDevices, StepColumns, learnt_table, networks_of
 from streams.core.network_rows import Settled
 from streams.core.operator import learner

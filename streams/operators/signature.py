@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.energy_signature import fit_signature
 from models.heat_index import heat_index
 from models.results import Status
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_loads import HEAT, WEATHER, NetworkDevices, learnt_table, networks_of
 from streams.core.network_rows import Settled
 from streams.core.operator import learner

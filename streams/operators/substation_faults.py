@@ -20,7 +20,7 @@ from models.fault_seen import Seen, Verdict
 from models.fault_step import FaultStep, Samples, fault_step
 from models.fault_watch import Watch, day_over, day_sums, judged, line_inputs, seen_of
 from models.shared_cause import LEAST_CHILDREN, LEAST_SHARE, Child, Shared, grouped
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.network_rows import STEP_MS, Settled
 from streams.core.operator import learner
 from streams.core.stream_site import StreamSite

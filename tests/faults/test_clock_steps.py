@@ -26,7 +26,7 @@ from journal.sqlite import SqliteJournal
 from models.frame import Record
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
-from streams.core.ledger_book import day_bounds_ms
+from streams.core.local_days import day_bounds_ms
 from streams.core.pipeline import Pipeline
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, site, telemetry

@@ -25,7 +25,9 @@ def test_equals_a_plain_set(a, b):
     assert len(left) == len(plain(a))
     assert plain(left.union(right)) == plain(a) | plain(b)
     assert plain(left.minus(right)) == plain(a) - plain(b)
-    assert plain(left.below(30)) == {n for n in plain(a) if n < 30}
+    for bound in (1, 30, 80):
+        assert plain(left.below(bound)) == {n for n in plain(a) if n < bound}
+        assert left.count_below(bound) == len(left.below(bound))
     assert all((n in left) == (n in plain(a)) for n in range(80))
     assert left.highest == max(plain(a), default=0)
     pairs = list(left)

@@ -1,4 +1,4 @@
-"""Any history of one device's messages: the ledger equals a naive one that keeps every number in a set."""
+"""Any history of one device's messages: the ledger of each day equals a naive one that keeps every number."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ BOOTS = st.integers(1, 4)
 RANGES = st.lists(st.tuples(NUMBERS, NUMBERS).map(lambda ab: (min(ab), max(ab))), max_size=4)
 FATES = ("stored", "dead", "thinned", "waiting")
 DEVICE = 3
+DAY = 86_400_000
+TIMES = st.integers(0, 60)
+
+
+def day_of(t: int) -> int:
+    """Three days of 25 moments, begun at a day that is none of the first."""
+    return DAY * (1 + t // 25)
 
 
 @dataclass
@@ -32,6 +39,7 @@ class NaiveBoot:
     letters: set[tuple[int, int]] = field(default_factory=set)  # (number, oldest t) refused as reused
     allowed: set[tuple[int, int]] = field(default_factory=set)
     taken: set[tuple[int, int]] = field(default_factory=set)
+    seen: set[tuple[int, int]] = field(default_factory=set)  # (day, number) of what has a day of its own
 
 
 @dataclass
@@ -39,8 +47,8 @@ class Naive:
     """The ledger as its definition reads, without a thought of size."""
 
     boots: dict[int, NaiveBoot] = field(default_factory=dict)
-    duplicate: int = 0
-    retaken: int = 0
+    duplicates: list[int] = field(default_factory=list)  # their days
+    retaken: list[int] = field(default_factory=list)
 
     def boot(self, number: int) -> NaiveBoot:
         return self.boots.setdefault(number, NaiveBoot())
@@ -49,40 +57,43 @@ class Naive:
         b = self.boot(boot)
         if seq not in b.stored:
             b.stored.add(seq)
+            b.seen.add((day_of(newest_t), seq))
             b.newest_t = max(b.newest_t, newest_t)
             return Arrival.NEW
         name = (seq, oldest_t)
         if name in b.allowed - b.taken:
             b.taken.add(name)
-            self.retaken += 1
+            self.retaken.append(day_of(newest_t))
             return Arrival.RETAKEN
         if name not in b.letters | b.taken and oldest_t > b.newest_t:
             b.letters.add(name)
             b.dead.add(seq)
             return Arrival.REUSED
-        self.duplicate += 1
+        self.duplicates.append(day_of(newest_t))
         return Arrival.DUPLICATE
 
-    def refuse(self, boot: int, seq: int, *, altered: bool) -> bool:
+    def refuse(self, boot: int, seq: int, t: int, *, altered: bool) -> bool:
         b = self.boot(boot)
         if seq in b.dead or (seq in b.stored and not altered):
-            self.duplicate += 1
+            self.duplicates.append(day_of(t))
             return False
         b.dead.add(seq)
+        b.seen.add((day_of(t), seq))
         return True
 
-    def counts(self) -> LedgerCounts:
+    def counts(self, before: int) -> LedgerCounts:
         of = dict.fromkeys((*FATES, "unaccounted"), 0)
         newest = max(self.boots, default=0)
         for number, b in self.boots.items():
-            below = max([b.next_seq, *(n + 1 for n in b.stored | b.dead)])
-            for seq in range(1, below):
+            for seq in range(1, 1 + max((n for day, n in b.seen if day < before), default=0)):
                 fates = [f for f in FATES if seq in getattr(b, f) and (f != "waiting" or number == newest)]
                 of[fates[0] if fates else "unaccounted"] += 1
-        sent = sum(of.values()) + self.retaken
+        retaken = max((n for n, day in enumerate(self.retaken, start=1) if day < before), default=0)
+        duplicate = sum(day < before for day in self.duplicates)
+        sent = sum(of.values()) + retaken
         return LedgerCounts(
-            sent, of["stored"] + self.retaken, of["dead"], of["waiting"], of["thinned"], of["unaccounted"],
-            self.duplicate, 0,
+            sent, of["stored"] + retaken, of["dead"], of["waiting"], of["thinned"], of["unaccounted"],
+            duplicate, 0,
         )  # fmt: skip
 
 
@@ -104,32 +115,37 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(target=messages, boot=BOOTS, seq=NUMBERS, t=st.integers(0, 60), span=st.integers(0, 5))
     def arrives(self, boot: int, seq: int, t: int, span: int) -> tuple[int, int, int, int]:
         message = (boot, seq, t, t + span)
-        assert self.device.arrive(*message) is self.naive_arrive(message)
+        assert self.arrive(message) is self.naive_arrive(message)
         return message
+
+    def arrive(self, message: tuple[int, int, int, int]) -> Arrival:
+        return self.device.arrive(*message, day_of(message[-1]))
 
     def naive_arrive(self, message: tuple[int, int, int, int]) -> Arrival:
         verdict = self.naive.arrive(*message)
         if verdict is Arrival.RETAKEN:
-            self.device.retake()
+            self.device.retake(day_of(message[-1]))
         return verdict
 
     @rule(message=messages)
     def comes_again(self, message: tuple[int, int, int, int]) -> None:
-        assert self.device.arrive(*message) is self.naive_arrive(message)
+        assert self.arrive(message) is self.naive_arrive(message)
 
     @rule(boot=BOOTS, first=NUMBERS, length=st.integers(1, 8), t=st.integers(0, 60))
     def run_arrives(self, boot: int, first: int, length: int, t: int) -> None:
         new = not any(n >= first for n in self.naive.boot(boot).stored)
-        others = self.book.arrive_runs([DEVICE], [boot], [first], [first + length - 1], [t], [True])
+        others = self.book.arrive_runs(
+            [DEVICE], [boot], [first], [first + length - 1], [t], [True], [day_of(t)]
+        )
         assert others == ([] if new else [0])
         if new:
             for seq in range(first, first + length):
                 assert self.naive.arrive(boot, seq, t, t) is Arrival.NEW
 
-    @rule(boot=BOOTS, seq=NUMBERS, altered=st.booleans())
-    def is_refused(self, boot: int, seq: int, altered: bool) -> None:
-        told = self.device.refuse(boot, seq, altered=altered)
-        assert told is self.naive.refuse(boot, seq, altered=altered)
+    @rule(boot=BOOTS, seq=NUMBERS, t=TIMES, altered=st.booleans())
+    def is_refused(self, boot: int, seq: int, t: int, altered: bool) -> None:
+        told = self.device.refuse(boot, seq, day_of(t), altered=altered)
+        assert told is self.naive.refuse(boot, seq, t, altered=altered)
 
     @rule(message=messages)
     def person_allows(self, message: tuple[int, int, int, int]) -> None:
@@ -137,7 +153,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.device.allow(boot, seq, oldest_t)
         self.naive.boot(boot).allowed.add((seq, oldest_t))
 
-    @rule(boot=BOOTS, at=st.integers(0, 9), next_seq=NUMBERS, waiting=RANGES, thinned=RANGES)
+    @rule(boot=BOOTS, at=TIMES, next_seq=NUMBERS, waiting=RANGES, thinned=RANGES)
     def reports(
         self,
         boot: int,
@@ -146,8 +162,9 @@ class AnyHistory(RuleBasedStateMachine):
         waiting: list[tuple[int, int]],
         thinned: list[tuple[int, int]],
     ) -> None:
-        self.device.report(boot, at, next_seq, waiting, thinned)
+        self.device.report(boot, at, next_seq, waiting, thinned, day_of(at))
         b = self.naive.boot(boot)
+        b.seen.add((day_of(at), next_seq - 1))
         b.next_seq = max(b.next_seq, next_seq)
         b.thinned |= {n for first, last in thinned for n in range(first, last + 1)}
         if at >= b.said_at:
@@ -178,8 +195,10 @@ class AnyHistory(RuleBasedStateMachine):
 
     @invariant()
     def counts_equal_the_naive_ones(self) -> None:
+        days = [self.device.counts(DAY * day) for day in range(1, 6)]
+        assert days == [self.naive.counts(DAY * day) for day in range(1, 6)]
         counts = self.device.counts()
-        assert counts == self.naive.counts()
+        assert counts == days[-1]
         fates = counts.stored + counts.dead_lettered + counts.waiting + counts.thinned + counts.unaccounted
         assert counts.sent == fates
 
