@@ -125,9 +125,9 @@ class StreamSite:
         return self._registered_ms.get(device_class, 1000 * self.site.lateness_s)
 
     @property
-    def longest_registered_ms(self) -> int:
-        """The longest lateness of any class by the registry alone, at least the site's. [ms]"""
-        return max(1000 * self.site.lateness_s, *self._registered_ms.values(), 0)
+    def longest_of_all_ms(self) -> int:
+        """The longest lateness of any registered device, at least the site's. [ms]"""
+        return max([1000 * self.site.lateness_s, *self._longest_ms.values()])
 
     def stations(self, network: Network) -> NDArray[np.int64]:
         """Weather devices of a network, else those of its unit that belong to no network."""

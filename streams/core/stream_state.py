@@ -186,7 +186,7 @@ class StreamState:
 
     def ledger_lateness_ms(self) -> int:
         """How long after its end a local day of the ledger stays open. [ms]"""
-        return self.site.longest_registered_ms
+        return self.site.longest_of_all_ms
 
     def forget_segments(self) -> None:
         """Drop what a checkpoint need not keep: segments of which no sample is at hand any more."""

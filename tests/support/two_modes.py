@@ -21,7 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hearthline.site_dir import open_site
 from models.frame import Frame
 from store.influx_series import InfluxSeries
-from store.protocol import Select
+from store.protocol import Select, SeriesStore
 from streams.runtime.faust_app import EXIT_RESTART
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_topics import create_topics
@@ -32,13 +32,23 @@ from tests.support.real_kafka import RealKafka
 from tests.support.simulated_cases import simulated
 from tests.support.system import Program, run
 
-__all__ = ["BOTH", "Chain", "Day", "Rows", "differences", "replayed", "with_heartbeats"]
+__all__ = [
+    "AFTER_MS",
+    "BOTH",
+    "Chain",
+    "Day",
+    "Rows",
+    "differences",
+    "replayed",
+    "rows_of",
+    "with_heartbeats",
+]
 
 Rows = dict[str, dict[tuple[str, int], dict[str, Any]]]
 """Rows by measurement, then by key and start (ms UTC)."""
 
 _HOUR_MS: Final = 3_600_000
-_AFTER_MS: Final = (_HOUR_MS, 6 * _HOUR_MS, 25 * _HOUR_MS)
+AFTER_MS: Final = (_HOUR_MS, 6 * _HOUR_MS, 25 * _HOUR_MS)
 """When after its last message a stream's now is moved on: past lateness, past a local day's end. [ms]"""
 _OF_THE_WAY: Final = frozenset({"revision", "offset", "received_ms"})
 """Fields that tell by which way a row came about: how often rewritten, which record held it and when."""
@@ -196,7 +206,7 @@ class Chain:
 
     def advance(self, streams: Iterable[str], end_ms: int) -> None:
         """Move each stream's now on as `with_heartbeats` does for a replay."""
-        for after_ms in _AFTER_MS:
+        for after_ms in AFTER_MS:
             for stream in streams:
                 self.kafka.append(TOPIC, stream, Frame.heartbeat().encode(), end_ms + after_ms)
             self.kafka.flush()
@@ -206,10 +216,9 @@ class Chain:
         """Everything that InfluxDB holds, less what was withdrawn."""
         store = InfluxSeries(self.influxd.url, Influxd.org, Influxd.bucket, Influxd.token)
         try:
-            tables = {name: store.select(Select(name)) for name in store.counts()}
+            return rows_of(store)
         finally:
             store.close()
-        return {name: _by_name(table) for name, table in tables.items()}
 
 
 STREAMS: Final = ("sim-haulage", "sim-unit-1")
@@ -269,7 +278,7 @@ def with_heartbeats(
     table = pq.read_table(recording, columns=["topic", "payload", "received_ms"])
     table = table.sort_by("received_ms") if table.num_rows else table
     end_ms = max(table["received_ms"].to_pylist())
-    beats = [(json.dumps({"heartbeat": s}), end_ms + after) for after in _AFTER_MS for s in streams]
+    beats = [(json.dumps({"heartbeat": s}), end_ms + after) for after in AFTER_MS for s in streams]
     tail = {
         "topic": [""] * len(beats),
         "payload": [p for p, _ in beats],
@@ -281,6 +290,11 @@ def with_heartbeats(
     return [
         (t, p.encode() if isinstance(p, str) else p) for t, p in zip(topics, payloads, strict=True)
     ], end_ms
+
+
+def rows_of(store: SeriesStore) -> Rows:
+    """Everything that `store` holds, less what was withdrawn."""
+    return {name: _by_name(store.select(Select(name))) for name in store.counts()}
 
 
 def replayed(recording: Path, site: Path, out: Path) -> Rows:
