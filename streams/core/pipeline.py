@@ -187,6 +187,7 @@ class Pipeline:
             state.site,
             state.buffers,
             state.entities.marking.reads,
+            state.book.is_whole,
         )
 
     def _take_restatement(self, frame: Frame, record: Record, outputs: Outputs) -> None:
@@ -290,6 +291,7 @@ class Pipeline:
                 device = self._state.intern(row["device"])
                 if book.take_over(device, about["given"], about["stream"], about["offset"]):
                     moved.append(device)
+                    self._state.restatements.take_over(device, about.get("waits", ()))
         self._state.settle_site()
         self._complete(moved)
 
@@ -332,9 +334,11 @@ class Pipeline:
             if device.stream == self.stream:
                 continue
             then = registered.devices.get(name)
-            given = self._state.book.give_away(self._state.index.get(name, -1))
+            index = self._state.index.get(name, -1)
+            given = self._state.book.give_away(index)
             if given is not None or (then is not None and then.stream == self.stream):
                 about = {"given": given or NOTHING_GIVEN, "stream": self.stream, "offset": record.offset}
+                about["waits"] = self._state.restatements.give_away(index, name)
                 row = {"device": name, "kind": DELIVERIES, "payload": json.dumps(about)}
                 outputs.forwards.append((device.stream, Frame.events([row], FrameKind.ACTION).encode()))
 

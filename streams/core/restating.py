@@ -16,7 +16,7 @@ from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
 from streams.core.row_engine import NetworkComputed, RowEngine, States
 from streams.core.stream_site import StreamSite
-from streams.core.window_state import STATUS_NAMES, WindowState
+from streams.core.window_state import NONE, STATUS_NAMES, WindowState
 from streams.core.windows import Computed, say_window, window_samples
 
 __all__ = [
@@ -98,6 +98,26 @@ class Restatements:
         """Note that rows changed that a network's rows rest on, whose sources are not at hand any more."""
         self._networks.setdefault(network, IntervalSet()).add(step_ms // BUCKET_MS, step_ms // BUCKET_MS)
 
+    def give_away(self, device: int, name: str) -> list[tuple[str, int, int]]:
+        """Forget a device that belongs to another stream now; what waits of it, for `take_over`.
+
+        What is asked for is among it: the answer will find the device gone.
+        """
+        waits = [
+            (why, first * BUCKET_MS, (last + 1) * BUCKET_MS)
+            for why, devices in self._pending.items()
+            for first, last in devices.pop(device, ())
+        ]
+        if self.request is not None:
+            waits += [(s.why, s.from_ms, s.to_ms) for s in self.request.spans if s.device == name]
+        return waits
+
+    def take_over(self, device: int, waits: Sequence[tuple[str, int, int]]) -> None:
+        """Note what another stream gave away of a device."""
+        for why, from_ms, to_ms in waits:
+            buckets = self._pending[why].setdefault(device, IntervalSet())
+            buckets.add(from_ms // BUCKET_MS, (to_ms - 1) // BUCKET_MS)
+
     def ask(
         self,
         stream: str,
@@ -108,10 +128,12 @@ class Restatements:
         site: StreamSite,
         buffers: Mapping[str, ClassBuffer],
         also_read: frozenset[str] = frozenset(),
+        is_whole: Callable[[int], bool] = lambda _device: True,
     ) -> RestateRequest | None:
         """Put what waits, the oldest first, into a request, unless one is under way.
 
-        `also_read` are classes whose samples matter besides those that operators read: for marks. Networks
+        `also_read` are classes whose samples matter besides those that operators read: for marks. `is_whole`
+        says whether all that ever came of a device came here: what another had before is not known. Networks
         follow when no device waits any more: what their rows rest on is true by then.
         """
         if self.request is not None:
@@ -137,7 +159,7 @@ class Restatements:
         asked = []
         for d, first, last, why in chosen:
             name = str(site.classes[d])
-            had = has[name][:, d]
+            had = has[name][:, d] | (not is_whole(d))
             columns = tuple(c for c, there in zip(buffers[name].columns, had, strict=True) if there)
             from_ms, to_ms = first * BUCKET_MS, (last + 1) * BUCKET_MS
             asked.append(Span(site.ids[d], name, from_ms, to_ms, columns, why, name not in of_windows))
@@ -299,16 +321,29 @@ def computed_again(
         for start in sorted(wanted):
             mask = np.zeros(known, dtype=bool)
             mask[wanted[start]] = True
-            state = at_hand.get((operator.name, start), said.get(start))
-            if state is None:
-                state = WindowState(len(operator.fields))
             samples = window_samples(operator, start, site, buffers, mask & site.owned)
             if not len(samples.devices):
                 continue
-            rows = say_window(operator, samples, site, state, np.ones(len(samples.devices), dtype=bool))
+            state = at_hand.get((operator.name, start))
+            of_store = said.get(start, WindowState(len(operator.fields)))
+            joined = np.empty(0, np.int64)
+            if state is None:
+                state = of_store
+            else:
+                joined = _join(state, of_store, samples.devices)
+            closed = np.ones(len(samples.devices), dtype=bool)
+            rows = say_window(operator, samples, site, state, closed, joined=np.isin(samples.devices, joined))
             if len(rows.device):
                 computed.append((operator, start, rows))
     return computed
+
+
+def _join(at_hand: WindowState, of_store: WindowState, devices: IntArray) -> IntArray:
+    """Take over what another stream said of those of `devices` of which this one said nothing; which."""
+    joined = devices[(at_hand.status_of(devices) == NONE) & (of_store.status_of(devices) != NONE)]
+    if len(joined):
+        at_hand.take_over(of_store, joined)
+    return np.asarray(joined, dtype=np.int64)
 
 
 def networks_again(

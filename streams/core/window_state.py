@@ -110,6 +110,7 @@ class WindowState:
         reason: NDArray[np.object_],
         closed: NDArray[np.bool_],
         held: NDArray[np.bool_] | None = None,
+        joined: NDArray[np.bool_] | None = None,
     ) -> WindowRows:
         """Take in computed rows and give those that differ from what was said last.
 
@@ -124,6 +125,9 @@ class WindowState:
             Whether the window has ended for the device, lateness included.
         held : ndarray of bool, shape (n,), optional
             Whether it would have, but for a backlog that the device reports.
+        joined : ndarray of bool, shape (n,), optional
+            Of a device that came from another stream, which said its row: it is told here even if it is
+            the same, as it stands under another unit now.
         """
         self._grow(int(device.max()) + 1 if len(device) else 0)
         before = self._status[device]
@@ -146,6 +150,9 @@ class WindowState:
         self._status[device] = status
         self._reason[device] = said_reason
         self._revision[device] = revision
+        if joined is not None:
+            before = np.where(same & joined, NONE, before)
+            same &= ~joined
         said = WindowRows(device, values, coverage, status, said_reason, revision, was, before)
         return said.take(~same)
 

@@ -61,10 +61,11 @@ def say_window(
     state: WindowState,
     closed: BoolArray,
     held: BoolArray | None = None,
+    joined: BoolArray | None = None,
 ) -> WindowRows:
     """Compute a window and give the rows that differ from what `state` says was said.
 
-    `closed` and `held` are those of `WindowState.say`, one element a device of `samples.devices`.
+    `closed`, `held` and `joined` are those of `WindowState.say`, one element a device of `samples.devices`.
     """
     result = operator.function(samples, site)
     return state.say(
@@ -74,6 +75,7 @@ def say_window(
         np.asarray(result.reason, dtype=object),
         closed,
         held,
+        joined,
     )
 
 
