@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from benchmarks.haulage import CASE, shortened
 from benchmarks.machine import machine
 from hearthline.site_dir import read_site
+from models.fulfilment import RESIDUALS
 
 SEEDS = (31, 47)
 """Not used for tuning."""
@@ -55,6 +56,9 @@ class Score:
         Plates, contracts, suppliers and bridges that did nothing.
     tickets : dict
         Accused one by one: how many were injected, how many of these found, how many others accused.
+    books, astray, explained : int
+        Contract days whose four identities were looked at, those where one is not zero, and of these
+        the ones where papers of receipts that never came weigh at least as much.
     """
 
     trips: int = 0
@@ -66,6 +70,9 @@ class Score:
     false: list[str] = field(default_factory=list)
     innocent: int = 0
     tickets: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    books: int = 0
+    astray: int = 0
+    explained: int = 0
 
 
 def case_text(seed: int, trucks: int | None, hours: float | None, *, positions: bool) -> str:
@@ -120,6 +127,7 @@ def score(run: Path, out: Path) -> Score:
     result = Score()
     _score_trips(run, out, result)
     _score_fraud(run, out, result)
+    _score_books(run, out, result)
     return result
 
 
@@ -147,6 +155,28 @@ def _score_trips(run: Path, out: Path, result: Score) -> None:
         if not right:
             kinds = {disorder.get(origin), disorder.get(destination), *trip["wrongs"].split("+")} - {None, ""}
             result.wrong["+".join(sorted(map(str, kinds))) or "none"] += 1
+
+
+def _score_books(run: Path, out: Path, result: Score) -> None:
+    """Identities of each contract's days: offices settle what arrived, even where its ticket never came."""
+    received = {r["destination_ticket"] for r in _rows(out / "trip.parquet") if r["received_kg"] is not None}
+    never_came = [
+        t for t in _rows(run / "truth_trip.parquet")
+        if t["destination_ticket"] and t["received_kg"] and t["destination_ticket"] not in received
+    ]  # fmt: skip
+    for row in _rows(out / "fulfilment.parquet"):
+        result.books += 1
+        residuals = {name: row[name] for name in RESIDUALS if row[name]}
+        if not residuals:
+            continue
+        result.astray += 1
+        end_ms = row["window_start"] + row["window_ms"]
+        lacking_kg = sum(
+            t["received_kg"] for t in never_came
+            if t["contract"] == row["contract"] and t["tare_destination_ms"] < end_ms
+        )  # fmt: skip
+        only = residuals.pop("receipt_residual_kg", 0)
+        result.explained += not residuals and -lacking_kg <= only < 0
 
 
 def _score_fraud(run: Path, out: Path, result: Score) -> None:
@@ -205,6 +235,11 @@ def report(title: str, result: Score, wall_s: float, cpu_s: float, peak_mb: floa
         f"  falsely accused: {len(accused)} of {result.innocent:,} innocent plates, contracts, suppliers and "
         f"bridges = {share:.2f} % (goal under 1); {len(result.false)} of {len(result.accused)} accusations: "
         f"{dict(Counter(a.split(' of ')[0] for a in result.false))}"
+    )
+    print(
+        f"  identities: all four zero on {result.books - result.astray:,} of {result.books:,} contract days; "
+        f"on {result.explained} of the other {result.astray} offices settled more than was received, and no "
+        "more than what never came"
     )
     for code, (true, found, false) in result.tickets.items():
         print(f"  {code}: {found} of {true} tickets found, {false} others accused")
