@@ -53,7 +53,7 @@ GATE: Final = [
     Lock(BROKER_FILES, "TO_DEVICE: Final = (ACK, COMMAND)", "TO_DEVICE: Final = (COMMAND,)", (BROKER,)),
     Lock("dashboards/scope.py", "        return replace(select, units=(scope.unit,))\n", "        return select\n", (SCOPE,)),
     Lock("dashboards/scope.py", "        and (not scope.region or site.region_of(d) == scope.region)\n", "", (SCOPE,)),
-    Lock("streams/core/deliveries.py", "        self.duplicate += 1\n        return Arrival.DUPLICATE\n",
+    Lock("streams/core/deliveries.py", "        self.duplicates.add(day_ms, 1)\n        return Arrival.DUPLICATE\n",
          "        return Arrival.NEW\n", (LEDGER,)),
     Lock("ingest/routes.py", "        if (levels.region, levels.unit) != (region, device.unit):\n", "        if False:\n",
          ("tests/ingest/test_decode.py",)),
