@@ -57,8 +57,8 @@ class Score:
     tickets : dict
         Accused one by one: how many were injected, how many of these found, how many others accused.
     books, astray, explained : int
-        Contract days whose four identities were looked at, those where one is not zero, and of these
-        the ones where papers of receipts that never came weigh at least as much.
+        Contract days whose four identities were looked at, those where one is not zero, and of these the
+        ones whose reason is known: receipts that never came weigh at least as much, or loads were forged.
     """
 
     trips: int = 0
@@ -158,7 +158,11 @@ def _score_trips(run: Path, out: Path, result: Score) -> None:
 
 
 def _score_books(run: Path, out: Path, result: Score) -> None:
-    """Identities of each contract's days: offices settle what arrived, even where its ticket never came."""
+    """Identities of each contract's days.
+
+    Offices settle what arrived, even where its ticket never came; and they release no forged load.
+    """
+    forged = {w["contract"] for w in _rows(run / "truth_weighing.parquet") if not w["vehicle"]}
     received = {r["destination_ticket"] for r in _rows(out / "trip.parquet") if r["received_kg"] is not None}
     never_came = [
         t for t in _rows(run / "truth_trip.parquet")
@@ -175,8 +179,10 @@ def _score_books(run: Path, out: Path, result: Score) -> None:
             t["received_kg"] for t in never_came
             if t["contract"] == row["contract"] and t["tare_destination_ms"] < end_ms
         )  # fmt: skip
-        only = residuals.pop("receipt_residual_kg", 0)
-        result.explained += not residuals and -lacking_kg <= only < 0
+        more_loaded = residuals.pop("load_residual_kg", 0) < 0
+        settled_kg = -residuals.pop("receipt_residual_kg", 0)
+        known = 0 <= settled_kg <= lacking_kg and (not more_loaded or row["contract"] in forged)
+        result.explained += not residuals and known
 
 
 def _score_fraud(run: Path, out: Path, result: Score) -> None:
@@ -238,8 +244,8 @@ def report(title: str, result: Score, wall_s: float, cpu_s: float, peak_mb: floa
     )
     print(
         f"  identities: all four zero on {result.books - result.astray:,} of {result.books:,} contract days; "
-        f"on {result.explained} of the other {result.astray} offices settled more than was received, and no "
-        "more than what never came"
+        f"on {result.explained} of the other {result.astray} offices settled no more than what never came, "
+        "or forged loads were never released"
     )
     for code, (true, found, false) in result.tickets.items():
         print(f"  {code}: {found} of {true} tickets found, {false} others accused")
