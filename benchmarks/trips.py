@@ -179,9 +179,10 @@ def _score_books(run: Path, out: Path, result: Score) -> None:
             t["received_kg"] for t in never_came
             if t["contract"] == row["contract"] and t["tare_destination_ms"] < end_ms
         )  # fmt: skip
-        more_loaded = residuals.pop("load_residual_kg", 0) < 0
+        more_loaded_kg = -residuals.pop("load_residual_kg", 0)
         settled_kg = -residuals.pop("receipt_residual_kg", 0)
-        known = 0 <= settled_kg <= lacking_kg and (not more_loaded or row["contract"] in forged)
+        known = 0 <= settled_kg <= lacking_kg
+        known &= more_loaded_kg == 0 or (more_loaded_kg > 0 and row["contract"] in forged)
         result.explained += not residuals and known
 
 

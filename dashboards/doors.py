@@ -91,10 +91,8 @@ class _Answer:
         headers = MutableHeaders(scope=self._start)
         headers["content-length"] = str(len(body))
         await self._send(self._start)
-        self._start, self._body = (
-            None,
-            bytearray(),
-        )  # NiceGUI keeps the request, and it us, while the page is open
+        # NiceGUI keeps the request, and it us, while the page is open.
+        self._start, self._body = None, bytearray()
         return {"type": "http.response.body", "body": body}
 
 
