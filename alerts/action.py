@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from models.frame import Frame, FrameKind
+from models.wording import Worded, worded
 
 __all__ = ["ALARM_STREAM", "Action", "ActionError", "Deed", "actions_of", "encode"]
 
@@ -22,6 +23,9 @@ _PREFIX: Final = "alarm_"
 class ActionError(ValueError):
     """What a person asks for cannot be done so; says what was expected."""
 
+    def __init__(self, why: Worded):
+        super().__init__(why)
+
 
 class Deed(StrEnum):
     """What can be done."""
@@ -33,6 +37,12 @@ class Deed(StrEnum):
     COMMENT = "comment"
     MAINTAIN = "maintain"
     END_MAINTENANCE = "end_maintenance"
+
+
+_MISSING: Final = {
+    Deed.COMMENT: worded("reason: expected a text, got none"),
+    Deed.ASSIGN: worded("reason: expected the name of the owner, got none"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +81,26 @@ class Action:
     def check(self) -> None:
         """Refuse what is incomplete, with an ActionError that says what is missing."""
         if not self.who.strip():
-            raise ActionError("who: expected the name of a person, got none")
+            raise ActionError(worded("who: expected the name of a person, got none"))
         if not self.alarm.strip():
-            raise ActionError("alarm: expected the id of an alarm, got none")
+            raise ActionError(worded("alarm: expected the id of an alarm, got none"))
         if len(self.reason) > MAX_TEXT or len(self.who) > MAX_TEXT:
-            raise ActionError(f"reason: expected at most {MAX_TEXT} characters, got {len(self.reason)}")
+            long = worded(
+                "reason: expected at most {most} characters, got {n}",
+                most=str(MAX_TEXT),
+                n=str(max(len(self.reason), len(self.who))),
+            )
+            raise ActionError(long)
         timed = self.deed in {Deed.SHELVE, Deed.MAINTAIN}
-        if timed or self.deed in {Deed.COMMENT, Deed.ASSIGN}:
-            what = {Deed.COMMENT: "a text", Deed.ASSIGN: "the name of the owner"}.get(self.deed, "a reason")
-            if not self.reason.strip():
-                raise ActionError(f"reason: expected {what}, got none")
+        if (timed or self.deed in _MISSING) and not self.reason.strip():
+            raise ActionError(_MISSING.get(self.deed, worded("reason: expected a reason, got none")))
         if timed and (self.until_ms is None or not 0 < self.until_ms - self.at_ms <= MAX_SHELF_MS):
-            got = "none" if self.until_ms is None else f"{(self.until_ms - self.at_ms) / 3_600_000:.1f} hours"
-            raise ActionError(f"until: expected an end within the next 30 days, got {got}")
+            if self.until_ms is None:
+                raise ActionError(worded("until: expected an end within the next 30 days, got none"))
+            hours = f"{(self.until_ms - self.at_ms) / 3_600_000:.1f}"
+            raise ActionError(
+                worded("until: expected an end within the next 30 days, got {n} hours", n=hours)
+            )
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as JSON holds it."""

@@ -16,6 +16,7 @@ from alerts.condition import Condition
 from alerts.life import FOUND_LATE_MS, Happened
 from alerts.shared_cause import SHARED_CAUSE, listed
 from alerts.terms import Policy
+from models.wording import Worded, worded
 
 __all__ = ["FOUND_LATE_MS", "Book", "Happened"]
 
@@ -90,24 +91,23 @@ class Book(Causes):
             return
         if action.deed is Deed.END_MAINTENANCE:
             if not self._maintained(action.alarm):
-                raise ActionError(f"expected what is being maintained, got {action.alarm[:80]!r}")
+                raise ActionError(
+                    worded("expected what is being maintained, got {got}", got=repr(action.alarm[:80]))
+                )
             return
         alarm = self.alarms.get(action.alarm)
         if alarm is None:
-            raise ActionError(f"expected the id of an alarm, got {action.alarm[:120]!r}")
+            raise ActionError(worded("expected the id of an alarm, got {got}", got=repr(action.alarm[:120])))
         if any(e.action == action.id for e in alarm.events):
             return
         if action.deed is Deed.ACKNOWLEDGE and (
             alarm.phase not in {Phase.RAISED, Phase.CLEARED} or alarm.acknowledged_by
         ):
-            whose = f" by {alarm.acknowledged_by}" if alarm.acknowledged_by else ""
-            raise ActionError(
-                f"expected an alarm that waits to be acknowledged, got one {alarm.phase}{whose}"
-            )
+            raise ActionError(_not_waiting(alarm))
         if action.deed in {Deed.SHELVE, Deed.ASSIGN} and not alarm.open:
-            raise ActionError("expected an open alarm, got a closed one")
+            raise ActionError(worded("expected an open alarm, got a closed one"))
         if action.deed is Deed.UNSHELVE and alarm.shelf is None:
-            raise ActionError("expected a shelved alarm, got one that is not")
+            raise ActionError(worded("expected a shelved alarm, got one that is not"))
 
     # -- keeping and taking up again ---------------------------------------------------------
 
@@ -229,3 +229,13 @@ class Book(Causes):
         else:
             self._note(alarm, Note.COMMENTED, now_ms, **by)
         self._advance(alarm, now_ms)
+
+
+def _not_waiting(alarm: Alarm) -> Worded:
+    phase = worded(str(alarm.phase))
+    if not alarm.acknowledged_by:
+        return worded("expected an alarm that waits to be acknowledged, got one {phase}", phase=phase)
+    return worded(
+        "expected an alarm that waits to be acknowledged, got one acknowledged by {who}",
+        who=alarm.acknowledged_by,
+    )

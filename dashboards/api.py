@@ -20,11 +20,12 @@ from dashboards.scope import Scope, ScopeError, devices_in, networks_in, silence
 from dashboards.shared import SharedAnswers
 from dashboards.trends import trend
 from models.site import Place, Site
+from models.wording import Worded, reported, tellable, worded
 from store.export import write_csv
 from store.params import from_params
 from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 
-__all__ = ["ActionRefusedError", "BoardActions", "Sources", "history_bytes", "router"]
+__all__ = ["ActionRefusedError", "BoardActions", "Refusal", "Sources", "history_bytes", "router", "say_no"]
 
 _JSON: Final = "application/json"
 _ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -39,6 +40,17 @@ _FARTHEST_MS: Final = 2**53  # the last whole number that every reader of JSON k
 
 class ActionRefusedError(RuntimeError):
     """What a person asked for cannot be done; says why."""
+
+    def __init__(self, why: Worded):
+        super().__init__(why)
+
+
+class Refusal(HTTPException):
+    """An answer that says no, and why, in words that a page can say in its own language."""
+
+    def __init__(self, status: int, why: Worded):
+        super().__init__(status, why)
+        self.why = why
 
 
 class BoardActions(Protocol):
@@ -102,46 +114,52 @@ class Sources:
         try:
             return await asyncio.get_running_loop().run_in_executor(self.pool, function, *args)
         except StoreUnavailableError as error:
-            raise HTTPException(503, str(error)) from error
+            raise Refusal(503, reported(error)) from error
         except (StoreError, ScopeError, ValueError) as error:
-            raise HTTPException(400, str(error)) from error
+            raise Refusal(400, reported(error)) from error
 
     async def retry(self, dead_letter: str) -> None:
         """Retry a dead letter, with errors as HTTP knows them."""
         if self.actions is None:
-            raise HTTPException(503, "dead letters cannot be retried here: no ingest in this process")
+            raise Refusal(503, worded("dead letters cannot be retried here: no ingest in this process"))
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self.pool, self.actions.retry, dead_letter)
         except LookupError as error:
-            raise HTTPException(
-                404, f"expected the key of a dead letter, got {dead_letter[:80]!r}"
-            ) from error
+            why = worded("expected the key of a dead letter, got {got}", got=repr(dead_letter[:80]))
+            raise Refusal(404, why) from error
         except ActionRefusedError as error:
-            raise HTTPException(409, str(error)) from error
+            raise Refusal(409, reported(error)) from error
 
     async def act(self, asked: Mapping[str, Any]) -> None:
         """Do something about an alarm, with errors as HTTP knows them."""
         if self.actions is None:
-            raise HTTPException(503, "nothing can be done about alarms here: they live in another process")
+            raise Refusal(503, worded("nothing can be done about alarms here: they live in another process"))
         try:
             await asyncio.get_running_loop().run_in_executor(self.pool, self.actions.act, asked)
         except ActionRefusedError as error:
-            raise HTTPException(409, str(error)) from error
+            raise Refusal(409, reported(error)) from error
 
     async def enter(self, asked: Mapping[str, Any]) -> str:
         """Enter something by hand, with errors as HTTP knows them."""
         if self.actions is None:
-            raise HTTPException(503, "nothing can be entered here: no ingest in this process")
+            raise Refusal(503, worded("nothing can be entered here: no ingest in this process"))
         try:
             made: str = await asyncio.get_running_loop().run_in_executor(self.pool, self.actions.enter, asked)
         except ActionRefusedError as error:
-            raise HTTPException(409, str(error)) from error
+            raise Refusal(409, reported(error)) from error
         return made
 
     def close(self) -> None:
         """Release the threads."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def say_no(_: Request, error: Exception) -> Response:
+    """A refusal as JSON: `detail` in English for programs, `told` for a page in whatever language it has."""
+    assert isinstance(error, Refusal)
+    body = orjson.dumps({"detail": error.detail, "told": tellable(error.why)})
+    return Response(body, error.status_code, media_type=_JSON)
 
 
 def router(sources: Sources) -> APIRouter:
@@ -167,7 +185,7 @@ def _add_status(routes: APIRouter, sources: Sources) -> None:
     async def query(request: Request) -> Response:
         shape = request.query_params.get("format", "json")
         if shape not in ("arrow", "csv", "json"):
-            raise HTTPException(400, f"format: expected arrow, csv or json, got {shape[:80]!r}")
+            raise Refusal(400, worded("format: expected arrow, csv or json, got {got}", got=repr(shape[:80])))
         pairs = request.query_params.multi_items()
         return await sources.call(_answer, sources.store, pairs, shape)  # type: ignore[no-any-return]
 
@@ -233,14 +251,13 @@ async def history_bytes(
     try:
         _, wanted = panel(panel_id)
     except KeyError:
-        raise HTTPException(404, f"expected the id of a panel, got {panel_id[:80]!r}") from None
+        raise Refusal(404, worded("expected the id of a panel, got {got}", got=repr(panel_id[:80]))) from None
     if wanted.kind not in _CHARTS:
-        raise HTTPException(404, f"expected a panel with history, got {panel_id!r}, a {wanted.kind}")
+        raise Refusal(404, worded("expected a panel with history, got {got}", got=repr(panel_id)))
     now_ms = sources.clock() // 1000 * 1000  # panels that ask within a second ask the same
     to_ms = now_ms + 1000 if end is None else end
     from_ms = to_ms - 86_400_000 if start is None else start
-    if not 0 < to_ms - from_ms <= _MAX_RANGE_MS:
-        raise HTTPException(400, f"expected from before to, at most 11 years, got {from_ms} to {to_ms}")
+    _check_range(from_ms, to_ms)
     name = (panel_id, scope, start, end, points)
     kept = sources.answers.get(name)
     if kept is None:
@@ -252,6 +269,14 @@ async def history_bytes(
     except HTTPException:
         sources.answers.pop(name, None)
         raise
+
+
+def _check_range(from_ms: int, to_ms: int) -> None:
+    if to_ms <= from_ms:
+        raise Refusal(400, worded("expected a range that begins before it ends"))
+    if (span_ms := to_ms - from_ms) > _MAX_RANGE_MS:
+        days = f"{span_ms / 86_400_000:,.0f}"
+        raise Refusal(400, worded("expected a range of at most 11 years, got {n} days", n=days))
 
 
 def _forget(sources: Sources, name: tuple[object, ...]) -> None:
@@ -330,7 +355,7 @@ def _add_dead_letters(routes: APIRouter, sources: Sources) -> None:
 
 def _check_token(sources: Sources, token: str) -> None:
     if not sources.token or not hmac.compare_digest(token.encode(), sources.token.encode()):
-        raise HTTPException(403, "expected the header X-Hearthline-Token with this server's token")
+        raise Refusal(403, worded("expected the header X-Hearthline-Token with this server's token"))
 
 
 def _add_alarms(routes: APIRouter, sources: Sources) -> None:
@@ -343,7 +368,7 @@ def _add_alarms(routes: APIRouter, sources: Sources) -> None:
         try:
             return _json(await sources.call(trend, sources.store, sources.site, alarm))
         except LookupError as error:
-            raise HTTPException(404, str(error.args[0])) from error
+            raise Refusal(404, reported(str(error.args[0]))) from error
 
     @routes.post("/api/alarms/act")
     async def act(request: Request, x_hearthline_token: Annotated[str, Header()] = "") -> Response:
@@ -366,7 +391,7 @@ async def _object(request: Request) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         asked = None
     if not isinstance(asked, dict):
-        raise HTTPException(400, f"expected JSON of an object of at most {_MOST_ASKED} bytes")
+        raise Refusal(400, worded("expected JSON of an object of at most {n} bytes", n=str(_MOST_ASKED)))
     return asked
 
 

@@ -14,20 +14,21 @@ from urllib.parse import urlencode
 
 import nicegui.elements.echart  # noqa: F401  offers ECharts to our modules under the name nicegui-echart
 import orjson
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from nicegui import Client, core, ui
 from starlette.middleware.gzip import GZipMiddleware
 
-from dashboards.api import BoardActions, Sources, router
+from dashboards.api import BoardActions, Refusal, Sources, router, say_no
 from dashboards.doors import Doors
 from dashboards.frame import frame, link, site_label
 from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
-from dashboards.language import catalogue, choose, pick
+from dashboards.language import catalogue, choose, in_words, pick
 from dashboards.live import Hub
 from dashboards.panels import Page, Panel, Series, Text, pages
 from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
 from models.site import Site
+from models.wording import reported, tellable, worded
 from store.protocol import SeriesStore
 
 __all__ = ["BoardActions", "create_app"]
@@ -116,6 +117,7 @@ def create_app(
 
     app = FastAPI(title="Hearthline", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(router(sources))
+    app.add_exception_handler(Refusal, say_no)
     if probes is not None:
         app.router.routes.extend(probe_routes(probes))
     app.mount(board.assets, LastingFiles(directory=_ASSETS))
@@ -194,7 +196,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
         scope.check(site)
         times = {name: _time(asked.get(name), name) for name in ("from", "to")}
     except (ScopeError, ValueError) as error:
-        _apologise(client, texts, str(error), kept)
+        _apologise(client, texts, in_words(reported(error), texts), kept)
         return
     element = BoardElement(
         {
@@ -253,8 +255,8 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
         try:
             await board.sources.retry(key)
             notice = {"key": key, "done": True, "detail": ""}
-        except HTTPException as error:
-            notice = {"key": key, "done": False, "detail": str(error.detail)}
+        except Refusal as error:
+            notice = {"key": key, "done": False, "detail": tellable(error.why)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
     async def act(event: Any) -> None:
@@ -262,16 +264,21 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
         try:
             await board.sources.act(asked)
             notice = {"key": asked.get("alarm"), "about": "alarm", "done": True, "detail": ""}
-        except HTTPException as error:
-            notice = {"key": asked.get("alarm"), "about": "alarm", "done": False, "detail": str(error.detail)}
+        except Refusal as error:
+            notice = {
+                "key": asked.get("alarm"),
+                "about": "alarm",
+                "done": False,
+                "detail": tellable(error.why),
+            }
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
     async def enter(event: Any) -> None:
         asked = event.args if isinstance(event.args, dict) else {}
         try:
             notice = {"about": "entry", "done": True, "ref": await board.sources.enter(asked)}
-        except HTTPException as error:
-            notice = {"about": "entry", "done": False, "detail": str(error.detail)}
+        except Refusal as error:
+            notice = {"about": "entry", "done": False, "detail": tellable(error.why)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
     board.hub.expect(page, scope)
@@ -298,7 +305,7 @@ def _time(text: str | None, name: str) -> int | None:
     try:
         return int(text)
     except ValueError:
-        msg = f"{name}: expected ms UTC, got {text[:40]!r}"
+        msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
         raise ValueError(msg) from None
 
 

@@ -6,7 +6,7 @@ panels carry both languages in their own file, measurements in their table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,8 +14,9 @@ from typing import Final
 from babel.messages.pofile import read_po
 
 from dashboards.panels import Text
+from models.wording import Worded
 
-__all__ = ["LANGUAGES", "catalogue", "choose", "pick", "plain"]
+__all__ = ["LANGUAGES", "catalogue", "choose", "in_words", "pick", "plain"]
 
 LANGUAGES: Final = ("zh", "en")
 _PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "board.po"
@@ -32,6 +33,16 @@ def catalogue(language: str) -> dict[str, str]:
 def plain(text: str) -> str:
     """A code such as `unknown_device` as words."""
     return text.replace("_", " ")
+
+
+def in_words(text: str, texts: Mapping[str, str]) -> str:
+    """`text` by a catalogue, as `says` of the page's scripts has it."""
+    if not isinstance(text, Worded):
+        return text
+    values = {name: in_words(value, texts) for name, value in text.values.items()}
+    if not text.wording:
+        return texts.get(", ", ", ").join(values.values())
+    return texts.get(text.wording, plain(text.wording)).format_map(values)
 
 
 def pick(text: Text, language: str) -> str:

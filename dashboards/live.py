@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from dashboards.panels import Feed, Page
 from dashboards.scope import Scope, narrowed
+from models.wording import tellable
 from store.protocol import Select, SeriesStore, StoreError
 
 __all__ = ["Hub", "Rows", "changes", "rows_of"]
@@ -251,7 +252,7 @@ class Hub:
         message: dict[str, Any] = {"n": self._number, "now": now}
         trouble = sorted({self._topics[t].trouble for t in viewer.topics if t in self._topics} - {""})
         if trouble:
-            message["trouble"] = trouble
+            message["trouble"] = [tellable(text) for text in trouble]
         if not viewer.fresh:
             rows = {t[0].name: self._topics[t].rows for t in viewer.topics if t in self._topics}
             message["all"] = {**rows, "status": self._status_rows} if viewer.status else rows
@@ -277,4 +278,7 @@ def _scope_of(feed: Feed, scope: Scope) -> Scope:
 
 def _status_rows(status: Mapping[str, Any]) -> Rows:
     components = status.get("components", ())
-    return {str(c["name"]): {k: v for k, v in c.items() if k != "name"} for c in components}
+    return {
+        str(c["name"]): {k: tellable(v) if isinstance(v, str) else v for k, v in c.items() if k != "name"}
+        for c in components
+    }

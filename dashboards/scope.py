@@ -7,6 +7,7 @@ from typing import Final
 
 from models.measurements import EVENT_CLASSES
 from models.site import Device, Network, Site
+from models.wording import worded
 from store.protocol import Select
 
 __all__ = [
@@ -46,8 +47,10 @@ class Scope:
             ("device", self.device, site.devices),
         ):
             if wanted and wanted not in known:
-                msg = f"expected a {what} of the registry, got {wanted[:80]!r}"
-                raise ScopeError(msg)
+                got = repr(wanted[:80])
+                raise ScopeError(
+                    worded("expected a {what} of the registry, got {got}", what=worded(what), got=got)
+                )
 
 
 NETWORK_KEY: Final = "{network}"

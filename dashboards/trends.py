@@ -19,6 +19,7 @@ from dashboards.terms import term_of, unit_of
 from models.measurements import Kind, of_class
 from models.results import READING
 from models.site import Site
+from models.wording import worded
 from store.protocol import Select, SeriesStore
 
 __all__ = ["KINDS", "Source", "sources_of", "trend"]
@@ -193,7 +194,7 @@ def trend(store: SeriesStore, site: Site, alarm: str) -> dict[str, Any]:
     """
     rows = store.select(Select("alarm", keys=(alarm,), latest=True)).to_pylist()
     if not rows:
-        msg = f"expected the id of an alarm, got {alarm[:80]!r}"
+        msg = worded("expected the id of an alarm, got {got}", got=repr(alarm[:80]))
         raise LookupError(msg)
     subject, at_ms = str(rows[0]["subject"]), int(rows[0]["window_start"])
     sources = sources_of(subject, rows[0]["code"], _evidence(rows[0]["evidence"]), site)

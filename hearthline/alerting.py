@@ -24,13 +24,14 @@ from alerts.rules import Channel, FastRule, RuleSet, SitePolicy
 from alerts.rules_file import FILE, RulesError, Secrets, read_fast, read_rules
 from dashboards.api import ActionRefusedError
 from hearthline.cli import UsageError
-from hearthline.health import Part
+from hearthline.health import Part, Trouble
 from hearthline.metrics import Figure, labelled
 from ingest.clock import wall_clock
 from journal.protocol import Journal, JournalError
 from models.anomaly import ANOMALY, Severity
 from models.results import Outputs, SinkError
 from models.site import Site
+from models.wording import NOTHING, reported, worded
 from store.protocol import Select, SeriesStore
 from store.records import Records, RecordsError
 
@@ -227,16 +228,19 @@ class Alerting:
         ActionRefusedError says why it cannot be done.
         """
         if not self.begun:
-            raise ActionRefusedError("expected alarms that are in hand, got a start that waits for its parts")
+            raise ActionRefusedError(
+                worded("expected alarms that are in hand, got a start that waits for its parts")
+            )
         try:
             deed = Deed(str(asked.get("do", "")))
         except ValueError as error:
-            expected = ", ".join(Deed)
-            msg = f"do: expected one of {expected}, got {str(asked.get('do'))[:40]!r}"
-            raise ActionRefusedError(msg) from error
+            got = repr(str(asked.get("do"))[:40])
+            raise ActionRefusedError(
+                worded("do: expected one of {among}, got {got}", among=", ".join(Deed), got=got)
+            ) from error
         hours = asked.get("hours")
         if hours is not None and (isinstance(hours, bool) or not isinstance(hours, int | float)):
-            raise ActionRefusedError(f"hours: expected a number, got {str(hours)[:40]!r}")
+            raise ActionRefusedError(worded("hours: expected a number, got {got}", got=repr(str(hours)[:40])))
         now_ms = self._base.clock()
         until = None if hours is None or not math.isfinite(hours) else now_ms + round(3_600_000 * hours)
         texts = {name: str(asked.get(name) or "") for name in ("alarm", "who", "reason", "code")}
@@ -244,7 +248,7 @@ class Alerting:
         try:
             self.desk.act(action)
         except (ActionError, JournalError, RecordsError) as error:
-            raise ActionRefusedError(str(error)) from error
+            raise ActionRefusedError(reported(error)) from error
 
     def unsent(self) -> list[dict[str, Any]]:
         """Messages of the last week that did not arrive for certain."""
@@ -256,17 +260,19 @@ class Alerting:
         """How alarms fare, for health."""
         book = self.desk.book
         standing = sum(a.open for a in list(book.alarms.values()))
-        troubles = []
+        troubles: list[Trouble] = []
         if self.desk.detail:
-            troubles.append((self.desk.detail, "", "look at the records in the data directory and its disk"))
+            advice = worded("look at the records in the data directory and its disk")
+            troubles.append((reported(self.desk.detail), NOTHING, advice))
         try:
             missing = len(self.unsent())
         except RecordsError as error:
-            troubles, missing = [(str(error), "", "look at the disk of the data directory")], 0
+            advice = worded("look at the disk of the data directory")
+            troubles, missing = [(reported(error), NOTHING, advice)], 0
         if missing:
-            advice = "see hearthline alarms unsent, and the channel that does not take them"
-            troubles.append((f"{missing} messages are not sent", "", advice))
-        return Part.judged("alerts", troubles, f"{standing} open alarms")
+            advice = worded("see hearthline alarms unsent, and the channel that does not take them")
+            troubles.append((worded("{n} messages are not sent", n=str(missing)), NOTHING, advice))
+        return Part.judged("alerts", troubles, worded("{n} open alarms", n=str(standing)))
 
     def figures(self) -> Iterator[Figure]:
         """Open alarms, and messages that did not arrive, for metrics."""

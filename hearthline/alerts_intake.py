@@ -10,10 +10,11 @@ from typing import Final
 from alerts.desk import Desk
 from alerts.feed import FeedError, Said, decode
 from alerts.rules import RuleSet
-from hearthline.health import Part
+from hearthline.health import Part, Trouble
 from journal.kafka_log import CONDITIONS, KafkaLog
 from journal.protocol import JournalError
 from models.frame import Record
+from models.wording import NOTHING, listed, reported, worded
 from store.records import RecordsError
 
 __all__ = ["Intake"]
@@ -102,9 +103,9 @@ class Intake:
         """How far it is; and whether what comes next is there at all."""
         self._high = high
         if self._after < low - 1:
-            self._lost = f"{low - 1 - self._after:,} records are no longer kept by Kafka"
+            self._lost = worded("{n} records are no longer kept by Kafka", n=f"{low - 1 - self._after:,}")
         elif self._after >= high:
-            self._lost = "the topic began anew"
+            self._lost = worded("the topic began anew")
         else:
             self.lag, self._asked = high - 1 - self._after, time.monotonic()
             return
@@ -114,19 +115,22 @@ class Intake:
 
     def part(self) -> Part:
         """How it fares, for health."""
-        troubles = []
+        troubles: list[Trouble] = []
         if self._away:
-            advice = (
+            advice = worded(
                 "look at Kafka, and at the records in the data directory; what workers say is kept meanwhile"
             )
-            troubles.append((self._away, "", advice))
+            troubles.append((reported(self._away), NOTHING, advice))
         if self._lost:
-            advice = "look at the alarms that stand: what came in between is in the store only"
-            troubles.append((f"conditions were lost: {self._lost}", "", advice))
+            advice = worded("look at the alarms that stand: what came in between is in the store only")
+            troubles.append((worded("conditions were lost: {why}", why=self._lost), NOTHING, advice))
         if self._unwatched:
             names = ", ".join(sorted(self._unwatched))
-            advice = "start the workers with --site, and anew when its alerts.toml changes"
-            troubles.append((f"no worker watches the fast rules {names}", "", advice))
-        waits = "an unknown number of" if self.lag is None else f"{self.lag:,}"
-        strange = f", {self.strange:,} strange ones passed over" if self.strange else ""
-        return Part.judged("conditions", troubles, f"{waits} records wait in Kafka{strange}")
+            advice = worded("start the workers with --site, and anew when its alerts.toml changes")
+            unwatched = worded("no worker watches the fast rules {names}", names=names)
+            troubles.append((unwatched, NOTHING, advice))
+        waits = worded("an unknown number of records wait in Kafka")
+        if self.lag is not None:
+            waits = worded("{n} records wait in Kafka", n=f"{self.lag:,}")
+        strange = worded("{n} strange ones passed over", n=f"{self.strange:,}")
+        return Part.judged("conditions", troubles, listed([waits, strange]) if self.strange else waits)

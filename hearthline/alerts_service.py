@@ -28,6 +28,7 @@ from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog, MissingTopicError
 from journal.protocol import JournalError
 from models.results import SinkError
 from models.site import Site
+from models.wording import NOTHING, reported, worded
 from store.protocol import SeriesStore, StoreError
 from store.records import RecordsError
 
@@ -80,10 +81,10 @@ class _NoIngest:
     """Dead letters are retried, and entries made, where ingest is."""
 
     def retry(self, _dead_letter: str) -> None:
-        raise ActionRefusedError("dead letters cannot be retried here: no ingest in this process")
+        raise ActionRefusedError(worded("dead letters cannot be retried here: no ingest in this process"))
 
     def enter(self, _asked: Mapping[str, Any]) -> str:
-        raise ActionRefusedError("nothing can be entered here: no ingest in this process")
+        raise ActionRefusedError(worded("nothing can be entered here: no ingest in this process"))
 
 
 _NO_INGEST: Final = _NoIngest()
@@ -184,10 +185,12 @@ class AlertsService:
 
     def _parts(self) -> Sequence[Part]:
         if self._failure:
-            return [Part("conditions", "failed", self._failure, self._failure, "see the log")]
+            failure = reported(self._failure)
+            return [Part("conditions", "failed", failure, failure, worded("see the log"))]
         if not self.alerting.begun:
-            advice = "look at Kafka and the store; what workers say is kept in Kafka meanwhile"
-            return [Part.judged("conditions", [(self._waits, "waits for it", advice)], "")]
+            advice = worded("look at Kafka and the store; what workers say is kept in Kafka meanwhile")
+            waits = worded("waits for it")
+            return [Part.judged("conditions", [(reported(self._waits), waits, advice)], NOTHING)]
         return [self.intake.part(), self.alerting.part()]
 
     def components(self) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +18,7 @@ from ingest.messages import ClockMode, Message
 from ingest.service import Ingest
 from journal.protocol import Journal, JournalError
 from models.site import Device, Site
+from models.wording import listed, worded
 
 __all__ = ["Entries"]
 
@@ -25,6 +26,11 @@ _WATER: Final = ("flush", "fill", "drain", "draw")
 _STEPS: Final = ("tare", "gross")
 _AHEAD_MS: Final = 60_000
 _LONGEST: Final = 500
+_WANTED: Final = {
+    "who": worded("who: expected the name of a person, got none"),
+    "ticket": worded("ticket: expected a ticket's number, got none"),
+    "note": worded("note: expected the reason, got none"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,14 @@ class Entries:
                 [message], mode=self._clock_mode, wall_ms=now_ms, now_ms=self._stream_times()
             )
             if tried.refused:
-                reasons = ", ".join(str(reason) for reason in tried.refused)
-                raise ActionRefusedError(f"it would be refused: {reasons}")
+                reasons = listed(worded(str(reason)) for reason in tried.refused)
+                raise ActionRefusedError(worded("it would be refused: {reasons}", reasons=reasons))
             try:
                 self._ingest.submit([message])
             except JournalError as error:
-                raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
+                raise ActionRefusedError(
+                    worded("it cannot be journalled now: {why}", why=str(error))
+                ) from error
             self._next[office.device] = (boot, seq + 1)
         return ref
 
@@ -99,8 +107,12 @@ class Entries:
         devices = [d for _, d in sorted(self._site.devices.items())]
         offices = [d for d in devices if d.device_class == "office" and d.unit == entry.unit]
         if not offices:
-            msg = f"unit: expected one with a device of class office in the registry, got {entry.unit!r}"
-            raise ActionRefusedError(msg)
+            raise ActionRefusedError(
+                worded(
+                    "unit: expected one with a device of class office in the registry, got {got}",
+                    got=repr(entry.unit),
+                )
+            )
         if "ticket" in entry.values:
             streams = {d.stream for d in devices if d.device_class == "weighbridge"}
         elif "network" in entry.values:
@@ -115,16 +127,13 @@ class Entries:
     def _read(self, asked: Mapping[str, Any]) -> _Entry:
         """The entry that `asked` describes, checked."""
         event = _text(asked, "event")
-        values: dict[str, Any] = {"event": event, "person": _wanted(asked, "who", "the name of a person")}
+        values: dict[str, Any] = {"event": event, "person": _wanted(asked, "who")}
         if note := _text(asked, "note"):
             values["note"] = note
         if event in _WATER:
             network = self._site.networks.get(_text(asked, "network"))
             if network is None:
-                expected = ", ".join(sorted(self._site.networks)) or "a site with networks"
-                raise ActionRefusedError(
-                    f"network: expected one of {expected}, got {_text(asked, 'network')!r}"
-                )
+                raise _not_among("network", sorted(self._site.networks), _text(asked, "network"))
             values |= {"network": network.id, "volume_m3": _amount(asked, "volume_m3", "m³")}
             unit = network.unit
         elif event == "survey":
@@ -134,17 +143,13 @@ class Entries:
             values |= _correction(asked)
             unit = self._unit(asked)
         else:
-            raise ActionRefusedError(
-                f"event: expected one of {', '.join((*_WATER, 'survey', 'correct'))}, got {event!r}"
-            )
+            raise _not_among("event", (*_WATER, "survey", "correct"), event)
         return _Entry(unit, self._time(asked), values)
 
     def _unit(self, asked: Mapping[str, Any]) -> str:
         unit = _text(asked, "unit")
         if unit not in self._site.units:
-            raise ActionRefusedError(
-                f"unit: expected one of {', '.join(sorted(self._site.units))}, got {unit!r}"
-            )
+            raise _not_among("unit", sorted(self._site.units), unit)
         return unit
 
     def _time(self, asked: Mapping[str, Any]) -> int:
@@ -158,9 +163,11 @@ class Entries:
                 (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(self._site.timezone))).timestamp() * 1000
             )
         except (ValueError, OverflowError) as error:
-            raise ActionRefusedError(f"at: expected a time such as 2026-01-31T08:30, got {text!r}") from error
+            raise ActionRefusedError(
+                worded("at: expected a time such as 2026-01-31T08:30, got {got}", got=repr(text))
+            ) from error
         if at_ms > now_ms + _AHEAD_MS:
-            raise ActionRefusedError(f"at: expected a time that has come, got {text!r}")
+            raise ActionRefusedError(worded("at: expected a time that has come, got {got}", got=repr(text)))
         return at_ms
 
 
@@ -168,15 +175,15 @@ def _correction(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What holds of a ticket's weighing instead of what was weighed."""
     step = _text(asked, "step")
     if step not in _STEPS:
-        raise ActionRefusedError(f"step: expected one of {', '.join(_STEPS)}, got {step!r}")
-    found: dict[str, Any] = {"ticket": _wanted(asked, "ticket", "a ticket's number"), "step": step}
-    _wanted(asked, "note", "the reason")
+        raise _not_among("step", _STEPS, step)
+    found: dict[str, Any] = {"ticket": _wanted(asked, "ticket"), "step": step}
+    _wanted(asked, "note")
     if asked.get("mass_kg") not in (None, ""):
         found["mass_kg"] = _amount(asked, "mass_kg", "kg")
     found |= {name: _text(asked, name) for name in ("plate", "contract") if _text(asked, name)}
     if len(found) == 2:
         raise ActionRefusedError(
-            "mass_kg, plate, contract: expected at least one that holds instead, got none"
+            worded("mass, plate, contract: expected at least one that holds instead, got none")
         )
     return found
 
@@ -185,15 +192,29 @@ def _text(asked: Mapping[str, Any], name: str) -> str:
     value = asked.get(name)
     text = "" if value is None else str(value).strip()
     if len(text) > _LONGEST:
-        raise ActionRefusedError(f"{name}: expected at most {_LONGEST} characters, got {len(text)}")
+        raise ActionRefusedError(
+            worded(
+                "{name}: expected at most {most} characters, got {n}",
+                name=worded(name), most=str(_LONGEST), n=str(len(text)),
+            )
+        )  # fmt: skip
     return text
 
 
-def _wanted(asked: Mapping[str, Any], name: str, what: str) -> str:
+def _wanted(asked: Mapping[str, Any], name: str) -> str:
     text = _text(asked, name)
     if not text:
-        raise ActionRefusedError(f"{name}: expected {what}, got none")
+        raise ActionRefusedError(_WANTED[name])
     return text
+
+
+def _not_among(name: str, expected: Iterable[str], got: str) -> ActionRefusedError:
+    among = ", ".join(expected)
+    if not among:
+        return ActionRefusedError(worded("{name}: this site has none", name=worded(name)))
+    return ActionRefusedError(
+        worded("{name}: expected one of {among}, got {got}", name=worded(name), among=among, got=repr(got))
+    )
 
 
 def _amount(asked: Mapping[str, Any], name: str, unit: str, *, zero: bool = False) -> float:
@@ -204,6 +225,10 @@ def _amount(asked: Mapping[str, Any], name: str, unit: str, *, zero: bool = Fals
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        least = "0 or more" if zero else "more than 0"
-        raise ActionRefusedError(f"{name}: expected {least} {unit}, got {str(value)[:40]!r}")
+        came = {"name": worded(name), "unit": unit, "got": repr(str(value)[:40]) if value else worded("none")}
+        raise ActionRefusedError(
+            worded("{name}: expected 0 or more {unit}, got {got}", **came)
+            if zero
+            else worded("{name}: expected more than 0 {unit}, got {got}", **came)
+        )
     return number

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
 from ingest.status import IngestStatus
+from models.wording import NOTHING, Worded, reported, worded
 from store.protocol import Select, SeriesStore
 
 __all__ = [
-    "LEDGER_FIELDS", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Watch", "how_far", "journal_part",
-    "ledger_totals",
+    "LEDGER_FIELDS", "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
+    "how_far", "journal_part", "ledger_totals", "slow_write", "taken_in",
 ]  # fmt: skip
 
 LEDGER_FIELDS: Final = (
@@ -25,6 +26,8 @@ SLOW_APPEND_S: Final = 5.0
 SLOW_WAIT_S: Final = 30.0
 """What waits longer than this for a stage degrades it. [s]"""
 _Value = TypeVar("_Value")
+Trouble = tuple[Worded, Worded, Worded]
+"""Why a part is not ok, how far, and what to do."""
 
 
 def ledger_totals(store: SeriesStore) -> dict[str, int]:
@@ -55,17 +58,18 @@ class Part:
 
     name: str
     state: str
-    detail: str
-    reason: str = ""
-    advice: str = ""
+    detail: Worded
+    reason: Worded = NOTHING
+    advice: Worded = NOTHING
 
     @classmethod
-    def judged(cls, name: str, troubles: Sequence[tuple[str, str, str]], detail: str) -> Part:
-        """A part that is ok unless there are troubles: (reason, how far, advice) each, the worst first."""
+    def judged(cls, name: str, troubles: Sequence[Trouble], detail: Worded) -> Part:
+        """A part that is ok unless there are troubles, the worst first."""
         if not troubles:
             return cls(name, "ok", detail)
         reason, far, advice = troubles[0]
-        return cls(name, "degraded", f"{reason}; {far}" if far else reason, reason, advice)
+        told = worded("{reason}; {far}", reason=reason, far=far) if far else reason
+        return cls(name, "degraded", told, reason, advice)
 
 
 class Watch:
@@ -103,28 +107,44 @@ def _component(part: Part, since_ms: int | None) -> Mapping[str, Any]:
     if since_ms is not None:
         when = datetime.fromtimestamp(since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
         said["detail"] = f"{part.detail}; since {when} UTC"
-        said.update(since=since_ms, reason=part.reason or part.detail, advice=part.advice)
+        said.update(since=since_ms, what=part.detail, reason=part.reason or part.detail, advice=part.advice)
     return said
 
 
-def how_far(messages: float, seconds: float) -> str:
+def how_far(messages: float, seconds: float) -> Worded:
     """What waits, for people."""
-    return f"{messages:,.0f} messages, {seconds:,.0f} s behind"
+    return worded("{n} messages, {s} s behind", n=f"{messages:,.0f}", s=f"{seconds:,.0f}")
 
 
-def journal_part(status: IngestStatus, detail: str, *, damage: str = "") -> Part:
+def journal_part(status: IngestStatus, detail: Worded, *, damage: str = "") -> Part:
     """The journal as ingest meets it, and what of it is lost."""
-    advice = "look at the journal's disk or broker: room, speed; nothing is lost, collectors keep the rest"
-    troubles = []
+    advice = worded(
+        "look at the journal's disk or broker: room, speed; nothing is lost, collectors keep the rest"
+    )
+    troubles: list[Trouble] = []
     far = how_far(status.queued, status.waiting_s)
     if damage:
-        advice_on_loss = "see `hearthline journal check`; look at the disk; then `hearthline journal accept`"
-        troubles.append((damage, "", advice_on_loss))
+        check = worded("see `hearthline journal check`; look at the disk; then `hearthline journal accept`")
+        troubles.append((reported(damage), NOTHING, check))
     if "journal" in status.troubles:
-        troubles.append((status.troubles["journal"], far, advice))
+        troubles.append((reported(status.troubles["journal"]), far, advice))
     if status.appending_s > SLOW_APPEND_S:
-        troubles.append((f"an append takes longer than {SLOW_APPEND_S:g} s", far, advice))
+        slow = worded("an append takes longer than {n} s", n=f"{SLOW_APPEND_S:g}")
+        troubles.append((slow, far, advice))
     return Part.judged("journal", troubles, detail)
+
+
+NOT_READY: Final = Part("ingest", "starting", worded("the journal has not answered yet"))
+
+
+def taken_in(status: IngestStatus) -> Worded:
+    """What ingest has done."""
+    return worded("{n} messages, {rate}/s", n=str(status.journalled), rate=f"{status.rate_per_s:.0f}")
+
+
+def slow_write() -> Worded:
+    """That the store takes long for a write."""
+    return worded("a write takes longer than {n} s", n=f"{SLOW_APPEND_S:g}")
 
 
 class Kept(Generic[_Value]):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hearthline.health import Part, Watch, how_far, journal_part
+from hearthline.health import NOT_READY, Part, Watch, how_far, journal_part, taken_in
 from hearthline.ingest_figures import door_figures
 from hearthline.metrics import Figure, Metrics, labelled
 from ingest.service import Ingest
 from ingest.status import Meter
+from models.wording import reported, worded
 
 __all__ = ["IngestHealth"]
 
@@ -35,15 +36,14 @@ class IngestHealth:
         status = self.ingest.status
         far = how_far(status.queued, status.waiting_s)
         lost = status.troubles.get("broker")
-        advice = "see that the broker runs and lets ingest in; collectors keep what comes meanwhile"
-        door = Part("ingest", "ok", f"{status.journalled} messages, {status.rate_per_s:.0f}/s")
-        if not self.ingest.ready:
-            door = Part("ingest", "starting", "the journal has not answered yet")
+        advice = worded("see that the broker runs and lets ingest in; collectors keep what comes meanwhile")
+        door = Part("ingest", "ok", taken_in(status)) if self.ingest.ready else NOT_READY
+        troubles = [(reported(lost), far, advice)] if lost else []
         return self._watch.see(
             [
-                Part.judged("broker", [(lost, far, advice)] if lost else [], "subscribed"),
+                Part.judged("broker", troubles, worded("subscribed")),
                 door,
-                journal_part(status, "answers"),
+                journal_part(status, worded("answers")),
             ]
         )
 

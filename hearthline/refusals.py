@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Final
 
 from models.results import Outputs
+from models.wording import worded
 from store.protocol import SeriesStore
 from store.rows import REFUSED, Refusal, dead_rows
 
@@ -39,7 +40,12 @@ class Refusals:
         _log.error("%d rows of %s refused: %s", rows, refusal.measurement, refusal.reason)
         with self._lock:
             self._rows[refusal.measurement] += rows
-            self._last = (f"rows of {refusal.measurement} were refused: {refusal.reason}", time.monotonic())
+            told = worded(
+                "rows of {measurement} were refused: {why}",
+                measurement=refusal.measurement,
+                why=refusal.reason,
+            )
+            self._last = (told, time.monotonic())
         # What is refused as a refusal stays in the log: it would be refused for ever.
         if self.store is not None and refusal.measurement != REFUSED:
             outputs = Outputs("", -1)

@@ -12,6 +12,7 @@ from ingest.service import Ingest
 from journal.protocol import Append, Journal, JournalError
 from models.frame import LETTER_ALLOWED, LETTER_RETRIED, SEQ_REUSED, Frame, FrameKind
 from models.site import Site
+from models.wording import listed, worded
 from store.protocol import Select, SeriesStore
 
 __all__ = ["DeadLetterRetry"]
@@ -64,14 +65,16 @@ class DeadLetterRetry:
             raise LookupError(dead_letter)
         row = rows[0]
         if row["state"] != "open":
-            raise ActionRefusedError(f"dead letter {dead_letter} was retried before")
+            raise ActionRefusedError(worded("dead letter {key} was retried before", key=dead_letter))
         message = Message(row["topic"], row["payload"].encode(), retained=False, received_ms=self._clock())
         tried = self._decoder.decode(
             [message], mode=self._clock_mode, wall_ms=self._clock(), now_ms=self._stream_times()
         )
         if tried.refused:
-            reasons = ", ".join(str(reason) for reason in tried.refused)
-            raise ActionRefusedError(f"it would be refused again: {reasons}; mend the cause first")
+            reasons = listed(worded(str(reason)) for reason in tried.refused)
+            raise ActionRefusedError(
+                worded("it would be refused again: {reasons}; mend the cause first", reasons=reasons)
+            )
         letter = {
             "id": row["key"], "at": row["window_start"], "state": "retried", "reason": row["reason"],
             **{name: row[name] for name in _KEPT},
@@ -86,7 +89,7 @@ class DeadLetterRetry:
             self._ingest.submit([message])
             self._act(row["stream"], row["device"] or "", LETTER_RETRIED, letter)
         except JournalError as error:
-            raise ActionRefusedError(f"it cannot be journalled now: {error}") from error
+            raise ActionRefusedError(worded("it cannot be journalled now: {why}", why=str(error))) from error
 
     def _act(self, stream: str, device: str, kind: str, about: dict[str, object]) -> None:
         """Append what a person does, so that every replay does it at the same place."""

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hearthline.health import (
+    NOT_READY,
     SLOW_APPEND_S,
     SLOW_WAIT_S,
     Kept,
     Part,
+    Trouble,
     Watch,
     how_far,
     journal_part,
     ledger_totals,
+    slow_write,
+    taken_in,
 )
 from hearthline.ingest_figures import door_figures
 from hearthline.metrics import Figure, labelled
@@ -24,6 +28,7 @@ from ingest.service import Ingest
 from ingest.stages import Behind, StageLog
 from ingest.status import IngestStatus
 from journal.protocol import JournalError
+from models.wording import NOTHING, Worded, listed, reported, worded
 from store.duckdb_series import DuckdbSeries
 from store.protocol import StoreError
 from streams.runtime.local import LocalRuntime
@@ -63,7 +68,9 @@ class HoldBack:
         self._least = behind if self._least is None else min(self._least, behind)
         added = behind - self._least
         self.held = added >= (_RESUME * self.most if self.held else self.most)
-        return f"held back: the streams are {self.most:,} records or more behind" if self.held else ""
+        if not self.held:
+            return ""
+        return worded("held back: the streams are {n} records or more behind", n=f"{self.most:,}")
 
 
 @dataclass(slots=True)
@@ -154,7 +161,7 @@ class ServerHealth:
             self._streams(lag),
             self._store(lag),
             self._from.alerts(),
-            Part("board", "ok", self.board_url),
+            Part("board", "ok", listed([self.board_url])),
             self._device_clocks(),
         ]
         return self.watch.see(parts)
@@ -163,68 +170,78 @@ class ServerHealth:
         """Devices whose clocks are over a minute wrong, the worst first."""
         assert self.ingest is not None
         wrong = sorted(self.ingest.device_clocks.wrong_s().items(), key=lambda x: -abs(x[1]))
-        named = [f"{d} {abs(s):.0f} s {'ahead' if s > 0 else 'behind'}" for d, s in wrong[:3]]
-        more = [f"{len(wrong) - 3} more"] if len(wrong) > 3 else []
-        troubles = (
-            [(", ".join([*named, *more]), "", "set the time of these devices, best by NTP")] if wrong else []
-        )
-        return Part.judged("clocks", troubles, "none is known to be over a minute wrong")
+        named = [_by_how_much(device, s) for device, s in wrong[:3]]
+        more = [worded("{n} more", n=str(len(wrong) - 3))] if len(wrong) > 3 else []
+        advice = worded("set the time of these devices, best by NTP")
+        troubles = [(listed([*named, *more]), NOTHING, advice)] if wrong else []
+        return Part.judged("clocks", troubles, worded("none is known to be over a minute wrong"))
 
     def _broker(self) -> Part:
         broker = self._from.broker
         if broker is None:
-            return Part("broker", "ok", self._from.mqtt_url)
-        dropped = f", {broker.dropped:,} messages dropped for want of room" if broker.dropped else ""
-        detail = f"{broker.url}{dropped}"
-        advice = "start the server again"
-        return Part.judged("broker", [] if broker.running else [("it has ended", "", advice)], detail)
+            return Part("broker", "ok", listed([self._from.mqtt_url]))
+        dropped = worded("{n} messages dropped for want of room", n=f"{broker.dropped:,}")
+        detail = listed([broker.url, dropped] if broker.dropped else [broker.url])
+        ended = (worded("it has ended"), NOTHING, worded("start the server again"))
+        return Part.judged("broker", [] if broker.running else [ended], detail)
 
     def _ingest(self, status: IngestStatus) -> Part:
         far = how_far(status.queued, status.waiting_s)
         advice = {
-            "broker": "see that the broker runs and lets this server in",
-            "streams": "wait, or see why the streams are slow; collectors keep what comes meanwhile",
-            "journal": "see the journal",
+            "broker": worded("see that the broker runs and lets this server in"),
+            "streams": worded("wait, or see why the streams are slow; collectors keep what comes meanwhile"),
+            "journal": worded("see the journal"),
         }
-        troubles = [(what, far, advice[where]) for where, what in status.troubles.items()]
+        troubles = [(reported(what), far, advice[where]) for where, what in status.troubles.items()]
         if not troubles and status.waiting_s > SLOW_WAIT_S:
-            troubles = [("messages wait for the journal", far, advice["journal"])]
+            troubles = [(worded("messages wait for the journal"), far, advice["journal"])]
         if not troubles and self.ingest is not None and not self.ingest.ready:
-            return Part("ingest", "starting", "the journal has not answered yet")
-        return Part.judged("ingest", troubles, f"{status.journalled} messages, {status.rate_per_s:.0f}/s")
+            return NOT_READY
+        return Part.judged("ingest", troubles, taken_in(status))
 
     def _journal(self, status: IngestStatus) -> Part:
         try:
             sound, said = self._from.journal()
         except JournalError as error:
             sound, said = False, str(error)
-        detail = f"{len(self._from.stages.tails)} streams{f'; {said}' if sound and said else ''}"
+        streams = worded("{n} streams", n=str(len(self._from.stages.tails)))
+        told = worded("{reason}; {far}", reason=streams, far=said)
+        detail = told if sound and said else streams
         return journal_part(status, detail, damage="" if sound else said)
 
     def _streams(self, lag: Mapping[str, Mapping[str, float]]) -> Part:
         runtime, failure = self._from.runtime.status, self._from.failure()
         if failure:
-            return Part("streams", "failed", failure, failure, "start the server again; it goes on by itself")
+            advice = worded("start the server again; it goes on by itself")
+            return Part("streams", "failed", reported(failure), reported(failure), advice)
         if runtime.state == "starting":
-            return Part("streams", "starting", runtime.detail)
+            return Part("streams", "starting", reported(runtime.detail))
         wait = lag["stepped"]
-        far = f"{wait['records']:,.0f} records, {how_far(wait['messages'], wait['seconds'])}"
-        troubles = []
+        far = _records(wait)
+        troubles: list[Trouble] = []
         if (ahead_s := self._ahead_s()) > _STEPPED_BACK_S:
-            reason = "this machine's clock is behind the newest record: now stands still"
-            advice = "set the clock right; if it is right, now goes on when that time has come"
-            troubles.append((reason, f"{ahead_s:,.0f} s", advice))
+            reason = worded("this machine's clock is behind the newest record: now stands still")
+            advice = worded("set the clock right; if it is right, now goes on when that time has come")
+            troubles.append((reason, worded("{n} s", n=f"{ahead_s:,.0f}"), advice))
         if runtime.state != "ok":
-            troubles.append((runtime.detail, far, "it is tried again by itself; see the store and its disk"))
+            advice = worded("it is tried again by itself; see the store and its disk")
+            troubles.append((reported(runtime.detail), far, advice))
         elif wait["seconds"] > SLOW_WAIT_S:
-            slow = self._slow_store()
-            reason = "waits for the store" if slow else "computing is behind the journal"
-            advice = "see the store" if slow else "wait if it shrinks; else the machine is too small"
-            troubles.append((reason, far, advice))
+            troubles.append(
+                (worded("waits for the store"), far, worded("see the store"))
+                if self._slow_store()
+                else (
+                    worded("computing is behind the journal"),
+                    far,
+                    worded("wait if it shrinks; else the machine is too small"),
+                )
+            )
         # What people do and what nobody sends has no heartbeat: only streams of the site have an age.
         ages = [age for s, n in self.now().items() if (age := n["age_s"]) is not None and s[:1] != "_"]
-        now = f"now is {max(ages, default=0):.0f} s old" if self._from.wall_clock else "data clock"
-        return Part.judged("streams", troubles, f"behind by {wait['records']:.0f} records; {now}")
+        old = worded("now is {n} s old", n=f"{max(ages, default=0):.0f}")
+        now = old if self._from.wall_clock else worded("data clock")
+        detail = worded("behind by {n} records; {now}", n=f"{wait['records']:.0f}", now=now)
+        return Part.judged("streams", troubles, detail)
 
     def _ahead_s(self) -> float:
         """How far the newest now is ahead of this machine's clock: it was set back. [s]"""
@@ -237,16 +254,16 @@ class ServerHealth:
 
     def _store(self, lag: Mapping[str, Mapping[str, float]]) -> Part:
         wait = lag["stored"]
-        far = f"{wait['records']:,.0f} records, {how_far(wait['messages'], wait['seconds'])}"
-        advice = "look at the disk of the data directory: room, speed"
-        troubles = []
+        far = _records(wait)
+        advice = worded("look at the disk of the data directory: room, speed")
+        troubles: list[Trouble] = []
         if self._from.sink.failing:
-            troubles.append((self._from.sink.failing, far, advice))
+            troubles.append((reported(self._from.sink.failing), far, advice))
         if self._slow_store():
-            troubles.append((f"a write takes longer than {SLOW_APPEND_S:g} s", far, advice))
+            troubles.append((slow_write(), far, advice))
         elif wait["seconds"] > SLOW_WAIT_S:
-            troubles.append(("writing is behind", far, advice))
-        return Part.judged("store", troubles, self._from.store.path.name)
+            troubles.append((worded("writing is behind"), far, advice))
+        return Part.judged("store", troubles, listed([self._from.store.path.name]))
 
     # -- all of it ----------------------------------------------------------------
 
@@ -315,6 +332,16 @@ class ServerHealth:
             yield Figure("hearthline_queue_bytes", broker.queued_bytes, ("broker",))
             yield Figure("hearthline_queue_limit_messages", broker.most_queued, ("broker",))
             yield Figure("hearthline_queue_limit_bytes", broker.most_queued_bytes, ("broker",))
+
+
+def _records(wait: Mapping[str, float]) -> Worded:
+    records = worded("{n} records", n=f"{wait['records']:,.0f}")
+    return listed([records, how_far(wait["messages"], wait["seconds"])])
+
+
+def _by_how_much(device: str, wrong_s: float) -> Worded:
+    how = {"device": device, "n": f"{abs(wrong_s):.0f}"}
+    return worded("{device} {n} s ahead", **how) if wrong_s > 0 else worded("{device} {n} s behind", **how)
 
 
 _DOOR: Final = frozenset({("journalled", "messages"), ("journalled", "seconds")})

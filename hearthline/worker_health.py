@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hearthline.health import SLOW_APPEND_S, SLOW_WAIT_S, Part, Watch
+from hearthline.health import SLOW_APPEND_S, SLOW_WAIT_S, Part, Trouble, Watch, slow_write
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.refusals import Refusals
 from hearthline.timing import WatchedSink
+from models.wording import NOTHING, listed, reported, worded
 from store.protocol import SeriesStore
 from streams.runtime.faust_app import FrameWorker
 from streams.runtime.faust_standing import WorkerStanding
@@ -74,32 +75,38 @@ class WorkerHealth:
 
     def _parts(self, standing: WorkerStanding | None) -> list[Part]:
         if standing is None:
-            return [Part("streams", "starting", "waits for Kafka"), self._store(None)]
+            return [Part("streams", "starting", worded("waits for Kafka")), self._store(None)]
         if not standing.assigned:
-            return [Part("streams", "starting", "waits for its partitions"), self._store(standing)]
+            return [Part("streams", "starting", worded("waits for its partitions")), self._store(standing)]
         lag_s = self._lag_s(standing)
-        far = f"{standing.unstepped:,} records behind" + (f", {lag_s:,.0f} s" if lag_s is not None else "")
-        troubles = []
+        late = [] if lag_s is None else [worded("{n} s", n=f"{lag_s:,.0f}")]
+        far = listed([worded("{n} records behind", n=f"{standing.unstepped:,}"), *late])
+        troubles: list[Trouble] = []
         if lag_s is not None and lag_s > SLOW_WAIT_S:
             troubles.append(
-                ("computing is behind Kafka", far, "wait if it shrinks; else start another worker")
+                (
+                    worded("computing is behind Kafka"),
+                    far,
+                    worded("wait if it shrinks; else start another worker"),
+                )
             )
-        detail = f"{standing.assigned} partitions, {far}"
+        detail = listed([worded("{n} partitions", n=str(standing.assigned)), far])
         return [Part.judged("streams", troubles, detail), self._store(standing)]
 
     def _store(self, standing: WorkerStanding | None) -> Part:
-        advice = "see the store; Kafka keeps what waits"
-        far = f"{standing.unstored:,} records wait for it" if standing else ""
-        troubles = []
+        advice = worded("see the store; Kafka keeps what waits")
+        far = worded("{n} records wait for it", n=f"{standing.unstored:,}") if standing else NOTHING
+        troubles: list[Trouble] = []
         if standing and standing.degraded:
-            troubles.append((standing.degraded, far, advice))
+            troubles.append((reported(standing.degraded), far, advice))
         if self._sink is not None and self._sink.writing_s > SLOW_APPEND_S:
-            troubles.append((f"a write takes longer than {SLOW_APPEND_S:g} s", far, advice))
+            troubles.append((slow_write(), far, advice))
         if refused := self._refusals.trouble:
             total = sum(self._refusals.rows().values())
-            told = "the rows and why are in store_refused: hearthline query store_refused"
-            troubles.append((refused, f"{total:,} rows since the start", told))
-        return Part.judged("store", troubles, far or "open")
+            told = worded("the rows and why are in store_refused: hearthline query store_refused")
+            since = worded("{n} rows since the start", n=f"{total:,}")
+            troubles.append((reported(refused), since, told))
+        return Part.judged("store", troubles, far or worded("open"))
 
     def _figures(self) -> Iterator[Figure]:
         standing = self._standing()

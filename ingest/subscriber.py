@@ -14,6 +14,7 @@ import paho.mqtt.client as mqtt
 from ingest.client import BulkClient
 from ingest.endpoint import Endpoint
 from ingest.packets import Publishes
+from models.wording import worded
 
 __all__ = ["Delivered", "Subscriber"]
 
@@ -80,7 +81,7 @@ class Subscriber:
         self._lock = threading.Lock()
         self._epoch = 0
         self._connected = False
-        self._detail = "not connected yet"
+        self._detail: str = worded("not connected yet")
         self._client = self._make(client_id)
 
     def _make(self, client_id: str) -> BulkClient:
@@ -110,7 +111,9 @@ class Subscriber:
     @property
     def trouble(self) -> str:
         """Why nothing comes; empty while connected and subscribed."""
-        return "" if self._connected else f"{self._endpoint}: {self._detail}"
+        if self._connected:
+            return ""
+        return worded("{where}: {why}", where=str(self._endpoint), why=self._detail)
 
     @property
     def forgotten(self) -> bool:
@@ -148,10 +151,12 @@ class Subscriber:
 
     def _on_connect(self, client: mqtt.Client, _data: Any, flags: Any, reason: Any, _props: Any) -> None:
         if reason.is_failure:
-            self._next_epoch(connected=False, detail=f"the broker refused the connection: {reason}")
+            self._next_epoch(
+                connected=False, detail=worded("the broker refused the connection: {why}", why=str(reason))
+            )
             return
         self._forgotten = not flags.session_present
-        self._next_epoch(connected=False, detail="waiting for the subscription")
+        self._next_epoch(connected=False, detail=worded("waiting for the subscription"))
         client.subscribe(self._filters)
         self._client.publish_again()
 
@@ -159,7 +164,8 @@ class Subscriber:
         refused = [topic for (topic, _), r in zip(self._filters, reasons, strict=False) if r.is_failure]
         with self._lock:
             self._connected = not refused
-            self._detail = f"the broker refused to subscribe to {', '.join(refused)}" if refused else ""
+            told = worded("the broker refused to subscribe to {topics}", topics=", ".join(refused))
+            self._detail = told if refused else ""
         _log.log(
             logging.WARNING if refused else logging.INFO,
             "%s: %s",
@@ -168,11 +174,11 @@ class Subscriber:
         )
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        self._detail = "expected a broker there, got no connection"
+        self._detail = worded("expected a broker there, got no connection")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
         if "refused" not in self._detail:
-            self._next_epoch(connected=False, detail=f"connection lost: {reason}")
+            self._next_epoch(connected=False, detail=worded("connection lost: {why}", why=str(reason)))
         else:  # keep the reason that the broker gave
             self._next_epoch(connected=False, detail=self._detail)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from journal.sqlite_format import DamageError, crc_of
+from models.wording import worded
 
 __all__ = ["Loss", "after_losses", "note_losses", "read_losses", "told"]
 
@@ -93,15 +94,22 @@ def after_losses(offset: int, losses: Iterable[Loss]) -> int:
 
 def told(losses: Sequence[Loss]) -> tuple[bool, str]:
     """Whether nothing waits for a person, and what is to be said; empty where there is nothing."""
-    said = []
+    found = []
     if unseen := [loss for loss in losses if not loss.accepted]:
         lost = sum(loss.records for loss in unseen)
         where = ", ".join(f"{x.stream} {x.first_offset}–{x.last_offset}" for x in unseen if x.stream)
         damaged = sum(loss.bytes for loss in unseen)
-        said.append(
-            f"DAMAGED: {lost} records lost{f' ({where[:200]})' if where else ''}, {damaged} damaged bytes: "
-            f"{unseen[0].reason}; see `hearthline journal check`, then `hearthline journal accept`"
-        )
+        found.append(
+            worded(
+                "DAMAGED: {lost} records lost{where}, {damaged} damaged bytes: {why}; "
+                "see `hearthline journal check`, then `hearthline journal accept`",
+                lost=str(lost), where=f" ({where[:200]})" if where else "", damaged=str(damaged),
+                why=unseen[0].reason,
+            )
+        )  # fmt: skip
     if torn := [loss for loss in losses if loss.accepted and not loss.stream and loss.bytes]:
-        said.append(f"a torn end of {torn[-1].bytes} bytes was cut at the last unclean start")
-    return not unseen, "; ".join(said)
+        cut = str(torn[-1].bytes)
+        found.append(worded("a torn end of {n} bytes was cut at the last unclean start", n=cut))
+    if len(found) == 2:
+        return not unseen, worded("{reason}; {far}", reason=found[0], far=found[1])
+    return not unseen, found[0] if found else ""

@@ -26,9 +26,16 @@ from journal.sqlite_format import (
 )
 from journal.sqlite_upgrade import prepare
 from models.frame import Record
+from models.wording import worded
 
 __all__ = ["SoundFile"]
 
+_CANNOT: Final = {
+    "open": worded("cannot open"),
+    "append": worded("cannot append"),
+    "read": worded("cannot read"),
+    "prune": worded("cannot prune"),
+}
 _CHECKED_WHOLE: Final = 64 * 1024 * 1024
 """Read through at each start; a larger file once a day, and as it is read. [bytes]"""
 _log = logging.getLogger(__name__)
@@ -116,12 +123,15 @@ class SoundFile:
         try:
             yield
         except (DamageError, UnicodeDecodeError) as error:
-            remedy = "stop its server, then: hearthline journal recover --data-dir DIR"
-            msg = f"journal {self._path}: cannot {what}: {error}; {remedy}"
+            remedy = worded("stop its server, then: hearthline journal recover --data-dir DIR")
+            msg = worded(
+                "journal {where}: {what}: {why}; {remedy}",
+                where=str(self._path), what=_CANNOT[what], why=str(error), remedy=remedy,
+            )  # fmt: skip
             raise JournalError(msg) from error
         except sqlite3.Error as error:
-            msg = f"journal {self._path}: cannot {what}: {error}"
-            raise JournalError(msg) from error
+            at = {"where": str(self._path), "what": _CANNOT[what], "why": str(error)}
+            raise JournalError(worded("journal {where}: {what}: {why}", **at)) from error
 
     def _mend(self, error: Exception) -> None:
         """Build the file anew; whoever calls has closed both connections or holds both locks."""

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from models.results import READING, READING_REPEAT, Outputs
+from models.wording import worded
 from store import sql
 from store.catalogue import LAYOUT, META, PROGRESS, READING_PREFIX, load, quoted
 from store.duckdb_write import Job, Writing, halves, jobs, reached
@@ -95,7 +96,9 @@ class DuckdbSeries:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             self._root = duckdb.connect(str(self.path), read_only=self._read_only, config=self._config)
         except (duckdb.Error, OSError) as error:
-            msg = f"{self.path}: expected a DuckDB file that this process may own: {_line(error)}"
+            msg = worded(
+                "{where}: expected a DuckDB file that this process may own: {why}", **self._at(error)
+            )
             raise StoreError(msg) from error
         try:
             self._writer = self._root.cursor()
@@ -104,7 +107,7 @@ class DuckdbSeries:
             self._load()
         except duckdb.Error as error:
             self._root.close()
-            msg = f"{self.path}: expected a Hearthline series file: {_line(error)}"
+            msg = worded("{where}: expected a Hearthline series file: {why}", **self._at(error))
             raise StoreError(msg) from error
         except StoreError:
             self._root.close()
@@ -148,7 +151,7 @@ class DuckdbSeries:
                 try:
                     self._commit(todo, refused, progress)
                 except _DATA_ERRORS as error:
-                    msg = f"{self.path}: the store cannot take this write: {_line(error)}"
+                    msg = worded("{where}: the store cannot take this write: {why}", **self._at(error))
                     raise StoreError(msg) from error
             self._rows_since_look += sum(job.rows.num_rows for job in todo)
             if self._rows_since_look >= _LOOK_EVERY_ROWS:
@@ -259,15 +262,19 @@ class DuckdbSeries:
                 self._writer.close()
                 self._root.close()
 
+    def _at(self, error: BaseException) -> dict[str, str]:
+        """Where it went wrong, and how DuckDB puts it."""
+        return {"where": str(self.path), "why": _line(error)}
+
     def _alive(self) -> None:
         if self._closed:
-            msg = f"{self.path}: the store is closed"
+            msg = worded("{where}: the store is closed", where=str(self.path))
             raise StoreError(msg)
 
     def _may_write(self) -> None:
         self._alive()
         if self._read_only:
-            msg = f"{self.path}: the store is open for reading only"
+            msg = worded("{where}: the store is open for reading only", where=str(self.path))
             raise StoreError(msg)
         self._reopen()  # before anybody asks how far it has got: the commit that failed may have been kept
 
@@ -277,10 +284,10 @@ class DuckdbSeries:
         try:
             yield cursor
         except (duckdb.OperationalError, duckdb.FatalException, duckdb.ConnectionException) as error:
-            msg = f"{self.path}: cannot be read now: {_line(error)}"
+            msg = worded("{where}: cannot be read now: {why}", **self._at(error))
             raise StoreUnavailableError(msg) from error
         except duckdb.Error as error:
-            msg = f"{self.path}: {_line(error)}"
+            msg = worded("{where}: {why}", **self._at(error))
             raise StoreError(msg) from error
         finally:
             cursor.close()
@@ -299,13 +306,16 @@ class DuckdbSeries:
             self._rollback()
             self._lost = True
             self._reopen()
-            msg = f"{self.path}: cannot be written now: {_line(error)}"
+            msg = worded("{where}: cannot be written now: {why}", **self._at(error))
             raise StoreUnavailableError(msg) from error
         except duckdb.Error as error:
             self._rollback()
             busy = isinstance(error, (duckdb.OperationalError, duckdb.OutOfMemoryException))
-            msg = f"{self.path}: cannot be written{' now' if busy else ''}: {_line(error)}"
-            raise (StoreUnavailableError if busy else StoreError)(msg) from error
+            if busy:
+                msg = worded("{where}: cannot be written now: {why}", **self._at(error))
+                raise StoreUnavailableError(msg) from error
+            msg = worded("{where}: cannot be written: {why}", **self._at(error))
+            raise StoreError(msg) from error
         except BaseException:
             self._rollback()
             raise
@@ -318,7 +328,7 @@ class DuckdbSeries:
             self._root.close()
             self._open()
         except StoreError as error:
-            msg = f"{self.path}: cannot be opened again now: {_line(error)}"
+            msg = worded("{where}: cannot be opened again now: {why}", **self._at(error))
             raise StoreUnavailableError(msg) from error
 
     def _rollback(self) -> None:

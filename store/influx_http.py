@@ -14,6 +14,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.domain.dialect import Dialect
 from influxdb_client.rest import ApiException
 
+from models.wording import worded
 from store.protocol import StoreError, StoreUnavailableError
 
 __all__ = ["InfluxHttp", "RefusedLinesError", "refusal_of"]
@@ -83,11 +84,11 @@ class InfluxHttp:
             pause = self._not_before - time.monotonic()  # what the server asked for holds for later calls too
             if pause > 0:
                 if time.monotonic() + pause > end:
-                    msg = f"{self.where}: not available: {reason}"
+                    msg = worded("{where}: not available: {why}", where=self.where, why=reason)
                     raise StoreUnavailableError(msg)
                 self._closing.wait(pause)
             if self._closing.is_set():
-                msg = f"{self.where}: the store is closed"
+                msg = worded("{where}: the store is closed", where=self.where)
                 raise StoreError(msg)
             asked = None
             try:
@@ -106,11 +107,11 @@ class InfluxHttp:
         if status in _REFUSED:
             if lines:
                 raise RefusedLinesError(_line(error)) from error
-            msg = f"{self.where}: the query was refused: {_line(error)}"
+            msg = worded("{where}: the query was refused: {why}", where=self.where, why=_line(error))
             raise StoreError(msg) from error
         if status == 429 or status >= 500 or status == 0:
             return _retry_after(error)
-        raise StoreError(f"{self.where}: {refusal_of(error)}") from error
+        raise StoreError(worded("{where}: {why}", where=self.where, why=refusal_of(error))) from error
 
 
 _ADVICE: Final = {

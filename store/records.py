@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.results import SinkUnavailableError
+from models.wording import worded
 from store.database import Text, database_url, open_engine
 from store.sole_writer import SoleWriter, TakenError
 
@@ -188,9 +189,9 @@ class Records:
             with self._lock, (self._sole or self._engine).begin() as connection:
                 yield connection
         except TakenError as error:
-            raise RecordsError(f"{self._shown}: {error}") from error
+            raise RecordsError(worded("{where}: {why}", where=self._shown, why=str(error))) from error
         except (SQLAlchemyError, OSError) as error:
-            msg = f"{self._shown}: cannot be written now: {_line(error)}"
+            msg = worded("{where}: cannot be written now: {why}", where=self._shown, why=_line(error))
             raise RecordsError(msg) from error
 
     def _read(self, query: sa.Select[Any]) -> list[Row]:
@@ -198,7 +199,7 @@ class Records:
             with self._engine.connect() as connection:
                 return [dict(row) for row in connection.execute(query).mappings()]
         except (SQLAlchemyError, OSError) as error:
-            msg = f"{self._shown}: cannot be read now: {_line(error)}"
+            msg = worded("{where}: cannot be read now: {why}", where=self._shown, why=_line(error))
             raise RecordsError(msg) from error
 
     # -- conditions on their way in ------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Entering by hand what no meter sees. It asks for what it needs, says what it will do, and does it once confirmed.
 import { h } from "./dom.js";
+import { says } from "./format.js";
 
 const WATER = ["flush", "fill", "drain", "draw"];
 const FIELDS = {
@@ -86,7 +87,7 @@ export class Entry {
     const { t } = this.context;
     if (!this.dialog) return;
     if (!done) this.ask();
-    this.form.querySelector(".hl-entry-says").replaceChildren(done ? t("Entered as {ref}.", { ref }) : t("This could not be done: {why}", { why: detail }));
+    this.form.querySelector(".hl-entry-says").replaceChildren(done ? t("Entered as {ref}.", { ref }) : t("This could not be done: {why}", { why: says(detail, t) }));
     if (done) this.form.querySelector(".hl-entry-foot").replaceChildren(h("button", { type: "button", class: "hl-button", onclick: () => this.dialog.close() }, t("close")));
   }
 

@@ -69,6 +69,13 @@ export function formats(language, timezone) {
   };
 }
 
+// A sentence of the server's: its wording with what is filled in, said in the page's language; other text as it is.
+export function says(told, t) {
+  if (told === null || typeof told !== "object") return String(told ?? "");
+  const values = Object.entries(told.with).map(([name, value]) => [name, says(value, t)]);
+  return told.say ? t(told.say, Object.fromEntries(values)) : values.map(([, value]) => value).join(t(", "));
+}
+
 // Texts of the catalogue; a code that it does not know is shown as words.
 export const translator = (texts) => (text, values = {}) =>
   (texts[text] ?? String(text).replaceAll("_", " ")).replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);

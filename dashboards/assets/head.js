@@ -1,5 +1,6 @@
 // The moving parts of the frame: clock, age of the data, alarms, scope and time range.
 import { h, put, setText } from "./dom.js";
+import { says } from "./format.js";
 import { mark } from "./tiles.js";
 
 const RANGES = [["6 h", 6], ["24 h", 24], ["7 d", 168], ["30 d", 720], ["1 a", 8784]];
@@ -30,7 +31,7 @@ export class Head {
     const age = live.now - newest;
     const wrong = cut || live.trouble.length > 0;
     const text = cut ? t("connection lost, trying again")
-      : live.trouble.length ? t("the store cannot be read: {why}", { why: live.trouble[0] })
+      : live.trouble.length ? t("the store cannot be read: {why}", { why: says(live.trouble[0], t) })
         : newest ? t("data {age} old", { age: f.age(age, t) }) : t("no data yet");
     setText(this.age, wrong ? `◆1 ${text}` : text);
     this.age.className = wrong ? "hl-age hl-bad" : age > 120000 + (live.pace - 1) * 4000 || !newest ? "hl-age hl-stale" : "hl-age";

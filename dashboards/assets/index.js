@@ -4,7 +4,7 @@ import { LineChart, ScatterChart, loaded, rehearse } from "./charts.js";
 import { h } from "./dom.js";
 import { Entry } from "./entry.js";
 import { Verdicts } from "./evidence.js";
-import { formats, translator } from "./format.js";
+import { formats, says, translator } from "./format.js";
 import { Head } from "./head.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
@@ -147,11 +147,11 @@ class Board {
       return;
     }
     if (about === "alarm") {
-      if (!done) window.alert(t("This could not be done: {why}", { why: detail }));
+      if (!done) window.alert(t("This could not be done: {why}", { why: says(detail, t) }));
       return;
     }
     asked.set(key, done ? "done" : "failed");
-    if (!done) window.alert(t("This message could not be retried: {why}", { why: detail }));
+    if (!done) window.alert(t("This message could not be retried: {why}", { why: says(detail, t) }));
     this.update(new Set(["dead_letters"]));
   }
 
@@ -205,13 +205,13 @@ class Board {
   }
 
   async ask(panel, wanted) {
-    const { config } = this.context;
+    const { config, t } = this.context;
     const query = new URLSearchParams(panel.scope === "device" ? { device: config.scope.device } : { region: config.scope.region, unit: config.scope.unit });
     for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
     const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
     if (response.ok) return response.json();
     const told = await response.json().catch(() => ({}));
-    throw new Refused(typeof told.detail === "string" ? told.detail : String(response.status));
+    throw new Refused(told.told ? says(told.told, t) : t("the server answered with HTTP {n}", { n: response.status }));
   }
 
   wanted(panel) {

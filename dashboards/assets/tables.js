@@ -1,6 +1,7 @@
 // Tables and lists: ledgers, windows, dead letters, what needs attention, components.
 import { h, put, setText } from "./dom.js";
 import { told } from "./evidence.js";
+import { says } from "./format.js";
 import { mark } from "./tiles.js";
 
 const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
@@ -263,12 +264,13 @@ export class Components {
   }
 
   update() {
-    const { live, t } = this.context;
+    const { live, f, t } = this.context;
+    const since = (row) => typeof row.since === "number" && [" · ", h("time", { title: f.utc(row.since) }, t("since {time}", { time: f.moment(row.since) }))];
     const rows = [...live.rows("status")];
     put(this.body, JSON.stringify(rows), () => rows.length
       ? rows.map(([name, row]) => h("div", { class: "hl-component" },
         NORMAL.has(row.state) ? h("span", { class: "hl-muted hl-first" }, "●") : mark(true, row.state === "degraded" ? 2 : 1),
-        h("b", {}, t(name)), h("span", {}, t(row.state ?? "")), h("span", { class: "hl-muted hl-wrap" }, row.detail ?? "")))
+        h("b", {}, t(name)), h("span", {}, t(row.state ?? "")), h("span", { class: "hl-muted hl-wrap" }, says(row.what ?? row.detail, t), since(row), row.advice && ` · ${says(row.advice, t)}`)))
       : h("div", { class: "hl-empty" }, t("no data yet")));
   }
 }

@@ -75,6 +75,7 @@ def _status(store: SeriesStore, url: str) -> Callable[[], Mapping[str, Any]]:
     import time
 
     from hearthline.health import ledger_totals
+    from models.wording import listed, reported
     from store.protocol import StoreError
 
     last: dict[str, Any] = {"components": [], "ledger": {}, "rows": {}}
@@ -87,9 +88,9 @@ def _status(store: SeriesStore, url: str) -> Callable[[], Mapping[str, Any]]:
         counted = time.monotonic()
         try:
             last.update(ledger=ledger_totals(store), rows=store.counts())
-            component = {"name": "store", "state": "ok", "detail": url}
+            component = {"name": "store", "state": "ok", "detail": listed([url])}
         except StoreError as error:
-            component = {"name": "store", "state": "degraded", "detail": str(error)}
+            component = {"name": "store", "state": "degraded", "detail": reported(error)}
         last["components"] = [component]
         return last
 

@@ -233,10 +233,14 @@ def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened,
     assert "expected a device of the registry, got 'sub-99'" in page.inner_text("body")
     page.get_by_text("Go to the overview").click()
     page.wait_for_selector(".hl-clock b")
+    page.goto(running.server.url + "/substation/sub-99?lang=zh")
+    assert "台账中没有该设备：'sub-99'" in page.inner_text("body")
     context.close()
+    page = opened(f"/?lang=zh&from={running.now_ms}&to={running.now_ms - 1000}").page
+    page.wait_for_selector("#panel-heat_windows .hl-trouble:has-text('无法读取：时间范围的开始必须早于结束')")
     page = opened(f"/?lang=en&from={running.now_ms}&to={running.now_ms - 1000}").page
     page.wait_for_selector(
-        "#panel-heat_windows .hl-trouble:has-text('cannot be read: expected from before to')"
+        "#panel-heat_windows .hl-trouble:has-text('cannot be read: expected a range that begins before it ends')"
     )
     page = opened(f"/?lang=en&from={running.now_ms - 3653 * 86_400_000}&to={running.now_ms}").page
     page.wait_for_selector("#panel-heat_windows canvas")

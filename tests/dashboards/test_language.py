@@ -5,17 +5,25 @@ import pytest
 from babel.messages.pofile import read_po
 
 import dashboards
-from dashboards.language import catalogue, choose
+from alerts.alarm import Phase
+from dashboards.language import catalogue, choose, in_words
 from ingest.messages import Reason
 from models.anomaly import Severity
 from models.fault_codes import CODES
 from models.measurements import DEVICE_CLASSES, MEASUREMENTS
 from models.results import Status
+from models.wording import listed, tellable, worded
 from streams.core.window_state import BACKLOG
 from streams.operators.load_forecast import RECENT_MEAN
 from tests.support.codes import codes_written
+from tests.support.wordings import sources, unworded, wordings
 
 ROOM = Path(dashboards.__file__).parent
+SPEAKING = ("alerts", "dashboards", "hearthline", "ingest", "journal", "models", "store", "streams")
+ASKED_FOR = {
+    "who", "unit", "at", "network", "volume_m3", "stock_t", "ticket", "step", "note", "mass_kg", "plate",
+    "contract", "event",
+}  # fmt: skip
 PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -41,11 +49,33 @@ def test_no_string_of_the_page_is_missing_in_either_language():
     assert missing == {"zh": [], "en": []}
 
 
+def test_what_the_server_says_of_itself_and_why_it_refuses_is_in_both_languages():
+    said = [(path, *x) for path, tree in sources(ROOM.parent, SPEAKING) for x in wordings(tree)]
+    texts = {text for _, _, text in said if text is not None}
+    # The search itself must find something.
+    assert {"expected an open alarm, got a closed one", "{n} streams", "{why}"} <= texts
+    assert [x for x in said if x[2] is not None and not catalogue("zh").get(x[2])] == []
+
+
+def test_nothing_is_refused_in_english_alone():
+    raw = [(path, *x) for path, tree in sources(ROOM.parent, SPEAKING) for x in unworded(tree)]
+    assert raw == []
+
+
+def test_a_sentence_of_the_server_is_said_in_the_language_of_the_page():
+    why = worded("it would be refused: {reasons}", reasons=listed(worded(x) for x in ("schema", "late")))
+    assert (why, str(ValueError(why)) is why) == ("it would be refused: schema, late", True)
+    assert in_words(why, catalogue("zh")) == "该录入会被拒绝：格式不符、数据迟到"
+    assert in_words("DuckDB's own words", catalogue("zh")) == "DuckDB's own words"
+    assert tellable(why)["with"]["reasons"]["with"]["1"] == {"say": "late", "with": {}}
+
+
 def test_codes_that_data_brings_have_words():
     found = [codes_written(ROOM.parent / room) for room in ("streams/operators", "streams/core", "models")]
     reasons = {*map(str, Reason), *CODES, BACKLOG, RECENT_MEAN, "late", "source"}.union(*found)
     # The search itself must find something.
     assert {"no_tank", "loop", "no_trace", "orphan_receipt"} <= reasons
+    reasons |= {*ASKED_FOR, *map(str, Phase), "region"}
     reasons |= {*DEVICE_CLASSES, *map(str, Status), *map(str, Severity), "fresh", "stale", "silent", "never"}
     assert sorted(code for code in reasons if not catalogue("zh").get(code)) == []
     assert [code for code in reasons if "_" in catalogue("en")[code]] == []

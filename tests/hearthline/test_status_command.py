@@ -11,6 +11,7 @@ from hearthline.health import Part, Watch
 from hearthline.server import Server, ServerConfig
 from hearthline.site_dir import read_site
 from ingest.clock import wall_clock
+from models.wording import worded
 from tests.acceptance.test_starting import SITE
 from tests.support.system import run, until, write_site
 
@@ -55,12 +56,14 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
 def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
     now = [1_767_225_600_000]
     watch = Watch(lambda: now[0])
-    trouble = [("an append takes longer than 5 s", "1,200 messages, 34 s behind", "look at the disk")]
-    [first] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    texts = ("an append takes longer than 5 s", "1,200 messages, 34 s behind", "look at the disk")
+    trouble = [tuple(worded(text) for text in texts)]
+    [first] = watch.see([Part.judged("journal", trouble, worded("2 streams"))])
     now[0] += 60_000
-    [later] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    [later] = watch.see([Part.judged("journal", trouble, worded("2 streams"))])
     assert first == later == {
         "name": "journal", "state": "degraded", "since": 1_767_225_600_000,
+        "what": "an append takes longer than 5 s; 1,200 messages, 34 s behind",
         "reason": "an append takes longer than 5 s", "advice": "look at the disk",
         "detail": "an append takes longer than 5 s; 1,200 messages, 34 s behind; since 2026-01-01 00:00:00 UTC",
     }  # fmt: skip
@@ -71,9 +74,9 @@ def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
     text = _text({"components": [later], "degraded": [later], "ledger": {"sent": 1}, "rows": {}})
     assert "34 s behind; since 2026-01-01 00:00:00 UTC" in text
     assert "to do      look at the disk" in text
-    [well] = watch.see([Part.judged("journal", [], "2 streams")])
+    [well] = watch.see([Part.judged("journal", [], worded("2 streams"))])
     assert well == {"name": "journal", "state": "ok", "detail": "2 streams"}
     assert watch.ready_s is not None
     now[0] += 60_000
-    [again] = watch.see([Part.judged("journal", trouble, "2 streams")])
+    [again] = watch.see([Part.judged("journal", trouble, worded("2 streams"))])
     assert again["since"] == 1_767_225_720_000
