@@ -33,9 +33,12 @@ export function setText(element, text) {
 export const cssColour = (name) =>
   getComputedStyle(document.querySelector(".hl")).getPropertyValue(`--${name}`).trim() || "#888";
 
+// About how long a text of 16 px is. [px]
+export const lengthOf = (text) => [...text].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 16 : 8.5), 0);
+
 // Where a text beside `x` begins, `gap` away: on the side that has room for it, and whole on a drawing so wide.
 export function startOf(text, x, gap, width) {
-  const long = [...text].reduce((sum, letter) => sum + (letter > "\u2e7f" ? 16 : 8.5), 0);
+  const long = lengthOf(text);
   const wanted = x > width * 0.6 ? x - gap - long : x + gap;
   return Math.max(4, Math.min(wanted, width - long - 4));
 }

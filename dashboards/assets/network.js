@@ -1,11 +1,14 @@
 // The network: where its heat went, its pipes by flow, and its pressures over the way from the plant.
 import { Chart } from "./charts.js";
-import { cssColour, h, put, s, startOf } from "./dom.js";
+import { cssColour, h, put, s } from "./dom.js";
+import { around, placed } from "./labels.js";
 import { mark } from "./tiles.js";
 
 const PARTS = ["loss_gj", "storage_gj", "leak_gj", "residual_gj"];
 const WARM_K = 3;
 const EDGE = 26;
+const FOOT = 26; // the line below that counts what is not as it should be
+const OFF = ["silent", "never", "stale"];
 
 const known = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -114,15 +117,33 @@ export class NetworkDrawing {
     const { t } = this.context;
     const places = Object.values(network.nodes);
     const span = (axis) => Math.max(...places.map((p) => p[axis])) - Math.min(...places.map((p) => p[axis])) || 1;
-    const [fx, fy] = [(width - 2 * EDGE - 90) / span("x"), (height - 2 * EDGE) / span("y")];
+    const [fx, fy] = [(width - 2 * EDGE - 90) / span("x"), (height - 2 * EDGE - FOOT) / span("y")];
     const [sx, sy] = network.placed === "map" ? [Math.min(fx, fy * 2.2), Math.min(fy, fx * 2.2)] : [fx, fy];
     const at = (node) => [EDGE + network.nodes[node].x * sx, EDGE + network.nodes[node].y * sy];
     const flows = network.pipes.map((pipe) => this.flow(network, pipe));
     const most = Math.max(1, ...flows.map((x) => x.sum));
+    const middle = this.middle();
+    const found = Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.look(id, at(node), middle))).filter(Boolean);
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${t("network drawing")}: ${network.name}` },
       network.pipes.map((pipe, i) => this.pipe(pipe, flows[i], most, at)),
-      Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.device(id, at(node), width))),
-      network.apart.length > 0 && s("text", { x: 8, y: height - 6, class: "hl-net-text" }, t("{n} substations without a pipe", { n: network.apart.length })));
+      this.devices(found, { width, height: height - FOOT }), this.foot(network, found, height));
+  }
+
+  // Marks of all devices, and labels of those that call for one and have room for it.
+  devices(found, size) {
+    const loud = found.filter((x) => x.label).sort((a, b) => a.rank - b.rank);
+    const spots = placed(loud.map((x) => ({ at: x.at, text: x.label, needed: x.plant })), found.map((x) => around(x.at, 8)), size);
+    loud.forEach((x, i) => { x.spot = spots[i]; });
+    return found.map((x) => this.device(x));
+  }
+
+  // How many are not heard of, which the drawing may have no room to say beside each.
+  foot(network, found, height) {
+    const { t } = this.context;
+    const count = (state) => found.filter((x) => x.state === state).length;
+    const says = OFF.filter(count).map((state) => `✕ ${t(state)} ${count(state)}`);
+    if (network.apart.length) says.push(t("{n} substations without a pipe", { n: network.apart.length }));
+    return says.length > 0 && s("text", { x: 8, y: height - 6, class: "hl-net-text" }, says.join(" · "));
   }
 
   flow(network, pipe) {
@@ -145,26 +166,29 @@ export class NetworkDrawing {
     return values[Math.floor(values.length / 2)];
   }
 
-  device(id, [x, y], width) {
-    const { f, t, live, site, url } = this.context;
+  look(id, at, middle) {
+    const { f, t, live, site } = this.context;
     const device = site.byId.get(id);
     if (!device || !this.context.metered(device)) return null;
     const plant = device.class === "plant";
     const row = live.rows(plant ? "plants" : "stations").get(id);
     const { state } = live.state(device, row?.window_start);
-    const by = known(row?.return_c) ? row.return_c - this.middle() : null;
+    const by = known(row?.return_c) ? row.return_c - middle : null;
     const warm = !plant && state === "fresh" && by >= WARM_K;
     const words = state !== "fresh" ? t(state) : by === null ? t("unknown") : plant ? `${f.number(row.return_c, "°C")} °C` : `${by < 0 ? "" : "+"}${f.number(by, "°C")} K`;
-    const loud = plant || warm || state !== "fresh";
-    const label = plant ? device.name : warm ? `3 ${words}` : words;
-    const from = startOf(label, x, 13, width); // where there is no room to the right: above, off the pipes
+    const label = plant ? device.name : warm ? `3 ${words}` : state !== "fresh" ? words : "";
+    return { at, device, row, plant, state, warm, words, label, rank: plant ? 0 : warm ? 1 : 2 + OFF.indexOf(state) };
+  }
+
+  device({ at: [x, y], device, row, plant, state, warm, words, label, spot }) {
+    const { f, url } = this.context;
     const shape = plant ? s("rect", { x: x - 9, y: y - 9, width: 18, height: 18, class: "hl-net-plant" })
       : state !== "fresh" ? s("path", { d: `M${x - 6} ${y - 6}L${x + 6} ${y + 6}M${x - 6} ${y + 6}L${x + 6} ${y - 6}`, class: `hl-net-${state}` })
         : warm ? s("path", { d: `M${x} ${y - 9}L${x + 9} ${y + 7}L${x - 9} ${y + 7}Z`, class: "hl-net-warm" })
           : s("circle", { cx: x, cy: y, r: 6, class: "hl-net-station" });
-    return s("a", { href: url(`/substation/${encodeURIComponent(id)}`), "aria-label": `${device.name}: ${words}` },
+    return s("a", { href: url(`/substation/${encodeURIComponent(device.id)}`), "aria-label": `${device.name}: ${words}` },
       s("title", {}, `${device.name}: ${words}, ${f.number(row?.flow_m3_h, "m³/h")} m³/h`), shape,
-      loud && s("text", { x: from, y: from > x ? y + 5 : y - 16, class: "hl-net-text" }, label));
+      spot && s("text", { x: spot[0], y: spot[1], class: "hl-net-text" }, label));
   }
 
   table() {
