@@ -329,6 +329,7 @@ def _site(site: Site, scope: Scope) -> dict[str, Any]:
             }
             for p in _places(site, scope)
         ],
+        "networks": [{"id": n.id, "name": n.name or n.id} for n in networks_in(site, scope)],
         "plates": {v.plate: v.device for v in site.vehicles.values() if v.device},
     }
 

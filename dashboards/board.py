@@ -333,6 +333,9 @@ def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
         "series": [_series_data(s, language) for s in panel.series],
         "codes": panel.codes,
         "states": panel.states,
+        "unknown": [
+            {"fields": u.fields, "why": pick(u.why, language), "zero": u.zero} for u in panel.unknown
+        ],
         "columns": [{"field": f, "label": pick(t, language), "unit": u} for f, t, u in panel.columns],
     }
 

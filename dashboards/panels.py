@@ -16,7 +16,7 @@ from typing import Final, Literal, NamedTuple
 from models.measurements import known
 from store.protocol import Aggregate, Select
 
-__all__ = ["Band", "Feed", "Page", "Panel", "Series", "Text", "measured", "pages", "panel"]
+__all__ = ["Band", "Feed", "Page", "Panel", "Series", "Text", "Unknown", "measured", "pages", "panel"]
 
 Kind = Literal[
     "tile",
@@ -126,6 +126,24 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """Why a table has no value where its rows carry no reason of their own.
+
+    Attributes
+    ----------
+    fields : tuple of str
+        Columns that it tells of.
+    why : Text
+    zero : str
+        Only where this other field of the row is 0; empty for all rows.
+    """
+
+    fields: tuple[str, ...]
+    why: Text
+    zero: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One panel of a page.
 
@@ -144,6 +162,8 @@ class Panel:
         For tables of anomalies: only these; empty means all.
     states : tuple of str
         For tables: only rows in one of these states; empty means all.
+    unknown : tuple of Unknown
+        For tables: why values are unknown; the first that fits is said.
     width, height : int
         Twelfths of the page's width, and grid rows.
     scope : {"scope", "device"}
@@ -163,6 +183,7 @@ class Panel:
     columns: tuple[tuple[str, Text, str], ...] = ()
     codes: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
     width: int = 4
     height: int = 1
     scope: Scope = "scope"
@@ -227,6 +248,7 @@ FRAME_FEEDS: Final = (
 
 
 NOT_COMPUTED: Final = Text("not computed yet", "尚未计算")
+ONCE_A_DAY: Final = Text("told once a day: comes after the first whole day", "每日计算一次：满一整天后给出")
 
 
 def measured(name: str, select: Select, **changes: object) -> Series:

@@ -54,7 +54,7 @@ class Board {
     this.live = new Live();
     this.fetched = new Map();
     this.context = {
-      config: { ...config, hours: hoursOf(config), compare: new URLSearchParams(location.search).get("compare") === "1" }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], plates: {} },
+      config: { ...config, hours: hoursOf(config), compare: new URLSearchParams(location.search).get("compare") === "1" }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
@@ -70,6 +70,7 @@ class Board {
     const answer = await (await fetch(`/api/site?${place}`)).json();
     site.devices = answer.devices;
     site.places = answer.places;
+    site.networks = answer.networks;
     site.plates = answer.plates;
     site.byId = new Map(answer.devices.map((d) => [d.id, d]));
     this.build();

@@ -74,7 +74,7 @@ export class Coverage {
     const rows = answer.series.map((line) => {
       const values = new Map(line.t.map((x, i) => [x, line.v[i]]));
       const device = site.byId.get(line.key);
-      return h("div", { class: "hl-heat-row" }, h("span", { class: "hl-heat-name", title: line.key }, device?.name ?? line.key),
+      return h("div", { class: "hl-heat-row" }, h("span", { class: "hl-heat-name", title: `${device?.name ?? ""} ${line.key}`.trim() }, device?.name ?? line.key),
         hours.map((x) => this.cell(device?.name ?? line.key, x, values.get(x))));
     });
     this.body.replaceChildren(h("div", { class: "hl-heat" }, head, rows));

@@ -6,6 +6,7 @@ import { mark } from "./tiles.js";
 
 const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
 const NAME_LENGTH = 16;
+const NEVER_LATE = { stale_ms: Infinity, silent_ms: Infinity }; // an office speaks when a person does
 const NORMAL = new Set(["ok", "running", "ready", "connected", "up"]);
 
 export class Table {
@@ -34,7 +35,14 @@ export class Table {
       if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
     });
     this.empty.hidden = rows.length > 0;
-    if (!rows.length) setText(this.empty, t(NOTHING[this.panel.feeds[0]] ?? "no data yet"));
+    if (!rows.length) setText(this.empty, this.nothing());
+  }
+
+  // Rows that are there for what is wrong: none of them is good news; of others it is said why there are none.
+  nothing() {
+    const { t } = this.context;
+    const { codes, feeds, absent } = this.panel;
+    return NOTHING[feeds[0]] ? t(NOTHING[feeds[0]]) : codes.length ? t("nothing of that kind was found") : absent || t("no data yet");
   }
 
   ordered() {
@@ -54,6 +62,18 @@ export class Table {
       });
   }
 
+  // An unknown says unknown and why: the first of a row that has that reason in words, the others in their hint.
+  unknown({ field }, row) {
+    if (valueOf(row, field) !== undefined) return null;
+    const fits = (x) => x.fields.includes(field) && (!x.zero || row[x.zero] === 0);
+    const found = this.panel.unknown.find(fits);
+    if (!found) return null;
+    const first = this.panel.columns.find((c) => found.fields.includes(c.field) && valueOf(row, c.field) === undefined);
+    const { t } = this.context;
+    const says = first.field === field ? t("unknown: {why}", { why: found.why }) : t("unknown");
+    return { content: { key: `?${says}`, make: () => h("span", { title: found.why }, says) }, classes: ["hl-muted", "hl-wrap"] };
+  }
+
   // Every digit, as it came.
   table() {
     const { columns } = this.panel;
@@ -63,7 +83,7 @@ export class Table {
   }
 
   cell(cell, column, row) {
-    const { content, classes } = show(column, row, this.context);
+    const { content, classes } = this.unknown(column, row) ?? show(column, row, this.context);
     const wanted = ["hl-cell", numeric(column) && "hl-right", ...(classes ?? [])].filter(Boolean).join(" ");
     if (cell.className !== wanted) cell.className = wanted;
     if (typeof content === "string") {
@@ -73,8 +93,8 @@ export class Table {
   }
 }
 
-const NOTHING = { dead_letters: "no dead letters", restatements: "nothing was restated" };
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence"]);
+const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated" };
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "ahead", "arrival"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
@@ -85,13 +105,22 @@ function show(column, row, context) {
     case "time":
       if (typeof value !== "number") return { content: "" };
       return { content: { key: String(value), make: () => h("time", { title: f.utc(value) }, f.moment(value)) } };
+    case "named":
+      return text(nameOf(value ?? "", context));
+    case "ahead": {
+      const [whose, hours] = String(value).split(/:(?=\d+$)/);
+      return { content: `${nameOf(whose, context)} · ${t("{n} h", { n: hours })}` };
+    }
+    case "arrival":
+      if (typeof row.arrived === "number") return { content: { key: `there ${row.arrived}`, make: () => h("time", { title: f.utc(row.arrived) }, t("there since {time}", { time: f.moment(row.arrived) })) } };
+      return show({ ...column, unit: "time" }, row, context);
     case "device": {
       const known = context.site.byId.get(value);
       if (!known) return { content: value ?? "" };
       return { content: { key: value, make: () => deviceLink(known, context) } };
     }
     case "age": {
-      const { state, age } = live.state(row.device ?? { stale_ms: 60000, silent_ms: 900000 }, row.seen);
+      const { state, age } = live.state(row.device ?? NEVER_LATE, row.seen);
       if (state === "never") return { content: t("never"), classes: ["hl-muted"] };
       return { content: f.age(age, t), classes: state === "fresh" ? [] : ["hl-stale"] };
     }
@@ -102,7 +131,7 @@ function show(column, row, context) {
     case "codes":
       return { content: (value ?? "").split(";").filter(Boolean).map((code) => t(code)).join(", "), classes: ["hl-wrap"] };
     case "span":
-      return { content: typeof value === "number" ? f.age(1000 * value, t) : "" };
+      return typeof value === "number" ? { content: f.age(1000 * value, t) } : { content: t("unknown"), classes: ["hl-muted"] };
     case "trail":
       return { content: { key: `${value} ${row.departed}`, make: () => trailLink(value, row, context) } };
     case "change":
@@ -126,7 +155,7 @@ function show(column, row, context) {
       if (column.field === "heat_gj" && typeof row.heat_u_gj === "number" && typeof value === "number") {
         return { content: `${f.number(value, "GJ")} ± ${f.number(row.heat_u_gj, "GJ")}` };
       }
-      if (value === undefined) return { content: column.unit ? t("unknown") : "", classes: ["hl-muted"] };
+      if (value === undefined) return { content: t("unknown"), classes: ["hl-muted"] };
       return { content: f.number(value, column.unit) };
     }
   }
@@ -139,6 +168,12 @@ function text(value) {
   if (!value.includes("-")) return { content: value, classes: ["hl-wrap"] };
   const words = () => value.split(/( +)/).map((word) => (named(word) ? h("span", { class: "hl-whole" }, word) : word));
   return { content: { key: `"${value}`, make: words }, classes: ["hl-wrap"] };
+}
+
+// The name of a device, network, unit or place; what the registry does not know keeps its id.
+function nameOf(id, { site, config }) {
+  const unit = config.places.find(([kind, other]) => kind === "unit" && other === id);
+  return site.byId.get(id)?.name ?? site.networks.find((n) => n.id === id)?.name ?? site.places.find((p) => p.id === id)?.name ?? unit?.[2] ?? id;
 }
 
 // A value of the row, or of the evidence that an anomaly carries as text.
@@ -181,13 +216,15 @@ function trailLink(plate, row, context) {
   return h("a", { href: context.url("/logistics", span) }, plate);
 }
 
-// Trips under way with what is foretold of them: those that are likeliest to be late first.
+// Trips under way with what is foretold of them: those that are likeliest to be late first. Of one that is there
+// and waits for its weighing nothing is foretold any more.
 export class Trips extends Table {
   ordered() {
     const arrivals = this.context.live.rows("arrivals");
     const risk = (row) => row.late_p ?? -1;
     return super.ordered()
       .map(([name, row]) => [name, { ...row, late_p: arrivals.get(row.key)?.late_p }])
+      .map(([name, row]) => (typeof row.arrived === "number" ? [name, { ...row, late_p: null, eta: null, eta_p10: null, eta_p90: null }] : [name, row]))
       .sort(([, a], [, b]) => risk(b) - risk(a) || a.window_start - b.window_start);
   }
 }

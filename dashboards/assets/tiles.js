@@ -83,8 +83,10 @@ export class Tile {
   nothing() {
     const { live, t } = this.context;
     const known = this.past?.exists || this.panel.feeds.some((feed) => live.rows(feed).size);
-    const text = this.panel.absent && !known ? this.panel.absent : t("no data yet");
-    return { key: text, none: true, value: [h("span", {}, text)], detail: "" };
+    const rows = this.panel.feeds.flatMap((feed) => [...live.rows(feed).values()]);
+    const lacks = [...new Set(rows.flatMap((row) => (row.missing ?? row.reason ?? "").split(";").filter(Boolean)))];
+    const text = this.panel.absent && !known ? this.panel.absent : lacks.length ? t("unknown") : t("no data yet");
+    return { key: text, none: true, value: [h("span", {}, text)], detail: lacks.map((code) => t(code)).join(", ") };
   }
 
   // The newest value of a series: of the newest complete window for sums of windows, else of the newest rows.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import NOT_COMPUTED, Band, Feed, Page, Panel, Series, Text
+from dashboards.panels import NOT_COMPUTED, ONCE_A_DAY, Band, Feed, Page, Panel, Series, Text
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -93,7 +93,7 @@ PAGE = Page(
             ),
             series=(Series(_YARD, "heat_days", _DAYS, _D),),
             columns=(
-                ("key", Text("unit", "单位"), "text"),
+                ("key", Text("unit", "单位"), "named"),
                 ("stock_t", _STOCK, _T),
                 ("received_t", Text("came today", "今日入场"), _T),
                 ("burnt_t", Text("burnt today", "今日耗煤"), _T),
@@ -142,6 +142,7 @@ PAGE = Page(
             Text("Heat and cost by supplier", "各供方的热量与成本"),
             "table",
             feeds=("suppliers",),
+            absent=ONCE_A_DAY,
             width=8,
             note=Text(
                 "heat against the middle supplier, by what furnaces made of it: a lasting lack is weight or "

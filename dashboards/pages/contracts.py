@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import NOT_COMPUTED, Band, Feed, Page, Panel, Series, Text
+from dashboards.panels import NOT_COMPUTED, Band, Feed, Page, Panel, Series, Text, Unknown
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -19,6 +19,7 @@ _KG_T = 1e-3
 _PLANNED = Text("planned", "计划")
 _RECEIVED = Text("received", "到厂")
 _TRANSIT = Text("in transit", "在途")
+_FEW_DAYS = Text("fewer than 5 whole days of deliveries are known", "到货满 5 整天后给出")
 _CLOSES = Band(low=0, high=0, priority=2)
 _FUNNEL = (
     ("planned_kg", _PLANNED, None),
@@ -76,6 +77,7 @@ PAGE = Page(
                 Series(_DAYS, "rate_pct", Text("rate", "兑现率"), "%", aggregate="last"),
                 Series(_DAYS, "shortfall_p", Text("shortfall", "违约概率"), aggregate="last"),
             ),
+            unknown=(Unknown(("forecast_pct", "shortfall_p"), _FEW_DAYS),),
             columns=(
                 ("contract", Text("contract", "合同"), "text"),
                 ("seller", Text("seller", "供方"), "text"),
@@ -154,6 +156,13 @@ PAGE = Page(
             note=Text(
                 "± is k = 2; one truck's loss is known to 1.7 %: needed says how many tell it from 0.8 %",
                 "± 为 k = 2；单车途耗不确定度 1.7 %，“需车数”为与 0.8 % 相区分所需",
+            ),
+            unknown=(
+                Unknown(("loss_pct", "loss_u_pct"), Text("no trip is complete yet", "尚无完整行程")),
+                Unknown(
+                    ("q_mj_kg", "paper_pct", "heat_short_pct", "heat_short_u_pct"),
+                    Text("no lot was analysed at both ends yet", "尚无两端均化验的批次"),
+                ),
             ),
             series=(Series(_QUALITY, "loss_pct", Text("transit loss", "途耗"), "%", aggregate="last"),),
             columns=(

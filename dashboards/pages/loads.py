@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, measured
+from dashboards.panels import NOT_COMPUTED, ONCE_A_DAY, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
 __all__ = ["PAGE", "ahead", "load"]
@@ -65,6 +65,7 @@ PAGE = Page(
             Text("Energy signature and heat index", "能耗特征线与热指标"),
             "table",
             feeds=("signatures",),
+            absent=ONCE_A_DAY,
             width=8,
             series=(Series(_SIGNATURE, "w_m2", Text("heat index", "热指标"), "W/m²"),),
             columns=(
@@ -93,7 +94,7 @@ PAGE = Page(
             feeds=("forecasts",),
             width=12,
             columns=(
-                ("key", Text("whose:hours ahead", "对象:提前小时"), "text"),
+                ("key", Text("whose, hours ahead", "对象与提前小时"), "ahead"),
                 ("window_start", Text("hour from", "时段"), "time"),
                 ("p10_kw", Text("P10", "P10"), "kW"),
                 ("p50_kw", Text("P50", "P50"), "kW"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text
+from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, Unknown
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -58,6 +58,20 @@ PAGE = Page(
             feeds=("queues",),
             width=6,
             note=Text("of the newest quarter of an hour", "最近一刻钟"),
+            unknown=(
+                Unknown(
+                    ("waiting_little", "wait_s"),
+                    Text("no truck was weighed in it", "该时段没有车辆过磅"),
+                    zero="tickets",
+                ),
+                Unknown(
+                    ("waiting_little", "wait_s"),
+                    Text("nobody saw that truck enter", "过磅车辆的进场未被看到"),
+                ),
+                Unknown(
+                    ("turnaround_s",), Text("no truck left that was weighed here", "该时段没有过磅车离场")
+                ),
+            ),
             series=(Series(_QUEUE, "waiting", Text("waiting", "排队"), aggregate="last"),),
             columns=(
                 ("key", Text("bridge", "地磅"), "device"),
@@ -78,6 +92,12 @@ PAGE = Page(
             note=Text(
                 "likeliest to be late first; the plate shows the trail", "晚到风险高者在前；点击车牌查看轨迹"
             ),
+            unknown=(
+                Unknown(
+                    ("eta", "eta_p10", "eta_p90", "late_p"),
+                    Text("no trip of this way has been seen whole yet", "该线路尚无完整行程"),
+                ),
+            ),
             series=(Series(Select("eta"), "late_p", Text("late", "晚到概率"), aggregate="last"),),
             columns=(
                 ("plate", _PLATE, "trail"),
@@ -85,7 +105,7 @@ PAGE = Page(
                 ("loaded_kg", Text("loaded", "装车"), "kg"),
                 ("departed", Text("left", "发车"), "time"),
                 ("eta_p10", Text("P10", "P10"), "time"),
-                ("eta", Text("arrives", "预计到达"), "time"),
+                ("eta", Text("arrives", "预计到达"), "arrival"),
                 ("eta_p90", Text("P90", "P90"), "time"),
                 ("late_p", Text("late (0 to 1)", "晚到概率（0–1）"), ""),
                 ("flags", _FLAGS, "codes"),
@@ -104,7 +124,7 @@ PAGE = Page(
                 ("plate", _PLATE, "text"),
                 ("step", Text("step", "步骤"), "reason"),
                 ("mass_kg", Text("mass", "质量"), "kg"),
-                ("place", Text("place", "地点"), "text"),
+                ("place", Text("place", "地点"), "named"),
                 ("flags", _FLAGS, "codes"),
             ),
         ),

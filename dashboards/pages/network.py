@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, measured
+from dashboards.panels import NOT_COMPUTED, ONCE_A_DAY, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -120,7 +120,7 @@ PAGE = Page(
             width=7,
             series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
             columns=(
-                ("key", Text("network", "热网"), "text"),
+                ("key", Text("network", "热网"), "named"),
                 ("window_start", Text("from", "开始"), "time"),
                 *((name, text, _GJ) for name, text, _ in _TERMS),
                 ("residual_gj", _RESIDUAL, _GJ),
@@ -149,6 +149,7 @@ PAGE = Page(
             Text("Excess flow, and what it does to the return", "过流量及其对回水的影响"),
             "table",
             feeds=("return_effect",),
+            absent=ONCE_A_DAY,
             width=5,
             series=(Series(_EFFECT, "excess_m3", Text("excess flow", "过流量"), "m³"),),
             columns=(
@@ -165,10 +166,11 @@ PAGE = Page(
             Text("What pipes lose over what is registered", "管道散热与登记值之比"),
             "table",
             feeds=("pipe_loss",),
+            absent=ONCE_A_DAY,
             width=3,
             series=(Series(_LOSS, "u_factor", Text("factor on U", "U 值系数")),),
             columns=(
-                ("key", Text("network", "热网"), "text"),
+                ("key", Text("network", "热网"), "named"),
                 ("u_factor", Text("factor on U", "U 值系数"), ""),
                 ("u_factor_u", Text("± (k = 2)", "±（k = 2）"), ""),
                 ("days", Text("days", "天数"), "count"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text
+from dashboards.panels import NOT_COMPUTED, Feed, Page, Panel, Series, Text, Unknown
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -102,9 +102,15 @@ PAGE = Page(
             "table",
             feeds=("balances",),
             width=12,
+            unknown=(
+                Unknown(
+                    ("unbiased_m3", "unbiased_u_m3"),
+                    Text("until what is usual between the two meters is learnt", "供回水表惯常差学成之前"),
+                ),
+            ),
             series=(Series(_BALANCE, "leak_m3", _LOST, _M3),),
             columns=(
-                ("key", Text("network", "热网"), "text"),
+                ("key", Text("network", "热网"), "named"),
                 ("window_start", Text("from", "开始"), "time"),
                 *((name, text, _M3) for name, text, _ in _TERMS),
                 ("leak_u_m3", Text("± (k = 2)", "±（k = 2）"), _M3),

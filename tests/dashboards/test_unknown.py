@@ -1,0 +1,67 @@
+"""What is unknown says unknown and why; what is no longer foretold says what it is, in a real Chromium."""
+
+import pytest
+
+from tests.support.board_data import NOW_MS
+from tests.support.board_running import browser, opened, running
+
+__all__ = ["browser", "opened", "running"]  # fixtures
+
+MINUTE_MS = 60_000
+TRIP = {
+    "contract": "C01", "origin": "mine", "destination": "yard", "state": "open", "loaded_kg": 31_000,
+    "departed": NOW_MS - 40 * MINUTE_MS, "window_start": NOW_MS - 41 * MINUTE_MS,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def road(running):
+    running.day.write_results(
+        "trip",
+        [
+            {**TRIP, "key": "U1", "plate": "冀U0001"},
+            {**TRIP, "key": "U2", "plate": "冀U0002", "arrived": NOW_MS - 5 * MINUTE_MS},
+        ],
+        0,
+    )
+    running.day.write_results("eta", [{"key": "U2", "window_start": TRIP["window_start"], "late_p": 0.97}], 0)
+    queue = {"waiting": 1, "window_start": NOW_MS - 15 * MINUTE_MS}
+    running.day.write_results(
+        "queue",
+        [{**queue, "key": "bridge-0", "tickets": 0}, {**queue, "key": "bridge-1", "tickets": 2}],
+        900_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [
+        ("en", ("unknown: no truck was weighed in it", "unknown: nobody saw that truck enter",
+                "unknown: no truck left that was weighed here",
+                "unknown: no trip of this way has been seen whole yet", "there since 08/01, 16:55")),
+        ("zh", ("未知：该时段没有车辆过磅", "未知：过磅车辆的进场未被看到", "未知：该时段没有过磅车离场",
+                "未知：该线路尚无完整行程", "01/08 16:55 已到")),
+    ],
+)  # fmt: skip
+def test_unknown_queues_and_arrivals_say_why(opened, road, language, says):
+    page = opened(f"/logistics?lang={language}").page
+    page.wait_for_selector("#panel-open_trips tr:has-text('冀U0001')")
+    bridges = page.locator("#panel-bridge_queues tbody tr")
+    none, unseen = bridges.nth(0).inner_text(), bridges.nth(1).inner_text()
+    assert (says[0] in none, says[2] in none) == (True, True)
+    assert (says[1] in unseen, says[0] in unseen) == (True, False)
+    unforetold = page.locator("#panel-open_trips tr", has_text="冀U0001")
+    assert unforetold.inner_text().count(says[3]) == 1
+    assert (
+        unforetold.locator(f"[title='{says[3].split(': ' if language == 'en' else '：')[1]}']").count() == 4
+    )
+    there = page.locator("#panel-open_trips tr", has_text="冀U0002").inner_text()
+    assert says[4] in there
+    assert "0.97" not in there, "of one that is there nothing is foretold"
+    blank = "rows => rows.flatMap(r => [...r.cells]).filter(c => !c.innerText.trim()).length"
+    assert bridges.evaluate_all(blank) == 0
+
+
+def test_a_table_of_what_is_wrong_says_that_nothing_was_found(opened, running):
+    page = opened("/logistics?lang=en").page
+    page.wait_for_selector("#panel-road_exceptions .hl-empty:has-text('nothing of that kind was found')")
