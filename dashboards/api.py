@@ -25,7 +25,16 @@ from store.export import write_csv
 from store.params import from_params
 from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 
-__all__ = ["ActionRefusedError", "BoardActions", "Refusal", "Sources", "history_bytes", "router", "say_no"]
+__all__ = [
+    "FARTHEST_MS",
+    "ActionRefusedError",
+    "BoardActions",
+    "Refusal",
+    "Sources",
+    "history_bytes",
+    "router",
+    "say_no",
+]
 
 _JSON: Final = "application/json"
 _ARROW: Final = "application/vnd.apache.arrow.stream"
@@ -35,7 +44,7 @@ _MAX_POINTS: Final = 2000
 _CHARTS: Final = frozenset({"tile", "line", "scatter", "bands", "heatmap"})
 _MOST_ASKED: Final = 64 * 1024
 _MAX_RANGE_MS: Final = 11 * 366 * 86_400_000
-_FARTHEST_MS: Final = 2**53  # the last whole number that every reader of JSON keeps
+FARTHEST_MS: Final = 2**53  # the last whole number that every reader of JSON keeps
 
 
 class ActionRefusedError(RuntimeError):
@@ -235,8 +244,8 @@ def _add_history(routes: APIRouter, sources: Sources) -> None:
         region: str = "",
         unit: str = "",
         device: str = "",
-        start: Annotated[int | None, Query(alias="from", ge=-_FARTHEST_MS, le=_FARTHEST_MS)] = None,
-        end: Annotated[int | None, Query(alias="to", ge=-_FARTHEST_MS, le=_FARTHEST_MS)] = None,
+        start: Annotated[int | None, Query(alias="from", ge=-FARTHEST_MS, le=FARTHEST_MS)] = None,
+        end: Annotated[int | None, Query(alias="to", ge=-FARTHEST_MS, le=FARTHEST_MS)] = None,
         points: Annotated[int, Query(ge=2, le=_MAX_POINTS)] = 400,
     ) -> Response:
         scope = Scope(region, unit, device)

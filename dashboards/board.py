@@ -18,7 +18,7 @@ from fastapi import FastAPI, Request
 from nicegui import Client, core, ui
 from starlette.middleware.gzip import GZipMiddleware
 
-from dashboards.api import BoardActions, Refusal, Sources, router, say_no
+from dashboards.api import FARTHEST_MS, BoardActions, Refusal, Sources, router, say_no
 from dashboards.doors import Doors
 from dashboards.frame import frame, link, site_label
 from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
@@ -27,6 +27,7 @@ from dashboards.live import Hub
 from dashboards.panels import Page, Panel, Series, Text, pages
 from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
+from dashboards.sorry import install
 from models.site import Site
 from models.wording import reported, tellable, worded
 from store.protocol import SeriesStore
@@ -122,6 +123,7 @@ def create_app(
         app.router.routes.extend(probe_routes(probes))
     app.mount(board.assets, LastingFiles(directory=_ASSETS))
     _mount_pages(app)
+    install(board.assets)
     app.add_middleware(KeptFiles)
     app.add_middleware(Doors, state={_STATE: board})
     app.add_middleware(GZipMiddleware, minimum_size=1000)
@@ -303,10 +305,13 @@ def _time(text: str | None, name: str) -> int | None:
     if not text:
         return None
     try:
-        return int(text)
+        found = int(text)
     except ValueError:
+        found = FARTHEST_MS + 1
+    if abs(found) > FARTHEST_MS:
         msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
-        raise ValueError(msg) from None
+        raise ValueError(msg)
+    return found
 
 
 def _page_data(page: Page, language: str) -> dict[str, Any]:

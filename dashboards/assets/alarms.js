@@ -113,10 +113,17 @@ export class Alarm {
     const { context } = this;
     if (context.live.now === null) return;
     const row = [...context.live.rows("alarms").values()].find((r) => r.key === chosen(context).id);
-    put(this.facts, JSON.stringify(row ?? null), () => (row ? this.says(row) : h("div", { class: "hl-empty" }, context.t("no alarm is chosen"))));
+    put(this.facts, JSON.stringify(row ?? chosen(context).id), () => (row ? this.says(row) : h("div", { class: "hl-empty" }, this.nobody())));
     put(this.deeds, JSON.stringify([row?.key, row?.state, row?.shelved_until, context.asked.get(row?.key)]), () => (row && context.config.actions ? this.does(row) : null));
     if (row && this.drawn !== row.key) this.draw(row);
     if (!row) { this.drawn = ""; this.trend.replaceChildren(); }
+  }
+
+  // Whoever followed a link to an alarm learns that it is over.
+  nobody() {
+    const { t } = this.context;
+    const { id } = chosen(this.context);
+    return id ? t("alarm {id} is not open: it was closed, or there never was one", { id }) : t("no alarm is chosen");
   }
 
   says(row) {

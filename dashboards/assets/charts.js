@@ -111,6 +111,9 @@ export class Chart {
   }
 }
 
+// Between two gaps a point has no line to be seen by.
+const alone = (points, i) => points[i].v !== null && (points[i - 1]?.v ?? null) === null && (points[i + 1]?.v ?? null) === null;
+
 export class LineChart extends Chart {
   show(panel, history, before) {
     const { f, t } = this.context;
@@ -190,11 +193,12 @@ export class LineChart extends Chart {
       value: [f.shifted(p.t + later), p.v], symbol: p.f === PARTIAL ? "diamond" : "circle", symbolSize: p.f === PARTIAL ? 10 : 7,
       itemStyle: { color: card, borderColor: colour, borderWidth: 2 },
     });
+    const dot = (p) => ({ value: [f.shifted(p.t + later), p.v], symbol: "circle", symbolSize: 6, itemStyle: { color: colour } });
     return {
       type: "line", name: series.label, color: colour, connectNulls: false,
       yAxisIndex: units.indexOf(series.unit), symbol: "none", showSymbol: true,
       lineStyle: { width: 2, type: series.dashed ? "dashed" : "solid", color: colour },
-      data: points.map((p) => (p.f === PARTIAL || p.f === PROVISIONAL ? flagged(p) : [f.shifted(p.t + later), p.v])),
+      data: points.map((p, i) => (p.f === PARTIAL || p.f === PROVISIONAL ? flagged(p) : alone(points, i) ? dot(p) : [f.shifted(p.t + later), p.v])),
     };
   }
 

@@ -12,7 +12,7 @@ export const around = ([x, y], r) => ({ left: x - r, right: x + r, top: y - r, b
 // Beside, above or below its point.
 function spots([x, y], long, { width, height }) {
   const [right, left, middle] = [x + GAP, x - GAP - long, Math.min(Math.max(2, x - long / 2), width - long - 2)];
-  return [[right, y + 5], [left, y + 5], [middle, y - GAP - 3], [middle, y + GAP + ABOVE], [right, y - GAP], [left, y - GAP], [right, y + GAP + 8], [left, y + GAP + 8]]
+  return [[right, y + 5], [left, y - GAP], [left, y + 5], [middle, y - GAP - 3], [middle, y + GAP + ABOVE], [right, y - GAP], [right, y + GAP + 8], [left, y + GAP + 8]]
     .filter(([from, base]) => from >= 2 && from + long <= width - 2 && base - ABOVE >= 0 && base + BELOW <= height);
 }
 

@@ -149,6 +149,7 @@ export class TruckMap {
     if (!response.ok) return;
     this.trail = believable((await response.json()).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
     this.slider.hidden = !this.trail.length;
+    if (!this.trail.length) this.when.textContent = this.context.t("no positions of {truck} in this time", { truck: this.truck });
     this.drawn = null;
     this.update();
   }

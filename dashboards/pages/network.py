@@ -120,7 +120,7 @@ PAGE = Page(
             width=7,
             series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
             columns=(
-                ("key", Text("network", "热网"), "named"),
+                ("key", Text("network", "热网"), "text"),
                 ("window_start", Text("from", "开始"), "time"),
                 *((name, text, _GJ) for name, text, _ in _TERMS),
                 ("residual_gj", _RESIDUAL, _GJ),

@@ -225,6 +225,18 @@ def test_a_network_is_drawn_with_its_pipes_and_substations(opened):
     page.wait_for_selector("#panel-pressure_profile canvas")
 
 
+DRAWN = """() => {
+  const canvas = document.querySelector("#panel-heat_windows canvas");
+  const { width, height } = canvas;
+  const pixels = canvas.getContext("2d").getImageData(0, 45, width, height - 45).data;
+  let found = 0;
+  for (let i = 0; i < pixels.length; i += 4) {
+    if (Math.hypot(pixels[i] - 0x3d, pixels[i + 1] - 0x4c, pixels[i + 2] - 0x56) < 12 && pixels[i + 3] > 200) found += 1;
+  }
+  return found > 8;
+}"""
+
+
 def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened, browser, running):
     context = browser.new_context()
     page = context.new_page()
@@ -244,6 +256,43 @@ def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened,
     )
     page = opened(f"/?lang=en&from={running.now_ms - 3653 * 86_400_000}&to={running.now_ms}").page
     page.wait_for_selector("#panel-heat_windows canvas")
+    until(page, f"({DRAWN})()")  # a day is one point of it, which no line shows
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "This page does not exist"), ("zh", "该页面不存在")])
+def test_an_address_that_leads_nowhere_says_so(browser, running, language, title):
+    context = browser.new_context()
+    page = context.new_page()
+    answer = page.goto(f"{running.server.url}/nowhere/<b>x</b>?lang={language}&theme=dark")
+    assert answer.status == 404
+    assert title in page.inner_text("body")
+    assert page.locator("b").count() == 0
+    answer = page.goto(f"{running.server.url}/?lang={language}&from=99999999999999999999")
+    assert answer.status == 404
+    assert "from" in page.inner_text("main")
+    assert page.request.get(f"{running.server.url}/api/nowhere").headers["content-type"] == "application/json"
+    context.close()
+
+
+def test_a_page_that_cannot_be_made_says_so(browser, running, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("broken for a test")
+
+    monkeypatch.setattr("dashboards.board.frame", broken)
+    context = browser.new_context()
+    page = context.new_page()
+    answer = page.goto(f"{running.server.url}/?lang=zh")
+    assert answer.status == 500
+    assert "该页面无法生成" in page.inner_text("body")
+    assert "broken for a test" not in page.content()
+    context.close()
+
+
+def test_links_to_what_is_gone_say_so(opened):
+    page = opened("/alarms?lang=en&alarm=nobody").page
+    page.wait_for_selector("#panel-alarm_detail :text('alarm nobody is not open')")
+    page = opened("/logistics?lang=en&truck=nobody").page
+    page.wait_for_selector(".hl-map-foot :text('no positions of nobody in this time')")
 
 
 def test_a_browser_whose_clock_is_off_changes_nothing(browser, running):

@@ -34,7 +34,7 @@ def spoken() -> set[str]:
         text = path.read_text(encoding="utf-8")
         for call in re.findall(r"\bt\(((?:[^()]|\([^()]*\))*)\)", text):
             found.update(re.findall(r'"([^"]+)"', call.split(", {")[0]))
-    for name in ("frame.py", "board.py"):
+    for name in ("frame.py", "board.py", "sorry.py"):
         text = (ROOM / name).read_text(encoding="utf-8")
         found.update(re.findall(r'texts\["([^"]+)"\]', text))
     return found
