@@ -15,6 +15,12 @@ __all__ = ["CHECKPOINT_TABLE", "MAX_RECORD_BYTES", "WorkerSettings"]
 CHECKPOINT_TABLE: Final = "checkpoints"
 MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 """Largest record of the topic of frames; ingest sends half of it at most."""
+METADATA_MS: Final = 10_000
+"""How long a worker believes what Kafka said of its topics. [ms]
+
+While Kafka starts it may know of none: a group that shares partitions out just then has nothing to do until
+it asks again, by default after five minutes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ class WorkerSettings:
 
         Stock values that would lose or stall are replaced: waiting for
         unacknowledged events on a rebalance, the leader's topic, standbys,
-        request time-outs of 90 s and 20 minutes, and a web server for anybody.
+        request time-outs of 90 s and 20 minutes, five minutes without partitions where
+        Kafka was starting when the group shared them out, and a web server for anybody.
         """
         return {
             "broker": [f"kafka://{server}" for server in self.kafka.split(",")],
@@ -88,6 +95,7 @@ class WorkerSettings:
             "broker_session_timeout": self.session_s,
             "consumer_auto_offset_reset": "earliest",
             "consumer_max_fetch_size": MAX_RECORD_BYTES,
+            "consumer_metadata_max_age_ms": METADATA_MS,
             "processing_guarantee": "at_least_once",
             "producer_acks": -1,
             "producer_request_timeout": self.request_s,

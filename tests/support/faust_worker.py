@@ -66,6 +66,18 @@ class WorkerProcess:
         return self.log.read_text(errors="replace")[-6000:]
 
 
+def _forget_topics(seconds: float) -> None:
+    """Know of no topic's partitions at first, as when Kafka is just starting."""
+    from aiokafka.cluster import ClusterMetadata
+
+    told, known_from = ClusterMetadata.partitions_for_topic, time.monotonic() + seconds
+
+    def partitions_for_topic(self, topic):
+        return told(self, topic) if time.monotonic() >= known_from else None
+
+    ClusterMetadata.partitions_for_topic = partitions_for_topic
+
+
 def _main() -> int:
     from streams.runtime.faust_app import run_worker
     from streams.runtime.faust_partition import Pipelines
@@ -82,6 +94,7 @@ def _main() -> int:
     parser.add_argument("--session-s", type=float, default=6.0)
     parser.add_argument("--rebalance-s", type=float, default=10.0)
     parser.add_argument("--stop-s", type=float, default=20.0)
+    parser.add_argument("--topics-unknown-s", type=float, default=0.0)
     parser.add_argument("--loglevel", default="WARNING")
     options = parser.parse_args()
     settings = WorkerSettings(
@@ -93,6 +106,7 @@ def _main() -> int:
         stop_s=options.stop_s,
         flush_s=options.flush_s,
     )
+    _forget_topics(options.topics_unknown_s)
     sink = FileSink(options.sink, options.delay_s)
     pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)
     return run_worker(settings, pipelines, sink, unavailable=(SinkAwayError,), loglevel=options.loglevel)

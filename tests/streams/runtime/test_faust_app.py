@@ -157,6 +157,15 @@ def test_a_worker_stopped_past_its_session_writes_nothing_when_it_resumes(kafka,
     assert set(other.exits) <= {EXIT_RESTART}
 
 
+def test_topics_that_kafka_knew_not_when_the_group_met_are_asked_for_again(kafka, feed, start, tmp_path):
+    feed.send(100)
+    worker = start(topics_unknown_s=10)
+    worker.wait_until(caught_up(kafka), timeout_s=60)
+    assert "Ignoring missing topic" in worker.tail()
+    assert worker.stop() == 0
+    assert rows_of(tmp_path / "rows.db") == expected_rows(kafka)
+
+
 def test_poisoned_records_are_dead_letters(kafka, feed, start, tmp_path):
     feed.send(80)
     kafka.append(TOPIC, "s3", b"\x00poison", T0)
