@@ -1,22 +1,36 @@
-"""How the tests of a whole run are spread over two processes.
+"""How the tests of a whole run are spread over three processes.
 
-By file, since what is costly is made once for a file; those that hold whole systems to seconds
-run in one of the processes alone, so never beside each other. What takes long begins first.
+By file, since what is costly is made once for a file. Those that hold whole systems to seconds run one
+after the other in one process, and those that mostly wait (for a Kafka group to notice that a member is
+gone, say) in another, so that two cores are busy with the third. What takes long begins first.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import pytest
 
-WORKERS: Final = 2  # the gate has two cores
+WORKERS: Final = 3  # the gate has two cores
 TIMED: Final = (
     "tests/faults/test_kills.py",
     "tests/faults/test_outages.py",
     "tests/acceptance/test_demo.py",
     "tests/acceptance/test_standing_up_to_slowness.py",
     "tests/dashboards/test_pages.py",
+)
+WAITING: Final = (
+    "tests/streams/runtime/test_faust_app.py",
+    "tests/faults/test_kills_distributed.py",
+    "tests/streams/runtime/test_faust_rows.py",
+    "tests/hearthline/test_alerts_command.py",
+    "tests/hearthline/test_ingest_command.py",
+    "tests/hearthline/test_worker_command.py",
+    "tests/alerts/test_two_desks.py",
+    "tests/faults/test_clock_steps.py",
+    "tests/acceptance/test_starting.py",
+    "tests/acceptance/test_stopping.py",
 )
 LONG: Final = (
     "tests/acceptance/",
@@ -28,6 +42,8 @@ LONG: Final = (
     "tests/simulator/",
     "tests/streams/",
 )
+GROUPS: Final = dict.fromkeys(TIMED, "timed") | dict.fromkeys(WAITING, "waiting")
+LESS_URGENT: Final = 5
 
 
 def file_of(nodeid: str) -> str:
@@ -37,18 +53,18 @@ def file_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for everything; none where somebody names what to run, and wants to see it at once."""
+    """Three for everything; none where somebody names what to run, and wants to see it at once."""
     return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give a process one file after the other, and all of `TIMED` to the same."""
+    """Give a process one file after the other, and all of `TIMED` to the same, as all of `WAITING`."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):  # the groups of xdist 3.8 do nothing under pytest 9.2: docs/traps.md
         def _split_scope(self, nodeid: str) -> str:
-            return "timed" if file_of(nodeid) in TIMED else file_of(nodeid)
+            return GROUPS.get(file_of(nodeid), file_of(nodeid))
 
     return ByFile(config, log)
 
@@ -61,6 +77,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def place(nodeid: str) -> int:
     """Where a test stands in the queue."""
-    if file_of(nodeid) in TIMED:
-        return -1
+    group = GROUPS.get(file_of(nodeid))
+    if group is not None:
+        return -2 if group == "timed" else -1
     return next((at for at, room in enumerate(LONG) if nodeid.startswith(room)), len(LONG))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let what is held to seconds go first: `TIMED` is done before its process does anything else."""
+    worker = getattr(item.config, "workerinput", None)
+    if worker is not None and file_of(item.nodeid) not in TIMED and "less urgent" not in worker:
+        worker["less urgent"] = os.nice(LESS_URGENT)

@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import command_paths, group_paths
-
-PROGRAM = Path(sys.executable).with_name("hearthline")
+from tests.support.system import ended
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(
-        [PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
-    )
+    return ended(*arguments, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"})
 
 
 @pytest.mark.parametrize("path", command_paths())
@@ -57,6 +53,7 @@ def test_an_unknown_command_is_one_line_and_exit_2():
 def test_version():
     import hearthline
 
-    result = run("--version")
+    words = [Path(sys.executable).with_name("hearthline"), "--version"]  # executed, as operators do it
+    result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0
     assert result.stdout == f"hearthline {hearthline.__version__}\n"

@@ -12,7 +12,8 @@ SECONDS = 60
 
 def test_a_minute_of_the_demo(tmp_path):
     home = tmp_path / "demo"
-    with Program(home, "demo", "--for", SECONDS, "--port", 0, "--data-dir", home / "data", "--json") as demo:
+    words = ("demo", "--for", SECONDS, "--port", 0, "--data-dir", home / "data", "--json")
+    with Program(home, *words, executed=True) as demo:
         said = until(
             lambda: [x for x in demo.err.splitlines() if "live board" in x], 120, "the board's address"
         )

@@ -89,10 +89,10 @@ def test_a_directory_that_cannot_be_written(tmp_path, site):
 
 
 def test_a_second_server_or_collector_on_the_same_data(tmp_path, site):
-    with Server(tmp_path / "up", site, None) as server:
+    with Server(tmp_path / "up", site, None, executed=True) as server:
         one_line(*up(site, server.data), says=["data-dir", server.data])
         config = collector(tmp_path, server.broker, rows=1000, pace=1.0)
-        with Program(tmp_path / "edge", "edge", "--config", config) as first:
+        with Program(tmp_path / "edge", "edge", "--config", config, executed=True) as first:
             until((tmp_path / "outbox" / "outbox.sqlite").exists, 20, "the first collector's outbox")
             until(lambda: server.status()["rows"].get("reading"), 20, "a reading")
             one_line("edge", "--config", config, says=["outbox"])
@@ -123,8 +123,8 @@ def test_an_unreachable_broker_is_waited_for(tmp_path, site):
         Program(
             tmp_path / "check", *up(site, tmp_path / "checked", "--mqtt", broker.url, "--check")
         ) as check,
-        Server(tmp_path / "up", site, broker.url) as server,
-        Program(tmp_path / "edge", "edge", "--config", config) as edge,
+        Server(tmp_path / "up", site, broker.url, executed=True) as server,
+        Program(tmp_path / "edge", "edge", "--config", config, executed=True) as edge,
     ):
         until(lambda: server.states()["ingest"] == "degraded", 20, "ingest is degraded")
         until(lambda: "degraded" in server.err and "degraded" in edge.err, 20, "both say so")

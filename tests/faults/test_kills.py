@@ -41,13 +41,13 @@ def assert_survived(system: RunningSystem, scratch, least_windows: int) -> Verdi
     return verdict
 
 
-def survive_random_kills(home, seed: int, *, restated: bool = False) -> None:
-    """`restated`: wait for what came later than the lateness, as on a machine that is busy with other things."""
+def survive_random_kills(home, seed: int) -> None:
+    """Kill at random, and wait for what came later than the lateness, as on a machine that is busy."""
     began = time.monotonic()
     fleet = record_fleet(home, seed, HOURS, LATENESS_S)
     with RunningSystem(fleet, PACE, **HASTY) as system:
         kills = system.kill_at_random(random.Random(seed), KILLS, longest_s=2.5)
-        system.drain(120, pace=REST_PACE, restated=restated)
+        system.drain(120, pace=REST_PACE, restated=True)
     print(f"seed {seed}, killed:", *kills, sep="\n")
     assert len(kills) == KILLS
     assert {kill["victim"] for kill in kills} == {"server", "collector", "broker"}
@@ -65,7 +65,7 @@ def test_killed_at_random_in_changing_weather(tmp_path):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(1001, 1011))
 def test_killed_at_random_for_long(tmp_path, seed):
-    survive_random_kills(tmp_path, seed, restated=True)
+    survive_random_kills(tmp_path, seed)
 
 
 @pytest.mark.timeout(290)

@@ -1,22 +1,17 @@
 """`hearthline journal export`, run as a program."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from ingest.service import Ingest
 from journal.sqlite import FILE_NAME, SqliteJournal
 from tests.support.payloads import NOW, site, state, telemetry
+from tests.support.system import ended
 
 
 def run(*arguments):
-    return subprocess.run(
-        [Path(sys.executable).with_name("hearthline"), "journal", "export", *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return ended("journal", "export", *arguments)
 
 
 @pytest.fixture

@@ -1,16 +1,12 @@
 """`hearthline schema` says what the payload models accept."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
 
 from models.wire import PAYLOADS
-
-PROGRAM = Path(sys.executable).with_name("hearthline")
+from tests.support.system import ended
 
 ACCEPTED = {
     "telemetry": {"boot": 1767225600123, "seq": 17, "samples": [{"t": 1767225610000, "supply_c": 92.1, "x": "a"}]},
@@ -30,13 +26,9 @@ REFUSED = {
 }
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, dict]:
-    result = run("schema", "--json")
+    result = ended("schema", "--json")
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 1
     return json.loads(result.stdout)
@@ -58,14 +50,14 @@ def test_schema_and_model_agree(schemas: dict[str, dict], kind: str):
 
 
 def test_one_kind_alone_is_pretty(schemas: dict[str, dict]):
-    result = run("schema", "birth")
+    result = ended("schema", "birth")
     assert json.loads(result.stdout) == schemas["birth"]
     assert "class" in schemas["birth"]["required"], "the name on the wire"
     assert len(result.stdout.splitlines()) > 10
 
 
 def test_an_unknown_kind_is_wrong_usage():
-    result = run("schema", "sighs")
+    result = ended("schema", "sighs")
     assert result.returncode == 2
     assert result.stderr == (
         "hearthline: KIND: expected one of telemetry, birth, state, death, ack, command, got 'sighs'\n"

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +10,8 @@ import typer
 from hearthline.cli import UsageError
 from hearthline.site_dir import check_site, open_site, read_site
 from models.site_files import SiteError
+from tests.support.system import ended
 
-PROGRAM = Path(sys.executable).with_name("hearthline")
 SITE = """\
 [site]
 id = "harbour"
@@ -55,10 +53,6 @@ PLACES = {
 }  # fmt: skip
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False)
-
-
 def write(directory: Path, files: dict[str, str | bytes]) -> Path:
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.encode()
@@ -68,24 +62,24 @@ def write(directory: Path, files: dict[str, str | bytes]) -> Path:
 
 def test_a_good_site(tmp_path: Path):
     write(tmp_path, {"site.toml": SITE, "devices.csv": DEVICES})
-    result = run("site", "check", str(tmp_path))
+    result = ended("site", "check", str(tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "Harbour heat: 1 regions, 1 units, 1 networks, 2 devices\n"
-    summary = json.loads(run("site", "check", str(tmp_path), "--json").stdout)
+    summary = json.loads(ended("site", "check", str(tmp_path), "--json").stdout)
     assert summary["ok"] is True
     assert (summary["devices"], summary["streams"], summary["warnings"]) == (2, ["plant-1"], [])
 
 
 def test_ten_mistakes_are_ten_lines(tmp_path: Path):
     write(tmp_path, TEN_MISTAKES)
-    result = run("site", "check", str(tmp_path))
+    result = ended("site", "check", str(tmp_path))
     assert result.returncode == 2
     lines = result.stdout.splitlines()
     assert [tuple(line.split(":")[:2]) for line in lines] == [
         (file, str(number)) for file, numbers in PLACES.items() for number in numbers
     ]
     assert all(int(line.split(":")[2]) >= 1 for line in lines)
-    faults = json.loads(run("site", "check", str(tmp_path), "--json").stdout)
+    faults = json.loads(ended("site", "check", str(tmp_path), "--json").stdout)
     assert faults["ok"] is False
     assert [f"{f['file']}:{f['line']}:{f['column']}: {f['message']}" for f in faults["faults"]] == lines
 
@@ -93,7 +87,7 @@ def test_ten_mistakes_are_ten_lines(tmp_path: Path):
 def test_warnings_do_not_fail(tmp_path: Path):
     devices = DEVICES.replace("interval_s", "interval_s,colour").replace(",10\n", ",10,red\n")
     write(tmp_path, {"site.toml": SITE, "devices.csv": devices, "device.csv": DEVICES, "notes.txt": ""})
-    result = run("site", "check", str(tmp_path))
+    result = ended("site", "check", str(tmp_path))
     assert result.returncode == 0
     warnings = result.stderr.splitlines()
     assert len(warnings) == 2
@@ -122,12 +116,12 @@ def test_another_encoding_is_a_fault_beside_the_others(tmp_path: Path):
 
 
 def test_no_site_is_one_clear_line(tmp_path: Path):
-    result = run("site", "check", str(tmp_path / "none"))
+    result = ended("site", "check", str(tmp_path / "none"))
     assert result.returncode == 2
     assert result.stderr == (
         f"hearthline: site: expected a directory with site.toml, got {tmp_path / 'none'}: no such directory\n"
     )
-    assert f"{tmp_path}: no site.toml in it" in run("site", "check", str(tmp_path)).stderr
+    assert f"{tmp_path}: no site.toml in it" in ended("site", "check", str(tmp_path)).stderr
 
 
 def test_a_directory_in_place_of_a_file_is_one_clear_line(tmp_path: Path):

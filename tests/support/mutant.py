@@ -266,12 +266,18 @@ _ALTER: Final = {
     )
 }  # fmt: skip
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Alter what the arguments name, and run the command line that follows."""
     _, names, place, *words = sys.argv
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     for name in names.split(","):
         _ALTER[name](Path(place))
     sys.argv = ["hearthline", *words]
-    from hearthline.cli import main
+    from hearthline.cli import main as hearthline
 
+    hearthline()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     main()

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import shlex
 import signal
 import sqlite3
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, Self
-from unittest import mock
 
 from hearthline.client import ServerClient
 from hearthline.server import CHECKPOINTS_FILE
 from journal.sqlite import FILE_NAME
-from tests.support import kill_points, mutant, system
+from tests.support import kill_points, mutant
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.recorded_fleet import RecordedFleet
@@ -109,18 +106,9 @@ class RunningSystem:
         return self._start("edge", "--config", config, "--json")
 
     def _start(self, command: str, *words: object) -> Program:
-        with mock.patch.object(system, "HEARTHLINE", self._program(command)):
-            return Program(self.fleet.home / command, command, *words)
-
-    def _program(self, command: str) -> str:
-        """What is started for `hearthline`: itself, or a script that alters something first."""
-        if not self._altered[command]:
-            return system.HEARTHLINE
-        script = self.fleet.home / f"{command}.sh"
-        words = (sys.executable, "-P", mutant.__file__, self._altered[command], str(self.fleet.home))
-        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-        script.chmod(0o755)
-        return str(script)
+        names = self._altered[command]
+        altered = (names, self.fleet.home) if names else None
+        return Program(self.fleet.home / command, command, *words, altered=altered)
 
     def _server_ready(self) -> bool:
         """Whether the board answers, and the broker has let ingest subscribe."""

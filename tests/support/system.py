@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -21,6 +22,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from hearthline.client import ServerClient
+from tests.support import mutant
+from tests.support.forked import ForkedProgram, Stem
 
 __all__ = [
     "HEARTHLINE",
@@ -28,6 +31,7 @@ __all__ = [
     "Publisher",
     "Server",
     "device_rows",
+    "ended",
     "recordings",
     "run",
     "until",
@@ -55,14 +59,26 @@ def until(condition: Callable[[], Any], seconds: float, what: str, every: float 
     return given
 
 
+def ended(
+    *words: object, timeout: float = 120, cwd: Path | None = None, env: Mapping[str, str] = _QUIET
+) -> subprocess.CompletedProcess[str]:
+    """What a command said until its end, and how it ended."""
+    args = [HEARTHLINE, *map(str, words)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        program = ForkedProgram(args, stdout=out, stderr=err, env=env, cwd=cwd)
+        try:
+            code = program.wait(timeout)
+        finally:
+            program.kill()
+        said = [file.read().decode() for file in (out, err) if file.seek(0) == 0]
+    return subprocess.CompletedProcess(args, code, *said)
+
+
 def run(
     *words: object, code: int = 0, timeout: float = 120, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and see that it ends with `code`."""
-    done = subprocess.run(
-        [HEARTHLINE, *map(str, words)],
-        capture_output=True, text=True, timeout=timeout, check=False, env=_QUIET, cwd=cwd,
-    )  # fmt: skip
+    done = ended(*words, timeout=timeout, cwd=cwd)
     assert done.returncode == code, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -76,17 +92,34 @@ class Program:
         Its working directory, made when there is none.
     words
         What is typed after ``hearthline``.
+    altered : (str, Path), optional
+        What of it is altered, by the names in `mutant`, and the test's directory.
+    executed : bool
+        Start it as an operator does; else it is forked from a process that has imported everything.
     """
 
-    def __init__(self, directory: Path, *words: object):
+    def __init__(
+        self,
+        directory: Path,
+        *words: object,
+        altered: tuple[str, Path] | None = None,
+        executed: bool = False,
+    ):
         directory.mkdir(parents=True, exist_ok=True)
         count = len(list(directory.glob("*.out")))
         self._out, self._err = directory / f"{count}.out", directory / f"{count}.err"
         self.began = time.monotonic()
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [HEARTHLINE, *map(str, words)], stdout=out, stderr=err, cwd=directory, env=_QUIET
-            )
+            args = [HEARTHLINE] if altered is None else [mutant.__file__, altered[0], str(altered[1])]
+            args += map(str, words)
+            self.process: ForkedProgram | subprocess.Popen[bytes]
+            if executed:
+                self.process = subprocess.Popen(args, stdout=out, stderr=err, cwd=directory, env=_QUIET)
+            else:
+                stem: Stem = "project" if altered is None else "libraries"
+                self.process = ForkedProgram(
+                    args, stdout=out, stderr=err, cwd=directory, env=_QUIET, stem=stem
+                )
 
     @property
     def out(self) -> str:
@@ -143,14 +176,16 @@ class Server(Program):
         None: the broker inside it, on a free port.
     options
         More words.
+    executed : bool
     """
 
-    def __init__(self, directory: Path, site: Path, mqtt: str | None, *options: object):
+    def __init__(
+        self, directory: Path, site: Path, mqtt: str | None, *options: object, executed: bool = False
+    ):
         self.data = directory / "data"
         broker = ("--mqtt", mqtt) if mqtt else ("--mqtt-port", 0)
-        super().__init__(
-            directory, "up", "--site", site, "--data-dir", self.data, "--port", 0, *broker, *options
-        )
+        words = ("up", "--site", site, "--data-dir", self.data, "--port", 0)
+        super().__init__(directory, *words, *broker, *options, executed=executed)
         self.said: Mapping[str, Any] = {}
         try:
             until(self._ready, 40, f"{self.process.args} is ready")

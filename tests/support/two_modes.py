@@ -143,7 +143,8 @@ class Chain:
         for name, program in list(self._workers.items()):
             code = program.process.poll()
             if code is not None:
-                assert code == EXIT_RESTART, f"{name} ended with {code}:\n{program.err[-4000:]}"
+                telling = [x for x in program.err.splitlines() if "Connection refused" not in x]
+                assert code == EXIT_RESTART, f"{name} ended with {code}:\n" + "\n".join(telling[-40:])
                 self.left.append(program.err.strip().rpartition("\n")[2])
                 self.worker(name)
 
