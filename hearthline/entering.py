@@ -26,6 +26,8 @@ _WATER: Final = ("flush", "fill", "drain", "draw")
 _STEPS: Final = ("tare", "gross")
 _AHEAD_MS: Final = 60_000
 _LONGEST: Final = 500
+_MOST: Final = {"volume_m3": 100_000.0, "stock_t": 10_000_000.0, "mass_kg": 1_000_000.0}
+"""More than any network holds, any yard, any truck: a slip of the keys, which nobody could take back."""
 _WANTED: Final = {
     "who": worded("who: expected the name of a person, got none"),
     "ticket": worded("ticket: expected a ticket's number, got none"),
@@ -231,4 +233,7 @@ def _amount(asked: Mapping[str, Any], name: str, unit: str, *, zero: bool = Fals
             if zero
             else worded("{name}: expected more than 0 {unit}, got {got}", **came)
         )
+    if number > (most := _MOST[name]):
+        what = {"name": worded(name), "most": f"{most:,.0f}", "unit": unit, "got": repr(str(value)[:40])}
+        raise ActionRefusedError(worded("{name}: expected at most {most} {unit}, got {got}", **what))
     return number

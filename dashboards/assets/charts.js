@@ -143,7 +143,7 @@ export class LineChart extends Chart {
         type: "time", min: f.shifted(begin), max: f.shifted(history.to), splitLine: { show: false },
         axisLabel: {
           color: cssColour("muted"), fontSize: 14, hideOverlap: true,
-          formatter: { year: "{yyyy}", month: "{yyyy}-{MM}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}" },
+          formatter: { year: "{yyyy}-{MM}-{dd}", month: "{MM}-{dd}", day: "{MM}-{dd}", hour: "{HH}:{mm}", minute: "{HH}:{mm}", second: "{HH}:{mm}:{ss}" },
         },
       }),
       yAxis: units.map((unit, i) => this.axis({
