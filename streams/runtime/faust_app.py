@@ -471,12 +471,16 @@ def run_worker(
     try:
         program.execute_from_commandline()
     except SystemExit as done:
-        return int(done.code or 0)
-    except KafkaError as error:
+        # What ends the library while it starts is told by it, and turned into a status of its own.
+        if not isinstance(done.__context__, KafkaError):
+            return int(done.code or 0)
+        error: BaseException = done.__context__
+    except KafkaError as told:
         # As when a process was stopped while it restored: what it had asked for is past its time by then.
-        log.critical(
-            "Kafka did not answer in time: %s; leaving (a new process goes on from the last checkpoint)",
-            error,
-        )
-        return EXIT_RESTART
-    return 0
+        error = told
+    else:
+        return 0
+    log.critical(
+        "Kafka did not answer in time: %s; leaving (a new process goes on from the last checkpoint)", error
+    )
+    return EXIT_RESTART

@@ -193,6 +193,13 @@ def test_sigterm_while_kafka_is_gone_ends_in_time(kafka, feed, start):
     assert time.monotonic() - began < 12
 
 
+def test_a_worker_whose_kafka_is_gone_again_as_it_starts_is_to_be_started_again(kafka, start, tmp_path):
+    kafka.close()
+    worker = start()
+    assert worker.process.wait(60) == EXIT_RESTART, worker.tail()
+    assert "Kafka did not answer in time" in worker.tail()
+
+
 def test_topics_are_checked_before_a_worker_joins(kafka):
     check_topics(WorkerSettings(kafka.bootstrap, partitions=4))
     with pytest.raises(TopicError, match="expected 12 partitions, got 4; set --partitions 4"):
