@@ -1,6 +1,6 @@
 // Alarms: the list, and the chosen one with its evidence, its trend and what can be done about it.
 import { h, put, s } from "./dom.js";
-import { told } from "./evidence.js";
+import { subject, told } from "./evidence.js";
 import { deviceLink } from "./tables.js";
 import { mark } from "./tiles.js";
 
@@ -20,7 +20,7 @@ function ordered(rows) {
 
 function where(row, context) {
   const device = context.site.byId.get(row.subject);
-  return device ? deviceLink(device, context) : h("span", {}, row.subject ?? "");
+  return device ? deviceLink(device, context) : h("span", { title: row.subject }, subject(row.subject ?? "", context));
 }
 
 function state(row, { f, t }) {
@@ -86,7 +86,7 @@ export class Strip {
   }
 
   update() {
-    const { live, site, f, t, url } = this.context;
+    const { live, f, t, url } = this.context;
     if (live.now === null) return;
     const rows = ordered(live.rows("alarms").values()).filter((r) => r.state === "raised" && !r.suppressed && !r.shelved_until);
     const watched = rows.length > 0 || live.rows("quality").size > 0;
@@ -94,7 +94,7 @@ export class Strip {
       if (!rows.length) return h("div", { class: "hl-empty" }, t(watched ? "none unacknowledged" : "alarms are not watched yet: this says nothing about the plant"));
       const link = (row) => { const path = url("/alarms"); return `${path}${path.includes("?") ? "&" : "?"}alarm=${encodeURIComponent(row.key)}`; };
       return rows.map((row) => h("a", { class: "hl-strip-row", href: link(row), "data-alarm": row.key }, mark(true, row.priority),
-        h("b", {}, site.byId.get(row.subject)?.name ?? row.subject ?? ""), h("span", {}, t(row.code)),
+        h("b", { title: row.subject }, subject(row.subject ?? "", this.context)), h("span", {}, t(row.code)),
         h("span", { class: "hl-muted" }, f.age(Math.max(0, live.now - (row.raised ?? row.since)), t))));
     });
   }

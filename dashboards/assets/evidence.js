@@ -4,17 +4,45 @@ import { mark } from "./tiles.js";
 
 const A_MOMENT = 1e12; // what is larger is a time in ms
 
+// Sentences of the catalogue in which something is filled in, each as what it looks like in English.
+function sentences({ config }) {
+  return Object.keys(config.texts).filter((text) => text.includes("{0}")).map((text) => [
+    text, new RegExp(`^${text.split(/\{\d\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+?)")}$`)]);
+}
+
+// What a rule says of itself, in the page's language.
+export function sentence(text, context) {
+  const { t, config } = context;
+  if (config.texts[text] || !text.includes(" ")) return t(text);
+  context.sentences ??= sentences(context);
+  for (const [known, looks] of context.sentences) {
+    const found = looks.exec(text);
+    if (found) return t(known, Object.fromEntries(found.slice(1).map((part, i) => [i, config.texts[part] ?? subject(part, context)])));
+  }
+  return text;
+}
+
+// Whom something is about: a device by its name, all else by what it is and its name.
+export function subject(text, context) {
+  const { t, config, site } = context;
+  const [kind, ...rest] = text.split(":");
+  if (!rest.length || !config.texts[kind]) return site.byId.get(text)?.name ?? text;
+  const id = rest.join(":");
+  return `${t(kind)} ${site.networks.find((n) => n.id === id)?.name ?? site.byId.get(id)?.name ?? id}`;
+}
+
 function words(value, context) {
-  const { f, t } = context;
+  const { f, t, site } = context;
   if (typeof value === "number") return Number.isInteger(value) && value > A_MOMENT ? f.moment(value) : String(Number(value.toPrecision(5)));
   if (Array.isArray(value)) return value.map((x) => words(x, context)).join("; ");
   if (value && typeof value === "object") return pairs(value, context).map(([k, v]) => `${k} ${v}`).join(", ");
+  if (typeof value === "string") return site.byId.get(value)?.name ?? sentence(value, context);
   return t(String(value));
 }
 
 // Pairs of a name and what it is; numbers that a rule compared lie one level deeper, and are told like the rest.
 export function pairs(evidence, context) {
-  const { numbers, ...rest } = evidence;
+  const { numbers, children, ...rest } = evidence; // children are keys of what the devices beside them have
   return Object.entries({ ...rest, ...numbers })
     .filter(([, value]) => value !== null && value !== undefined)
     .map(([name, value]) => [context.t(name), words(value, context)]);

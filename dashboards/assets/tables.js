@@ -1,6 +1,6 @@
 // Tables and lists: ledgers, windows, dead letters, what needs attention, components.
 import { h, put, setText } from "./dom.js";
-import { told } from "./evidence.js";
+import { sentence, subject, told } from "./evidence.js";
 import { says } from "./format.js";
 import { mark } from "./tiles.js";
 
@@ -94,7 +94,7 @@ export class Table {
 }
 
 const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated" };
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "ahead", "arrival"]);
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "rule", "subject", "ahead", "arrival"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
@@ -105,6 +105,10 @@ function show(column, row, context) {
     case "time":
       if (typeof value !== "number") return { content: "" };
       return { content: { key: String(value), make: () => h("time", { title: f.utc(value) }, f.moment(value)) } };
+    case "rule":
+      return { content: sentence(String(value ?? ""), context), classes: ["hl-wrap"] };
+    case "subject":
+      return { ...text(subject(value ?? "", context)), classes: ["hl-wrap"] };
     case "named":
       return text(nameOf(value ?? "", context));
     case "ahead": {
@@ -187,7 +191,7 @@ function changes(row, { t }) {
   const was = JSON.parse(row.was || "{}");
   const is = JSON.parse(row.became || "{}");
   const say = (value) => (value === null || value === undefined ? t("unknown") : typeof value === "number" ? String(Number(value.toPrecision(5))) : t(value));
-  return Object.keys(is).map((name) => `${name}: ${say(was[name])} → ${say(is[name])}`).join("; ");
+  return Object.keys(is).map((name) => `${t(name)}: ${say(was[name])} → ${say(is[name])}`).join("; ");
 }
 
 function retry(row, context) {

@@ -140,11 +140,11 @@ PAGE = Page(
             states=("active",),
             series=(Series(Select("anomaly"), "score", Text("score", "强度"), aggregate="last"),),
             columns=(
-                ("subject", Text("of", "对象"), "text"),
+                ("subject", Text("of", "对象"), "subject"),
                 ("code", Text("what", "问题"), "reason"),
                 ("window_start", Text("since", "起始"), "time"),
                 ("evidence.trucks", Text("trucks", "车数"), "count"),
-                ("evidence.rule", Text("rule", "依据"), "text"),
+                ("evidence.rule", Text("rule", "依据"), "rule"),
             ),
         ),
         Panel(

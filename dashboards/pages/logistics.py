@@ -44,7 +44,7 @@ PAGE = Page(
             states=("active",),
             series=(Series(Select("anomaly"), "score", Text("score", "强度"), aggregate="last"),),
             columns=(
-                ("subject", Text("of", "对象"), "text"),
+                ("subject", Text("of", "对象"), "subject"),
                 ("code", Text("what", "问题"), "reason"),
                 ("severity", Text("severity", "级别"), "reason"),
                 ("window_start", Text("since", "起始"), "time"),

@@ -16,6 +16,7 @@ from models.wording import listed, tellable, worded
 from streams.core.window_state import BACKLOG
 from streams.operators.load_forecast import RECENT_MEAN
 from tests.support.codes import codes_written
+from tests.support.evidence import evidence_names, evidence_sentences
 from tests.support.wordings import sources, unworded, wordings
 
 ROOM = Path(dashboards.__file__).parent
@@ -79,6 +80,14 @@ def test_codes_that_data_brings_have_words():
     reasons |= {*DEVICE_CLASSES, *map(str, Status), *map(str, Severity), "fresh", "stale", "silent", "never"}
     assert sorted(code for code in reasons if not catalogue("zh").get(code)) == []
     assert [code for code in reasons if "_" in catalogue("en")[code]] == []
+
+
+def test_evidence_has_words_in_both_languages():
+    names, sentences = evidence_names(ROOM.parent), evidence_sentences(ROOM.parent)
+    # The search itself must find something.
+    assert {"month", "shortfall_p", "jump_s", "children"} <= names
+    assert {"P(received < {0} % of plan) > {1}", "heat that is not counted"} <= sentences
+    assert sorted(text for text in names | sentences if not catalogue("zh").get(text)) == []
 
 
 def test_every_translation_is_given_and_keeps_its_placeholders():

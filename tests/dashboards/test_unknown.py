@@ -1,7 +1,8 @@
-"""What is unknown says unknown and why; what is no longer foretold says what it is, in a real Chromium."""
+"""What is unknown says unknown and why, and what an alarm rests on is told in words, in a real Chromium."""
 
 import pytest
 
+from dashboards.language import catalogue
 from tests.support.board_data import NOW_MS
 from tests.support.board_running import browser, opened, running
 
@@ -65,3 +66,30 @@ def test_unknown_queues_and_arrivals_say_why(opened, road, language, says):
 def test_a_table_of_what_is_wrong_says_that_nothing_was_found(opened, running):
     page = opened("/logistics?lang=en").page
     page.wait_for_selector("#panel-road_exceptions .hl-empty:has-text('nothing of that kind was found')")
+
+
+TOLD = """async ([texts, evidence, subjects]) => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { subject, told } = await import(from + "evidence.js");
+  const { formats, translator } = await import(from + "format.js");
+  const site = { byId: new Map([["sub-1", { name: "一号站" }]]), networks: [{ id: "net-1", name: "北网" }] };
+  const context = { f: formats("zh", "Asia/Shanghai"), t: translator(texts), config: { texts }, site };
+  return [told({ evidence: JSON.stringify(evidence) }, context), subjects.map((x) => subject(x, context))];
+}"""
+
+
+def test_evidence_and_subjects_are_told_in_the_pages_language(opened):
+    page = opened("/trust?lang=zh").page
+    rules = {
+        "P(received < 80 % of plan) > 0.2": "到货低于计划 80 % 的概率大于 0.2",
+        "7 alarms of one code in network:net-1 at once": "热网 北网 同时出现 7 个同类告警",
+        "one value for 3 times the longest of 99.0% of the channel's runs": "同一数值持续达该通道 99.0% 常见最长时段的 3 倍",
+        "a rule of the site's own": "a rule of the site's own",
+    }
+    for rule, says in rules.items():
+        evidence = {"rule": rule, "shortfall_p": 0.25, "devices": ["sub-1"], "children": ["x:y:1"]}
+        told, subjects = page.evaluate(
+            TOLD, [catalogue("zh"), evidence, ["network:net-1", "plate:冀A1", "sub-1", "x:y"]]
+        )
+        assert told == [["规则", says], ["违约概率", "0.25"], ["设备", "一号站"]]
+        assert subjects == ["热网 北网", "车牌 冀A1", "一号站", "x:y"]
