@@ -158,10 +158,12 @@ PAGE = Page(
                 "± 为 k = 2；单车途耗不确定度 1.7 %，“需车数”为与 0.8 % 相区分所需",
             ),
             unknown=(
-                Unknown(("loss_pct", "loss_u_pct"), Text("no trip is complete yet", "尚无完整行程")),
+                Unknown(("loss_pct",), Text("no trip is complete yet", "尚无完整行程")),
+                Unknown(("loss_u_pct",), Text("fewer than two trucks", "不足两车")),
+                Unknown(("q_mj_kg", "paper_pct"), Text("no load was analysed yet", "尚无到厂化验")),
                 Unknown(
-                    ("q_mj_kg", "paper_pct", "heat_short_pct", "heat_short_u_pct"),
-                    Text("no lot was analysed at both ends yet", "尚无两端均化验的批次"),
+                    ("heat_short_pct", "heat_short_u_pct"),
+                    Text("fewer than two lots were analysed at both ends", "两端均化验的不足两批"),
                 ),
             ),
             series=(Series(_QUALITY, "loss_pct", Text("transit loss", "途耗"), "%", aggregate="last"),),
