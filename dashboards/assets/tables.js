@@ -71,7 +71,7 @@ export class Table {
     const first = this.panel.columns.find((c) => found.fields.includes(c.field) && valueOf(row, c.field) === undefined);
     const { t } = this.context;
     const says = first.field === field ? t("unknown: {why}", { why: found.why }) : t("unknown");
-    return { content: { key: `?${says}`, make: () => h("span", { title: found.why }, says) }, classes: ["hl-muted", "hl-wrap"] };
+    return { content: { key: `?${says}`, make: () => h("span", { title: found.why }, says) }, classes: ["hl-muted", first.field === field && "hl-words"] };
   }
 
   // Every digit, as it came.
@@ -116,7 +116,7 @@ function show(column, row, context) {
       return { content: `${nameOf(whose, context)} · ${t("{n} h", { n: hours })}` };
     }
     case "arrival":
-      if (typeof row.arrived === "number") return { content: { key: `there ${row.arrived}`, make: () => h("time", { title: f.utc(row.arrived) }, t("there since {time}", { time: f.moment(row.arrived) })) } };
+      if (typeof row.arrived === "number") return { content: { key: `there ${row.arrived}`, make: () => h("time", { title: f.utc(row.arrived) }, t("there since {time}", { time: f.moment(row.arrived) })) }, classes: ["hl-words"] };
       return show({ ...column, unit: "time" }, row, context);
     case "device": {
       const known = context.site.byId.get(value);

@@ -59,6 +59,15 @@ def test_unknown_queues_and_arrivals_say_why(opened, road, language, says):
     there = page.locator("#panel-open_trips tr", has_text="冀U0002").inner_text()
     assert says[4] in there
     assert "0.97" not in there, "of one that is there nothing is foretold"
+    word = "unknown" if language == "en" else "未知"
+    assert (
+        bridges.locator(f"td span:text-is('{word}')").evaluate_all(
+            "spans => Math.max(...spans.map(s => s.getClientRects().length))"
+        )
+        == 1
+    ), "a word is not broken"
+    wider = "e => e.scrollWidth - e.clientWidth"
+    assert page.locator("#panel-open_trips .hl-scroll").evaluate(wider) <= 0
     blank = "rows => rows.flatMap(r => [...r.cells]).filter(c => !c.innerText.trim()).length"
     assert bridges.evaluate_all(blank) == 0
 
