@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ PARTIAL: Final = 2
 _STEPS_S: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
 _WINDOW_MS: Final = 900_000
 _HEAT_ROWS: Final = 40
+_EXTREMES: Final[tuple[tuple[str, Literal["min", "max"]], ...]] = (("low", "min"), ("high", "max"))
+_Ask = Callable[[Select, tuple[str, ...]], list[pa.Table]]
 
 
 def step_ms(from_ms: int, to_ms: int, points: int, *, at_least_ms: int = 10_000) -> int:
@@ -53,22 +55,37 @@ def panel_history(
         ``series``: a list in the panel's order (several for a series with a line
         a key), each with ``key``, ``index`` (of the panel's series), ``t`` [ms
         UTC], ``v`` (None where unknown) and ``f``, the points' flags. ``exists``
-        is false when the store holds no row at all for the range.
+        is false when the store holds no row at all for the range. A line of readings
+        that were thinned has ``low`` and ``high`` as well, the least and the greatest
+        of each step, unless it is a sum of several devices, and ``step`` [ms] where
+        every step should hold a reading: one that is missing is a gap.
     """
     answers: dict[Select, pa.Table] = {}
+
+    def ask(question: Select, classes: tuple[str, ...]) -> list[pa.Table]:
+        tables = []
+        for part in _by_class(question, classes):
+            if part not in answers:
+                answers[part] = store.select(part)
+            tables.append(_of_classes(answers[part], site, scope, classes))
+        return tables
+
     lines: list[dict[str, Any]] = []
     exists = False
     for index, series in enumerate(panel.series):
         fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
         until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
         question = _question(site, series, fields, panel, scope, from_ms, until, points)
-        tables = []
-        for part in _by_class(question, series.classes):
-            if part not in answers:
-                answers[part] = store.select(part)
-            tables.append(_of_classes(answers[part], site, scope, series.classes))
+        tables = ask(question, series.classes)
         exists = exists or any(t.num_rows for t in tables)
-        lines.extend(_lines(_together(tables), series, index))
+        found = _lines(_together(tables), series, index)
+        if panel.kind == "line" and question.measurement == READING and question.every_ms is not None:
+            keys = _keys(tables)
+            for line in found:
+                line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms))
+            if series.across != "sum" or len(keys) == 1:
+                _add_extremes(found, ask, question, series)
+        lines.extend(found)
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
     return {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
@@ -139,6 +156,28 @@ def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def _keys(tables: Sequence[pa.Table]) -> list[str]:
+    return sorted({key for t in tables for key in pc.unique(t["key"]).to_pylist()})
+
+
+def _expected(site: Site, keys: Sequence[str], every_ms: int) -> dict[str, int]:
+    """The step of a line whose `keys` report at least twice in each: one without a reading is a gap."""
+    intervals = [site.devices[key].interval_s if key in site.devices else None for key in keys]
+    often = all(s is not None and 2000 * s <= every_ms for s in intervals)
+    return {"step": every_ms} if intervals and often else {}
+
+
+def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
+    """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
+    for name, aggregate in _EXTREMES:
+        found = _together(ask(replace(question, aggregate=aggregate), series.classes))
+        across = replace(series, across=aggregate) if series.across else series
+        by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in _lines(found, across, 0)}
+        for line in lines:
+            values = by_key.get(line["key"], {})
+            line[name] = [values.get(t) for t in line["t"]]
 
 
 def _flags(table: pa.Table) -> pa.ChunkedArray:

@@ -16,17 +16,20 @@ export function quantiles(values, low, high) {
   return [at(low), at(high)];
 }
 
-// A line with a gap wherever readings are missing.
+// A line with a gap wherever readings are missing: at once where every step of it should have held some.
 function withGaps(line) {
   const steps = line.t.slice(1).map((t, i) => t - line.t[i]).sort((a, b) => a - b);
-  const usual = steps[Math.floor(steps.length / 2)] ?? Infinity;
+  const usual = line.step ?? steps[Math.floor(steps.length / 2)] ?? Infinity;
+  const far = (line.step ? 1.5 : 2.5) * usual;
   const points = [];
   line.t.forEach((t, i) => {
-    if (i && t - line.t[i - 1] > 2.5 * usual) points.push({ t: line.t[i - 1] + usual, v: null, f: 0 });
-    points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i] });
+    if (i && t - line.t[i - 1] > far) points.push({ t: line.t[i - 1] + usual, v: null, f: 0 });
+    points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i], low: line.low?.[i], high: line.high?.[i] });
   });
   return points;
 }
+
+const known = (v) => v !== null && v !== undefined;
 
 export function sparkline(line, colour, band, stale) {
   const width = 200;
@@ -132,6 +135,7 @@ export class LineChart extends Chart {
     const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.series.name)])];
     const { legend, top } = this.legend(names, units);
     const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
+    const extremes = units.flatMap((unit) => this.extremes(drawn.filter((x) => panel.series[x.line.index].unit === unit), panel, units));
     this.points = [...drawn.map((x) => x.points), ...earlier.map((x) => x.points)]; // by series, for the hint
     this.units = [...lines, ...earlier.map((x) => x.line)].map((l) => panel.series[l.index].unit);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
@@ -151,7 +155,21 @@ export class LineChart extends Chart {
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),
-      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series)],
+      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series), ...extremes],
+    });
+  }
+
+  // What the mean of a step hides: a stroke from its least to its greatest reading, where it is longer than the line is wide.
+  extremes(drawn, panel, units) {
+    const all = drawn.flatMap(({ points }) => points.flatMap((p) => [p.v, p.low, p.high])).filter(known);
+    const seen = 0.01 * (Math.max(...all) - Math.min(...all));
+    return drawn.flatMap(({ line, points }) => {
+      const apart = points.filter((p) => known(p.low) && p.high - p.low > seen);
+      if (!apart.length) return [];
+      const { f } = this.context;
+      const strokes = apart.flatMap((p) => [[f.shifted(p.t), p.low], [f.shifted(p.t), p.high], [f.shifted(p.t), null]]);
+      const made = this.line(line, [], panel, units);
+      return [{ ...made, data: strokes, silent: true, z: 1, lineStyle: { color: made.color, width: 1.5, opacity: 0.6 } }];
     });
   }
 
@@ -215,8 +233,14 @@ export class LineChart extends Chart {
         if (real.f === PROVISIONAL) flags.push(t("provisional"));
         if (real.f === PARTIAL) flags.push(real.of ? t("{n} of {of} known", { n: real.n, of: real.of }) : t("unknown"));
         return h("div", {}, h("i", { style: { background: p.color } }), `${p.seriesName} `,
-          h("b", {}, `${f.number(real.v, unit)} ${unit}`), flags.length ? ` (${flags.join(", ")})` : "");
+          h("b", {}, `${f.number(real.v, unit)} ${unit}`), this.spread(real, unit), flags.length ? ` (${flags.join(", ")})` : "");
       }));
+  }
+
+  spread({ low, high }, unit) {
+    const { f } = this.context;
+    const [least, most] = [low, high].map((v) => f.number(v, unit));
+    return known(low) && least !== most ? h("small", {}, ` (${least} – ${most})`) : "";
   }
 }
 

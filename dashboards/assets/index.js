@@ -65,6 +65,7 @@ class Board {
 
   async start() {
     const { config, site } = this.context;
+    loaded.then(() => { this.drawing = true; }, () => {}); // it is said below why not
     this.listen(); // what comes before the page is built is kept
     const place = new URLSearchParams(config.scope.device ? {} : { region: config.scope.region, unit: config.scope.unit });
     const answer = await (await fetch(`/api/site?${place}`)).json();
@@ -82,7 +83,6 @@ class Board {
     this.timer = setInterval(() => this.refreshHistory(), 1000);
     this.refreshHistory();
     loaded.then(() => {
-      this.drawing = true;
       this.refreshHistory();
       if (this.panels.some(({ view }) => view instanceof ChartPanel)) {
         this.rehearsal = window.requestIdleCallback?.(() => rehearse(this.context));
@@ -160,7 +160,10 @@ class Board {
   refreshHistory() {
     if (document.hidden) return;
     const now = performance.now();
-    for (const entry of this.panels) {
+    // A browser asks six questions at a time, and a chart takes longest from its answer to the screen.
+    const charts = this.panels.filter(({ view }) => view instanceof ChartPanel);
+    const others = this.panels.filter((entry) => !charts.includes(entry));
+    for (const entry of [...charts, ...others]) {
       const { panel, view } = entry;
       if (view instanceof ChartPanel && !this.drawing) continue;
       if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;

@@ -15,11 +15,13 @@ export function csvCell(value) {
 export const csvOf = (rows) => `\uFEFF${rows.map((row) => row.map(csvCell).join(",")).join("\r\n")}\r\n`;
 
 function historyRows(panel, answer, { f, site }) {
-  const rows = [["series", "key", "name", "time", "utc", "value", "unit", "state"]];
+  const extremes = answer.series.some((line) => line.low) ? ["low", "high"] : [];
+  const rows = [["series", "key", "name", "time", "utc", "value", "unit", "state", ...extremes]];
   for (const line of answer.series) {
     const { label, unit } = panel.series[line.index];
     line.t.forEach((at, i) => rows.push([label, line.key, site.byId.get(line.key)?.name ?? "",
-      new Date(f.shifted(at)).toISOString().slice(0, 19), new Date(at).toISOString(), line.v[i], unit, FLAGS[line.f[i]] ?? ""]));
+      new Date(f.shifted(at)).toISOString().slice(0, 19), new Date(at).toISOString(), line.v[i], unit, FLAGS[line.f[i]] ?? "",
+      ...extremes.map((name) => line[name]?.[i])]));
   }
   return rows;
 }

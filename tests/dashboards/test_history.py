@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dashboards.history import FINAL, PARTIAL, PROVISIONAL, panel_history, step_ms
 from dashboards.panels import panel
 from dashboards.scope import Scope
+from models.results import Outputs
+from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
-from tests.support.board_data import DAY_MS, WINDOW_MS, seeded
+from tests.support.board_data import DAY_MS, WINDOW_MS, Day, make_site, seeded
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +82,59 @@ def test_readings_are_thinned_to_the_means_of_round_steps(day):
         Select("reading", keys=("sub-03",), fields=("supply_c",), from_ms=line["t"][5], to_ms=line["t"][6])
     )
     assert line["v"][5] == pytest.approx(np.mean(raw["supply_c"].to_numpy()), abs=1e-6)
+
+
+def spiky(tmp_path):
+    """A day of readings every ten seconds: one of them far off, some minutes without any."""
+    made = Day(DuckdbSeries(tmp_path / "series.duckdb"), make_site(1))
+    plant = made.site.devices["plant-1"]
+    t = np.arange(made.now_ms - DAY_MS, made.now_ms + 1, 10_000, dtype=np.int64)
+    t = t[(t < made.now_ms - 7_200_000) | (t > made.now_ms - 6_500_000)]
+    values = made.readings(plant, t)
+    values["supply_c"][1000], values["supply_c"][5000] = 141.5, 3.25
+    out = Outputs("donghe", 1)
+    out.readings.append(made.table(plant, t, values))
+    made.store.write([out])
+    return made, t, values["supply_c"]
+
+
+def test_a_thinned_day_keeps_the_least_and_the_greatest_reading_of_every_step(tmp_path):
+    day, t, supply = spiky(tmp_path)
+    line = history(day, "plant_temperatures", points=360)["series"][0]
+    step = line["t"][1] - line["t"][0]
+    for at, low, mean, high in zip(line["t"], line["low"], line["v"], line["high"], strict=True):
+        mine = supply[(t >= max(at, day.now_ms + 1 - DAY_MS)) & (t < at + step)]
+        assert (low, mean, high) == pytest.approx((mine.min(), mine.mean(), mine.max()), abs=1e-6)
+    assert (max(line["high"]), min(line["low"])) == (141.5, 3.25)
+    assert (max(line["v"]), min(line["v"])) != pytest.approx((141.5, 3.25), abs=10)
+    day.store.close()
+
+
+def test_a_step_that_should_hold_readings_and_has_none_is_known_as_a_gap(tmp_path):
+    day, t, _ = spiky(tmp_path)
+    line = history(day, "plant_temperatures", points=360)["series"][0]
+    missing = {x for x in range(line["t"][0], line["t"][-1], line["step"]) if x not in line["t"]}
+    assert line["step"] == 300_000
+    assert missing == {x for x in missing if not ((t >= x) & (t < x + 300_000)).any()} != set()
+    often = history(day, "plant_temperatures", from_ms=day.now_ms - 3_600_000)["series"][0]
+    assert "step" not in often, "a step of ten seconds may fall between two readings"
+    day.store.close()
+
+
+def test_several_devices_have_their_extremes_but_a_sum_has_none(day):
+    heat = panel("plant_temperatures")[1]
+    subs = Select("reading", device_class="substation")
+    means = replace(heat.series[0], select=subs, across="mean")
+    sums = replace(heat.series[0], select=subs, across="sum")
+    drawn = replace(heat, series=(means, sums))
+    mean, total = panel_history(
+        day.store, day.site, drawn, Scope(), day.now_ms - DAY_MS, day.now_ms, 96, day.now_ms
+    )["series"]
+    at = mean["t"][5]
+    raw = day.store.select(replace(subs, fields=("supply_c",), from_ms=at, to_ms=at + 900_000))
+    values = raw["supply_c"].to_numpy()
+    assert (mean["low"][5], mean["high"][5]) == pytest.approx((values.min(), values.max()), abs=1e-6)
+    assert "low" not in total
 
 
 def test_a_measurement_that_the_store_does_not_have_gives_nothing_rather_than_zero(day):
