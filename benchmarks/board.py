@@ -2,6 +2,7 @@
 
 Pages are opened as browsers open them: the page is fetched, its socket connected and its live element made
 ready. The server is a process of its own with a seeded day in DuckDB, to which a reading a second is added.
+What it holds in memory is told beside a control: a server with the same past, at which nobody looks.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from benchmarks.machine import machine
 SERIES = "series.duckdb"
 MARK = "#panel-heat_output .hl-value b"
 DAY_MS = 86_400_000
+LEFT_S = 60.0
+"""From the last page's leaving until memory is read: a page that does not come back is forgotten after 30 s,
+what it took is let go of after 40."""
 PANELS = {
     "a week of 15-minute values": ("heat_windows", 7, 300),
     "a day of raw readings": ("plant_temperatures", 1, 300),
@@ -141,12 +145,37 @@ class Viewer:
             self.late.append(time.time() - self.began - written)
 
 
+class Memory:
+    """What processes hold, by name: at the beginning, at most so far, now. [MB]"""
+
+    def __init__(self, **processes: psutil.Process) -> None:
+        self._processes = processes
+        self._before = self._now()
+        self._most = dict(self._before)
+
+    def look(self) -> None:
+        """Look at them now."""
+        self._most = {name: max(mb, self._most[name]) for name, mb in self._now().items()}
+
+    def told(self) -> dict[str, dict[str, int]]:
+        """Before, at most and after, which is now, for each."""
+        after = self._now()
+        return {
+            name: {"before_mb": self._before[name], "most_mb": self._most[name], "after_mb": after[name]}
+            for name in self._processes
+        }
+
+    def _now(self) -> dict[str, int]:
+        return {name: round(p.memory_info().rss / 1e6) for name, p in self._processes.items()}
+
+
 async def crowd(
-    url: str, began: float, process: psutil.Process, count: int, seconds: float
+    url: str, began: float, process: psutil.Process, control: psutil.Process, count: int, seconds: float
 ) -> dict[str, Any]:
-    """Open `count` pages for `seconds`."""
+    """Open `count` pages for `seconds`; nobody looks at `control`."""
     late: list[float] = []
-    before_mb = process.memory_info().rss / 1e6
+    await asyncio.sleep(LEFT_S)  # the pages that were painted have left both
+    memory = Memory(server=process, control=control)
     async with aiohttp.ClientSession() as session:
         viewers = [Viewer(url, began, late) for _ in range(count)]
         for viewer in viewers:
@@ -154,21 +183,20 @@ async def crowd(
         await asyncio.sleep(5)
         for viewer in viewers:
             viewer.counting = True
-        cpu, at, peak = sum(process.cpu_times()[:2]), time.monotonic(), 0.0
+        cpu, at = sum(process.cpu_times()[:2]), time.monotonic()
         while time.monotonic() - at < seconds:
             await asyncio.sleep(1)
-            peak = max(peak, process.memory_info().rss / 1e6)
+            memory.look()
         used = (sum(process.cpu_times()[:2]) - cpu) / (time.monotonic() - at)
         silent = sum(1 for v in viewers if not v.messages)
         await asyncio.gather(*(v.sio.disconnect() for v in viewers))
-    await asyncio.sleep(45)  # a page that does not come back is forgotten after 30 s
+    await asyncio.sleep(LEFT_S)
     late.sort()
     return {
         "pages": count, "seconds": seconds, "silent_pages": silent, "updates": len(late),
         "cores": round(used, 3),
         "p50_s": round(statistics.median(late), 2), "p95_s": round(late[int(0.95 * len(late))], 2),
-        "before_mb": round(before_mb), "peak_mb": round(peak),
-        "after_mb": round(process.memory_info().rss / 1e6),
+        **memory.told(),
     }  # fmt: skip
 
 
@@ -241,7 +269,9 @@ def main() -> None:
         print(machine(), flush=True)
         print("first paint of Overview [s]:", [round(x, 2) for x in paints(url, asked.times)], flush=True)
         if asked.pages:
-            told = asyncio.run(crowd(url, began, process, asked.pages, asked.seconds))
+            with served(days=1) as (control_url, _, control):
+                paints(control_url, asked.times)
+                told = asyncio.run(crowd(url, began, process, control, asked.pages, asked.seconds))
             print(json.dumps(told), flush=True)
     with served(days=366) as (url, _, process):
         print(machine(), flush=True)

@@ -20,7 +20,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from dashboards.api import FARTHEST_MS, BoardActions, Refusal, Sources, router, say_no
 from dashboards.doors import Doors
-from dashboards.frame import frame, link, site_label
+from dashboards.frame import frame, site_label
 from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
 from dashboards.language import catalogue, choose, in_words, pick
 from dashboards.live import Hub
@@ -51,12 +51,14 @@ class _Board:
 
 
 class BoardElement(ui.element, component="board_element.js"):
-    """Everything below the frame: drawn in the browser from data, fed by the hub."""
+    """A whole page: its frame, and what is drawn in the browser from data, fed by the hub."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, header: dict[str, Any], config: dict[str, Any] | None = None) -> None:
         super().__init__()
         # As text: NiceGUI watches every list and mapping of an element, 0.1 MB for each page that is open.
-        self._props["config"] = _shared(orjson.dumps(config).decode())
+        self._props["frame"] = _shared(orjson.dumps(header).decode())
+        if config is not None:
+            self._props["config"] = _shared(orjson.dumps(config).decode())
 
 
 @lru_cache(maxsize=64)
@@ -193,14 +195,16 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     client.content.classes(f"hl hl-{theme}")
     texts = catalogue(language)
     kept = {"lang": language, "theme": theme, "region": scope.region, "unit": scope.unit}
-    frame(site, page, device, language, theme, texts, kept, board.simulated)
+    header = frame(site, page, device, language, theme, texts, kept, board.simulated)
     try:
         scope.check(site)
         times = {name: _time(asked.get(name), name) for name in ("from", "to")}
     except (ScopeError, ValueError) as error:
-        _apologise(client, texts, in_words(reported(error), texts), kept)
+        client.status_code = 404
+        BoardElement({**header, "apology": _apology(texts, in_words(reported(error), texts), kept)})
         return
     element = BoardElement(
+        header,
         {
             "assets": board.assets,
             "language": language,
@@ -222,7 +226,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
                 f"{u.region} / {u.id}": f"{site.regions[u.region].name or u.region} / {u.name or u.id}"
                 for u in site.units.values()
             },
-        }
+        },
     )
     _connect(board, client, element, page, scope)
 
@@ -292,13 +296,10 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
     client.on_delete(lambda: board.hub.leave(client.id))
 
 
-def _apologise(client: Client, texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> None:
-    client.status_code = 404
-    with ui.element("main").classes("hl-apology"):
-        ui.label(texts["This page does not exist"]).classes("hl-apology-title")
-        ui.label(error)
-        query = urlencode({k: v for k, v in kept.items() if k in ("lang", "theme")})
-        link(texts["Go to the overview"], f"/?{query}")
+def _apology(texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> dict[str, Any]:
+    query = urlencode({k: v for k, v in kept.items() if k in ("lang", "theme")})
+    home = {"text": texts["Go to the overview"], "url": f"/?{query}"}
+    return {"title": texts["This page does not exist"], "why": error, "home": home}
 
 
 def _time(text: str | None, name: str) -> int | None:

@@ -1,6 +1,7 @@
 """The hub: reads the store once for every page that is open, and sends each only what changed.
 
-One task ticks once a second while somebody looks, and sleeps while nobody does.
+One task ticks once a second while somebody looks, and sleeps while nobody does. Some time after the last
+page has left it lets go of what pages needed.
 Store calls run in one thread of their own, never on the event loop.
 """
 
@@ -8,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,7 +23,7 @@ import pyarrow as pa
 from dashboards.panels import Feed, Page
 from dashboards.scope import Scope, narrowed
 from models.wording import tellable
-from store.protocol import Select, SeriesStore, StoreError
+from store.protocol import Resting, Select, SeriesStore, StoreError
 
 __all__ = ["Hub", "Rows", "changes", "rows_of"]
 
@@ -93,7 +96,9 @@ class Hub:
         The site's now, ms UTC.
     status : callable
         Health of the components: ``{"components": [{"name", "state", "detail"}, …], …}``.
-    tick_s : float
+    tick_s, rest_s : float
+        Between two ticks, and from the last page's leaving until memory is given back: later than its server
+        forgets a page that does not come back.
     """
 
     def __init__(
@@ -103,11 +108,12 @@ class Hub:
         status: Callable[[], Mapping[str, Any]],
         *,
         tick_s: float = 1.0,
+        rest_s: float = 40.0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._status = status
-        self._tick_s = tick_s
+        self._tick_s, self._rest_s = tick_s, rest_s
         self._viewers: dict[str, _Viewer] = {}
         self._topics: dict[Topic, _Topic] = {}
         self._status_rows: Rows = {}
@@ -149,12 +155,14 @@ class Hub:
 
     async def run(self) -> None:
         """Tick until cancelled."""
+        rested = True
         while True:
             self._wake.clear()
             if not self._viewers and not self._awaited():
                 self._topics.clear()
-                await self._wake.wait()
+                rested = await self._idle(rested)
                 continue
+            rested = False
             began = time.monotonic()
             try:
                 await self.tick()
@@ -164,9 +172,24 @@ class Hub:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 
+    async def _idle(self, rested: bool) -> bool:
+        """Wait until somebody comes, and rest when nobody does for a while; whether that was done."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), None if rested else self._rest_s)
+        except TimeoutError:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._rest)
+            return True
+        return rested
+
+    def _rest(self) -> None:
+        """In the hub's thread: give back what pages took. Python finds what refers to itself only later."""
+        gc.collect()
+        if isinstance(self._store, Resting):
+            self._store.rest()
+
     async def tick(self) -> None:
         """Read what is watched once, and send every viewer one message."""
-        watched = {t for v in self._viewers.values() for t in v.topics} | self._awaited()
+        watched = self._awaited().union(*{v.topics for v in self._viewers.values()})
         for topic in [t for t in self._topics if t not in watched]:
             del self._topics[topic]
         loop = asyncio.get_running_loop()
@@ -232,10 +255,11 @@ class Hub:
         self, changed: Mapping[Topic, _Change], status: _Change, now: int, only: str | None = None
     ) -> None:
         shared: dict[tuple[frozenset[Topic], bool, bool], dict[str, Any]] = {}
+        whole = {v.topics: v.topics <= self._topics.keys() for v in self._viewers.values()}
         for name, viewer in list(self._viewers.items()):
             if only not in (None, name):
                 continue
-            if not viewer.topics <= self._topics.keys():
+            if not whole.get(viewer.topics):
                 continue  # came while the store was being read: half a page would look like missing data
             kind = (viewer.topics, viewer.status, viewer.fresh)
             if kind not in shared:
@@ -267,7 +291,9 @@ class Hub:
         return message
 
 
+@lru_cache(maxsize=256)
 def _topics(page: Page, scope: Scope) -> frozenset[Topic]:
+    """One object for all who look at the same: it is compared for each of them at every tick."""
     return frozenset((feed, _scope_of(feed, scope)) for feed in page.feeds)
 
 

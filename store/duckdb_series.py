@@ -156,19 +156,21 @@ class DuckdbSeries:
             self._rows_since_look += sum(job.rows.num_rows for job in todo)
             if self._rows_since_look >= _LOOK_EVERY_ROWS:
                 self._rows_since_look = 0
-                self._forget_blocks()
+                self._forget_blocks(self._cached_bytes)
 
-    def _forget_blocks(self) -> None:
-        """Let DuckDB forget blocks of its tables beyond `cached_mb`: it does when its limit is lowered.
+    def _forget_blocks(self, keep_bytes: int) -> None:
+        """Let DuckDB forget blocks of its tables beyond `keep_bytes`: it does when its limit is lowered.
+
+        It also gives the system back what it holds free.
 
         What others need meanwhile has room in what stays cached; where DuckDB refuses, nothing is changed.
         """
         with contextlib.suppress(duckdb.Error):
             found = self._writer.execute("SELECT tag, memory_usage_bytes FROM duckdb_memory()").fetchall()
             used = {str(tag): int(size) for tag, size in found}
-            if used.get("BASE_TABLE", 0) <= self._cached_bytes:
+            if used.get("BASE_TABLE", 0) <= keep_bytes:
                 return
-            low = sum(used.values()) - used["BASE_TABLE"] + self._cached_bytes
+            low = sum(used.values()) - used["BASE_TABLE"] + keep_bytes
             try:
                 self._writer.execute(f"SET memory_limit = '{low}B'")
             finally:
@@ -217,14 +219,23 @@ class DuckdbSeries:
             with self._reading:
                 self._readers -= 1
                 self._reads_since_look += 1
-                idle = not self._readers and self._reads_since_look >= _LOOK_EVERY_READS
-                if idle and self._lock.acquire(blocking=False):
-                    try:
-                        self._reads_since_look = 0
-                        if not self._closed:
-                            self._forget_blocks()
-                    finally:
-                        self._lock.release()
+                if self._reads_since_look >= _LOOK_EVERY_READS:
+                    self._forget_while_idle(self._cached_bytes)
+
+    def _forget_while_idle(self, keep_bytes: int) -> None:
+        """Let blocks go, unless somebody reads or writes just now; `_reading` is held."""
+        if not self._readers and self._lock.acquire(blocking=False):
+            try:
+                self._reads_since_look = 0
+                if not self._closed:
+                    self._forget_blocks(keep_bytes)
+            finally:
+                self._lock.release()
+
+    def rest(self) -> None:
+        """Let all blocks go: nobody is expected to ask for a while."""
+        with self._reading:
+            self._forget_while_idle(0)
 
     def counts(self) -> dict[str, int]:
         """How many rows each measurement has, withdrawn ones included."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from models.results import Outputs, SinkError, SinkUnavailableError
 
-__all__ = ["Aggregate", "Select", "SeriesStore", "StoreError", "StoreUnavailableError"]
+__all__ = ["Aggregate", "Resting", "Select", "SeriesStore", "StoreError", "StoreUnavailableError"]
 
 Aggregate = Literal["mean", "min", "max", "sum", "last"]
 
@@ -93,4 +93,13 @@ class SeriesStore(Protocol):
 
     def close(self) -> None:
         """Release files and connections."""
+        ...
+
+
+@runtime_checkable
+class Resting(Protocol):
+    """A store that can let go of memory which only makes answers quick."""
+
+    def rest(self) -> None:
+        """Let it go: nobody is expected to ask for a while. Whoever asks all the same is answered."""
         ...

@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import threading
+import weakref
 
 import pyarrow as pa
 import pytest
@@ -51,6 +53,13 @@ class Viewer:
         self.first.set()
         if len(self.messages) == 3:
             self.three.set()
+
+
+class Ring:
+    """What refers to itself, as a page does."""
+
+    def __init__(self):
+        self.me = self
 
 
 def test_changes_name_only_what_changed_what_vanished_and_which_rows_went():
@@ -193,6 +202,38 @@ def test_nothing_is_read_while_nobody_looks():
     quiet, left, end = asyncio.run(run())
     assert quiet == 0
     assert end == left >= 3
+
+
+def test_memory_is_given_back_once_after_the_last_page_has_left():
+    class Stored(Store):
+        rests = 0
+
+        def rest(self):
+            self.rests += 1
+
+    async def run():
+        store, viewer, gone = Stored(), Viewer(), Viewer()
+        hub = Hub(store, lambda: 1000, dict, tick_s=0.01, rest_s=0.3)
+        task = asyncio.create_task(hub.run())
+        await asyncio.sleep(0.5)
+        before = store.rests
+        hub.join("v", PAGE, Scope(), viewer)
+        hub.join("w", PAGE, Scope(), gone)
+        await asyncio.wait_for(viewer.three.wait(), 20)
+        hub.leave("w")
+        await asyncio.sleep(0.5)
+        looked = store.rests
+        garbage = weakref.ref(Ring())
+        hub.leave("v")
+        await asyncio.sleep(1.2)
+        task.cancel()
+        return before, looked, store.rests, garbage()
+
+    gc.disable()
+    try:
+        assert asyncio.run(run()) == (0, 0, 1, None)
+    finally:
+        gc.enable()
 
 
 def test_scopes_see_their_own_part():

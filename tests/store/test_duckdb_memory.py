@@ -9,7 +9,7 @@ import pytest
 from models.results import Outputs
 from store import duckdb_series
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
-from store.protocol import Select
+from store.protocol import Resting, Select
 
 ROWS = 20_000
 
@@ -66,3 +66,16 @@ def test_what_was_read_is_forgotten_too(tmp_path, monkeypatch, bounded: bool) ->
     assert store.select(Select("reading")).num_rows == ROWS
     assert (cached_mb(store) == 0) is bounded
     store.close()
+
+
+def test_a_store_at_rest_keeps_no_blocks_and_still_answers(tmp_path) -> None:
+    store = DuckdbSeries(tmp_path / SERIES_FILE)
+    assert isinstance(store, Resting)
+    store.write([readings(0)])
+    store._root.cursor().execute("CHECKPOINT")
+    assert cached_mb(store) > 0.5
+    store.rest()
+    assert cached_mb(store) == 0
+    assert store.select(Select("reading")).num_rows == ROWS
+    store.close()
+    store.rest()
