@@ -34,6 +34,7 @@ _DATA_ERRORS: Final = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidIn
 _DEAD_LETTER: Final = "dead_letter"
 _LOOK_EVERY_ROWS: Final = 100_000
 """After so many written rows is looked at what DuckDB keeps in memory."""
+_AT_REST_BYTES: Final = 2**20
 _LOOK_EVERY_READS: Final = 16
 """After so many answers, too: reading fills its memory as writing does."""
 _EXPIRING: Final = (READING_REPEAT, _DEAD_LETTER, REFUSED)
@@ -219,23 +220,20 @@ class DuckdbSeries:
             with self._reading:
                 self._readers -= 1
                 self._reads_since_look += 1
-                if self._reads_since_look >= _LOOK_EVERY_READS:
-                    self._forget_while_idle(self._cached_bytes)
-
-    def _forget_while_idle(self, keep_bytes: int) -> None:
-        """Let blocks go, unless somebody reads or writes just now; `_reading` is held."""
-        if not self._readers and self._lock.acquire(blocking=False):
-            try:
-                self._reads_since_look = 0
-                if not self._closed:
-                    self._forget_blocks(keep_bytes)
-            finally:
-                self._lock.release()
+                idle = not self._readers and self._reads_since_look >= _LOOK_EVERY_READS
+                if idle and self._lock.acquire(blocking=False):
+                    try:
+                        self._reads_since_look = 0
+                        if not self._closed:
+                            self._forget_blocks(self._cached_bytes)
+                    finally:
+                        self._lock.release()
 
     def rest(self) -> None:
-        """Let all blocks go: nobody is expected to ask for a while."""
-        with self._reading:
-            self._forget_while_idle(0)
+        """Let blocks go, but for what DuckDB may need to do so: nobody is expected to ask for a while."""
+        with self._lock, self._reading:
+            if not self._readers and not self._closed:
+                self._forget_blocks(_AT_REST_BYTES)
 
     def counts(self) -> dict[str, int]:
         """How many rows each measurement has, withdrawn ones included."""
