@@ -1,4 +1,4 @@
-"""What may be registered, though balances of it will be without a number: a warning each, with its place."""
+"""What may be registered, though results will lack a number or be in doubt: warnings with their place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from models.site_pieces import Pieces
 from models.site_table import Fault, Report, Row, Table
 
-__all__ = ["warn_of_networks"]
+__all__ = ["warn_of_meters", "warn_of_networks"]
 
 _CONSUMERS: Final = frozenset({"substation", "meter"})
 
@@ -48,6 +48,22 @@ def warn_of_networks(tables: Mapping[str, Table], report: Report) -> None:
         )
         _warn(report, tables["device"], row, "node", message)
     _warn_of_loops(tables["pipe"], report)
+
+
+def warn_of_meters(devices: Table, report: Report) -> None:
+    """Warn, in one line for all of them, of heat meters of networks without a nominal flow, and say what that costs."""
+    heat = {"plant", *_CONSUMERS}
+    meters = [row for row in devices.rows if row.values["class"] in heat and "network" in row.values]
+    without = [row for row in meters if "qp_m3_h" not in row.values]
+    if without:
+        first = without[0]
+        message = (
+            f"qp_m3_h: {len(without)} of {len(meters)} plants, substations and meters have none, first "
+            f"{first.values['device']!r}: their heat has no uncertainty, a counter that jumps counts as heat "
+            f"unless no meter at all could count it, and what it shows first after zeros may stay unknown "
+            f"(counter_zero)"
+        )
+        _warn(report, devices, first, "qp_m3_h", message)
 
 
 def _warn(report: Report, table: Table, row: Row, column: str, message: str) -> None:

@@ -30,9 +30,9 @@ unit = "plant-1"
 name = "Network 1"
 """
 DEVICES = """\
-device,class,unit,network,mounting,interval_s
-main,plant,plant-1,net-1,return,10
-ss-001,substation,plant-1,net-1,return,10
+device,class,unit,network,mounting,interval_s,qp_m3_h
+main,plant,plant-1,net-1,return,10,60
+ss-001,substation,plant-1,net-1,return,10,6
 """
 TEN_MISTAKES = {
     "site.toml": SITE.replace("Asia/Shanghai", "Mars/Olympus").replace(
@@ -85,7 +85,7 @@ def test_ten_mistakes_are_ten_lines(tmp_path: Path):
 
 
 def test_warnings_do_not_fail(tmp_path: Path):
-    devices = DEVICES.replace("interval_s", "interval_s,colour").replace(",10\n", ",10,red\n")
+    devices = DEVICES.replace("interval_s", "interval_s,colour").replace("0,6", "0,red,6")
     write(tmp_path, {"site.toml": SITE, "devices.csv": devices, "device.csv": DEVICES, "notes.txt": ""})
     result = ended("site", "check", str(tmp_path))
     assert result.returncode == 0
