@@ -2,20 +2,22 @@
 
 Arrays hold many devices at once, sorted by (group, t); a group is a device, or
 a device in a window. A step is judged by its two readings and the one before
-them, so both windows that share a step see the same one, and what they count
-adds up.
+them, and by the readings above zero on both sides of zeros, so both windows
+that share a step see the same one, and what they count adds up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.grouped import Overlaps, overlaps, sum_by_group
+from models.counter_judge import MS_PER_H, RATE_MARGIN, SHORTEST_H, Readings, Step, is_lost, judge
+from models.counter_zeros import zeros_of
+from models.grouped import overlaps, sum_by_group
 
 __all__ = [
     "EVENTS", "RATE_MARGIN", "Counted", "KnownSteps", "Step", "Steps", "counter_events", "counter_steps",
@@ -26,37 +28,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 KindArray = NDArray[np.int8]
-
-RATE_MARGIN: Final = 1.2
-"""A step beyond this multiple of what the largest rate allows is a spike."""
-
-_MS_PER_H: Final = 3_600_000.0
-# Meters refresh their registers now and then, and these have a resolution: over
-# less than an hour a step says little about the rate.
-_SHORTEST_H: Final = 1.0
-_NEAR_FULL: Final = 0.1  # share of the full scale that a rollover may span
-_ABOUT_ZERO: Final = 0.05  # share of the reading before
-
-
-class Step(IntEnum):
-    """What lies between two consecutive readings of a counter."""
-
-    FIRST = 0
-    """The first reading of its group: nothing lies before it."""
-    COUNTED = 1
-    ROLLOVER = 2
-    """Passed its full scale and went on from zero; the increase is known."""
-    RESET = 3
-    """Fell to about zero; what was counted in between is not known."""
-    CORRUPT = 4
-    """Fell to some other value, or a reading is negative."""
-    SPIKE = 5
-    """Grew faster than the device can."""
-    EXCHANGE = 6
-    """Another meter: its operating hours started anew, or all its counters fell to about zero."""
-    RESUMED = 7
-    """Goes on from the reading before one that was out of line; the increase since then is known."""
-
 
 EVENTS: Final = (Step.ROLLOVER, Step.RESET, Step.CORRUPT, Step.SPIKE, Step.EXCHANGE)
 """Steps that people want to know of, as `counter_events` counts them."""
@@ -73,15 +44,18 @@ class Steps:
         (reset, exchange, corrupt, spike), NaN for the first of a group.
     kind : ndarray of int8, shape (n,)
         Of `Step`.
+    left_out : ndarray of bool, shape (n,)
+        Zeros that say nothing: the step that ends at the next other reading begins before them.
     """
 
     increase: FloatArray
     kind: KindArray
+    left_out: BoolArray
 
     @property
     def lost(self) -> BoolArray:
         """Whether what was counted during the step is not known, shape (n,)."""
-        return _is_lost(self.kind)
+        return is_lost(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +70,19 @@ class Counted:
         Share of the window in steps whose increase is known, no longer than the gap limit.
     lost : ndarray, shape (n_groups,)
         Share of the window in steps whose increase is not known.
+    bridged : ndarray, shape (n_groups,)
+        Share of the window in steps across zeros, longer than the gap limit: their increase is known,
+        when it was counted is not.
     why : ndarray of int8, shape (n_groups,)
-        The gravest `Step` among the lost ones; 0 where there is none.
+        The last `Step` of the enumeration among the lost and bridged ones (`ZERO` for these); 0 where there
+        is none.
     """
 
     increase: FloatArray
     covered: FloatArray
     lost: FloatArray
+    bridged: FloatArray
     why: KindArray
-
-
-@dataclass(frozen=True, slots=True)
-class _Readings:
-    group: IntArray
-    t_ms: IntArray
-    value: FloatArray
-    full_scale: FloatArray
-    max_rate_per_h: FloatArray
-    operating_h: FloatArray | None
-    companion: FloatArray | None
-
-    def per_reading(self, of_group: FloatArray, at: IntArray) -> FloatArray:
-        return np.broadcast_to(of_group, at.shape) if of_group.ndim == 0 else of_group[self.group[at]]
-
-    def most(self, earlier: IntArray, later: IntArray) -> FloatArray:
-        """The most that can have been counted between two readings; NaN where not known."""
-        span_h = (self.t_ms[later] - self.t_ms[earlier]) / _MS_PER_H
-        rate = self.per_reading(self.max_rate_per_h, later)
-        return np.asarray(RATE_MARGIN * rate * np.maximum(span_h, _SHORTEST_H))
 
 
 def counter_steps(
@@ -133,6 +92,7 @@ def counter_steps(
     full_scale: ArrayLike = np.nan,
     *,
     max_rate_per_h: ArrayLike = np.nan,
+    rated: ArrayLike = True,
     operating_h: FloatArray | None = None,
     companion: FloatArray | None = None,
 ) -> Steps:
@@ -152,6 +112,9 @@ def counter_steps(
     max_rate_per_h : array_like, scalar or shape (n_groups,)
         The most that the device can count in an hour, no less than the
         resolution of the counter; NaN where unknown: then nothing is a spike. [u/h]
+    rated : array_like of bool, scalar or shape (n_groups,)
+        Whether that is the meter's own rate; one that is only beyond what any meter can count
+        does not tell a register that was set back from one that came back.
     operating_h : ndarray, shape (n,), optional
         Operating hours of the meter at each reading; NaN where absent. [h]
     companion : ndarray, shape (n,), optional
@@ -171,11 +134,12 @@ def counter_steps(
     zero as well; else corrupt. It was also exchanged, though it did not fall,
     if the operating hours fell to no more than the time elapsed.
 
-    One reading that is out of line (a zero, a garbled register, an old value
-    sent again) is left out once the next one is there: where that goes on
-    plausibly from the reading before, the increase since then belongs to the
-    step that leads back. So the total is right, and each step still follows
-    from three readings. Limits are our own choice.
+    One reading that is out of line (a garbled register, an old value sent again)
+    is left out once the next one is there: where that goes on plausibly from the
+    reading before, the increase since then belongs to the step that leads back.
+    So the total is right, and each step still follows from three readings. Zeros
+    after other readings, however many, are judged by what comes after them; see
+    `models.counter_zeros.zeros_of`. Limits are our own choice.
 
     Examples
     --------
@@ -186,18 +150,32 @@ def counter_steps(
     >>> [Step(k).name for k in steps.kind]
     ['FIRST', 'COUNTED', 'ROLLOVER', 'COUNTED']
     >>> zero = counter_steps(np.zeros(4, int), t, np.array([98.0, 0.0, 99.5, 100.0]))
-    >>> zero.increase.tolist(), Step(zero.kind[2]).name
-    ([nan, 0.0, 1.5, 0.5], 'RESUMED')
+    >>> zero.increase.tolist(), Step(zero.kind[2]).name, zero.left_out.tolist()
+    ([nan, 0.0, 1.5, 0.5], 'BRIDGED', [False, True, False, False])
     """
-    readings = _Readings(
+    readings = Readings(
         group,
         t_ms,
         value,
         np.asarray(full_scale, dtype=np.float64),
         np.asarray(max_rate_per_h, dtype=np.float64),
+        np.asarray(rated, dtype=np.bool_) & ~np.isnan(np.asarray(max_rate_per_h, dtype=np.float64)),
         operating_h,
         companion,
     )
+    zeros = zeros_of(readings)
+    if zeros is None:
+        return Steps(*_steps(readings), np.zeros(len(value), dtype=bool))
+    left_out, settled = zeros.left_out, zeros.settled
+    increase, kind = zeros.increase.copy(), zeros.kind.copy()
+    increase[~left_out], kind[~left_out] = _steps(readings.take(~left_out), settled[~left_out])
+    increase[settled], kind[settled] = zeros.increase[settled], zeros.kind[settled]
+    return Steps(increase, kind, left_out)
+
+
+def _steps(readings: Readings, settled: BoolArray | None = None) -> tuple[FloatArray, KindArray]:
+    """Increase and kind of the steps between readings that follow each other; not of the `settled` ones."""
+    group, value = readings.group, readings.value
     increase = np.full(len(value), np.nan)
     kind = np.full(len(value), Step.FIRST, dtype=np.int8)
     if len(value) > 1:
@@ -205,13 +183,17 @@ def counter_steps(
         increase[1:] = np.where(same, value[1:] - value[:-1], np.nan)
         kind[1:][same] = Step.COUNTED
         odd = _odd(readings, increase[1:]) + 1
+        odd = odd if settled is None else odd[~settled[odd]]
         if len(odd):
-            increase[odd], kind[odd] = _judge(readings, odd - 1, odd)
-            _resume(readings, odd[_is_lost(kind[odd])], increase, kind)
-    return Steps(increase, kind)
+            increase[odd], kind[odd] = judge(readings, odd - 1, odd)
+            lost = odd[is_lost(kind[odd])]
+            if settled is not None:
+                lost = lost[~np.append(settled, False)[lost + 1]]
+            _resume(readings, lost, increase, kind)
+    return increase, kind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownSteps:
     """Steps of counters over the readings that hold one.
 
@@ -226,6 +208,15 @@ class KnownSteps:
     t_ms: IntArray
     steps: Steps
 
+    @cached_property
+    def joined(self) -> KnownSteps:
+        """Those between readings that say something."""
+        steps, keep = self.steps, ~self.steps.left_out
+        if keep.all():
+            return self
+        kept = Steps(steps.increase[keep], steps.kind[keep], steps.left_out[keep])
+        return KnownSteps(self.group[keep], self.t_ms[keep], kept)
+
 
 def known_steps(
     group: IntArray,
@@ -234,6 +225,7 @@ def known_steps(
     full_scale: ArrayLike = np.nan,
     *,
     max_rate_per_h: ArrayLike = np.nan,
+    rated: ArrayLike = True,
     operating_h: FloatArray | None = None,
     companion: FloatArray | None = None,
 ) -> KnownSteps:
@@ -245,6 +237,7 @@ def known_steps(
         value,
         full_scale,
         max_rate_per_h=max_rate_per_h,
+        rated=rated,
         operating_h=operating_h,
         companion=companion,
     )
@@ -261,6 +254,7 @@ def window_increase(
     full_scale: ArrayLike = np.nan,
     *,
     max_rate_per_h: ArrayLike = np.nan,
+    rated: ArrayLike = True,
     operating_h: FloatArray | None = None,
     companion: FloatArray | None = None,
     gap_limit_ms: ArrayLike = np.inf,
@@ -270,7 +264,8 @@ def window_increase(
     A step that reaches over an edge is shared between the windows in proportion
     to time, however long it is, so that consecutive windows add up to the
     counter. Each window needs its own readings, the two nearest before it and
-    the nearest after it; more of them change nothing, to the bit.
+    the nearest after it, and as many of those that are not zero; more of them
+    change nothing, to the bit.
 
     Parameters
     ----------
@@ -283,7 +278,7 @@ def window_increase(
     start_ms, end_ms : array_like of int, scalar or shape (n_groups,)
         Windows, [start, end). [ms UTC]
     n_groups : int
-    full_scale, max_rate_per_h, operating_h, companion
+    full_scale, max_rate_per_h, rated, operating_h, companion
         As in `counter_steps`.
     gap_limit_ms : array_like, scalar or shape (n_groups,)
         Longer steps count and cover nothing; of NaN (unknown) none covers. [ms]
@@ -307,6 +302,7 @@ def window_increase(
         value,
         full_scale,
         max_rate_per_h=max_rate_per_h,
+        rated=rated,
         operating_h=operating_h,
         companion=companion,
     )
@@ -317,24 +313,33 @@ def increase_of(
     known: KnownSteps, start_ms: ArrayLike, end_ms: ArrayLike, n_groups: int, gap_limit_ms: ArrayLike = np.inf
 ) -> Counted:
     """`window_increase` of steps that are known already."""
+    known = known.joined
     steps = known.steps
     part = overlaps(known.group, known.t_ms, start_ms, end_ms, n_groups)
     width_ms = part.high_ms - part.low_ms
     length_ms = np.asarray(end_ms, dtype=np.float64) - np.asarray(start_ms, dtype=np.float64)
-    lost_ms, why = np.zeros(n_groups), np.zeros(n_groups, dtype=np.int8)
+    lost_ms, bridged_ms, why = np.zeros(n_groups), np.zeros(n_groups), np.zeros(n_groups, dtype=np.int8)
     lost = steps.lost[part.later]
     if lost.any():
         lost_ms, _ = sum_by_group(np.where(lost, width_ms, 0.0), part.group, n_groups)
         np.maximum.at(why, part.group[lost], steps.kind[part.later[lost]])
         part, width_ms = part.take(~lost), width_ms[~lost]
+    limit_ms = np.broadcast_to(np.asarray(gap_limit_ms, dtype=np.float64), (n_groups,))
+    short = part.span_ms <= limit_ms[part.group]
+    bridged = (steps.kind[part.later] == Step.BRIDGED) & ~short
+    if bridged.any():
+        bridged_ms, _ = sum_by_group(np.where(bridged, width_ms, 0.0), part.group, n_groups)
+        why[part.group[bridged]] = Step.ZERO
     # A step wholly inside counts as it is: the quotient is then exactly 1.
     total, counted = sum_by_group(
         steps.increase[part.later] * (width_ms / part.span_ms), part.group, n_groups
     )
+    covered_ms, _ = sum_by_group(width_ms[short], part.group[short], n_groups)
     return Counted(
         increase=np.where(counted, total, np.nan),
-        covered=_covered_ms(part, width_ms, gap_limit_ms, n_groups) / length_ms,
+        covered=covered_ms / length_ms,
         lost=lost_ms / length_ms,
+        bridged=bridged_ms / length_ms,
         why=why,
     )
 
@@ -349,6 +354,7 @@ def counter_events(
     full_scale: ArrayLike = np.nan,
     *,
     max_rate_per_h: ArrayLike = np.nan,
+    rated: ArrayLike = True,
     operating_h: FloatArray | None = None,
     companion: FloatArray | None = None,
 ) -> IntArray:
@@ -359,7 +365,7 @@ def counter_events(
 
     Parameters
     ----------
-    group, t_ms, value, n_groups, full_scale, max_rate_per_h, operating_h, companion
+    group, t_ms, value, n_groups, full_scale, max_rate_per_h, rated, operating_h, companion
         As in `window_increase`, with the same neighbours.
     start_ms, end_ms : int
         The window, [start, end). [ms UTC]
@@ -381,6 +387,7 @@ def counter_events(
         value,
         full_scale,
         max_rate_per_h=max_rate_per_h,
+        rated=rated,
         operating_h=operating_h,
         companion=companion,
     )
@@ -415,24 +422,12 @@ def _present(
     return group[keep], t_ms[keep], value[keep], hours, other
 
 
-def _covered_ms(part: Overlaps, width_ms: FloatArray, gap_limit_ms: ArrayLike, n_groups: int) -> FloatArray:
-    limit = np.broadcast_to(np.asarray(gap_limit_ms, dtype=np.float64), (n_groups,))
-    short = part.span_ms <= limit[part.group]
-    if short.all():
-        return sum_by_group(width_ms, part.group, n_groups)[0]
-    return sum_by_group(width_ms[short], part.group[short], n_groups)[0]
-
-
-def _is_lost(kind: KindArray) -> BoolArray:
-    return (kind >= Step.RESET) & (kind <= Step.EXCHANGE)
-
-
-def _odd(readings: _Readings, difference: FloatArray) -> IntArray:
+def _odd(readings: Readings, difference: FloatArray) -> IntArray:
     """Steps that need a closer look: nearly always none. `difference` is NaN between groups."""
-    span_h = (readings.t_ms[1:] - readings.t_ms[:-1]) / _MS_PER_H
+    span_h = (readings.t_ms[1:] - readings.t_ms[:-1]) / MS_PER_H
     rate = readings.max_rate_per_h
     most = (
-        RATE_MARGIN * (rate if rate.ndim == 0 else rate[readings.group[1:]]) * np.maximum(span_h, _SHORTEST_H)
+        RATE_MARGIN * (rate if rate.ndim == 0 else rate[readings.group[1:]]) * np.maximum(span_h, SHORTEST_H)
     )
     odd = (difference < 0.0) | (difference > most) | (readings.value[:-1] < 0.0)
     if readings.operating_h is not None:
@@ -440,42 +435,7 @@ def _odd(readings: _Readings, difference: FloatArray) -> IntArray:
     return np.flatnonzero(odd & ~np.isnan(difference))
 
 
-def _judge(readings: _Readings, earlier: IntArray, later: IntArray) -> tuple[FloatArray, KindArray]:
-    """Increase and kind of the steps between pairs of readings of one group, by these two alone."""
-    before, after = readings.value[earlier], readings.value[later]
-    span_h = (readings.t_ms[later] - readings.t_ms[earlier]) / _MS_PER_H
-    most = readings.most(earlier, later)
-    most = np.where(np.isnan(most), np.inf, most)
-    full = readings.per_reading(readings.full_scale, later)
-
-    difference = after - before
-    fell = difference < 0.0
-    wrapped = full - before + after
-    hours_fell = np.zeros(len(later), dtype=np.bool_)
-    anew = hours_fell
-    if readings.operating_h is not None:
-        hours, hours_before = readings.operating_h[later], readings.operating_h[earlier]
-        hours_fell = hours < hours_before
-        anew = hours_fell & (hours <= span_h + 1.0)
-
-    jumped = difference > most
-    rolled = fell & (before <= full) & (wrapped <= _NEAR_FULL * full) & (wrapped <= most) & ~hours_fell
-    about_zero = fell & ((after <= _ABOUT_ZERO * before) | (np.isfinite(most) & (after <= most)))
-    kind = np.full(len(later), Step.COUNTED, dtype=np.int8)
-    kind[jumped] = Step.SPIKE
-    kind[fell] = Step.CORRUPT
-    kind[about_zero] = Step.RESET
-    if readings.companion is not None:
-        other, other_before = readings.companion[later], readings.companion[earlier]
-        kind[about_zero & (other < other_before) & (other <= _ABOUT_ZERO * other_before)] = Step.EXCHANGE
-    kind[(hours_fell & (fell | jumped)) | anew] = Step.EXCHANGE
-    kind[rolled] = Step.ROLLOVER
-    kind[(before < 0.0) | (after < 0.0)] = Step.CORRUPT
-    increase = np.where(kind == Step.COUNTED, difference, 0.0)
-    return np.where(kind == Step.ROLLOVER, wrapped, increase), kind
-
-
-def _resume(readings: _Readings, lost: IntArray, increase: FloatArray, kind: KindArray) -> None:
+def _resume(readings: Readings, lost: IntArray, increase: FloatArray, kind: KindArray) -> None:
     """Where a reading after a lost step goes on from the one before that step, count from there, in place."""
     lost = lost[lost + 1 < len(readings.value)]
     lost = lost[readings.group[lost + 1] == readings.group[lost]]
@@ -483,7 +443,7 @@ def _resume(readings: _Readings, lost: IntArray, increase: FloatArray, kind: Kin
     value = readings.value
     fell = value[lost] < value[before]
     came_back = (kind[lost] == Step.SPIKE) & (value[after] < value[lost])
-    since, how = _judge(readings, before, after)
+    since, how = judge(readings, before, after)
     most = readings.most(lost, after)
     resumed = (fell | came_back) & (how == Step.COUNTED) & ~(since > most)
     increase[after[resumed]] = since[resumed]

@@ -17,7 +17,10 @@ import pyarrow as pa
 
 from models.frame import Frame, FrameError, FrameKind
 
-__all__ = ["RESTATEMENT", "NetworkSpan", "RestateAnswer", "RestateRequest", "ResultKind", "RowSource", "Span"]
+__all__ = [
+    "RESTATEMENT", "NetworkSpan", "RestateAnswer", "RestateRequest", "ResultKind", "RowSource", "Span",
+    "above_zero", "measured",
+]  # fmt: skip
 
 RESTATEMENT: Final = "restatement"
 """Measurement of the list for people: what was restated, from what, to what, why and when."""
@@ -26,7 +29,18 @@ _PART_SCHEMA: Final = pa.schema([
     pa.field("data", pa.binary(), nullable=False),
 ])  # fmt: skip
 _HEADER: Final = "header"
+_ABOVE_ZERO: Final = ">0"
 _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+def above_zero(counter: str) -> str:
+    """Name in `Span.has` of the readings of a counter that are not zero."""
+    return counter + _ABOVE_ZERO
+
+
+def measured(name: str) -> tuple[str, bool]:
+    """The measurement of a name in `Span.has`, and whether it is of `above_zero`."""
+    return name.removesuffix(_ABOVE_ZERO), name.endswith(_ABOVE_ZERO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,8 @@ class Span:
     from_ms, to_ms : int
         [from, to), in whole steps of 15 minutes. [ms UTC]
     has : tuple of str
-        Measurements that the device ever had: those whose neighbours are worth looking for.
+        Measurements that the device ever had: those whose neighbours are worth looking for. Of a counter
+        that was ever above zero also its name of `above_zero`.
     why : str
         `late` data, or a `gap` that ended.
     own : bool

@@ -51,7 +51,7 @@ def warn_of_networks(tables: Mapping[str, Table], report: Report) -> None:
 
 
 def warn_of_meters(devices: Table, report: Report) -> None:
-    """Warn, in one line for all of them, of heat meters of networks without a nominal flow, and say what that costs."""
+    """Warn, in one line, of heat meters of networks without a nominal flow, and say what that costs."""
     heat = {"plant", *_CONSUMERS}
     meters = [row for row in devices.rows if row.values["class"] in heat and "network" in row.values]
     without = [row for row in meters if "qp_m3_h" not in row.values]

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from models.restate import Span
+from models.restate import Span, measured
 from models.results import READING, READING_REPEAT
 from store.protocol import Select, SeriesStore
 from store.restate_table import Readings, Run
@@ -193,9 +193,10 @@ class History:
                     from_ms, to_ms = (
                         (edge_ms - reach_ms, edge_ms) if earlier else (edge_ms, edge_ms + reach_ms)
                     )
+                columns = tuple({measured(name)[0]: None for name in lacking})
                 look = self._store.select(
                     Select(
-                        READING, fields=tuple(lacking), keys=(span.device,), device_class=self._class,
+                        READING, fields=columns, keys=(span.device,), device_class=self._class,
                         from_ms=from_ms, to_ms=to_ms, newest_first=earlier, limit=limit,
                     )
                 )  # fmt: skip

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.frame import telemetry_schema
 from models.measurements import known
 from models.quality import outside
+from models.restate import measured
 
 __all__ = ["Readings", "Run", "telemetry_of"]
 
@@ -91,11 +92,14 @@ class Readings:
         return self._times[run.low : run.high]
 
     def holds(self, run: Run, name: str) -> bool:
-        """Whether a reading of a run has a value of a measurement, a plausible one or not."""
-        if name not in self._columns or run.low == run.high:
+        """Whether a reading of a run has a value of a name of `Span.has`, a plausible one or not."""
+        column, not_zero = measured(name)
+        if column not in self._columns or run.low == run.high:
             return False
         if name not in self._counted:
-            there = self._rows[name].is_valid().to_numpy()
+            there = self._rows[column].is_valid().to_numpy()
+            if not_zero:
+                there = there & (self._values(column) != 0.0)
             self._counted[name] = np.concatenate([[0], np.cumsum(there)])
         counted = self._counted[name]
         return bool(counted[run.high] > counted[run.low])
@@ -131,13 +135,19 @@ class Readings:
         """Places of the readings that count: the stream masks those outside their range."""
         if name not in self._believed:
             places: IntArray = np.empty(0, np.int64)
-            if name in self._columns:
-                column = self._rows[name].cast(pa.float64())
-                values = np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-                bad = np.isnan(values) | outside(values, known[name].low, known[name].high)
+            column, not_zero = measured(name)
+            if column in self._columns:
+                values = self._values(column)
+                bad = np.isnan(values) | outside(values, known[column].low, known[column].high)
+                if not_zero:
+                    bad |= values == 0.0
                 places = np.flatnonzero(~bad)
             self._believed[name] = places
         return self._believed[name]
+
+    def _values(self, column: str) -> NDArray[np.float64]:
+        values = self._rows[column].cast(pa.float64())
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
     @cached_property
     def telemetry(self) -> pa.Table:

@@ -29,7 +29,7 @@ from streams.core.intake import (
 )
 from streams.core.network_events import OFFICE
 from streams.core.operator import SampleOperator
-from streams.core.rows import Rows
+from streams.core.rows import Rows, holding
 from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows, lost_readings
 from streams.core.telling import Telling
@@ -219,7 +219,7 @@ class Arriving:
         without a sample after them, and are to be restated.
         """
         newest = buffer.newest_by(known)[:, fresh.device]
-        valid = ~np.isnan(fresh.values)
+        valid = holding(fresh.values, buffer.counters)
         kept_from = self._state.kept_from_ms()
         before = np.where(valid & (newest > _NEVER), newest, _ALWAYS).min(axis=0, initial=_ALWAYS)
         oldest = int(before.min(initial=_ALWAYS))
@@ -241,11 +241,11 @@ class Arriving:
         A sample of an open window that was overtaken may be the first after the
         settled ones, which knew only one beyond it.
         """
-        first = _edge_times(buffer.after(kept_from), len(buffer.columns), known, last=False)
+        first = _edge_times(buffer.after(kept_from), buffer.counters, known, last=False)
         nearer = overtaken & (fresh.t < first[:, fresh.device])
         if not nearer.any():
             return
-        last = _edge_times(buffer.carry, len(buffer.columns), known, last=True)[:, fresh.device]
+        last = _edge_times(buffer.carry, buffer.counters, known, last=True)[:, fresh.device]
         since = np.where(nearer & (last > _NEVER), last, _ALWAYS).min(axis=0)
         for device in np.unique(fresh.device[since < _ALWAYS]):
             from_ms = int(since[fresh.device == device].min())
@@ -307,10 +307,11 @@ class Arriving:
         return str(Topic(registry.region_of(known), known.unit, device, TELEMETRY)) if known else ""
 
 
-def _edge_times(rows: Rows, columns: int, devices: int, *, last: bool) -> IntArray:
-    """Time of the last (or first) of `rows` that holds each measurement, shape (columns, devices)."""
-    times = np.full((columns, devices), _NEVER if last else _ALWAYS)
-    column, at = np.nonzero(~np.isnan(rows.values))
+def _edge_times(rows: Rows, counters: Sequence[int], devices: int, *, last: bool) -> IntArray:
+    """Time of the last (or first) of `rows` that holds each of `holding`, by device index."""
+    there = holding(rows.values, counters)
+    times = np.full((len(there), devices), _NEVER if last else _ALWAYS)
+    column, at = np.nonzero(there)
     (np.maximum if last else np.minimum).at(times, (column, rows.device[at]), rows.t[at])
     return times
 

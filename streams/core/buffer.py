@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.rows import Rows, concat, edge_indices, numeric_columns
+from streams.core.rows import Rows, concat, counter_places, edge_indices, holding, numeric_columns
 
 __all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of", "standing"]
 
@@ -41,6 +41,7 @@ class Bucket:
 
     start: int
     columns: int
+    counters: tuple[int, ...] = ()
     chunks: list[Rows] = field(default_factory=list)
     _sorted: Rows | None = None
     _first: Rows | None = None
@@ -69,14 +70,14 @@ class Bucket:
     def first(self) -> Rows:
         """Of each device the first samples that hold each measurement."""
         if self._first is None:
-            self._first = self.rows.take(edge_indices(self.rows, last=False))
+            self._first = self.rows.take(edge_indices(self.rows, self.counters, last=False))
         return self._first
 
     @property
     def last(self) -> Rows:
         """Of each device the last samples that hold each measurement."""
         if self._last is None:
-            self._last = self.rows.take(edge_indices(self.rows, last=True))
+            self._last = self.rows.take(edge_indices(self.rows, self.counters, last=True))
         return self._last
 
     def find(self, device: int, t: int) -> Rows:
@@ -92,6 +93,8 @@ class ClassBuffer:
     ----------
     columns : tuple of str
         Numeric measurements, in the order of the rows' values.
+    counters : tuple of int
+        Which of them are counters.
     buckets : dict of int to Bucket
         By start. [ms UTC]
     carry : Rows
@@ -101,19 +104,20 @@ class ClassBuffer:
     def __init__(self, device_class: str):
         self.device_class = device_class
         self.columns = numeric_columns(device_class)
+        self.counters = counter_places(self.columns)
         self.buckets: dict[int, Bucket] = {}
         self.carry = Rows.none(len(self.columns))
         self.unsaved: list[Rows] = []
         self._starts: list[int] | None = None
         self._after: list[Rows] | None = None
         self._newest_t: IntArray = np.empty(0, np.int64)
-        self._newest_by: IntArray = np.empty((len(self.columns), 0), np.int64)
+        self._newest_by: IntArray = np.empty((len(self.columns) + len(self.counters), 0), np.int64)
 
     def bucket(self, start: int) -> Bucket:
         """The bucket that starts at `start`, made when there is none."""
         found = self.buckets.get(start)
         if found is None:
-            found = self.buckets[start] = Bucket(start, len(self.columns))
+            found = self.buckets[start] = Bucket(start, len(self.columns), self.counters)
             self._starts = None
         return found
 
@@ -132,10 +136,10 @@ class ClassBuffer:
         return self._newest_t
 
     def newest_by(self, devices: int) -> IntArray:
-        """Time of the newest sample that holds a measurement, shape (columns, devices); else least int64."""
+        """Time of the newest sample that holds each of `holding`, by device index; else least int64."""
         lacking = devices - self._newest_by.shape[1]
         if lacking > 0:
-            more = np.full((len(self.columns), lacking), _NEVER)
+            more = np.full((len(self._newest_by), lacking), _NEVER)
             self._newest_by = np.append(self._newest_by, more, axis=1)
         return self._newest_by
 
@@ -144,7 +148,7 @@ class ClassBuffer:
         np.maximum.at(of_device, rows.device, rows.t)
         newest_t, newest = self.newest_t(devices), self.newest_by(devices)
         np.maximum(newest_t, of_device, out=newest_t)
-        there = ~np.isnan(rows.values)
+        there = holding(rows.values, self.counters)
         for column, known in enumerate(there):
             if known.all():  # most columns are either had by every sample or by none
                 np.maximum(newest[column], of_device, out=newest[column])
@@ -180,7 +184,7 @@ class ClassBuffer:
     def merge_carry(self, rows: Rows) -> None:
         """Let samples older than every bucket stand as neighbours where they are the newest so far."""
         everything = concat([self.carry, rows], len(self.columns)).in_order()
-        self.carry = everything.take(edge_indices(everything, last=True))
+        self.carry = everything.take(edge_indices(everything, self.counters, last=True))
 
     def stand_before(self, rows: Rows, devices: int) -> None:
         """Take in samples older than what is kept, of `devices` known: they only matter as neighbours."""
@@ -228,7 +232,7 @@ class ClassBuffer:
             built: list[Rows] = []
             for start in reversed(self.starts):
                 after = concat([self.buckets[start].first, after], len(self.columns)).in_order()
-                after = after.take(edge_indices(after, last=False))
+                after = after.take(edge_indices(after, self.counters, last=False))
                 built.append(after)
             self._after = built[::-1]
         return self._after[at]

@@ -229,11 +229,11 @@ class Marking:
         classes = []
         for name, buffer in sorted(buffers.items()):
             if name in operator.reads:
-                inside, columns = buffer.inside(start_ms, end_ms, wanted), len(buffer.columns)
+                inside, none = buffer.inside(start_ms, end_ms, wanted), Rows.none(len(buffer.columns))
                 speaks = np.zeros(len(wanted), dtype=bool)
                 speaks[inside.device] = True
                 speaks &= site.classes == name
-                rows = window_rows(buffer.before(start_ms), inside, Rows.none(columns), columns, speaks)
+                rows = window_rows(buffer.before(start_ms), inside, none, buffer.columns, speaks)
                 classes.append(ClassSamples(buffer.columns, rows))
         samples = Samples(start_ms, end_ms, classes)
         return samples if len(samples.devices) else None

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, Span
+from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, Span, above_zero
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.intake import flags_of, numeric_rows
 from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
 from streams.core.row_engine import NetworkComputed, RowEngine, States
+from streams.core.rows import holding
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import NONE, STATUS_NAMES, WindowState
 from streams.core.windows import Computed, say_window, window_samples
@@ -160,7 +161,9 @@ class Restatements:
         for d, first, last, why in chosen:
             name = str(site.classes[d])
             had = has[name][:, d] | (not is_whole(d))
-            columns = tuple(c for c, there in zip(buffers[name].columns, had, strict=True) if there)
+            buffer = buffers[name]
+            sought = (*buffer.columns, *(above_zero(buffer.columns[c]) for c in buffer.counters))
+            columns = tuple(c for c, there in zip(sought, had, strict=True) if there)
             from_ms, to_ms = first * BUCKET_MS, (last + 1) * BUCKET_MS
             asked.append(Span(site.ids[d], name, from_ms, to_ms, columns, why, name not in of_windows))
         results = tuple(ResultKind(o.name, 1000 * o.every_s, o.reads) for o in operators)
@@ -269,10 +272,10 @@ class Restatements:
 
 
 def _columns_had(buffer: ClassBuffer, devices: int) -> BoolArray:
-    """Which measurements each device ever had, shape (columns, devices)."""
-    had = np.zeros((len(buffer.columns), devices), dtype=bool)
+    """Which of `holding` each device ever had, shape (columns + counters, devices)."""
+    had = np.zeros((len(buffer.columns) + len(buffer.counters), devices), dtype=bool)
     for rows in [buffer.carry, *(b.last for b in buffer.buckets.values())]:
-        column, at = np.nonzero(~np.isnan(rows.values))
+        column, at = np.nonzero(holding(rows.values, buffer.counters))
         had[column, rows.device[at]] = True
     return had
 

@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.measurements import Kind, of_class
+from models.measurements import Kind, known, of_class
 
-__all__ = ["Rows", "concat", "edge_indices", "group_starts", "numeric_columns"]
+__all__ = ["Rows", "concat", "counter_places", "edge_indices", "group_starts", "holding", "numeric_columns"]
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 
 def numeric_columns(device_class: str) -> tuple[str, ...]:
     """Names of the numeric measurements of `device_class`, in table order."""
     return tuple(m.name for m in of_class(device_class) if m.kind is not Kind.TEXT)
+
+
+@cache
+def counter_places(columns: tuple[str, ...]) -> tuple[int, ...]:
+    """Which of `columns` are counters."""
+    return tuple(at for at, name in enumerate(columns) if known[name].kind is Kind.COUNTER)
+
+
+def holding(values: FloatArray, counters: Sequence[int]) -> BoolArray:
+    """Whether each sample holds each measurement, and, below, whether each of the counters is not zero.
+
+    Zeros of a counter are judged by what stood before them and what comes after: both are looked for, too.
+
+    Parameters
+    ----------
+    values : ndarray, shape (columns, n)
+    counters : sequence of int
+        Places among the columns, of `counter_places`.
+
+    Returns
+    -------
+    ndarray of bool, shape (columns + counters, n)
+    """
+    there = ~np.isnan(values)
+    if not counters:
+        return there
+    at = list(counters)
+    return np.concatenate([there, there[at] & (values[at] != 0.0)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +148,18 @@ def group_starts(device: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), changes])
 
 
-def edge_indices(rows: Rows, *, last: bool) -> IntArray:
+def edge_indices(rows: Rows, counters: Sequence[int] = (), *, last: bool) -> IntArray:
     """Positions of the samples that are the last two (or the first) of their device in some measurement.
 
     `rows` are sorted by (device, t). Usually that is two samples a device, or
     one; more where these lack a measurement that a sample further in has. Two,
     because a counter's step back to the line is judged with the reading before it.
+    Of `counters` also those of the readings that are not zero.
     """
     if rows.n == 0:
         return np.empty(0, dtype=np.int64)
     starts = group_starts(rows.device)
-    valid = ~np.isnan(rows.values)
+    valid = holding(rows.values, counters)
     if last:
         return _last_two(rows.device, valid, starts)
     has = np.logical_or.reduceat(valid, starts, axis=1)

@@ -13,7 +13,7 @@ from models.integrate import Joined, joined
 from models.measurements import known
 from models.position_filter import FilterState, Fixes, follow, where_believed
 from models.quality import is_masked, stale_ms, too_fast
-from streams.core.rows import Rows, concat, edge_indices
+from streams.core.rows import Rows, concat, counter_places, edge_indices
 
 __all__ = ["COMPANION", "ClassSamples", "Samples", "window_rows"]
 
@@ -38,7 +38,7 @@ class Samples:
 
     Sorted by (device, t) within each class, repeats removed, with the two
     nearest samples before the window and the nearest after it that hold each
-    measurement. Values outside their physical range are absent.
+    measurement, and that hold each counter above zero. Values outside their physical range are absent.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Samples:
         self._taken: dict[str, FloatArray] = {}
         self._restless: dict[str, bool] = {}
         self._joined: dict[tuple[bytes, bytes, tuple[str, ...]], Joined] = {}
-        self._steps: dict[tuple[str, bytes, bytes], KnownSteps] = {}
+        self._steps: dict[tuple[str, bytes, bytes, bytes], KnownSteps] = {}
         self._followed: tuple[FilterState, Fixes] | None = None
         self._went_on: Fixes | None = None
 
@@ -227,6 +227,7 @@ class Samples:
         *,
         full_scale: ArrayLike = np.nan,
         max_rate_per_h: ArrayLike = np.nan,
+        rated: ArrayLike = True,
         gap_limit_ms: ArrayLike = np.inf,
     ) -> Counted:
         """By how much a counter grew over the window, by device.
@@ -241,23 +242,33 @@ class Samples:
             Where the counter begins again at zero; NaN unknown. [unit of the counter]
         max_rate_per_h : array_like, shape (devices,)
             Faster growth is a spike; NaN unknown. [unit of the counter / h]
+        rated : array_like of bool, shape (devices,)
+            Whether that is the meter's own.
         gap_limit_ms : array_like, shape (devices,)
             Longer steps count, but do not cover. [ms]
         """
-        steps = self._known_steps(measurement, full_scale, max_rate_per_h)
+        steps = self._known_steps(measurement, full_scale, max_rate_per_h, rated)
         return increase_of(steps, self.start_ms, self.end_ms, len(self.devices), gap_limit_ms)
 
     def counter_events(
-        self, measurement: str, *, full_scale: ArrayLike = np.nan, max_rate_per_h: ArrayLike = np.nan
+        self,
+        measurement: str,
+        *,
+        full_scale: ArrayLike = np.nan,
+        max_rate_per_h: ArrayLike = np.nan,
+        rated: ArrayLike = True,
     ) -> IntArray:
         """How many `models.counter.EVENTS` of each kind a counter had, shape (kinds, devices)."""
-        steps = self._known_steps(measurement, full_scale, max_rate_per_h)
+        steps = self._known_steps(measurement, full_scale, max_rate_per_h, rated)
         return events_of(steps, self.start_ms, self.end_ms, len(self.devices))
 
-    def _known_steps(self, measurement: str, full_scale: ArrayLike, max_rate_per_h: ArrayLike) -> KnownSteps:
+    def _known_steps(
+        self, measurement: str, full_scale: ArrayLike, max_rate_per_h: ArrayLike, rated: ArrayLike
+    ) -> KnownSteps:
         """Steps of a counter, found once for all operators that hold it to the same limits."""
         full, most = (np.asarray(x, dtype=np.float64) for x in (full_scale, max_rate_per_h))
-        key = (measurement, full.tobytes(), most.tobytes())
+        own = np.asarray(rated, dtype=np.bool_)
+        key = (measurement, full.tobytes(), most.tobytes(), own.tobytes())
         found = self._steps.get(key)
         if found is None:
             found = self._steps[key] = known_steps(
@@ -266,6 +277,7 @@ class Samples:
                 self[measurement],
                 full,
                 max_rate_per_h=most,
+                rated=own,
                 operating_h=self._of("operating_h"),
                 companion=self._of(COMPANION.get(measurement)),
             )
@@ -282,18 +294,19 @@ class Samples:
         return self.integrate(value, gap_limit_ms=gap_limit_ms, rests_on=rests_on)[1]
 
 
-def window_rows(before: Rows, inside: Rows, after: Rows, columns: int, wanted: BoolArray) -> Rows:
+def window_rows(before: Rows, inside: Rows, after: Rows, columns: tuple[str, ...], wanted: BoolArray) -> Rows:
     """Join a window's samples with the neighbours on each side.
 
     Parameters
     ----------
     before, after : Rows
         Candidates outside the window, sorted by (device, t); of `before` the
-        last two and of `after` the first that hold each measurement are kept.
+        last two and of `after` the first that hold each measurement are kept, and of counters as many
+        that are not zero.
     inside : Rows
         The window's own samples, sorted by (device, t), repeats removed.
-    columns : int
-        How many measurements the class has.
+    columns : tuple of str
+        Measurements of the class.
     wanted : ndarray of bool
         By device index: whose samples to give.
 
@@ -305,12 +318,13 @@ def window_rows(before: Rows, inside: Rows, after: Rows, columns: int, wanted: B
     before, inside, after = (
         r if (mine := wanted[r.device]).all() else r.take(mine) for r in (before, inside, after)
     )
-    before = before.take(edge_indices(before, last=True))
+    counters = counter_places(columns)
+    before = before.take(edge_indices(before, counters, last=True))
     known = np.zeros(len(wanted), dtype=bool)
     known[before.device] = True
     known[inside.device] = True
     after = after.take(known[after.device])
-    after = after.take(edge_indices(after, last=False))
-    rows = concat([before, inside, after], columns)
+    after = after.take(edge_indices(after, counters, last=False))
+    rows = concat([before, inside, after], len(columns))
     order = np.argsort(rows.device, kind="stable")
     return rows.take(order)

@@ -44,7 +44,7 @@ def window_samples(
                 b.before(start_ms),
                 b.inside(start_ms, end_ms),
                 b.after(end_ms),
-                len(b.columns),
+                b.columns,
                 wanted & (site.classes == name),
             ),
         )

@@ -63,7 +63,8 @@ def data_quality(samples: Samples, site: StreamSite) -> DataQuality:
     for name in COUNTERS:
         if samples.has(name):
             full_scale, most = _limits(name, meter)
-            found = samples.counter_events(name, full_scale=full_scale, max_rate_per_h=most)
+            rated = ~np.isnan(meter.qp_m3_h)
+            found = samples.counter_events(name, full_scale=full_scale, max_rate_per_h=most, rated=rated)
             events = {event: events[event] + found[at] for at, event in enumerate(EVENTS)}
     return DataQuality(
         samples=samples.count(every).astype(np.float64),

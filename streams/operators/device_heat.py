@@ -30,6 +30,7 @@ COUNTER_REASONS = {
     Step.CORRUPT: "counter_corrupt",
     Step.SPIKE: "counter_spike",
     Step.EXCHANGE: "counter_exchange",
+    Step.ZERO: "counter_zero",
 }
 S_PER_H = 3600.0
 
@@ -67,6 +68,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         "energy_gj",
         full_scale=meter.energy_full_scale_gj,
         max_rate_per_h=most_heat_gj_h(meter.qp_m3_h),
+        rated=~np.isnan(meter.qp_m3_h),
         gap_limit_ms=gap_limit_ms,
     )
     counted = _holds(energy, power_coverage)
@@ -77,6 +79,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         "volume_m3",
         full_scale=meter.volume_full_scale_m3,
         max_rate_per_h=most_flow_m3_h(meter.qp_m3_h),
+        rated=~np.isnan(meter.qp_m3_h),
         gap_limit_ms=gap_limit_ms,
     )
     metered = _holds(volume, flow_coverage)
@@ -118,8 +121,11 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
 
 
 def _holds(counter: Counted, integrated_coverage: FloatArray) -> BoolArray:
-    """Whether to take the counter: it counted, and if it lost part of the window nothing else knows more."""
-    lost = (counter.lost > 0) & (counter.covered < MIN_COVERAGE)
+    """Whether to take the counter: it counted, and if it lost part of the window nothing else knows more.
+
+    What it counted while it showed zeros is known, when it did is not.
+    """
+    lost = (counter.lost + counter.bridged > 0) & (counter.covered < MIN_COVERAGE)
     return ~np.isnan(counter.increase) & ~(lost & (integrated_coverage >= MIN_COVERAGE))
 
 
@@ -177,8 +183,9 @@ def _reason(
         _blame_values(reason, short, samples, counted, gap_limit_ms)
     reason[~counted & ~meter.mounting_known] = "no_mounting"
     for counter, integrated in zip(counters, replaced, strict=True):
-        lost = ~integrated & (counter.covered < MIN_COVERAGE) & (counter.lost > 0)
-        lost &= counter.covered + counter.lost >= MIN_COVERAGE
+        lost_share = counter.lost + counter.bridged
+        lost = ~integrated & (counter.covered < MIN_COVERAGE) & (lost_share > 0)
+        lost &= counter.covered + lost_share >= MIN_COVERAGE
         for kind in np.unique(counter.why[lost]):
             reason[lost & (counter.why == kind)] = COUNTER_REASONS[Step(kind)]
     reason[np.isnan(meter.interval_ms)] = "no_interval"

@@ -102,7 +102,7 @@ def _reason(
     reason[_never(samples, "tank_m3", near)] = "no_tank"
     reason[counted.covered < MIN_COVERAGE] = "coverage"
     reason[counted.covered == 0.0] = "gap"
-    lost = (counted.lost > 0.0) & (counted.covered < MIN_COVERAGE)
+    lost = (counted.lost + counted.bridged > 0.0) & (counted.covered < MIN_COVERAGE)
     for kind in np.unique(counted.why[lost]):
         reason[lost & (counted.why == kind)] = f"counter_{Step(kind).name.lower()}"
     reason[_never(samples, "makeup_m3", np.ones(len(samples.t), dtype=bool))] = "no_makeup"

@@ -34,9 +34,11 @@ LATENESS_MS = 900_000
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a history does not get clearer by shrinking
 
 
-def journal(batches: list[list[Message]], arrivals: list[int]) -> list[Record]:
+def journal(
+    batches: list[list[Message]], arrivals: list[int], texts: dict[str, str] | None = None
+) -> list[Record]:
     log = Log()
-    log.append(registry_frame(), T0)
+    log.append(registry_frame(texts), T0)
     before = T0
     for batch, arrival in zip(batches, arrivals, strict=True):
         # As ingest does: only the last frame of a flush moves now, so that no class makes another late.
@@ -149,10 +151,13 @@ def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     equal(run(records), run(records, provisional_every_ms=None))
 
 
-def batch_rows(operator: WindowOperator, messages: list[Message]) -> dict[tuple[str, int], dict]:
+def batch_rows(
+    operator: WindowOperator, messages: list[Message], texts: dict[str, str] = SITE_TEXTS
+) -> dict[tuple[str, int], dict]:
     """Rows of a plain computation, window by window, over the whole history."""
-    devices = [d for d in CLASS_OF if CLASS_OF[d] in operator.reads]
-    site = StreamSite(parse_site(SITE_TEXTS)[0], devices, {})
+    speak = {m.device for m in messages}
+    devices = [d for d in CLASS_OF if CLASS_OF[d] in operator.reads and d in speak]
+    site = StreamSite(parse_site(texts)[0], devices, {})
     classes = {}
     for device_class in sorted({CLASS_OF[d] for d in devices}):
         columns = numeric_columns(device_class)
@@ -174,13 +179,9 @@ def batch_rows(operator: WindowOperator, messages: list[Message]) -> dict[tuple[
                 rows.take(rows.t < start), rows.take((rows.t >= start) & (rows.t < start + every)),
                 rows.take(rows.t >= start + every),
             )  # fmt: skip
-            width = len(numeric_columns(name))
-            parts.append(
-                ClassSamples(
-                    numeric_columns(name),
-                    window_rows(before, inside, after, width, np.ones(len(devices), bool)),
-                )
-            )
+            columns = numeric_columns(name)
+            everybody = np.ones(len(devices), bool)
+            parts.append(ClassSamples(columns, window_rows(before, inside, after, columns, everybody)))
         window = Samples(start, start + every, parts)
         result = operator.function(window, site)
         for at, device in enumerate(window.devices):

@@ -129,7 +129,7 @@ def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, s
             )
             columns = numeric_columns(name)
             wanted = np.ones(len(devices), bool)
-            parts.append(ClassSamples(columns, window_rows(before, inside, after, len(columns), wanted)))
+            parts.append(ClassSamples(columns, window_rows(before, inside, after, columns, wanted)))
         samples = Samples(start, end, parts)
         result = operator.function(samples, site)
         for at, device in enumerate(samples.devices):

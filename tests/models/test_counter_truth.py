@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.counter import EVENTS, Step, counter_events, counter_steps, window_increase
+from tests.support.counter_neighbours import neighbourhood
 
 H = 3_600_000
 FULL_GJ, FULL_M3 = 10_000.0, 100_000.0
@@ -140,18 +141,14 @@ def windows_of(history, width_ms, shift_ms):
 
 
 def counted(history, start, end, **more):
-    """One window as the stream sees it: its readings, two before and one after."""
+    """One window as the stream sees it: its readings and their neighbours."""
     there = np.isfinite(history.energy_gj)
     t, energy = history.t[there], history.energy_gj[there]
-    first = max(int(np.searchsorted(t, start)) - 2, 0)
-    last = int(np.searchsorted(t, end)) + 1
-    near = slice(first, last)
+    near = neighbourhood(t, energy, start, end)
     limits = history.limits(
         operating_h=history.operating_h[there][near], companion=history.volume_m3[there][near], **more
     )
-    return window_increase(
-        np.zeros(last - first, int)[: len(t[near])], t[near], energy[near], start, end, 1, **limits
-    )
+    return window_increase(np.zeros(len(near), int), t[near], energy[near], start, end, 1, **limits)
 
 
 @settings(max_examples=150)
@@ -207,7 +204,7 @@ def test_every_event_is_counted_once_in_the_window_that_shows_it(history, width_
         return  # whether the last reading is out of line, only the next one can tell
     found = []
     for start, end in windows_of(history, width_ms, 0):
-        near = slice(max(int(np.searchsorted(t, start)) - 2, 0), int(np.searchsorted(t, end)) + 1)
+        near = neighbourhood(t, energy, start, end)
         limits = history.limits(
             operating_h=history.operating_h[there][near], companion=history.volume_m3[there][near]
         )
@@ -245,14 +242,64 @@ def hourly(*energy_gj, gap_h=None):
         pytest.param(hourly(500, 501, 0, 502, 503, gap_h={2: 40}), 3.0, {}, id="zero after an outage"),
         pytest.param(
             hourly(500, 501, 0, 531, 532, gap_h={2: 40}),
-            2.0,  # an hour cannot hold what 40 counted, and for the 40 hours nobody knew in time
+            32.0,
             {"max_rate_per_h": 2.0},
             id="zero after an outage with much heat",
         ),
         pytest.param(hourly(500, 501, 0, 503, 504), 4.0, {}, id="a zero for one sample, rate unknown"),
         pytest.param(hourly(500, 501, 0, 503, 504), 4.0, {"max_rate_per_h": 1e6}, id="a zero, large meter"),
         pytest.param(
-            hourly(500, 501, 0, 0, 503, 504), 2.0, {"max_rate_per_h": 2.0}, id="zeros for two samples"
+            hourly(500, 501, 0, 0, 503, 504), 4.0, {"max_rate_per_h": 2.0}, id="zeros for two samples"
+        ),
+        pytest.param(hourly(500, 501, 0, 0, 503, 504), 4.0, {}, id="zeros for two samples, rate unknown"),
+        pytest.param(
+            hourly(500, 501, 0, 0, 503, 504),
+            4.0,
+            {"max_rate_per_h": 2e4, "rated": False},
+            id="zeros for two samples, rate that of any meter",
+        ),
+        pytest.param(hourly(500, 501, 0, 0, 0.5, 1), 2.0, {}, id="set back to zero, nothing flows yet"),
+        pytest.param(hourly(500, 501, 0, 0, 480, 481), 2.0, {}, id="zeros, then an older register"),
+        pytest.param(
+            hourly(500, 501, 0, 0, 590, 591), 2.0, {"max_rate_per_h": 2.0}, id="zeros, then more than can be"
+        ),
+        pytest.param(hourly(0, 0, 500, 501), 1.0, {}, id="zeros at the start, rate unknown"),
+        pytest.param(
+            hourly(0, 0, 500, 501), 1.0, {"max_rate_per_h": 2.0}, id="zeros at the start, rate known"
+        ),
+        pytest.param(hourly(0, 0, 1, 2), 2.0, {"max_rate_per_h": 2.0}, id="a new meter"),
+        pytest.param(
+            hourly(9998, 9999, 0, 0, 1), 2.5, {"full_scale": 9999.5}, id="rollover that stands at zero"
+        ),
+        pytest.param(
+            hourly(9998, 9999, 0, 0, 9999.5),
+            1.5,
+            {"full_scale": 10_000.0},
+            id="zeros right before a rollover",
+        ),
+        pytest.param(
+            hourly(2, 3, 0, 0, 4, 5),
+            2.0,  # from 3 to 4, or from 0 to 4: both can be
+            {"max_rate_per_h": 2.0},
+            id="zeros of a meter that is nearly new",
+        ),
+        pytest.param(
+            hourly(2, 3, 0, 0, 4, 5),
+            3.0,
+            {"max_rate_per_h": 2.0, "operating_h": np.array([10.0, 11.0, 0.0, 0.0, 14.0, 15.0])},
+            id="zeros of a meter that is nearly new, its hours go on",
+        ),
+        pytest.param(
+            hourly(500, 501, 0, 0, 2, 3),
+            4.0,
+            {"max_rate_per_h": 2.0, "operating_h": np.array([9e3, 9001.0, 0.0, 0.5, 1.5, 2.5])},
+            id="new meter that stood at zero",
+        ),
+        pytest.param(
+            hourly(500, 501, 0, 0, 800, 801),
+            2.0,
+            {"operating_h": np.array([9e3, 9001.0, 0.0, 0.0, 2.0, 3.0])},
+            id="used meter after zeros",
         ),
         pytest.param(hourly(500, 501, 0.2, 1.2, 2.2), 3.0, {}, id="reset"),
         pytest.param(hourly(500, 501, 480, 481, 482), 3.0, {}, id="register restored from an older value"),

@@ -168,12 +168,15 @@ def hourly(changes, at=None):
 
 def test_a_zero_of_a_household_meter_is_told_by_the_next_reading_and_nothing_is_lost():
     out, rows = hourly({3: {"energy_gj": 0.0}})
-    assert sum(r["heat_gj"] or 0.0 for r in rows) == pytest.approx(0.6)
-    assert {r["reason"] for r in rows[8:12]} == {"counter_reset"}
-    assert {r["heat_gj"] for r in rows[8:12]} == {None}, "not known, and never zero"
-    assert [r["heat_gj"] for r in rows[12:16]] == pytest.approx([0.05] * 4)
-    assert {r["status"] for r in rows[:8] + rows[12:]} == {"final"}
+    assert [r["heat_gj"] for r in rows] == pytest.approx([0.025] * 24)
+    assert {r["status"] for r in rows} == {"final"}
     assert quality(out, "meter-1", T0 + 12 * WINDOW)["counter_spike"] == 1.0
+
+
+def test_zeros_of_a_household_meter_that_last_are_unknown_and_never_zero():
+    _, rows = hourly({hour: {"energy_gj": 0.0, "volume_m3": 0.0} for hour in range(3, 7)})
+    assert {(r["status"], r["reason"]) for r in rows[8:]} == {("unknown", "counter_zero")}
+    assert {(r["heat_gj"], r["volume_m3"]) for r in rows[8:]} == {(None, None)}
 
 
 def test_an_exchanged_meter_is_never_bridged():
