@@ -321,6 +321,9 @@ class Pipeline:
             self._telling.ledger(outputs, self._state.book.days.last(self._state.book.deliveries), before)
             for gone in np.flatnonzero(leaving & ~self._state.site.owned[: len(leaving)]).tolist():
                 self._state.engine.wait_for(gone, None)  # nobody else would ever take its word back
+                if self._state.site.ids[gone] not in self._state.registry.devices:
+                    self._state.restatements.set_aside(gone, self._state.site.ids[gone])
+        self._state.restatements.bring_back(self._state.site.owned)
         self._part_with(registered, record, outputs)
         for name, device in self._state.registry.devices.items():
             then = registered.devices.get(name)

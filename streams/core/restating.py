@@ -59,6 +59,7 @@ class Restatements:
     def __init__(self) -> None:
         self.request: RestateRequest | None = None
         self._pending: dict[str, dict[int, IntervalSet]] = {LATE: {}, GAP: {}}
+        self._aside: dict[int, list[tuple[str, int, int]]] = {}
         self._networks: dict[str, IntervalSet] = {}
         self._parts: dict[int, RestateAnswer] = {}
 
@@ -104,7 +105,8 @@ class Restatements:
 
         What is asked for is among it: the answer will find the device gone.
         """
-        waits = [
+        waits = self._aside.pop(device, [])
+        waits += [
             (why, first * BUCKET_MS, (last + 1) * BUCKET_MS)
             for why, devices in self._pending.items()
             for first, last in devices.pop(device, ())
@@ -112,6 +114,17 @@ class Restatements:
         if self.request is not None:
             waits += [(s.why, s.from_ms, s.to_ms) for s in self.request.spans if s.device == name]
         return waits
+
+    def set_aside(self, device: int, name: str) -> None:
+        """Keep what waits of a device that no stream has any more until `bring_back` or `give_away`."""
+        waits = self.give_away(device, name)
+        if waits:
+            self._aside[device] = waits
+
+    def bring_back(self, owned: BoolArray) -> None:
+        """Have what was set aside wait again, of devices that are `owned`, by index, once more."""
+        for device in [d for d in self._aside if owned[d]]:
+            self.take_over(device, self._aside.pop(device))
 
     def take_over(self, device: int, waits: Sequence[tuple[str, int, int]]) -> None:
         """Note what another stream gave away of a device."""
@@ -253,6 +266,7 @@ class Restatements:
         request = None if self.request is None else self.request.to_json()
         networks = {name: list(steps) for name, steps in self._networks.items()}
         state = {"version": 1, "pending": pending, "request": request, "networks": networks}
+        state["aside"] = {str(d): waits for d, waits in self._aside.items()}
         return json.dumps(state).encode()
 
     @classmethod
@@ -265,6 +279,9 @@ class Restatements:
         self._pending = {
             why: {int(d): IntervalSet(b) for d, b in devices.items()}
             for why, devices in state["pending"].items()
+        }
+        self._aside = {
+            int(d): [(why, a, b) for why, a, b in waits] for d, waits in state.get("aside", {}).items()
         }
         self._networks = {name: IntervalSet(steps) for name, steps in state["networks"].items()}
         self.request = None if state["request"] is None else RestateRequest.from_json(state["request"])

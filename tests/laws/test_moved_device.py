@@ -134,3 +134,36 @@ def test_what_waits_to_be_restated_moves_with_its_device(tmp_path, asked: bool) 
     new.settle()
     assert heat_of_sub_2(new)[T0 + 15 * MINUTE] == row
     old.store.close()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("returns_to", ["u1", "u2"])
+def test_what_waits_to_be_restated_waits_for_a_device_that_is_taken_out_and_put_back(
+    tmp_path, asked: bool, returns_to: str
+) -> None:
+    old, new = two_streams(tmp_path)
+    head, *rows = SITE_TEXTS["devices.csv"].splitlines()
+    without = "\n".join([head, *(r for r in rows if not r.startswith("sub-2,"))]) + "\n"
+    for minute in range(185):
+        if minute not in LATE:
+            take(old, "sub-2", minute)
+    old.write()
+    for minute in LATE:
+        take(old, "sub-2", minute, comes=184)
+    if asked:
+        assert old.pipeline.ask() is not None
+    old.step(registry_frame({**SITE_TEXTS, "devices.csv": without}).encode(), T0 + 185 * MINUTE)
+    old.settle()
+    old.crash()
+    assert old.pipeline.restating == 0, "nobody waits for what nobody can tell of"
+    assert heat_of_sub_2(old)[T0 + 15 * MINUTE]["revision"] == 0
+    for stream in (old, new):
+        stream.step(site(returns_to).encode(), T0 + 250 * MINUTE)
+    told = [frame for outputs in old._unwritten for _, frame in outputs.forwards]
+    old.settle()
+    for frame in told:
+        new.step(frame, T0 + 250 * MINUTE)
+    new.settle()
+    row = heat_of_sub_2(old)[T0 + 15 * MINUTE]
+    assert (row["status"], row["revision"], row["coverage"], row["stream"]) == ("final", 1, 1.0, returns_to)
+    old.store.close()
