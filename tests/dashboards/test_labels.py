@@ -54,3 +54,13 @@ def test_no_label_of_the_network_lies_over_another(opened, size, count):
         assert found["labels"][-1] == f"✕ {word} {count}"
         if count == 3:
             assert found["labels"].count(word) == 3
+
+
+@pytest.mark.parametrize(("path", "first"), [("/", "alarm_strip"), ("/alarms", "alarm_list")])
+def test_on_a_phone_alarms_come_first(opened, path, first):
+    page = opened(f"{path}?lang=en", PHONE).page
+    page.wait_for_selector(".hl-card")
+    tops = page.evaluate(
+        "[...document.querySelectorAll('.hl-card')].map(e => [e.getBoundingClientRect().top, e.id]).sort((a, b) => a[0] - b[0])"
+    )
+    assert tops[0][1] == f"panel-{first}"
