@@ -30,6 +30,7 @@ export default {
     ]);
   },
   async mounted() {
+    document.documentElement.lang = JSON.parse(this.frame).language;
     if (!this.config) return;
     const config = JSON.parse(this.config);
     const { start } = await import(`${config.assets}/index.js`);

@@ -40,12 +40,13 @@ def frame(
     Returns
     -------
     dict
-        ``simulated`` (empty where values are not), ``home``, and of links ``pages`` and ``switches``, each
-        with ``text``, ``url`` and ``here``, a switch's also with what it sets.
+        ``language``, ``simulated`` (empty where values are not), ``home``, and of links ``pages`` and
+        ``switches``, each with ``text``, ``url`` and ``here``, a switch's also with what it sets.
     """
     here = _path(page, site, device)
     themes = (("light", texts["light"]), ("dark", texts["dark"]))
     return {
+        "language": "zh-CN" if language == "zh" else language,
         "simulated": texts["SIMULATED: these values come from a simulator, not from a plant"]
         if simulated
         else "",

@@ -60,7 +60,6 @@ class Board {
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
       refreshAlarms: () => this.update(new Set(["alarms"])),
     };
-    document.documentElement.lang = config.language === "zh" ? "zh-CN" : "en";
   }
 
   async start() {

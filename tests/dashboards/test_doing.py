@@ -323,3 +323,13 @@ def test_a_store_that_goes_away_is_said_and_comes_back_by_itself(opened, running
         )
         assert "◆1" in page.inner_text(".hl-age")
     until(page, "/^data .* old$/.test(document.querySelector('.hl-age')?.textContent)", timeout_s=60.0)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "en"), ("zh", "zh-CN")])
+def test_a_page_of_a_device_that_is_gone_names_its_language(browser, running, language, said):
+    page = browser.new_page()
+    page.goto(f"{running.server.url}/substation/gone?lang={language}")
+    page.wait_for_selector(".hl-apology a")
+    assert page.evaluate("document.documentElement.lang") == said
+    assert page.locator(".hl-nav .hl-here[aria-current=page]").count() == 1
+    page.close()
