@@ -13,6 +13,7 @@ INTERVAL_MS = 10_000
 PACE = 2000.0
 """Recorded seconds a second: the recording lasts 15 s."""
 GJ_A_ROW = 0.005
+REGISTER_GJ = 40.0  # the first step from zero of a meter without a nominal flow may be its whole register
 SITE = {
     "site.toml": (
         '[site]\nname = "one"\ntimezone = "UTC"\n[[region]]\nid = "r1"\nname = "r"\n'
@@ -23,7 +24,7 @@ SITE = {
 
 
 def write_collector(home, url):
-    lines = [f"{T0 + INTERVAL_MS * i},{GJ_A_ROW * i:.3f},{80 + i % 7}" for i in range(ROWS)]
+    lines = [f"{T0 + INTERVAL_MS * i},{REGISTER_GJ + GJ_A_ROW * i:.3f},{80 + i % 7}" for i in range(ROWS)]
     (home / "meter.csv").write_text("\n".join(["t,energy,supply", *lines, ""]))
     path = home / "collector.toml"
     path.write_text(
@@ -81,7 +82,7 @@ def test_a_stop_of_either_loses_and_doubles_nothing(tmp_path):
     assert three["repeat"] == 0
     readings = device_rows(third.data, "reading")
     assert [(r["window_start"], r["energy_gj"], r["supply_c"]) for r in readings] == [
-        (T0 + INTERVAL_MS * i, round(GJ_A_ROW * i, 3), 80.0 + i % 7) for i in range(ROWS)
+        (T0 + INTERVAL_MS * i, round(REGISTER_GJ + GJ_A_ROW * i, 3), 80.0 + i % 7) for i in range(ROWS)
     ]
     windows = device_rows(third.data, "device_heat")
     starts = [w["window_start"] for w in windows]
