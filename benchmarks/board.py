@@ -261,6 +261,9 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=200, help="open pages; 0 leaves them out")
     parser.add_argument("--times", type=int, default=5, help="paints and drawings of each kind")
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument(
+        "--crowds", type=int, default=1, help="how often so many come, one crowd after another"
+    )
     asked = parser.parse_args()
     if asked.seed or asked.serve:
         seed(asked.seed, asked.days) if asked.seed else serve(asked.serve)
@@ -271,8 +274,9 @@ def main() -> None:
         if asked.pages:
             with served(days=1) as (control_url, _, control):
                 paints(control_url, asked.times)
-                told = asyncio.run(crowd(url, began, process, control, asked.pages, asked.seconds))
-            print(json.dumps(told), flush=True)
+                for _ in range(asked.crowds):
+                    told = asyncio.run(crowd(url, began, process, control, asked.pages, asked.seconds))
+                    print(json.dumps(told), flush=True)
     with served(days=366) as (url, _, process):
         print(machine(), flush=True)
         print("history [ms]:", histories(url), flush=True)
