@@ -85,8 +85,8 @@ def run_house(record: House, hours: int, crash_every: int = 0) -> Run:
     """The mean of the houses as a plant's counter, with its weather and forecasts."""
     start = record.end_ms[0] - HOUR_MS
     run = Run(site(), start=start)
-    energy = 0.0
-    run.give("plant", "plant", start, {"energy_gj": 0.0})
+    energy = 100.0  # the first step from zero of a counter without a rate is lost
+    run.give("plant", "plant", start, {"energy_gj": energy})
     run.give("weather", "sky", start, {"outdoor_c": record.instant_c[0]})
     for at in range(hours):
         t = record.end_ms[at]
