@@ -83,7 +83,7 @@ def test_killed_at_every_point(tmp_path):
     with RunningSystem(fleet, PACE, **HASTY) as system:
         for victim, point, passage in points:
             print(victim, passage, system.kill_at_point(victim, point, passage))
-        system.drain(120, pace=REST_PACE)
+        system.drain(120, pace=REST_PACE, restated=True)
     assert_survived(system, tmp_path / "replay", 6 * 12)
     print(f"{time.monotonic() - began:.0f} s")
 
