@@ -208,12 +208,15 @@ class KnownSteps:
     t_ms: IntArray
     steps: Steps
 
-    @cached_property
+    @property
     def joined(self) -> KnownSteps:
         """Those between readings that say something."""
+        # Not cached as itself: what refers to itself stays in memory until Python next looks for it.
+        return self._said if self.steps.left_out.any() else self
+
+    @cached_property
+    def _said(self) -> KnownSteps:
         steps, keep = self.steps, ~self.steps.left_out
-        if keep.all():
-            return self
         kept = Steps(steps.increase[keep], steps.kind[keep], steps.left_out[keep])
         return KnownSteps(self.group[keep], self.t_ms[keep], kept)
 
