@@ -36,6 +36,10 @@ def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme,
         assert height <= size["height"]
     wider = "e => e.getBoundingClientRect().width > e.parentElement.clientWidth + 1"
     assert page.evaluate(f"[...document.querySelectorAll('.hl-value')].filter({wider}).length") == 0
+    if size is PHONE:
+        whole = "e => { e.style.overflowWrap = 'normal'; return e.scrollWidth <= e.clientWidth }"
+        titles = page.locator(".hl-card h2")
+        assert [t.inner_text() for t in titles.all() if not t.evaluate(whole)] == [], "broken inside a word"
     words = page.inner_text("body")
     assert ("仿真" if language == "zh" else "SIMULATED") in words
     assert page.get_attribute("html", "lang") == ("zh-CN" if language == "zh" else "en")
