@@ -213,7 +213,7 @@ def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
         if name in _CLASSES:
             keys = f"${{{name}:json}}"
     every: str | None = "1h" if panel.kind == "heatmap" else "v.windowPeriod"
-    if series.window_ms and panel.kind != "heatmap":
+    if series.window_ms > 0 and panel.kind != "heatmap":
         every = None  # windows add up as they are
     made = flux.series(
         select,

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dashboards.panels import Panel, Series
-from dashboards.scope import Scope, devices_in, narrowed
+from dashboards.panels import NETWORK_WINDOW, Panel, Series
+from dashboards.scope import Scope, devices_in, narrowed, networks_in
 from dashboards.shared import Answers
 from models.results import READING, Status
 from models.site import Site
@@ -74,7 +74,8 @@ def panel_history(
     exists = False
     for index, series in enumerate(panel.series):
         fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
-        until = min(to_ms, now_ms - series.window_ms + 1) if series.window_ms else to_ms
+        fills_ms = _window_ms(series, site, scope)
+        until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
         question = _question(site, series, fields, panel, scope, from_ms, until, points)
         tables = ask(question, series.classes)
         exists = exists or any(t.num_rows for t in tables)
@@ -89,6 +90,13 @@ def panel_history(
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
     return {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
+
+
+def _window_ms(series: Series, site: Site, scope: Scope) -> int:
+    """Length of the windows of `series`: of networks that differ the longest. [ms]"""
+    if series.window_ms != NETWORK_WINDOW:
+        return series.window_ms
+    return max((1000 * n.window_s for n in networks_in(site, scope)), default=0)
 
 
 def _question(

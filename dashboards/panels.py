@@ -16,7 +16,19 @@ from typing import Final, Literal, NamedTuple
 from models.measurements import known
 from store.protocol import Aggregate, Select
 
-__all__ = ["Band", "Feed", "Page", "Panel", "Series", "Text", "Unknown", "measured", "pages", "panel"]
+__all__ = [
+    "NETWORK_WINDOW",
+    "Band",
+    "Feed",
+    "Page",
+    "Panel",
+    "Series",
+    "Text",
+    "Unknown",
+    "measured",
+    "pages",
+    "panel",
+]
 
 Kind = Literal[
     "tile",
@@ -47,6 +59,8 @@ profile: pressures over the way from the plant]"""
 Across = Literal["", "sum", "mean", "min", "max"]
 """What becomes of several keys: a line each, their sum, their mean, the least or the greatest of them."""
 Scope = Literal["scope", "device"]
+NETWORK_WINDOW: Final = -1
+"""In `Series.window_ms`: as long as the windows of the network are, which the site says."""
 """Whether a panel is about the page's scope or about its one device."""
 
 
@@ -109,6 +123,9 @@ class Series:
         Name of a muted line colour of the style sheet.
     dashed : bool
     band : Band or None
+    window_ms : int
+        Length of the windows of a chart's rows, so that one that still fills is not drawn: what it has so far
+        would look like a fall. `NETWORK_WINDOW` for rows of a network's own window, 0 to draw every row. [ms]
     """
 
     select: Select

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashboards.panels import NOT_COMPUTED, ONCE_A_DAY, Feed, Page, Panel, Series, Text, measured
+from dashboards.panels import NETWORK_WINDOW, NOT_COMPUTED, ONCE_A_DAY, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -82,7 +82,8 @@ PAGE = Page(
             width=4,
             absent=NOT_COMPUTED,
             series=tuple(
-                Series(_BALANCE, name, text, _GJ, across="sum", aggregate="sum", colour=colour)
+                Series(_BALANCE, name, text, _GJ, across="sum", aggregate="sum", colour=colour,
+                       window_ms=NETWORK_WINDOW)
                 for name, text, colour in _TERMS
             ),
         ),
@@ -94,9 +95,11 @@ PAGE = Page(
             absent=NOT_COMPUTED,
             note=Text("beyond the dashes heat is missing", "超出虚线即有热量不明"),
             series=(
-                Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ, colour="a"),
-                Series(_BALANCE, "residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True),
-                Series(_BALANCE, "residual_u_gj", Text("−u", "−u"), _GJ, scale=-1, colour="o", dashed=True),
+                Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ, colour="a", window_ms=NETWORK_WINDOW),
+                Series(_BALANCE, "residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True,
+                       window_ms=NETWORK_WINDOW),
+                Series(_BALANCE, "residual_u_gj", Text("−u", "−u"), _GJ, scale=-1, colour="o", dashed=True,
+                       window_ms=NETWORK_WINDOW),
             ),
         ),
         Panel(
@@ -109,7 +112,8 @@ PAGE = Page(
                 Series(Select("device_heat"), "heat_gj", Text("measured", "实测"), "GJ/15 min",
                        classes=("substation",), across="sum", aggregate="sum", colour="b", window_ms=900_000),
                 Series(_RECONCILED, "heat_gj", Text("reconciled (window)", "校正（时段）"), _GJ,
-                       classes=("substation",), across="sum", aggregate="sum", colour="a"),
+                       classes=("substation",), across="sum", aggregate="sum", colour="a",
+                       window_ms=NETWORK_WINDOW),
             ),
         ),
         Panel(

@@ -1,12 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dashboards.history import FINAL, PARTIAL, PROVISIONAL, panel_history, step_ms
 from dashboards.panels import panel
 from dashboards.scope import Scope
-from models.results import Outputs
+from models.results import Outputs, result_schema
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
 from tests.support.board_data import DAY_MS, WINDOW_MS, Day, make_site, seeded
@@ -30,7 +31,7 @@ def history(day, panel_id, scope=None, **changes):
         from_ms,
         to_ms,
         changes.get("points", 400),
-        day.now_ms,
+        changes.get("now_ms", day.now_ms),
     )
 
 
@@ -63,6 +64,42 @@ def test_the_window_that_still_fills_is_not_drawn(day):
     assert line["t"][-1] + WINDOW_MS <= day.now_ms
     table = day.store.select(Select("device_heat", keys=("plant-1",)))
     assert table["window_start"].to_pylist()[-1] + WINDOW_MS > day.now_ms
+
+
+HOUR_MS = 3_600_000
+
+
+def balanced(tmp_path, measurement, fields):
+    """Five balances of a network, of half an hour each; the newest still fills."""
+    store = DuckdbSeries(tmp_path / "series.duckdb")
+    site = make_site(1)
+    site = replace(site, networks={"net-1": replace(site.networks["net-1"], window_s=1800)})
+    made = Day(store, site)
+    newest = made.now_ms // (HOUR_MS // 2) * (HOUR_MS // 2)
+    starts = [newest - k * HOUR_MS // 2 for k in range(5)]
+    common = {"key": "net-1", "unit": "donghe", "region": "north", "stream": "donghe", "window_ms": HOUR_MS // 2}
+    tail = {"coverage": 1.0, "status": "final", "reason": None, "revision": 0}
+    rows = [{**common, "window_start": t, **dict.fromkeys(fields, 7.0), **tail} for t in starts]
+    out = Outputs("donghe", 1)
+    out.add(measurement, pa.Table.from_pylist(rows, result_schema([pa.field(f, pa.float64()) for f in fields])))
+    store.write([out])
+    return made, starts
+
+
+@pytest.mark.parametrize(
+    "name", ["heat_terms", "heat_residual", "makeup_rate", "water_loss", "water_terms", "night_minimum"]
+)
+def test_a_network_s_window_that_still_fills_is_not_drawn(tmp_path, name):
+    asked = panel(name)[1].series
+    measurement = asked[0].select.measurement
+    fields = dict.fromkeys(s.field for s in asked if s.select.measurement == measurement)
+    day, starts = balanced(tmp_path, measurement, fields)
+    lines = [x for x in history(day, name)["series"] if asked[x["index"]].select.measurement == measurement]
+    assert len(lines) >= len(fields)
+    assert all(line["t"] == sorted(starts)[:-1] for line in lines)
+    later = history(day, name, to_ms=starts[0] + HOUR_MS // 2, now_ms=starts[0] + HOUR_MS // 2)["series"]
+    assert later[0]["t"] == sorted(starts), "drawn as soon as it is whole"
+    day.store.close()
 
 
 def test_provisional_points_are_flagged(day):
