@@ -1,7 +1,12 @@
-"""The case that the demo plays: a heating company with its coal, so small that a minute shows something."""
+"""The case that the demo plays: a heating company with its coal, so small that a minute shows something.
+
+Things go wrong in it soon after the start, and again every third day somewhere else, so that whoever looks
+at the board for the first time finds what the tour of the demo speaks of.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from models.site import Site
@@ -11,7 +16,7 @@ __all__ = ["demo_case"]
 
 _TEXT: Final = """
 seed = {seed}
-hours = 2160
+hours = {hours}
 interval_s = 10
 
 [unit]
@@ -37,6 +42,29 @@ parked_interval_s = 10
 place = "plant-yard-1"
 stock_t = 7000
 """
+_HOURS: Final = 2160
+_AGAIN_H: Final = 72
+_STORY: Final = (
+    # kind, places in turn, size, onset and end in hours after the story's beginning
+    ("outage", ("sub-07", "sub-18", "sub-03"), None, 0.2, 1.5),
+    ("pump_trip", ("sub-12", "sub-21", "sub-16"), None, 0.4, 3.0),
+    ("leak", ("n-05", "n-06", "n-04"), 28.0, 0.5, 7.0),
+    ("sensor_broken", ("sub-25", "sub-09", "sub-28"), 250.0, 0.9, 4.0),
+    ("detention", ("plant-yard-1",), 4.6, 0.0, 1.4),
+)
+
+
+def _story() -> Iterator[str]:
+    """Faults as the case's text has them: a cut line, a pump, a burst pipe, a sensor, a queue at the yard."""
+    for turn, begin_h in enumerate(range(0, _HOURS, _AGAIN_H)):
+        for kind, places, size, onset_h, until_h in _STORY:
+            yield "[[fault]]"
+            yield f'kind = "{kind}"'
+            yield f'place = "{places[turn % len(places)]}"'
+            if size is not None:
+                yield f"size = {size}"
+            yield f"onset_h = {begin_h + onset_h}"
+            yield f"until_h = {begin_h + until_h}"
 
 
 def _no_site(name: str) -> Site:
@@ -45,4 +73,5 @@ def _no_site(name: str) -> Site:
 
 def demo_case(seed: int, start_ms: int) -> Case:
     """A quarter of a year from `start_ms` (ms UTC) on; the same seed and start give the same one."""
-    return parse("demo", _TEXT.format(seed=seed), _no_site, begin_ms=lambda _hours: start_ms)
+    text = "\n".join((_TEXT.format(seed=seed, hours=_HOURS), *_story()))
+    return parse("demo", text, _no_site, begin_ms=lambda _hours: start_ms)

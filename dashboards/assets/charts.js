@@ -75,6 +75,12 @@ export class Chart {
     if (this.chart && (this.chart.getWidth() !== clientWidth || this.chart.getHeight() !== clientHeight)) this.chart.resize();
   }
 
+  // At once, without waiting for the next frame: a browser that prints has none.
+  settle() {
+    this.fit();
+    this.chart?.getZr().flush();
+  }
+
   set(option) {
     this.chart ??= echarts.init(this.element, null, { renderer: "canvas" });
     const text = { color: cssColour("muted"), fontFamily: cssColour("font"), fontSize: 14 };

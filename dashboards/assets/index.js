@@ -12,6 +12,7 @@ import { TruckMap } from "./map.js";
 import { NetworkDrawing, Profile, Waterfall } from "./network.js";
 import { Coverage, Matrix } from "./states.js";
 import { Bullets } from "./bullets.js";
+import { Paper } from "./paper.js";
 import { Bands, Health, Process } from "./substation.js";
 import { Attention, Components, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
@@ -32,7 +33,16 @@ class ChartPanel {
   }
 
   history(answer, before) {
-    this.chart.show(this.panel, answer, before);
+    this.shown = [answer, before];
+    this.redraw();
+  }
+
+  redraw() {
+    if (this.shown) this.chart.show(this.panel, ...this.shown);
+  }
+
+  settle() {
+    this.chart.settle();
   }
 
   stop() {
@@ -78,6 +88,7 @@ class Board {
     this.keys = new Keys(this.context);
     this.entry = new Entry(this.context);
     this.tour = new Tour(this.context);
+    this.paper = new Paper(this.panels);
     if (this.live.now !== null) this.update(new Set(this.live.feeds.keys()));
     this.timer = setInterval(() => this.refreshHistory(), 1000);
     this.refreshHistory();
@@ -238,6 +249,7 @@ class Board {
     this.keys?.stop();
     this.entry?.stop();
     this.tour?.stop();
+    this.paper?.stop();
     window.socket.off("hearthline", this.onMessage);
     window.socket.off("hearthline_notice", this.onNotice);
     window.socket.off("connect", this.onConnect);

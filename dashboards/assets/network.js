@@ -1,5 +1,5 @@
 // The network: where its heat went, its pipes by flow, and its pressures over the way from the plant.
-import { Chart } from "./charts.js";
+import { Chart, loaded } from "./charts.js";
 import { cssColour, h, put, s } from "./dom.js";
 import { around, placed } from "./labels.js";
 import { mark } from "./tiles.js";
@@ -208,12 +208,15 @@ export class Profile extends Chart {
     super(context);
     this.panel = panel;
     this.body = this.element;
-    networks(context).then((list) => { this.list = list; this.update(); });
+    // A slow line may bring the pipes before the library that draws.
+    Promise.all([networks(context), loaded]).then(([list]) => { this.list = list; this.update(); },
+      (error) => this.empty(context.t("cannot be read: {why}", { why: error.message })));
   }
 
   points() {
     const { live, site } = this.context;
     const found = [];
+    this.stale = 0;
     for (const network of this.list ?? []) {
       for (const node of Object.values(network.nodes)) {
         for (const id of node.devices) {
@@ -221,7 +224,8 @@ export class Profile extends Chart {
           const device = site.byId.get(id);
           if (!row || !device) continue;
           const { state } = live.state(device, row.window_start);
-          if (state === "fresh") found.push({ id, name: device.name, plant: device.class === "plant", km: node.distance_m / 1000, supply_kpa: row.supply_kpa, return_kpa: row.return_kpa });
+          if (state !== "fresh") this.stale += 1;
+          else found.push({ id, name: device.name, plant: device.class === "plant", km: node.distance_m / 1000, supply_kpa: row.supply_kpa, return_kpa: row.return_kpa });
         }
       }
     }
@@ -232,11 +236,11 @@ export class Profile extends Chart {
     const { live, t, f } = this.context;
     if (live.now === null || !this.list) return;
     const points = this.points();
-    const drawn = JSON.stringify([points.map((p) => [p.id, Math.round(p.supply_kpa), Math.round(p.return_kpa)]), this.element.clientWidth]);
+    const drawn = JSON.stringify([points.map((p) => [p.id, Math.round(p.supply_kpa), Math.round(p.return_kpa)]), this.stale > 0, this.element.clientWidth]);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     if (!points.some((p) => known(p.supply_kpa) || known(p.return_kpa))) {
-      this.empty(t(this.list[0]?.missing || "no data yet"));
+      this.empty(t(this.list[0]?.missing || (this.stale ? "all readings are stale" : "no data yet")));
       return;
     }
     this.ready();

@@ -243,7 +243,7 @@ export class Attention {
     this.context = context;
     this.list = h("tbody");
     const { t } = context;
-    const heads = [t("priority"), t("device"), t("what"), t("since or by how much")].map((x, i) => h("th", { scope: "col" }, i ? x : h("span", { class: "hl-unseen" }, x)));
+    const heads = [t("priority"), t("device"), t("what"), t("age or excess")].map((x, i) => h("th", { scope: "col" }, i ? x : h("span", { class: "hl-unseen" }, x)));
     this.body = h("div", { class: "hl-scroll", tabindex: 0 },
       h("table", { class: "hl-table hl-attention" }, h("thead", {}, h("tr", {}, heads)), this.list));
   }
@@ -256,7 +256,7 @@ export class Attention {
       h("td", { class: "hl-cell hl-first" }, x.priority ? mark(true, x.priority, x.shape) : h("span", { class: "hl-muted" }, x.shape)),
       h("td", { class: "hl-cell", "data-label": t("device") }, deviceLink(x.device, this.context)),
       h("td", { class: "hl-cell", "data-label": t("what") }, x.what),
-      h("td", { class: "hl-cell", "data-label": t("since or by how much") }, x.much))));
+      h("td", { class: "hl-cell", "data-label": t("age or excess") }, x.much))));
   }
 
   troubles() {

@@ -74,7 +74,7 @@ PAGE = Page(
                    aggregate="last"),
         ),
         _tile(
-            "coal_efficiency", Text("Heat of the coal's", "热效率"),
+            "coal_efficiency", Text("Efficiency", "热效率"),
             Series(_YARD, "efficiency_pct", _EFFICIENCY, "%", across="mean", aggregate="last"),
         ),
         _tile(

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashboards.panels import NETWORK_WINDOW, NOT_COMPUTED, ONCE_A_DAY, Feed, Page, Panel, Series, Text, measured
+from dashboards.panels import (
+    NETWORK_WINDOW,
+    NOT_COMPUTED,
+    ONCE_A_DAY,
+    Feed,
+    Page,
+    Panel,
+    Series,
+    Text,
+    measured,
+)
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -121,10 +131,10 @@ PAGE = Page(
             Text("Balances", "热平衡明细"),
             "table",
             feeds=("balances",),
-            width=7,
+            width=8,
             series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
             columns=(
-                ("key", Text("network", "热网"), "text"),
+                ("key", Text("network", "热网"), "named"),
                 ("window_start", Text("from", "开始"), "time"),
                 *((name, text, _GJ) for name, text, _ in _TERMS),
                 ("residual_gj", _RESIDUAL, _GJ),
@@ -137,7 +147,7 @@ PAGE = Page(
             Text("Meters that balances correct most", "校正量最大的热表"),
             "table",
             feeds=("reconciled",),
-            width=5,
+            width=4,
             series=(Series(_RECONCILED, "test_statistic", Text("test statistic", "检验统计量")),),
             columns=(
                 ("key", Text("device", "设备"), "device"),

@@ -58,8 +58,16 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             note=Text("the norm is 0.5 to 1 %", "常用限值 0.5 % 至 1 %"),
-            series=(Series(_BALANCE, "makeup_pct", Text("make-up", "补水率"), "%", colour="a",
-                           window_ms=NETWORK_WINDOW),),
+            series=(
+                Series(
+                    _BALANCE,
+                    "makeup_pct",
+                    Text("make-up", "补水率"),
+                    "%",
+                    colour="a",
+                    window_ms=NETWORK_WINDOW,
+                ),
+            ),
         ),
         Panel(
             "water_loss",
@@ -69,10 +77,25 @@ PAGE = Page(
             absent=NOT_COMPUTED,
             series=(
                 Series(_BALANCE, "leak_m3", _LOST, _M3, colour="a", window_ms=NETWORK_WINDOW),
-                Series(_BALANCE, "leak_u_m3", Text("+u", "+u"), _M3, colour="o", dashed=True,
-                       window_ms=NETWORK_WINDOW),
-                Series(_BALANCE, "leak_u_m3", Text("−u", "−u"), _M3, scale=-1, colour="o", dashed=True,
-                       window_ms=NETWORK_WINDOW),
+                Series(
+                    _BALANCE,
+                    "leak_u_m3",
+                    Text("+u", "+u"),
+                    _M3,
+                    colour="o",
+                    dashed=True,
+                    window_ms=NETWORK_WINDOW,
+                ),
+                Series(
+                    _BALANCE,
+                    "leak_u_m3",
+                    Text("−u", "−u"),
+                    _M3,
+                    scale=-1,
+                    colour="o",
+                    dashed=True,
+                    window_ms=NETWORK_WINDOW,
+                ),
             ),
         ),
         Panel(
@@ -82,8 +105,16 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             series=tuple(
-                Series(_BALANCE, name, text, _M3, across="sum", aggregate="sum", colour=colour,
-                       window_ms=NETWORK_WINDOW)
+                Series(
+                    _BALANCE,
+                    name,
+                    text,
+                    _M3,
+                    across="sum",
+                    aggregate="sum",
+                    colour=colour,
+                    window_ms=NETWORK_WINDOW,
+                )
                 for name, text, colour in _TERMS
             ),
         ),
@@ -94,8 +125,9 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             series=(
-                Series(_BALANCE, "floor_m3_h", Text("floor", "底值"), _RATE, colour="a",
-                       window_ms=NETWORK_WINDOW),
+                Series(
+                    _BALANCE, "floor_m3_h", Text("floor", "底值"), _RATE, colour="a", window_ms=NETWORK_WINDOW
+                ),
                 Series(
                     _USUAL, "night_m3_h", Text("usual at night", "常见夜间"), _RATE, colour="b", dashed=True
                 ),

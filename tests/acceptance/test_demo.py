@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.request import urlopen
 
-from tests.support.system import Program, until
+import pyarrow.parquet as pq
+
+from simulator.demo_case import demo_case
+from simulator.simulate import run as simulate
+from tests.support.system import Program, run, until
 
 SECONDS = 60
 
@@ -34,3 +39,18 @@ def test_a_minute_of_the_demo(tmp_path):
     assert summary["rows"]["device_heat"] >= 31
     assert summary["board"]["answering"] is True
     assert summary["board"]["first_data_s"] < 60  # 10 on a quiet machine
+
+
+def test_what_the_tour_speaks_of_comes_within_hours(tmp_path):
+    start_ms = 1_790_000_040_000
+    done = simulate(replace(demo_case(1, start_ms), hours=5.5), tmp_path / "run")
+    assert done.closes
+    out = tmp_path / "results"
+    run("replay", tmp_path / "run" / "telemetry.parquet", "--site", tmp_path / "run" / "site", "--out", out)
+    found = {row["code"]: row for row in pq.read_table(out / "anomaly.parquet").to_pylist()}
+    assert found.keys() >= {"pump_trip", "sensor_broken", "primary_leak", "detention"}
+    assert found["pump_trip"]["subject"] == "sub-12"
+    assert found["sensor_broken"]["subject"] == "sub-25"
+    assert found["primary_leak"]["severity"] == "critical"
+    restated = pq.read_table(out / "restatement.parquet").to_pylist()
+    assert {r["subject"] for r in restated if r["measurement"] == "device_heat"} == {"sub-07"}

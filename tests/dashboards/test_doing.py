@@ -174,15 +174,34 @@ def test_focus_is_seen_wherever_it_goes(opened):
         assert shown[1] != "none", shown
 
 
-def test_on_paper_there_is_nothing_to_press_and_no_row_is_cut_off(opened):
-    page = opened("/trust?lang=en").page
-    page.wait_for_selector("#panel-ledger td")
-    page.emulate_media(media="print")
-    assert not page.locator(".hl-nav").is_visible()
-    assert not page.locator(".hl-tools").first.is_visible()
-    assert page.evaluate(
-        "(e => e.scrollHeight <= e.clientHeight + 1)(document.querySelector('#panel-ledger .hl-scroll'))"
+ON_PAPER = """() => {
+  const [frame, ledger] = [".hl", "#panel-ledger .hl-scroll"].map(x => document.querySelector(x));
+  return {
+    paper: frame.classList.contains("hl-paper"), dark: frame.classList.contains("hl-dark"),
+    width: frame.clientWidth, whole: !ledger || ledger.scrollHeight <= ledger.clientHeight + 1,
+    pressed: [...document.querySelectorAll(".hl-nav, .hl-tools, .hl-switches")].filter(e => e.offsetParent).length,
+    charts: [...document.querySelectorAll(".hl-chart canvas")].map(
+      e => [e.clientWidth - e.closest(".hl-chart").clientWidth, e.clientHeight - e.closest(".hl-chart").clientHeight]),
+  };
+}"""
+
+
+@pytest.mark.parametrize("path", ["/trust?lang=en", "/?lang=zh&theme=dark"])
+def test_on_paper_there_is_nothing_to_press_and_nothing_is_cut_off(opened, path):
+    page = opened(path).page
+    page.wait_for_selector(".hl-chart canvas")
+    page.evaluate(f"window.addEventListener('beforeprint', () => {{ window.printed = ({ON_PAPER})(); }})")
+    page.pdf(format="A4", landscape=True)
+    printed = page.evaluate("window.printed")
+    assert (printed["paper"], printed["dark"], printed["whole"], printed["pressed"]) == (True, False, True, 0)
+    assert printed["charts"]
+    assert all(gap == [0, 0] for gap in printed["charts"]), (
+        "a chart is as large as its card, not as on the screen"
     )
+    until(page, "() => !document.querySelector('.hl-paper')")
+    shown = page.evaluate(ON_PAPER)
+    assert shown["dark"] == ("dark" in path)
+    assert shown["width"] > printed["width"]
 
 
 def test_an_event_is_entered_by_hand_once_confirmed(opened, running):
@@ -223,6 +242,24 @@ def test_a_network_is_drawn_with_its_pipes_and_substations(opened):
     ]
     assert max(widths) > 2 * min(widths)
     page.wait_for_selector("#panel-pressure_profile canvas")
+
+
+def test_pipes_that_are_there_before_the_library_that_draws_wait_for_it(opened):
+    watched = opened("/network?lang=en")
+
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    watched.page.route("**/esm/**/index.js", hold)
+    watched.page.reload(wait_until="commit")
+    watched.page.wait_for_selector("#panel-network_drawing line")
+    assert watched.page.locator("#panel-pressure_profile canvas").count() == 0
+    for route in held:
+        route.continue_()
+    watched.page.wait_for_selector("#panel-pressure_profile canvas")
+    watched.assert_quiet()
 
 
 LONE = """async () => {

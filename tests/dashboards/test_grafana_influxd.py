@@ -68,7 +68,7 @@ def filled(tmp_path_factory):
 def bounds(panel):
     """From, to and an hour's points: four where windows of a quarter are drawn as they are, else two."""
     more = 24 if panel.hours else 0  # rows of days
-    an_hour = 4 if any(s.window_ms for s in panel.series) else 2
+    an_hour = 4 if any(s.window_ms > 0 for s in panel.series) else 2
     return BEGIN_MS - more * HOUR_MS, BEGIN_MS + (HOURS + more) * HOUR_MS, an_hour
 
 

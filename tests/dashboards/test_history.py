@@ -77,11 +77,19 @@ def balanced(tmp_path, measurement, fields):
     made = Day(store, site)
     newest = made.now_ms // (HOUR_MS // 2) * (HOUR_MS // 2)
     starts = [newest - k * HOUR_MS // 2 for k in range(5)]
-    common = {"key": "net-1", "unit": "donghe", "region": "north", "stream": "donghe", "window_ms": HOUR_MS // 2}
+    common = {
+        "key": "net-1",
+        "unit": "donghe",
+        "region": "north",
+        "stream": "donghe",
+        "window_ms": HOUR_MS // 2,
+    }
     tail = {"coverage": 1.0, "status": "final", "reason": None, "revision": 0}
     rows = [{**common, "window_start": t, **dict.fromkeys(fields, 7.0), **tail} for t in starts]
     out = Outputs("donghe", 1)
-    out.add(measurement, pa.Table.from_pylist(rows, result_schema([pa.field(f, pa.float64()) for f in fields])))
+    out.add(
+        measurement, pa.Table.from_pylist(rows, result_schema([pa.field(f, pa.float64()) for f in fields]))
+    )
     store.write([out])
     return made, starts
 

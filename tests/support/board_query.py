@@ -13,7 +13,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from dashboards.history import step_ms
-from dashboards.panels import Page, Panel, Series
+from dashboards.panels import NETWORK_WINDOW, Page, Panel, Series
 from dashboards.scope import NETWORK_KEY
 from hearthline.cli import build
 from models.site import Site
@@ -76,7 +76,10 @@ class Asked:
         return found
 
     def _by_key(self, panel: Panel, series: Series) -> dict[str, dict[int, float | None]]:
-        until = min(self.now_ms + 1, self.now_ms - series.window_ms + 1)
+        fills_ms = series.window_ms
+        if fills_ms == NETWORK_WINDOW:
+            fills_ms = 1000 * max(n.window_s for n in self.site.networks.values())
+        until = self.now_ms - fills_ms + 1
         classes = {*series.classes, series.select.device_class} - {""}
         select = Select(
             series.select.measurement, fields=(series.field,), keys=self._keys(panel, series.select.keys, classes),
