@@ -111,7 +111,8 @@ def resting(view: StreamSite, states: dict[tuple[str, int], WindowState]) -> tup
     engine.follow(changed, START_MS + HOUR_MS, view, states, _this_hour)
     spent["rows of networks, all"] = time.process_time() - began
     began = time.process_time()
-    engine.settle(START_MS + HOUR_MS, START_MS, view, states, {})
+    for _ in engine.settle(START_MS + HOUR_MS, START_MS, view, states, {}):
+        pass
     return spent, time.process_time() - began
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
+from hearthline.metrics import Figure, labelled
 from ingest.status import IngestStatus
 from models.wording import NOTHING, Worded, reported, worded
 from store.protocol import Select, SeriesStore
+from streams.core.leap import Leap, utc
 
 __all__ = [
     "LEDGER_FIELDS", "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
-    "how_far", "journal_part", "ledger_totals", "slow_write", "taken_in",
+    "how_far", "journal_part", "leap_figures", "leaping", "leaps_told", "ledger_totals", "slow_write",
+    "taken_in",
 ]  # fmt: skip
 
 LEDGER_FIELDS: Final = (
@@ -114,6 +117,27 @@ def _component(part: Part, since_ms: int | None) -> Mapping[str, Any]:
 def how_far(messages: float, seconds: float) -> Worded:
     """What waits, for people."""
     return worded("{n} messages, {s} s behind", n=f"{messages:,.0f}", s=f"{seconds:,.0f}")
+
+
+def leaping(leaps: Mapping[str, Leap]) -> Worded:
+    """Which stream is furthest from the end of a leap of now, and how far it is, for people; or nothing."""
+    if not leaps:
+        return NOTHING
+    stream, leap = max(leaps.items(), key=lambda each: each[1].left_ms)
+    return worded(
+        "{stream} catches up from {since} to {until}: windows are closed to {done}",
+        stream=stream, since=utc(leap.from_ms), until=utc(leap.to_ms), done=utc(leap.done_ms),
+    )  # fmt: skip
+
+
+def leaps_told(leaps: Mapping[str, Leap]) -> dict[str, dict[str, int]]:
+    """Leaps of now by stream, as `status` gives them. [ms UTC]"""
+    return {s: {"from": x.from_ms, "to": x.to_ms, "done": x.done_ms} for s, x in sorted(leaps.items())}
+
+
+def leap_figures(leaps: Mapping[str, Leap]) -> Iterator[Figure]:
+    """How much is left of each leap of now."""
+    return labelled("hearthline_leap_left_seconds", {s: leap.left_ms / 1000 for s, leap in leaps.items()})
 
 
 def journal_part(status: IngestStatus, detail: Worded, *, damage: str = "") -> Part:

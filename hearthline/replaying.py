@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -53,9 +54,16 @@ class Replayed:
 
 
 class _Streams:
-    """The pipelines of a replay and what they gave that is not written yet."""
+    """The pipelines of a replay and what they gave that is not written yet.
 
-    def __init__(self, site: Site):
+    Parameters
+    ----------
+    site : Site
+    write : callable
+        Given what a leap of now gave so far, once that is much.
+    """
+
+    def __init__(self, site: Site, write: Callable[[Sequence[Outputs]], None]):
         payload = json.dumps(dict(site.texts))
         row = {"device": "", "kind": "registry", "payload": payload}
         self._registry = Frame.events([row], FrameKind.REGISTRY).encode()
@@ -63,6 +71,7 @@ class _Streams:
         self._outputs: dict[str, Outputs] = {}
         self._forwards: deque[tuple[str, bytes]] = deque()
         self._rows = 0
+        self._write = write
 
     def step(self, stream: str, frame: Frame, timestamp_ms: int) -> None:
         """Feed one frame, as the next record of its stream.
@@ -71,7 +80,10 @@ class _Streams:
         and at its own time all but its newest samples would be late.
         """
         pipeline = self._pipeline(stream, min(timestamp_ms, _oldest_ms(frame, timestamp_ms)))
-        self._take(pipeline.step(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())))
+        for part in pipeline.steps(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())):
+            self._take(part)
+            if pipeline.leap is not None:
+                self._write(self.give(at_least=_WRITE_ROWS))
         self._forward(timestamp_ms)
 
     def _pipeline(self, stream: str, begin_ms: int) -> Pipeline:
@@ -131,10 +143,11 @@ class _Streams:
             self._outputs[outputs.stream] = outputs
         else:
             held.merge(outputs)
-        self._rows += sum(t.num_rows for t in outputs.readings)
+        tables = [*outputs.readings, *chain.from_iterable(outputs.rows.values())]
+        self._rows += sum(t.num_rows for t in tables)
 
     def give(self, *, at_least: int) -> list[Outputs]:
-        """Outputs to write, once there are so many readings."""
+        """Outputs to write, once they have so many rows."""
         if self._rows < at_least:
             return []
         given = [o for o in self._outputs.values() if not o.empty]
@@ -180,11 +193,11 @@ def replay(
     share_fairly()
     out.mkdir(parents=True, exist_ok=True)
     done = Replayed()
-    streams = _Streams(site)
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=out) as scratch:
         store = DuckdbSeries(Path(scratch) / "series.duckdb", memory_limit="4GB")
         try:
             writer = _Behind(store.write)
+            streams = _Streams(site, writer.put)
             for chapter in _ahead(read_history(read_recordings(files), Decoder(site))):
                 _feed(chapter, streams, done)
                 progress(chapter.progress, done.messages)

@@ -16,6 +16,9 @@ from hearthline.health import (
     Watch,
     how_far,
     journal_part,
+    leap_figures,
+    leaping,
+    leaps_told,
     ledger_totals,
     slow_write,
     taken_in,
@@ -217,7 +220,7 @@ class ServerHealth:
         if runtime.state == "starting":
             return Part("streams", "starting", reported(runtime.detail))
         wait = lag["stepped"]
-        far = _records(wait)
+        far, leap = _records(wait), leaping(runtime.leaps)
         troubles: list[Trouble] = []
         if (ahead_s := self._ahead_s()) > _STEPPED_BACK_S:
             reason = worded("this machine's clock is behind the newest record: now stands still")
@@ -228,7 +231,9 @@ class ServerHealth:
             troubles.append((reported(runtime.detail), far, advice))
         elif wait["seconds"] > SLOW_WAIT_S:
             troubles.append(
-                (worded("waits for the store"), far, worded("see the store"))
+                (leap, far, worded("wait: it is done slice by slice, and goes on by itself"))
+                if leap
+                else (worded("waits for the store"), far, worded("see the store"))
                 if self._slow_store()
                 else (
                     worded("computing is behind the journal"),
@@ -241,7 +246,8 @@ class ServerHealth:
         old = worded("now is {n} s old", n=f"{max(ages, default=0):.0f}")
         now = old if self._from.wall_clock else worded("data clock")
         detail = worded("behind by {n} records; {now}", n=f"{wait['records']:.0f}", now=now)
-        return Part.judged("streams", troubles, detail)
+        told = worded("{reason}; {far}", reason=leap, far=detail) if leap else detail
+        return Part.judged("streams", troubles, told)
 
     def _ahead_s(self) -> float:
         """How far the newest now is ahead of this machine's clock: it was set back. [s]"""
@@ -277,6 +283,7 @@ class ServerHealth:
             "lag": self.lag(),
             "now": self.now(),
             "restating": dict(sorted(self._from.runtime.status.restating.items())),
+            "leaps": leaps_told(self._from.runtime.status.leaps),
             "degraded": [
                 {"component": c["name"], **{k: c[k] for k in ("state", "reason", "since", "advice")}}
                 for c in components
@@ -314,6 +321,7 @@ class ServerHealth:
             if now["age_s"] is not None:
                 yield Figure("hearthline_stream_now_age_seconds", now["age_s"], (stream,))
         yield from labelled("hearthline_restating_quarters", source.runtime.status.restating)
+        yield from leap_figures(source.runtime.status.leaps)
         if (age_s := source.checkpoints.age_s) is not None:
             yield Figure("hearthline_checkpoint_age_seconds", age_s)
         try:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hearthline.health import SLOW_APPEND_S, SLOW_WAIT_S, Part, Trouble, Watch, slow_write
+from hearthline.health import (
+    SLOW_APPEND_S,
+    SLOW_WAIT_S,
+    Part,
+    Trouble,
+    Watch,
+    leap_figures,
+    leaping,
+    slow_write,
+)
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.refusals import Refusals
 from hearthline.timing import WatchedSink
@@ -81,16 +90,19 @@ class WorkerHealth:
         lag_s = self._lag_s(standing)
         late = [] if lag_s is None else [worded("{n} s", n=f"{lag_s:,.0f}")]
         far = listed([worded("{n} records behind", n=f"{standing.unstepped:,}"), *late])
+        leap = leaping(standing.leaps)
         troubles: list[Trouble] = []
         if lag_s is not None and lag_s > SLOW_WAIT_S:
             troubles.append(
-                (
+                (leap, far, worded("wait: it is done slice by slice, and goes on by itself"))
+                if leap
+                else (
                     worded("computing is behind Kafka"),
                     far,
                     worded("wait if it shrinks; else start another worker"),
                 )
             )
-        detail = listed([worded("{n} partitions", n=str(standing.assigned)), far])
+        detail = listed([worded("{n} partitions", n=str(standing.assigned)), *([leap] if leap else []), far])
         return [Part.judged("streams", troubles, detail), self._store(standing)]
 
     def _store(self, standing: WorkerStanding | None) -> Part:
@@ -134,6 +146,7 @@ class WorkerHealth:
         if standing.checkpoint_age_s is not None:
             yield Figure("hearthline_checkpoint_age_seconds", standing.checkpoint_age_s)
         yield from labelled("hearthline_restating_quarters", standing.restating)
+        yield from leap_figures(standing.leaps)
         for stream, now_ms in standing.now_ms.items():
             yield Figure("hearthline_stream_now_timestamp_seconds", now_ms / 1000, (stream,))
             if self._wall_clock:

@@ -105,6 +105,11 @@ def _lag(said: dict[str, Any]) -> list[str]:
         for stream, quarters in said.get("restating", {}).items()
         if quarters
     ]
+    lines += [
+        f"{stream} catches up from {_utc(leap['from'])} to {_utc(leap['to'])}: "
+        f"windows are closed to {_utc(leap['done'])}"
+        for stream, leap in said.get("leaps", {}).items()
+    ]
     return lines
 
 

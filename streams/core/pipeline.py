@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from models.wire import BIRTH, STATE, Birth, State
 from streams.core.arriving import Arriving
 from streams.core.checkpoint import Checkpoint
 from streams.core.entity_operator import EntityOperator, MarkOperator
+from streams.core.leap import Leap, part_of
 from streams.core.ledger_book import NOTHING_GIVEN
 from streams.core.operator import (
     Learner,
@@ -65,6 +66,11 @@ class Pipeline:
     provisional_every_ms : int or None
         How often, in the stream's own time, rows are rewritten while their
         windows fill; None gives only settled rows (for offline replay). [ms]
+
+    Attributes
+    ----------
+    leap : Leap or None
+        The record in the midst of which it is, None between two records.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Pipeline:
         provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
     ):
         self.stream = stream
+        self.leap: Leap | None = None
         self.operators = tuple(discovered() if operators is None else operators)
         self._every_ms = provisional_every_ms
         samplers = [o for o in self.operators if isinstance(o, SampleOperator)]
@@ -93,18 +100,32 @@ class Pipeline:
 
     @property
     def offset(self) -> int:
-        """Of the last record stepped, -1 at the start."""
-        return self._state.offset
+        """Of the last record wholly stepped, -1 at the start."""
+        leap = self.leap  # other threads ask, too
+        return self._state.offset if leap is None else leap.offset
 
     @property
     def now_ms(self) -> int | None:
-        """The stream's now: the largest record timestamp so far. [ms UTC]"""
-        return self._state.now_ms
+        """The stream's now: the largest timestamp of the records wholly stepped. [ms UTC]"""
+        leap = self.leap
+        return self._state.now_ms if leap is None else leap.from_ms
 
     # -- records in ---------------------------------------------------------------
 
     def step(self, record: Record) -> Outputs:
-        """Take in one record and give what follows from it.
+        """Take in one record and give all that follows from it; otherwise as `steps`."""
+        outputs = Outputs(self.stream, record.offset)
+        for part in self.steps(record):
+            outputs.merge(part)
+        return outputs
+
+    def steps(self, record: Record) -> Iterator[Outputs]:
+        """Take in one record and give what follows from it, one end of windows after the other.
+
+        So a leap of now over many of them needs no more memory than over one, and who steps can do other
+        things between. All parts but the last bear the offset of the record before: what is stored of them
+        is written again, and is equal, where the record is stepped again. Until the last part is asked for,
+        `leap` says how far it is, and neither another record nor a checkpoint is taken.
 
         A heartbeat that does not move now says that nothing is under way (on the data clock
         now stands still then): all that can be said is said, as by `report`.
@@ -112,14 +133,42 @@ class Pipeline:
         Raises
         ------
         PipelineError
-            If the record is not of this stream or not after the last one.
+            If the record is not of this stream or not after the last one, or that one is not wholly stepped.
         """
+        self._expect(record)
+        outputs, held = Outputs(self.stream, record.offset), Outputs(self.stream, record.offset)
+        offset, from_ms = self.offset, self.now_ms
+        now_ms, quiet = self._begin(record, outputs)
+        from_ms = done_ms = now_ms if from_ms is None else from_ms
+        for end_ms, told in self._telling.close(now_ms):
+            outputs.merge(told)
+            self._state.entities.take_rows(outputs)
+            done_ms = max(done_ms, end_ms)
+            self.leap = Leap(offset, from_ms, now_ms, done_ms)
+            yield part_of(outputs, offset, held)
+            outputs = Outputs(self.stream, record.offset)
+        self.leap = None
+        self._end(now_ms, outputs, quiet=quiet)
+        held.merge(outputs)
+        yield held
+
+    def _expect(self, record: Record) -> None:
         if record.stream != self.stream or record.offset <= self.offset:
             raise PipelineError(
                 f"expected a record of stream {self.stream!r} after offset {self.offset}, "
                 f"got {record.stream!r} at {record.offset}"
             )
-        outputs = Outputs(self.stream, record.offset)
+        self._expect_whole(f"record {record.offset}")
+
+    def _expect_whole(self, what: str) -> None:
+        if self.leap is not None:
+            raise PipelineError(
+                f"stream {self.stream!r}: expected all of the record after {self.offset} to be stepped, "
+                f"got {what}"
+            )
+
+    def _begin(self, record: Record, outputs: Outputs) -> tuple[int, bool]:
+        """Take a record in; what now is after it (ms UTC), and whether it says that nothing is under way."""
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
         self._state.moving_to_ms = now_ms
         if now_ms > 0:  # under the data clock a stream is at 0 until it has a sample: that is no day
@@ -133,7 +182,10 @@ class Pipeline:
             self._arriving.refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
         self._telling.mark_before_close(now_ms)
-        self._telling.close(now_ms, outputs)
+        return now_ms, quiet
+
+    def _end(self, now_ms: int, outputs: Outputs, *, quiet: bool) -> None:
+        """Say what is left to say of a record whose windows are closed."""
         self._telling.ledger(outputs, self._state.book.days.close(now_ms - self._state.ledger_lateness_ms()))
         self._state.forget_segments()
         if self._every_ms is not None and (
@@ -146,13 +198,12 @@ class Pipeline:
             self._telling.ledger(outputs, self._state.book.changed(now_ms, whole=quiet))
             self.ask()
         self._tell_entities(now_ms, outputs, quiet=quiet and self._every_ms is not None)
-        return outputs
 
     def _tell_entities(self, now_ms: int, outputs: Outputs, *, quiet: bool) -> None:
-        """Let entities see what was told in this step, and tell of them from time to time."""
+        """Let entities see what was told, and tell of them from time to time."""
         state = self._state
         state.entities.take_rows(outputs)
-        if now_ms <= 0:  # as in `step`
+        if now_ms <= 0:  # as in `_begin`
             return
         every_ms = _ENTITIES_EVERY_MS if self._every_ms is None else self._every_ms
         if quiet or state.entities_ms is None or now_ms - state.entities_ms >= every_ms:
@@ -361,7 +412,14 @@ class Pipeline:
     # -- checkpoints ----------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """The whole state after the last record."""
+        """The whole state after the last record.
+
+        Raises
+        ------
+        PipelineError
+            If that is not wholly stepped.
+        """
+        self._expect_whole("a checkpoint to take")
         return self._state.checkpoint()
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -347,8 +347,10 @@ class RowEngine:
         site: StreamSite,
         windows: States,
         buffers: Mapping[str, ClassBuffer],
-    ) -> list[tuple[str, pa.Table]]:
+    ) -> Iterator[list[tuple[str, pa.Table]]]:
         """Let learners take in what ended by `until_ms` and was not taken in yet, a step after the other.
+
+        Gives what they tell of each step, before the next is taken in.
 
         Parameters
         ----------
@@ -362,12 +364,12 @@ class RowEngine:
         buffers : mapping
             Samples of what ended and was not taken in yet, by device class.
         """
-        told: list[tuple[str, pa.Table]] = []
         if not self.learners:
-            return told
+            return
         # Until a step is taken in, an older sample that is in time may still move where the first begins.
         from_ms = begin_ms // STEP_MS * STEP_MS if self.settled_to_ms is None else self.settled_to_ms
         for start in range(from_ms, until_ms - STEP_MS + 1, STEP_MS):
+            told: list[tuple[str, pa.Table]] = []
             read = {name for learner in self.learners for name in learner.reads}
             sources = {name: self._source(name, windows, site) for name in sorted(read)}
             endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
@@ -393,7 +395,7 @@ class RowEngine:
                     told.append((learner.measurement, rows))
                     self._note(learner, rows, site)
             self.settled_to_ms = start + STEP_MS
-        return told
+            yield told
 
     def _note(self, learner: Learner, rows: pa.Table, site: StreamSite) -> None:
         """Keep what was learnt for those who read it, by the time from which they may."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -105,26 +105,28 @@ class Telling:
         state.entities.marking.update(state.kept_from_ms(), now_ms, state.site, state.buffers)
         state.entities.run(now_ms, outputs, always=always)
 
-    def close(self, now_ms: int, outputs: Outputs) -> None:
-        """Settle what ended, with what rests on it, in order of end."""
+    def close(self, now_ms: int) -> Iterator[tuple[int, Outputs]]:
+        """Settle what ended, with what rests on it, in order of end: each end (ms UTC) and what is told."""
         state = self._state
-
-        def ended(computed: list[Computed], end_ms: int, settled_ms: int) -> None:
+        for computed, end_ms, settled_ms in state.engine.close(now_ms, state.site, state.buffers):
+            outputs = Outputs(self._stream)
             self.windows(outputs, computed, ended_ms=end_ms)
-            self._learn(settled_ms, outputs)
-
-        state.engine.close(now_ms, state.site, state.buffers, ended)
+            if computed:
+                yield end_ms, outputs
+            yield from self._learn(settled_ms)
         if state.engine.begin_ms is not None:
-            self._learn(state.kept_from_ms(), outputs)
+            yield from self._learn(state.kept_from_ms())
 
-    def _learn(self, settled_ms: int, outputs: Outputs) -> None:
-        rows, engine = self._state.rows, self._state.engine
+    def _learn(self, settled_ms: int) -> Iterator[tuple[int, Outputs]]:
+        rows, engine, state = self._state.rows, self._state.engine, self._state
         if rows.idle or engine.begin_ms is None:
             return
-        state = self._state
-        for name, table in rows.settle(settled_ms, engine.begin_ms, state.site, engine.states, state.buffers):
-            outputs.add(name, table)
-        rows.drop_before(settled_ms, self._state.site)
+        for told in rows.settle(settled_ms, engine.begin_ms, state.site, engine.states, state.buffers):
+            outputs = Outputs(self._stream)
+            for name, table in told:
+                outputs.add(name, table)
+            yield rows.settled_to_ms or settled_ms, outputs
+        rows.drop_before(settled_ms, state.site)
 
     def ledger(self, outputs: Outputs, told: Sequence[LedgerSaid], site: StreamSite | None = None) -> None:
         """Tell what the ledger counts on local days, and of which settled ones it counts anew."""

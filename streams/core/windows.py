@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +17,9 @@ from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
 
-__all__ = ["BACKLOG_HOLD_MS", "Computed", "WindowEngine", "first_open_ms", "say_window", "window_samples"]
+__all__ = [
+    "BACKLOG_HOLD_MS", "Closed", "Computed", "WindowEngine", "first_open_ms", "say_window", "window_samples",
+]  # fmt: skip
 
 BACKLOG_HOLD_MS = 7_200_000
 """How much longer than the lateness windows wait for what a device says that it still has to send."""
@@ -21,6 +27,24 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Computed = tuple[WindowOperator, int, WindowRows]
 """Operator, window start (ms UTC) and the rows that changed."""
+
+
+class Closed(NamedTuple):
+    """What followed from the windows of one end.
+
+    Attributes
+    ----------
+    computed : list of Computed
+        Of every operator that has a window of this end.
+    end_ms : int
+        [ms UTC]
+    settled_ms : int
+        Until then nothing changes any more but by a restatement. [ms UTC]
+    """
+
+    computed: list[Computed]
+    end_ms: int
+    settled_ms: int
 
 
 def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
@@ -162,34 +186,38 @@ class WindowEngine:
         self.dirty_from_ms = from_ms if self.dirty_from_ms is None else min(self.dirty_from_ms, from_ms)
         self.begin_ms = first_ms if self.begin_ms is None else min(self.begin_ms, first_ms)
 
-    def close(
-        self,
-        now_ms: int,
-        site: StreamSite,
-        buffers: Mapping[str, ClassBuffer],
-        ended: Callable[[list[Computed], int, int], None] = lambda _computed, _end_ms, _settled_ms: None,
-    ) -> list[Computed]:
+    def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> Iterator[Closed]:
         """Compute every window that ended, lateness included, since the last call, in order of end.
 
-        Parameters
-        ----------
-        now_ms : int
-        site : StreamSite
-        buffers : mapping
-        ended : callable
-            Called with the rows of the windows of each end, that end, and until when nothing
-            changes any more but by a restatement (ms UTC), before older rows go.
+        What follows from the windows of an end is given at once, and older rows go when the next is asked
+        for. Until all were, the engine is in no state that a record leaves: only this may go on.
         """
         kept_from = self.kept_from_ms(now_ms, site)
         if self.begin_ms is None:
             self.closed_at_ms, self.floor_ms = now_ms, kept_from
-            return []
-        due: set[tuple[int, int, int]] = set()
+            return
         latenesses = self._latenesses_of(site)
         if self.waiting_from_ms:
             latenesses = latenesses + [x + BACKLOG_HOLD_MS for x in latenesses]  # what is kept stays as it is
+        for end, windows in groupby(self._due(now_ms, latenesses), key=itemgetter(0)):
+            computed: list[Computed] = []
+            for _, at, start in windows:
+                computed += self._compute(self.operators[at], start, now_ms, site, buffers)
+            yield Closed(computed, end, min(kept_from, end))
+            self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
+        self._shared = None
+        if kept_from > self.floor_ms:
+            yield Closed([], kept_from, kept_from)  # learners take samples in, where no window ends too
+            self._drop(kept_from, buffers)
+        self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
+        self._released_from_ms = None
+
+    def _due(self, now_ms: int, latenesses: list[int]) -> Iterator[tuple[int, int, int]]:
+        """End, operator and start of each window that is due, in this order, found as they are asked for."""
         # A window that one lateness has not reached may be past another: look at all that are at hand.
         changed = latenesses != self.latenesses_ms
+        due: list[Iterator[tuple[int, int, int]]] = []
+        assert self.begin_ms is not None
         for at, operator in enumerate(self.operators):
             every_ms = 1000 * operator.every_s
             begin = max(self.begin_ms // every_ms, -(-self.floor_ms // every_ms)) * every_ms
@@ -202,27 +230,8 @@ class WindowEngine:
                 )
                 if self._released_from_ms is not None:
                     since = min(since, self._released_from_ms // every_ms * every_ms)
-                due.update(
-                    (start + every_ms, at, start) for start in range(max(begin, since), until, every_ms)
-                )
-        computed: list[Computed] = []
-        ordered = sorted(due)
-        of_end: list[Computed] = []
-        for place, (end, at, start) in enumerate(ordered):
-            of_end += self._compute(self.operators[at], start, now_ms, site, buffers)
-            # Only when every operator has had its window of this end.
-            if place + 1 == len(ordered) or ordered[place + 1][0] > end:
-                ended(of_end, end, min(kept_from, end))
-                computed += of_end
-                of_end = []
-                self._drop(min(kept_from, end // 86_400_000 * 86_400_000 if self._mixed else end), buffers)
-        self._shared = None
-        if kept_from > self.floor_ms:
-            ended([], kept_from, kept_from)  # learners take samples in, where no window ends too
-            self._drop(kept_from, buffers)
-        self.closed_at_ms, self.floor_ms, self.latenesses_ms = now_ms, kept_from, latenesses
-        self._released_from_ms = None
-        return computed
+                due.append(_windows(at, range(max(begin, since), until, every_ms), every_ms))
+        return (window for window, _ in groupby(merge(*due)))
 
     def _latenesses_of(self, site: StreamSite) -> list[int]:
         """Every lateness of a device whose samples are read, ascending. [ms]"""
@@ -336,3 +345,8 @@ class WindowEngine:
             waiting = np.array([self.waiting_from_ms.get(d, never) for d in devices.tolist()], dtype=np.int64)
             held = (waiting < end_ms) & (end_ms + site.lateness_ms[devices] + BACKLOG_HOLD_MS > now_ms)
         return held
+
+
+def _windows(at: int, starts: range, every_ms: int) -> Iterator[tuple[int, int, int]]:
+    """End, operator and start of the windows of one operator."""
+    return ((start + every_ms, at, start) for start in starts)

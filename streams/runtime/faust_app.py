@@ -33,6 +33,7 @@ from streams.runtime.faust_watch import StallWatch
 __all__ = ["EXIT_RESTART", "FrameWorker", "run_worker"]
 
 _TICK_S: Final = 0.25
+_SLICE_S: Final = 0.25  # how long a leap is stepped until others have their turn
 _MOST_UNSAVED: Final = 4_000  # records whose results the store does not hold yet
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 30.0
@@ -136,7 +137,7 @@ class FrameWorker:
         try:
             async for event in stream.noack().events():
                 await self._room.wait()
-                self._take(event)
+                await self._take(event)
         except asyncio.CancelledError:
             raise
         except CheckpointError:
@@ -154,7 +155,7 @@ class FrameWorker:
         else:
             self._room.set()
 
-    def _take(self, event: Any) -> None:
+    async def _take(self, event: Any) -> None:
         message = event.message
         if message.generation_id != self.app.consumer_generation_id:
             return
@@ -162,7 +163,17 @@ class FrameWorker:
         if run is None or run.generation != message.generation_id:
             run = self._load(message.partition, message.generation_id)
         at_ms = round(message.timestamp * 1000)
-        run.step(message.key, message.offset, at_ms if at_ms > BEGINNING_MS else 0, message.value)
+        began = self._lease.now()
+        for _ in run.steps(message.key, message.offset, at_ms if at_ms > BEGINNING_MS else 0, message.value):
+            self._moves += 1
+            if self._lease.now() - began < _SLICE_S:
+                continue
+            await asyncio.sleep(0)  # rebalances and other partitions must not wait for a leap's end
+            if self._lease.now() - run.flushed_at >= self.settings.flush_s:
+                await self._safely(run, self._flush)
+            began = self._lease.now()
+            if self._runs.get(run.partition) is not run or not self._current(run):
+                return  # whoever owns the partition now begins this record anew
         run.pending.append(event)
         self.stepped += 1
         self._recount()
@@ -220,6 +231,8 @@ class FrameWorker:
     async def _tick(self) -> None:
         """Flush and checkpoint what is due; records are taken in meanwhile."""
         for run in list(self._runs.values()):
+            if run.leap is not None:  # it has what it gives stored itself, and no checkpoint before its end
+                continue
             now = self._lease.now()
             due = now - run.checkpointed_at >= self.settings.checkpoint_s
             if run.pending and (due or len(run.pending) >= self.settings.checkpoint_records):
@@ -257,7 +270,7 @@ class FrameWorker:
         """Check before every write: still the owner, and within the session."""
         if (
             self._runs.get(run.partition) is not run
-            or run.generation != self.app.consumer_generation_id
+            or not self._current(run)
             or not self.app.flow_control.is_active()
         ):
             raise _AbandonedError
@@ -265,6 +278,9 @@ class FrameWorker:
             self._leave(
                 f"no answered heartbeat for {self._lease.age():.1f} s: another worker may own the partitions"
             )
+
+    def _current(self, run: PartitionRun) -> bool:
+        return bool(run.generation == self.app.consumer_generation_id)
 
     async def _flush(self, run: PartitionRun) -> None:
         await self._write(run, run.take_outputs())
@@ -353,6 +369,8 @@ class FrameWorker:
 
     async def _checkpoint(self, run: PartitionRun) -> None:
         """Sink, then parts, then marker, then acknowledgement: each durable before the next."""
+        if run.leap is not None:  # it began while this waited for its turn
+            return
         # Taken together, without a pause: one record boundary.
         began = self._lease.now()
         outputs, plan, covered = run.take_outputs(), run.plan(), len(run.pending)
@@ -386,7 +404,11 @@ class FrameWorker:
     async def _before_stop(self) -> None:
         """Leave a fresh checkpoint behind, if Kafka and the store answer at once."""
         for run in list(self._runs.values()):
-            if run.pending:
+            if run.leap is not None:
+                log.warning(
+                    "partition %d: stopped amid a leap, which is begun anew: %s", run.partition, run.leap
+                )
+            elif run.pending:
                 try:
                     async with asyncio.timeout(self.settings.stop_s / 4), self._saving:
                         await self._checkpoint(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -10,6 +10,7 @@ from models.frame import REFUSED_STREAM, FrameError, Record
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from streams.core.checkpoint import Checkpoint
+from streams.core.leap import Leap
 from streams.core.tables import dead_letter_rows
 from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
 
@@ -44,8 +45,13 @@ class PipelineLike(Protocol):
         """How many quarters of an hour wait to be restated."""
         ...
 
-    def step(self, record: Record) -> Outputs:
-        """Take in one record."""
+    @property
+    def leap(self) -> Leap | None:
+        """The record in the midst of which it is, None between two."""
+        ...
+
+    def steps(self, record: Record) -> Iterator[Outputs]:
+        """Take in one record, part by part where now leaps."""
         ...
 
     def checkpoint(self) -> Checkpoint:
@@ -110,6 +116,8 @@ class PartitionRun:
         Before then the store is not asked again for what it refused. [s]
     forwards : list of (str, bytes)
         Frames for other streams that Kafka has not confirmed.
+    leap : Leap or None
+        Amid which record it is: what it gave is to be stored, but no checkpoint is planned.
     """
 
     partition: int
@@ -127,6 +135,7 @@ class PartitionRun:
     answered: dict[str, str] = field(default_factory=dict)
     retry_at: float = 0.0
     forwards: list[tuple[str, bytes]] = field(default_factory=list)
+    leap: Leap | None = None
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
     _restating: dict[str, int] = field(default_factory=dict)
@@ -155,7 +164,16 @@ class PartitionRun:
         return run
 
     def step(self, key: bytes | None, offset: int, timestamp_ms: int, frame: bytes | None) -> None:
-        """Take in the next record; OffsetGapError if it is not the next."""
+        """Take in the next record; otherwise as `steps`."""
+        for _ in self.steps(key, offset, timestamp_ms, frame):
+            pass
+
+    def steps(self, key: bytes | None, offset: int, timestamp_ms: int, frame: bytes | None) -> Iterator[Leap]:
+        """Take in the next record; OffsetGapError if it is not the next.
+
+        Where now leaps over many windows, gives how far it is between them, so that what was computed can be
+        stored. The record counts when all is given; a run that is given up before goes on with no other.
+        """
         if offset != self.offset + 1:
             msg = (
                 f"partition {self.partition}: expected record {self.offset + 1}, got {offset}:"
@@ -168,17 +186,24 @@ class PartitionRun:
                 msg = "expected a stream as the record's key, got none"
                 raise FrameError(msg)
             pipeline = self._pipeline(record.stream)
-            outputs = pipeline.step(record)
+            for part in pipeline.steps(record):
+                self._hold(part)
+                self.leap = pipeline.leap
+                if self.leap is not None:
+                    yield self.leap
             self._restating[record.stream] = pipeline.restating
         except FrameError as error:
             self.poisoned += 1
-            outputs = poison(record, self.partition, str(error))
+            self._hold(poison(record, self.partition, str(error)))
         self.offset = offset
         self.stepped_ms = timestamp_ms
         self.unsaved += 1
-        held = self._outputs.get(record.stream)
+
+    def _hold(self, outputs: Outputs) -> None:
+        """Keep what was computed until it is taken."""
+        held = self._outputs.get(outputs.stream)
         if held is None:
-            self._outputs[record.stream] = outputs
+            self._outputs[outputs.stream] = outputs
         else:
             held.merge(outputs)
 
@@ -186,6 +211,11 @@ class PartitionRun:
         """Each stream's now, as far as it has one. [ms UTC]"""
         nows = {stream: getattr(pipeline, "now_ms", None) for stream, pipeline in list(self._running.items())}
         return {stream: ms for stream, ms in nows.items() if ms is not None}
+
+    def leaps(self) -> dict[str, Leap]:
+        """Streams amid a long leap of now, and how far they are."""
+        amid = {stream: pipeline.leap for stream, pipeline in list(self._running.items())}
+        return {stream: leap for stream, leap in amid.items() if leap is not None and leap.long}
 
     def restating(self) -> dict[str, int]:
         """By stream how many quarters of an hour wait to be restated, as of its last record."""

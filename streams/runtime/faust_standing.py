@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streams.core.leap import Leap
 from streams.runtime.faust_partition import PartitionRun
 
 __all__ = ["WorkerStanding", "standing_of"]
@@ -32,6 +33,8 @@ class WorkerStanding:
         Each stream's now. [ms UTC]
     restating : dict of str to int
         Quarters of an hour, of devices and of networks, that each stream has yet to restate.
+    leaps : dict of str to Leap
+        Streams amid a leap of now, and how far they are.
     degraded : str
         Why the store does not take what there is; empty when it does.
     """
@@ -45,6 +48,7 @@ class WorkerStanding:
     checkpoint_age_s: float | None
     now_ms: dict[str, int] = field(default_factory=dict)
     restating: dict[str, int] = field(default_factory=dict)
+    leaps: dict[str, Leap] = field(default_factory=dict)
     degraded: str = ""
 
 
@@ -56,9 +60,11 @@ def standing_of(
     waiting = [now_s - run.flushed_at for run in runs if run.unsaved]
     now_ms: dict[str, int] = {}
     restating: dict[str, int] = {}
+    leaps: dict[str, Leap] = {}
     for run in runs:
         now_ms.update(run.now_ms())
         restating.update(run.restating())
+        leaps.update(run.leaps())
     return WorkerStanding(
         assigned=assigned,
         stepped=stepped,
@@ -69,5 +75,6 @@ def standing_of(
         checkpoint_age_s=max((now_s - run.checkpointed_at for run in runs), default=None),
         now_ms=now_ms,
         restating=restating,
+        leaps=leaps,
         degraded=degraded,
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from journal.protocol import Append, Journal, JournalError
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
+from streams.core.leap import Leap, utc
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
 from streams.core.sink import Sink
 
@@ -22,6 +24,10 @@ CHECKPOINT_EVERY_S = 30.0
 _BATCH_RECORDS = 200
 _RETRY_S = 2.0
 _GATHER_S = 0.25
+_SLICE_S = 0.25
+"""How long a leap is stepped until the others have their turn. [s]"""
+_SLICES_STORED = 2
+"""After so many slices what they gave is stored: a write costs much the same for one as for some."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +55,8 @@ class RuntimeState:
         Records in the journal that each stream has not stepped yet.
     restating : dict of str to int
         Quarters of an hour, of devices and of networks, that each stream has yet to restate.
+    leaps : dict of str to Leap
+        Streams whose now leaps over many windows, and how far they are.
     """
 
     state: str = "starting"
@@ -56,7 +64,27 @@ class RuntimeState:
     now_ms: dict[str, int] = field(default_factory=dict)
     lag: dict[str, int] = field(default_factory=dict)
     restating: dict[str, int] = field(default_factory=dict)
+    leaps: dict[str, Leap] = field(default_factory=dict)
     records: int = 0
+
+
+@dataclass(slots=True)
+class _Amid:
+    """A stream with records that are begun.
+
+    Attributes
+    ----------
+    parts : iterator of Outputs
+        What is yet to be stepped of them.
+    outputs : Outputs
+        What was, and is not stored.
+    slices : int
+        Over how many slices.
+    """
+
+    parts: Iterator[Outputs]
+    outputs: Outputs
+    slices: int = 0
 
 
 class LocalRuntime:
@@ -64,7 +92,8 @@ class LocalRuntime:
 
     Nothing is lost or doubled by a stop at any point: the store passes over
     readings of records that it holds, other rows are upserts, and what follows
-    the last checkpoint is computed again and is equal.
+    the last checkpoint is computed again and is equal. That holds amid a leap of now
+    too, which is stepped and stored in slices: no checkpoint is taken of its stream.
 
     Parameters
     ----------
@@ -105,6 +134,7 @@ class LocalRuntime:
         self._pipelines: dict[str, Pipeline] = {}
         self._saved: dict[str, int] = {}
         self._done: dict[str, int] = {}
+        self._amid: dict[str, _Amid] = {}  # streams amid a leap
         self.status = RuntimeState()
 
     def load(self) -> None:
@@ -129,7 +159,7 @@ class LocalRuntime:
             return
         for stream, pipeline in self._pipelines.items():
             request = pipeline.request
-            if request is None or self._answered.get(stream) == request.name:
+            if pipeline.leap is not None or request is None or self._answered.get(stream) == request.name:
                 continue
             if pipeline.offset < self._begun_at.get(stream, -1):
                 continue
@@ -193,6 +223,12 @@ class LocalRuntime:
                     "stopped while degraded: %s; the next start goes on from the last checkpoint", error
                 )
                 return
+        self._leave(stop)
+
+    def _leave(self, stop: threading.Event) -> None:
+        """Say and keep what can be; of a stream amid a leap nothing, as of a crash."""
+        for stream, leap in self.status.leaps.items():
+            _log.warning("stream %s is stopped amid a leap; the next start begins it anew: %s", stream, leap)
         try:
             self.report(stop)
             self.save()
@@ -200,7 +236,10 @@ class LocalRuntime:
             _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
 
     def pass_once(self, stop: threading.Event) -> int:
-        """Step what the journal has for each stream, a batch each, and store it; returns how many records."""
+        """Step what the journal has for each stream, a batch or a slice of a leap each, and store it.
+
+        Returns how many records it stepped, those amid a leap included.
+        """
         stepped = 0
         behind: dict[str, int] = {}
         for stream, (last, _) in sorted(self._journal.streams().items()):
@@ -209,12 +248,7 @@ class LocalRuntime:
                 pipeline = Pipeline(stream, provisional_every_ms=self._provisional_every_ms)
                 self._pipelines[stream] = pipeline
             if last > pipeline.offset:
-                records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)
-                outputs = Outputs(stream)
-                for record in records:
-                    outputs.merge(pipeline.step(record))
-                self._unwritten.append(outputs)
-                stepped += len(records)
+                stepped += self._step(pipeline)
             behind[stream] = max(0, last - pipeline.offset)
         # Before these records count as stored: who sees that nothing is behind sees what is to be restated.
         self.status.restating = {s: p.restating for s, p in self._pipelines.items()}
@@ -223,10 +257,45 @@ class LocalRuntime:
         self._kill_point("stored")
         self._forward()
         self._restate(stop)
+        self._show_leaps()
         self.status.lag = behind
-        self.status.records += stepped
+        self.status.records += stepped - len(self._amid)
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
         return stepped
+
+    def _step(self, pipeline: Pipeline) -> int:
+        """Step records of a stream until they end or a leap has had its time; how many, that one included."""
+        stream, until, stepped = pipeline.stream, time.monotonic() + _SLICE_S, 0
+        amid = self._amid.pop(stream, None)
+        if amid is None:
+            records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)
+            amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), Outputs(stream))
+        for part in amid.parts:
+            amid.outputs.merge(part)
+            if pipeline.leap is None:
+                stepped += 1
+            elif time.monotonic() >= until:
+                stepped += 1
+                amid.slices += 1
+                if amid.slices < _SLICES_STORED:
+                    self._amid[stream] = amid
+                    return stepped
+                self._amid[stream] = _Amid(amid.parts, Outputs(stream))
+                break
+        self._unwritten.append(amid.outputs)
+        return stepped
+
+    def _show_leaps(self) -> None:
+        """Have `status` say which streams are amid a leap; its beginning and its end stand in the log."""
+        before = self.status.leaps
+        amid = {s: p.leap for s, p in self._pipelines.items()}
+        leaps = {s: leap for s, leap in amid.items() if leap is not None and leap.long}
+        for stream, leap in (leaps | before).items():
+            if stream not in before:
+                _log.info("stream %s catches up: %s", stream, leap)
+            elif stream not in leaps:
+                _log.info("stream %s has caught up with a leap to %s", stream, utc(leap.to_ms))
+        self.status.leaps = leaps
 
     def _write(self, stop: threading.Event) -> None:
         """Write what is not written yet, in one transaction, trying until the store has it."""
@@ -246,18 +315,22 @@ class LocalRuntime:
 
     def report(self, stop: threading.Event) -> None:
         """Have every stream say what it can: what is asked after a stop is as new as what was journalled."""
-        self._unwritten.extend(p.report() for p in self._pipelines.values())
+        self._unwritten.extend(p.report() for p in self._whole())
         self._write(stop)
 
     def save(self) -> None:
         """Keep a checkpoint of every stream that moved; its results are stored already."""
-        moved = [p for s, p in self._pipelines.items() if self._saved.get(s, -1) != p.offset]
+        moved = [p for p in self._whole() if self._saved.get(p.stream, -1) != p.offset]
         if not moved:
             return
         self._forward()
         self._checkpoints.save([p.checkpoint() for p in moved])
         self._saved.update({p.stream: p.offset for p in moved})
         self._kill_point("checkpointed")
+
+    def _whole(self) -> list[Pipeline]:
+        """The pipelines that are between two records."""
+        return [p for p in self._pipelines.values() if p.leap is None]
 
     def stepped(self) -> dict[str, int]:
         """The last record of each stream that was computed; its results may wait for the store."""

@@ -7,11 +7,12 @@ import json
 import pytest
 
 from hearthline.commands.status import _text
-from hearthline.health import Part, Watch
+from hearthline.health import Part, Watch, leap_figures, leaping, leaps_told
 from hearthline.server import Server, ServerConfig
 from hearthline.site_dir import read_site
 from ingest.clock import wall_clock
 from models.wording import worded
+from streams.core.leap import Leap
 from tests.acceptance.test_starting import SITE
 from tests.support.system import run, until, write_site
 
@@ -39,6 +40,7 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
     assert all({"messages", "seconds"} <= set(wait) for wait in said["lag"].values())
     assert said["now"]["u1"]["age_s"] < 30
     assert said["restating"]["u1"] == 0
+    assert said["leaps"] == {}
     assert (said["degraded"], said["held_back"]) == ([], False)
     assert said["ledger"]["unaccounted"] == 0
     assert 0 < said["ready_s"] < 30
@@ -80,3 +82,23 @@ def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
     now[0] += 60_000
     [again] = watch.see([Part.judged("journal", trouble, worded("2 streams"))])
     assert again["since"] == 1_767_225_720_000
+
+
+def test_a_leap_of_now_says_from_where_to_where_and_how_far_the_longest_first():
+    day_ms = 86_400_000
+    leaps = {
+        "u1": Leap(7, 1_767_225_600_000, 1_767_225_600_000 + day_ms, 1_767_225_600_000 + day_ms // 2),
+        "u2": Leap(9, 1_767_225_600_000, 1_767_225_600_000 + 9 * day_ms, 1_767_225_600_000),
+    }
+    assert leaping({}) == ""
+    assert leaping(leaps) == (
+        "u2 catches up from 2026-01-01 00:00:00 UTC to 2026-01-10 00:00:00 UTC: "
+        "windows are closed to 2026-01-01 00:00:00 UTC"
+    )
+    text = _text({"components": [], "lag": {}, "leaps": leaps_told(leaps), "ledger": {}, "rows": {}})
+    assert (
+        "u1 catches up from 2026-01-01 00:00:00 UTC to 2026-01-02 00:00:00 UTC: "
+        "windows are closed to 2026-01-01 12:00:00 UTC"
+    ) in text
+    figures = {f.labels: f.value for f in leap_figures(leaps)}
+    assert figures == {("u1",): 43_200.0, ("u2",): 9 * 86_400.0}

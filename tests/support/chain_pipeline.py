@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ class ChainPipeline:
     request = None
     now_ms = None
     restating = 0
+    leap = None
 
     def __init__(self, stream: str):
         self.stream = stream
@@ -56,6 +57,9 @@ class ChainPipeline:
         }  # fmt: skip
         outputs.add("chain", pa.Table.from_pylist([row], schema=_SCHEMA))
         return outputs
+
+    def steps(self, record: Record) -> Iterator[Outputs]:
+        yield self.step(record)
 
     def checkpoint(self) -> Checkpoint:
         state = json.dumps([self.chain, sorted(self.windows.items())]).encode()
