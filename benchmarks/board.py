@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import aiohttp
@@ -38,12 +38,27 @@ DAY_MS = 86_400_000
 LEFT_S = 60.0
 """From the last page's leaving until memory is read: a page that does not come back is forgotten after 30 s,
 what it took is let go of after 40."""
+SETTLED_MS = 1500
+"""From a new window until Chromium has done its own share of it: its address bar is a page that takes as much
+of the processor as one of the board, and nobody opens a window for every page."""
+
+
+class Drawn(NamedTuple):
+    """A panel that is drawn, on a page of its own kind, over some days, and the goal. [ms]"""
+
+    panel: str
+    days: int
+    goal: int
+    page: str = "/"
+    device: str = ""
+
+
 PANELS = {
-    "a week of 15-minute values": ("heat_windows", 7, 300),
-    "a day of raw readings": ("plant_temperatures", 1, 300),
-    "a year": ("heat_windows", 366, 1000),
+    "a week of 15-minute values": Drawn("heat_windows", 7, 300),
+    "a day of raw readings": Drawn("plant_temperatures", 1, 300),
+    "a day of raw readings of a substation": Drawn("primary", 1, 300, "/substation/{}", "sub-{:02d}"),
+    "a year": Drawn("heat_windows", 366, 1000),
 }
-"""Panel, days and the goal in ms."""
 
 
 def seed(folder: Path, days: int) -> None:
@@ -209,6 +224,7 @@ def paints(url: str, times: int = 5) -> list[float]:
         for _ in range(times):
             context = browser.new_context(viewport={"width": 1920, "height": 1080})
             page = context.new_page()
+            page.wait_for_timeout(SETTLED_MS)
             page.goto(url + "/?lang=en", wait_until="commit")
             page.wait_for_selector(MARK)
             found.append(page.evaluate("performance.now()") / 1000)
@@ -223,10 +239,11 @@ def drawings(url: str, times: int = 3) -> dict[str, list[tuple[int, int]]]:
 
     found: dict[str, list[tuple[int, int]]] = {}
     with chromium() as browser:
-        for what, (panel, days, _) in PANELS.items():
-            for _ in range(times):
+        for what, (panel, days, _, path, device) in PANELS.items():
+            for i in range(times):
                 page = browser.new_page(viewport={"width": 1920, "height": 1080})
-                page.goto(f"{url}/?lang=en&hours={24 * days}")
+                page.wait_for_timeout(SETTLED_MS)
+                page.goto(f"{url}{path.format(device.format(i))}?lang=en&hours={24 * days}")
                 name = f"hl-drawn-{panel}"
                 until(page, "n => performance.getEntriesByName(n).length > 0", name, timeout_s=120)
                 began, took = page.evaluate(
@@ -244,9 +261,10 @@ def histories(url: str, times: int = 3) -> dict[str, list[float]]:
         urlopen(url + "/api/query?measurement=reading&key=plant-1&newest_first=1&limit=1").read()
     )
     end = now_ms[0]["window_start"]
-    for what, (panel, days, _) in PANELS.items():
+    for what, (panel, days, _, _, device) in PANELS.items():
         for i in range(times):
-            path = f"/api/panels/{panel}/history?from={end - days * 86_400_000 + i}&to={end + i}&points=360"
+            asked = f"device={device.format(i)}&from={end - days * 86_400_000 + i}&to={end + i}&points=360"
+            path = f"/api/panels/{panel}/history?{asked}"
             at = time.perf_counter()
             urlopen(url + path).read()
             found.setdefault(what, []).append(round(1000 * (time.perf_counter() - at)))
@@ -283,7 +301,7 @@ def main() -> None:
         for what, took in drawings(url, asked.times).items():
             from_asking, from_page = (sorted(each) for each in zip(*took, strict=True))
             print(
-                f"{what} drawn [ms]: {from_asking}, goal {PANELS[what][2]}; of the page: {from_page}",
+                f"{what} drawn [ms]: {from_asking}, goal {PANELS[what].goal}; of the page: {from_page}",
                 flush=True,
             )
         print(f"server with a year: {process.memory_info().rss / 1e6:.0f} MB", flush=True)
