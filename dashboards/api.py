@@ -118,10 +118,14 @@ class Sources:
         self.answers: dict[tuple[object, ...], asyncio.Task[bytes]] = {}
         self.shared = SharedAnswers(store, _SHARED_S)
 
-    async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a blocking call off the event loop; a store that is away is HTTP 503, a wrong question 400."""
+    async def call(self, function: Callable[..., Any], *args: Any, waits: bool = True) -> Any:
+        """Run a blocking call off the event loop; a store that is away is HTTP 503, a wrong question 400.
+
+        What asks no store (`waits` false) does not stand behind those that wait for one.
+        """
+        pool = self.pool if waits else None
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, function, *args)
+            return await asyncio.get_running_loop().run_in_executor(pool, function, *args)
         except StoreUnavailableError as error:
             raise Refusal(503, reported(error)) from error
         except (StoreError, ScopeError, ValueError) as error:
@@ -231,12 +235,11 @@ def _plain_rows(table: pa.Table) -> list[dict[str, Any]]:
 def _add_history(routes: APIRouter, sources: Sources) -> None:
     @routes.get("/api/site")
     async def site(region: str = "", unit: str = "") -> Response:
-        scope = Scope(region, unit)
-        return _json(await sources.call(_site, sources.site, scope))
+        return _json(await sources.call(_site, sources.site, Scope(region, unit), waits=False))
 
     @routes.get("/api/networks")
     async def networks(region: str = "", unit: str = "") -> Response:
-        return _json(await sources.call(_networks, sources.site, Scope(region, unit)))
+        return _json(await sources.call(_networks, sources.site, Scope(region, unit), waits=False))
 
     @routes.get("/api/panels/{panel_id}/history")
     async def history(

@@ -23,7 +23,7 @@ import pyarrow as pa
 from dashboards.panels import Feed, Page
 from dashboards.scope import Scope, narrowed
 from models.wording import tellable
-from store.protocol import Resting, Select, SeriesStore, StoreError
+from store.protocol import Resting, Select, SeriesStore, StoreError, StoreUnavailableError
 
 __all__ = ["Hub", "Rows", "changes", "rows_of"]
 
@@ -35,6 +35,7 @@ Clock = Callable[[], int]
 
 _FULL_EVERY_S: Final = 30.0
 _EXPECTED_S: Final = 5.0
+_NEVER: Final = float("-inf")
 _UNSENT: Final = frozenset(
     {"region", "stream", "offset", "received_ms", "boot", "seq", "pos", "model", "class", "payload"}
 )
@@ -60,6 +61,7 @@ class _Topic:
 class _Change:
     changed: Rows
     gone: list[str]
+    first: bool = False  # pages do not have the feed yet, be it empty
 
 
 def rows_of(table: pa.Table, *, latest: bool) -> Rows:
@@ -215,11 +217,18 @@ class Hub:
         """In the hub's thread: newest rows of every topic, or why there are none."""
         now = self._clock()
         answers: dict[Topic, tuple[Rows, bool] | str] = {}
+        away = ""
         for topic in topics:
+            if away:
+                answers[topic] = away
+                continue
             select, full = self._question(topic, now)
             try:
                 self.reads += 1
                 answers[topic] = (rows_of(self._store.select(select), latest=select.latest), full)
+            except StoreUnavailableError as error:
+                # It took its time to say so: asked a dozen times, pages would take it for a lost connection.
+                answers[topic] = away = str(error)
             except StoreError as error:
                 answers[topic] = str(error)
         return answers, _status_rows(self._status()), now
@@ -236,7 +245,7 @@ class Hub:
         state = self._topics.get(topic)
         if isinstance(answer, str):
             if state is None:
-                state = self._topics[topic] = _Topic({}, float("-inf"))
+                state = self._topics[topic] = _Topic({}, _NEVER)
             state.trouble = answer
             return _Change({}, [])
         rows, full = answer
@@ -245,7 +254,7 @@ class Hub:
             return _Change(rows, [])
         state.trouble = ""
         after = rows if full else {**state.rows, **rows}
-        change = _Change(*changes(state.rows, after))
+        change = _Change(*changes(state.rows, after), first=state.read_full == _NEVER)
         state.rows = after
         if full:
             state.read_full = time.monotonic()
@@ -278,13 +287,17 @@ class Hub:
         if trouble:
             message["trouble"] = [tellable(text) for text in trouble]
         if not viewer.fresh:
-            rows = {t[0].name: self._topics[t].rows for t in viewer.topics if t in self._topics}
+            # A feed that was never read is left out: no row of it would look like a plant that is silent.
+            topics = ((t[0].name, self._topics.get(t)) for t in viewer.topics)
+            rows = {
+                name: topic.rows for name, topic in topics if topic is not None and topic.read_full > _NEVER
+            }
             message["all"] = {**rows, "status": self._status_rows} if viewer.status else rows
             return message
         known = [(t[0].name, changed[t]) for t in viewer.topics if t in changed]
         if viewer.status:
             known.append(("status", status))
-        if some := {name: c.changed for name, c in known if c.changed}:
+        if some := {name: c.changed for name, c in known if c.changed or c.first}:
             message["set"] = some
         if gone := {name: c.gone for name, c in known if c.gone}:
             message["gone"] = gone

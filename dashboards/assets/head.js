@@ -33,6 +33,7 @@ export class Head {
     const text = cut ? t("connection lost, trying again")
       : live.trouble.length ? t("the store cannot be read: {why}", { why: says(live.trouble[0], t) })
         : newest ? t("data {age} old", { age: f.age(age, t) }) : t("no data yet");
+    this.age.title = wrong ? text : "";
     setText(this.age, wrong ? `◆1 ${text}` : text);
     this.age.className = wrong ? "hl-age hl-bad" : age > 120000 + (live.pace - 1) * 4000 || !newest ? "hl-age hl-stale" : "hl-age";
     document.querySelector(".hl")?.classList.toggle("hl-cut", cut);

@@ -113,7 +113,7 @@ class Board {
       const view = new KINDS[panel.kind](panel, this.context);
       const trouble = h("span", { class: "hl-trouble", role: "status" });
       const card = h("section", {
-        class: `hl-card hl-kind-of-${panel.kind}`, id: `panel-${panel.id}`, "aria-label": panel.title,
+        class: `hl-card hl-kind-of-${panel.kind}`, id: `panel-${panel.id}`, "aria-label": panel.title, "data-unread": this.context.t("not read yet"),
         style: { "--width": panel.width, "--height": panel.height },
       }, h("header", {}, h("h2", { title: panel.title }, panel.title), panel.kind === "tile" ? null : h("span", { class: "hl-note", title: panel.note }, panel.note), trouble), view.body);
       const entry = { panel, view, card, trouble, answer: null };
@@ -146,7 +146,10 @@ class Board {
     this.head?.update();
     const everyTick = Math.floor((this.live.now ?? 0) / 1000) !== this.second;
     this.second = Math.floor((this.live.now ?? 0) / 1000);
-    for (const { panel, view } of this.panels) {
+    for (const { panel, view, card } of this.panels) {
+      const unread = panel.feeds.some((feed) => !this.live.feeds.has(feed));
+      card.classList.toggle("hl-unread", unread && this.live.now !== null);
+      if (unread) continue; // nothing was heard, which is not to say that devices are silent
       if (view.update && (everyTick || panel.feeds.some((feed) => changed.has(feed)))) view.update();
     }
   }
@@ -225,6 +228,7 @@ class Board {
     const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
     if (response.ok) return response.json();
     const told = await response.json().catch(() => ({}));
+    if (response.status === 503) throw new Refused(t("the store is away")); // the header says why
     throw new Refused(told.told ? says(told.told, t) : t("the server answered with HTTP {n}", { n: response.status }));
   }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _RECOUNT_S = 30.0
+_PATIENCE_S: Final = 2.0  # somebody waits before the page
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +52,7 @@ def _serve(settings: Settings) -> None:
         raise UsageError("site: expected a site directory in --site or HEARTHLINE_SITE, got none")
     known = open_site(settings.site)
     stop = stop_on_signals()
-    store = open_influx(settings)
+    store = open_influx(settings, patience_s=_PATIENCE_S)
     try:
         server = BoardServer(
             create_app(store, known, wall_clock, _status(store, str(settings.influx_url))),

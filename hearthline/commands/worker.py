@@ -205,10 +205,13 @@ def open_store(
     return DuckdbSeries(duckdb)
 
 
-def open_influx(settings: Settings, refused: Callable[[Refusal], None] | None = None) -> SeriesStore:
+def open_influx(
+    settings: Settings, refused: Callable[[Refusal], None] | None = None, patience_s: float = 30.0
+) -> SeriesStore:
     """The InfluxDB that `settings` name; UsageError when they name none, or no token.
 
-    `refused` is given rows that it refuses for good; without it they are only logged.
+    `refused` is given rows that it refuses for good; without it they are only logged. A call goes on trying a
+    server that is away for `patience_s`.
     """
     from hearthline.refusals import Refusals
     from store.influx_series import InfluxSeries
@@ -221,4 +224,5 @@ def open_influx(settings: Settings, refused: Callable[[Refusal], None] | None = 
         token,
         readings_bucket=settings.influx_readings_bucket or "",
         refused=refused or Refusals(),
+        patience_s=patience_s,
     )

@@ -1,5 +1,7 @@
 import json
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pyarrow as pa
@@ -38,6 +40,31 @@ def board(tmp_path_factory):
         yield client
     server.stop()
     day.store.close()
+
+
+def test_what_the_site_says_does_not_wait_for_a_store_that_keeps_others_waiting(board):
+    asked, go_on, select = threading.Semaphore(0), threading.Event(), board.day.store.select
+
+    def slow(query):
+        asked.release()
+        assert go_on.wait(30)
+        return select(query)
+
+    board.day.store.select = slow
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = [
+                pool.submit(board.get, f"/api/query?measurement=ledger&limit={n + 1}") for n in range(4)
+            ]
+            assert asked.acquire(timeout=20)
+            assert asked.acquire(timeout=20)  # as many as the board has threads for
+            assert len(board.get("/api/site").json()["devices"]) == 38
+            assert board.get("/api/networks").status_code == 200
+            go_on.set()
+            assert [a.result().status_code for a in answers] == [200] * 4
+    finally:
+        go_on.set()
+        del board.day.store.select
 
 
 def test_health_and_status(board):

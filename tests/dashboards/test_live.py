@@ -2,6 +2,7 @@ import asyncio
 import gc
 import threading
 import weakref
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -271,6 +272,24 @@ def test_a_store_that_is_away_is_said_and_the_page_recovers_by_itself():
     assert broken["trouble"] == ["the disk is away"]
     assert "trouble" not in back
     assert back["set"] == {"seen": {"a": {"v": 9.0}}}
+
+
+def test_a_store_that_is_away_is_asked_once_a_tick_and_a_page_that_comes_then_is_told():
+    feeds = tuple(
+        replace(FEED, name=f"seen{n}", select=replace(FEED.select, units=(f"u{n}",))) for n in range(9)
+    )
+
+    async def run():
+        store, viewer = Store(), Viewer()
+        store.broken = True
+        hub = hub_of(store)
+        hub.join("v", replace(PAGE, feeds=feeds), Scope(), viewer)
+        await hub.tick()
+        return len(store.questions), viewer.messages
+
+    questions, messages = asyncio.run(run())
+    assert questions == 1
+    assert [m["trouble"] for m in messages] == [["the disk is away"]]
 
 
 @pytest.mark.parametrize("at", ["first", "later"])
