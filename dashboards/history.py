@@ -15,7 +15,7 @@ from dashboards.scope import Scope, devices_in, narrowed, networks_in
 from dashboards.shared import Answers
 from models.results import READING, Status
 from models.site import Site
-from store.protocol import Select
+from store.protocol import Select, extremes_of
 
 __all__ = ["FINAL", "PARTIAL", "PROVISIONAL", "panel_history", "step_ms"]
 
@@ -73,14 +73,11 @@ def panel_history(
     lines: list[dict[str, Any]] = []
     exists = False
     for index, series in enumerate(panel.series):
-        fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
-        fills_ms = _window_ms(series, site, scope)
-        until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
-        question = _question(site, series, fields, panel, scope, from_ms, until, points)
+        question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
         tables = ask(question, series.classes)
         exists = exists or any(t.num_rows for t in tables)
         found = _lines(_together(tables), series, index)
-        if panel.kind == "line" and question.measurement == READING and question.every_ms is not None:
+        if question.extremes and question.every_ms is not None:
             keys = _keys(tables)
             for line in found:
                 line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms))
@@ -102,13 +99,16 @@ def _window_ms(series: Series, site: Site, scope: Scope) -> int:
 def _question(
     site: Site,
     series: Series,
-    fields: tuple[str, ...],
     panel: Panel,
     scope: Scope,
     from_ms: int,
     to_ms: int,
     points: int,
+    now_ms: int,
 ) -> Select:
+    fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
+    fills_ms = _window_ms(series, site, scope)
+    until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
     select = narrowed(series.select, scope, to_device=panel.scope == "device", site=site)
     reading = select.measurement == READING
     if panel.kind == "heatmap":
@@ -121,8 +121,8 @@ def _question(
     # A sum per window stays a sum per window when thinned: the mean of the windows of a step.
     aggregate = "mean" if series.aggregate == "sum" else series.aggregate
     return replace(
-        select, fields=fields, from_ms=from_ms, to_ms=to_ms, every_ms=every, aggregate=aggregate,
-        latest=False, narrow=True,
+        select, fields=fields, from_ms=from_ms, to_ms=until, every_ms=every, aggregate=aggregate,
+        latest=False, narrow=True, extremes=panel.kind == "line" and reading,
     )  # fmt: skip
 
 
@@ -179,10 +179,14 @@ def _expected(site: Site, keys: Sequence[str], every_ms: int) -> dict[str, int]:
 
 def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
     """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
-    for name, aggregate in _EXTREMES:
-        found = _together(ask(replace(question, aggregate=aggregate), series.classes))
-        across = replace(series, across=aggregate) if series.across else series
-        by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in _lines(found, across, 0)}
+    told = ask(question, series.classes)
+    for (name, aggregate), column in zip(_EXTREMES, extremes_of(series.field), strict=True):
+        apart = any(t.num_rows and column not in t.column_names for t in told)  # left out by the store
+        tables = ask(replace(question, aggregate=aggregate), series.classes) if apart else told
+        field = series.field if apart else column
+        across = replace(series, field=field, across=aggregate if series.across else "")
+        found = _lines(_together(tables), across, 0)
+        by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in found}
         for line in lines:
             values = by_key.get(line["key"], {})
             line[name] = [values.get(t) for t in line["t"]]

@@ -11,7 +11,7 @@ from store.protocol import Aggregate, Select
 __all__ = ["ParameterError", "from_params", "parse_time_ms", "time_text", "to_params"]
 
 _LISTS: Final = {"field": "fields", "key": "keys", "unit": "units", "region": "regions"}
-_FLAGS: Final = ("latest", "withdrawn", "newest_first", "narrow")
+_FLAGS: Final = ("latest", "withdrawn", "newest_first", "narrow", "extremes")
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no", "")
 _MAX_INT: Final = 2**63 - 1

@@ -10,7 +10,15 @@ import pyarrow as pa
 
 from models.results import Outputs, SinkError, SinkUnavailableError
 
-__all__ = ["Aggregate", "Resting", "Select", "SeriesStore", "StoreError", "StoreUnavailableError"]
+__all__ = [
+    "Aggregate",
+    "Resting",
+    "Select",
+    "SeriesStore",
+    "StoreError",
+    "StoreUnavailableError",
+    "extremes_of",
+]
 
 Aggregate = Literal["mean", "min", "max", "sum", "last"]
 
@@ -53,6 +61,9 @@ class Select:
     narrow : bool
         Of what is no field only key, window_start and status are wanted, as for a chart: others cost as much
         again. A store may give them all the same.
+    extremes : bool
+        Beside each number of a step its least and its greatest, in columns that `extremes_of` names. A store
+        may leave them out.
     """
 
     measurement: str
@@ -70,6 +81,12 @@ class Select:
     newest_first: bool = False
     limit: int | None = None
     narrow: bool = False
+    extremes: bool = False
+
+
+def extremes_of(field: str) -> tuple[str, str]:
+    """Columns of the least and the greatest value of `field` in a step: no field's own name has a point."""
+    return f"{field}.low", f"{field}.high"
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ import pyarrow as pa
 from models.measurements import Kind, known
 from models.results import READING, READING_REPEAT, RESULT_HEADER, RESULT_TRAILER, Status
 from store.catalogue import META, PROGRESS, READING_PREFIX, Catalogue, quoted, reading_table
-from store.protocol import Select, StoreError
+from store.protocol import Select, StoreError, extremes_of
 from store.rows import KEY, READING_TRAILER
 
 # ruff: noqa: S608  values are parameters; identifiers are constants or quoted
@@ -230,6 +230,7 @@ def _steps(
     shown = [
         *(made[name] for name in _header(query)),
         *(_aggregate(query, f, columns.get(f, kind_of(f))) for f in fields),
+        *(_extremes(f) for f in fields if query.extremes and _is_number(columns.get(f, kind_of(f)))),
         *(made[name] for name in _trailer(query) if name in made),
     ]
     return f"SELECT {', '.join(shown)} FROM ({rows}) AS r GROUP BY key, {step}"
@@ -243,6 +244,11 @@ def _aggregate(query: Select, name: str, kind: pa.DataType) -> str:
     if query.aggregate == "sum":  # DuckDB sums whole numbers into 128 bits, which Arrow has as decimals
         total = f"CAST({total} AS {'BIGINT' if pa.types.is_integer(kind) else 'DOUBLE'})"
     return f"{total} AS {column}"
+
+
+def _extremes(name: str) -> str:
+    low, high = extremes_of(name)
+    return f"min({quoted(name)}) AS {quoted(low)}, max({quoted(name)}) AS {quoted(high)}"
 
 
 def _ties(query: Select) -> str:

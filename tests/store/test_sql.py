@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from models.results import RESULT_HEADER, RESULT_TRAILER
 from store import sql
 from store.duckdb_series import DuckdbSeries
-from store.protocol import Select, StoreError
+from store.protocol import Select, StoreError, extremes_of
 from tests.support.series import column, heat, heats, output, readings, rows, sample
 
 HOUR = 3_600_000
@@ -65,6 +67,22 @@ def test_a_narrow_answer_has_the_same_rows_without_what_no_chart_shows(store, me
         assert set(narrow.column_names) == wanted
     else:  # readings as they came are ordered by their message
         assert narrow.equals(whole)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "field", "more"),
+    [
+        ("reading", "supply_c", {"every_ms": 3}),
+        ("device_heat", "heat_gj", {"every_ms": 2 * HOUR, "narrow": True}),
+    ],
+)
+def test_extremes_stand_beside_the_mean_of_every_step(store, measurement, field, more):
+    asked = Select(measurement, fields=(field,), **more)
+    table = store.select(replace(asked, extremes=True))
+    for name, aggregate in zip(extremes_of(field), ("min", "max"), strict=True):
+        alone = store.select(replace(asked, aggregate=aggregate))
+        assert table[name].to_pylist() == alone[field].to_pylist()
+    assert table.drop_columns(list(extremes_of(field))).equals(store.select(asked))
 
 
 def test_readings_have_their_message_instead(store):
