@@ -24,6 +24,7 @@ MS_PER_H: Final = 3_600_000.0
 # less than an hour a step says little about the rate.
 SHORTEST_H: Final = 1.0
 _NEAR_FULL: Final = 0.1  # share of the full scale that a rollover may span
+_NEAR_FULL_UNRATED: Final = 0.01  # where no rate of the meter's own tells a reset from it
 ABOUT_ZERO: Final = 0.05  # share of the reading before
 
 
@@ -49,6 +50,8 @@ class Step(IntEnum):
     """Shows zero though it had counted: whether it is off or was set back is not known until it goes on."""
     BRIDGED = 9
     """Goes on from the reading before zeros; the increase since then is known."""
+    AGAIN = 10
+    """Shows once more what was out of line, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,9 @@ class Readings:
 
 def is_lost(kind: KindArray) -> BoolArray:
     """Whether what was counted during steps of these kinds is not known."""
-    return np.asarray(((kind >= Step.RESET) & (kind <= Step.EXCHANGE)) | (kind == Step.ZERO))
+    return np.asarray(
+        ((kind >= Step.RESET) & (kind <= Step.EXCHANGE)) | (kind == Step.ZERO) | (kind == Step.AGAIN)
+    )
 
 
 def judge(readings: Readings, earlier: IntArray, later: IntArray) -> tuple[FloatArray, KindArray]:
@@ -111,7 +116,8 @@ def judge(readings: Readings, earlier: IntArray, later: IntArray) -> tuple[Float
         anew = hours_fell & (hours <= span_h + 1.0)
 
     jumped = difference > most
-    rolled = fell & (before <= full) & (wrapped <= _NEAR_FULL * full) & (wrapped <= most) & ~hours_fell
+    near = np.where(readings.per_reading(readings.rated, later), _NEAR_FULL, _NEAR_FULL_UNRATED)
+    rolled = fell & (before <= full) & (wrapped <= near * full) & (wrapped <= most) & ~hours_fell
     about_zero = fell & ((after <= ABOUT_ZERO * before) | (np.isfinite(most) & (after <= most)))
     kind = np.full(len(later), Step.COUNTED, dtype=np.int8)
     kind[jumped] = Step.SPIKE

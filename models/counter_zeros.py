@@ -43,7 +43,8 @@ def zeros_of(readings: Readings) -> Zeros | None:
 
     A run of zeros is judged by the last reading before it and the first after
     it. Where the register goes on from before, what it grew by was counted
-    meanwhile. Where it begins anew (at most 5 % of what it was, or over its full
+    meanwhile; and where it went over its full scale, if zero is shown more than
+    once. Where it begins anew (at most 5 % of what it was, or over its full
     scale), the zeros are what the counter says. Where it does neither, or where
     it may as well have counted all of it since, what was counted is not known;
     nor as long as zeros are all that follows. Zeros that nothing came before are true; what follows
@@ -72,10 +73,13 @@ def zeros_of(readings: Readings) -> Zeros | None:
     begun = last[~led & followed] + 1
     settled[begun[~readings.per_reading(readings.rated, begun)]] = True
     both = np.flatnonzero(fell & followed)
+    rolled = np.zeros(len(both), dtype=bool)
     if len(both):
         before, after = first[both] - 1, last[both] + 1
         grown, how = judge(readings, before, after)
         anew, resumed = _judged(readings, before, after, how)
+        rolled = (how == Step.ROLLOVER) & (last[both] > first[both])
+        anew, resumed = anew & ~rolled, resumed | rolled
         begins = anew & (how != Step.ROLLOVER)
         settled[first[both][begins]] = True
         kind[first[both][begins]] = how[begins]
@@ -86,6 +90,7 @@ def zeros_of(readings: Readings) -> Zeros | None:
         kind[crossed] = np.where(resumed, Step.BRIDGED, np.where(how == Step.COUNTED, Step.ZERO, how))[~anew]
     left_out = zero & out[run]
     kind[first[known]] = Step.SPIKE  # one event, told where the first zero shows it
+    kind[first[both[rolled]]] = Step.ROLLOVER
     return Zeros(left_out, settled, increase, kind)
 
 

@@ -20,8 +20,12 @@ _NEAR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _WIDER_MS: Final = (DAY_MS, 30 * DAY_MS, None)
 """How far to look for a neighbour that is not near, one after the other; None is as far as the store goes."""
-_BEFORE: Final = 2
-"""How many samples before a window, of each measurement, it is computed with."""
+_BEFORE: Final = 4
+"""How many samples before a window, of each measurement, it may be computed with."""
+_OWN_BEFORE: Final = 2
+"""As many of what rests on nothing that comes after a window."""
+_AFTER: Final = 3
+"""How many samples after it."""
 _FIRST_LOOK: Final = 64
 """Samples to look through for a neighbour at first."""
 _MOST_HELD: Final = 500_000
@@ -58,7 +62,7 @@ class History:
         lacking = {
             s.device
             for s in spans
-            if s.own and near.nearest(s.device, s.to_ms, s.has, {}, _BEFORE, earlier=False)
+            if s.own and near.nearest(s.device, s.to_ms, s.has, {}, _OWN_BEFORE, earlier=False)
         }
         self._tables = (near,)
         if lacking:
@@ -91,9 +95,9 @@ class History:
             return False
         before = after = list(piece.has)
         for table in tables:
-            before = table.nearest(piece.device, piece.from_ms, before, {}, _BEFORE, earlier=True)
+            before = table.nearest(piece.device, piece.from_ms, before, {}, _before(piece), earlier=True)
             if not piece.own:
-                after = table.nearest(piece.device, piece.to_ms, after, {}, 1, earlier=False)
+                after = table.nearest(piece.device, piece.to_ms, after, {}, _AFTER, earlier=False)
         return bool(before or (after and not piece.own))
 
     def _table(self, measurement: str, keys: set[str], from_ms: int, to_ms: int) -> Readings:
@@ -119,11 +123,11 @@ class History:
         low, high = span.from_ms, span.to_ms
         if held:
             before = {} if span.own else self._neighbours(span, span.from_ms, held, _BEFORE, earlier=True)
-            after = self._neighbours(span, span.to_ms, held, _BEFORE, earlier=False)
+            after = self._neighbours(span, span.to_ms, held, _before(span), earlier=False)
             low = min([low, *(max(t) // BUCKET_MS * BUCKET_MS for t in before.values())])
             ends = [max(t) // BUCKET_MS * BUCKET_MS + BUCKET_MS for t in after.values()]
             # What too little follows yet stays among the nearest samples of every window after it.
-            lacking = any(len(after.get(name, ())) < _BEFORE for name in held)
+            lacking = any(len(after.get(name, ())) < _before(span) for name in held)
             high = max([high, *ends, *([self._before_ms] if lacking else [])])
         return replace(span, from_ms=low, to_ms=min(high, self._before_ms))
 
@@ -151,8 +155,10 @@ class History:
             last = self._last[piece.device]
             after_ms, beside = last.after_ms, last.beside
         else:
-            before = self._neighbours(piece, piece.from_ms, piece.has, _BEFORE, earlier=True)
-            after = {} if piece.own else self._neighbours(piece, piece.to_ms, piece.has, 1, earlier=False)
+            count = _before(piece)
+            before = self._neighbours(piece, piece.from_ms, piece.has, count, earlier=True)
+            count = 0 if piece.own else _AFTER
+            after = self._neighbours(piece, piece.to_ms, piece.has if count else (), count, earlier=False)
             after_ms = min((t for each in after.values() for t in each), default=None)
             times = {t for found in (before, after) for each in found.values() for t in each}
             beside = [self._read(piece.device, t, t + 1) for t in sorted(times)]
@@ -220,6 +226,11 @@ class History:
         if left:
             found[name] = left
         return True
+
+
+def _before(span: Span) -> int:
+    """How many samples before a window those of `span` are computed with."""
+    return _OWN_BEFORE if span.own else _BEFORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from streams.core.intake import (
 )
 from streams.core.network_events import OFFICE
 from streams.core.operator import SampleOperator
-from streams.core.rows import Rows, holding
+from streams.core.rows import Rows, concat, falling, holding
 from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows, lost_readings
 from streams.core.telling import Telling
@@ -216,12 +216,13 @@ class Arriving:
         """Since when nothing was known of what `fresh` samples now tell. [ms UTC]
 
         Where that is before the windows at hand, those between were settled
-        without a sample after them, and are to be restated.
+        without a sample after them, or without one that tells a reading out of line, and are to be restated.
         """
         newest = buffer.newest_by(known)[:, fresh.device]
         valid = holding(fresh.values, buffer.counters)
         kept_from = self._state.kept_from_ms()
         before = np.where(valid & (newest > _NEVER), newest, _ALWAYS).min(axis=0, initial=_ALWAYS)
+        before = np.minimum(before, buffer.restless.since(fresh, known))
         oldest = int(before.min(initial=_ALWAYS))
         overtaken = valid & (newest > fresh.t)
         if overtaken.any():
@@ -241,8 +242,10 @@ class Arriving:
         A sample of an open window that was overtaken may be the first after the
         settled ones, which knew only one beyond it.
         """
-        first = _edge_times(buffer.after(kept_from), buffer.counters, known, last=False)
+        after = buffer.after(kept_from)
+        first = _edge_times(after, buffer.counters, known, last=False)
         nearer = overtaken & (fresh.t < first[:, fresh.device])
+        self._told_otherwise(buffer, fresh.take(np.asarray(overtaken.any(axis=0))), after, kept_from, known)
         if not nearer.any():
             return
         last = _edge_times(buffer.carry, buffer.counters, known, last=True)[:, fresh.device]
@@ -250,6 +253,21 @@ class Arriving:
         for device in np.unique(fresh.device[since < _ALWAYS]):
             from_ms = int(since[fresh.device == device].min())
             self._state.restatements.gap(int(device), from_ms // BUCKET_MS * BUCKET_MS, kept_from)
+
+    def _told_otherwise(
+        self, buffer: ClassBuffer, between: Rows, after: Rows, kept_from: int, known: int
+    ) -> None:
+        """Have windows restated whose counters fall, and are told by samples that came `between` others."""
+        everything = concat([buffer.carry, after, between], len(buffer.columns)).in_order()
+        farthest = np.full(known, _NEVER)
+        np.maximum.at(farthest, after.device, after.t)
+        restless = falling(everything, buffer.counters)
+        for device in restless[np.isin(restless, between.device[between.t < farthest[between.device]])]:
+            told = holding(buffer.carry.values, buffer.counters)[len(buffer.columns) :].any(axis=0)
+            since = buffer.carry.t[told & (buffer.carry.device == device)]
+            if len(since):
+                from_ms = int(since.min()) // BUCKET_MS * BUCKET_MS
+                self._state.restatements.gap(int(device), from_ms, kept_from)
 
     def _refuse_reused(
         self, batch: pa.RecordBatch, messages: Any, verdicts: list[Arrival], record: Record, outputs: Outputs

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.restless import Restless
 from streams.core.rows import Rows, concat, counter_places, edge_indices, holding, numeric_columns
 
 __all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of", "standing"]
@@ -68,14 +69,14 @@ class Bucket:
 
     @property
     def first(self) -> Rows:
-        """Of each device the first samples that hold each measurement."""
+        """Of each device the first samples that hold each measurement, as `edge_indices` has them."""
         if self._first is None:
             self._first = self.rows.take(edge_indices(self.rows, self.counters, last=False))
         return self._first
 
     @property
     def last(self) -> Rows:
-        """Of each device the last samples that hold each measurement."""
+        """Of each device the last samples that hold each measurement, as `edge_indices` has them."""
         if self._last is None:
             self._last = self.rows.take(edge_indices(self.rows, self.counters, last=True))
         return self._last
@@ -99,6 +100,8 @@ class ClassBuffer:
         By start. [ms UTC]
     carry : Rows
         Last samples before the oldest bucket, sorted by (device, t): neighbours of open windows.
+    restless : Restless
+        Which counters fell a short while ago.
     """
 
     def __init__(self, device_class: str):
@@ -110,6 +113,7 @@ class ClassBuffer:
         self.unsaved: list[Rows] = []
         self._starts: list[int] | None = None
         self._after: list[Rows] | None = None
+        self.restless = Restless(self.counters)
         self._newest_t: IntArray = np.empty(0, np.int64)
         self._newest_by: IntArray = np.empty((len(self.columns) + len(self.counters), 0), np.int64)
 
@@ -148,6 +152,7 @@ class ClassBuffer:
         np.maximum.at(of_device, rows.device, rows.t)
         newest_t, newest = self.newest_t(devices), self.newest_by(devices)
         np.maximum(newest_t, of_device, out=newest_t)
+        self.restless.note(rows, devices)
         there = holding(rows.values, self.counters)
         for column, known in enumerate(there):
             if known.all():  # most columns are either had by every sample or by none

@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 
 from models.measurements import Kind, known, of_class
 
-__all__ = ["Rows", "concat", "counter_places", "edge_indices", "group_starts", "holding", "numeric_columns"]
+__all__ = [
+    "COUNTERS_AFTER", "COUNTERS_BEFORE", "Rows", "concat", "counter_places", "edge_indices", "falling",
+    "group_starts", "holding", "numeric_columns",
+]  # fmt: skip
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+COUNTERS_BEFORE, COUNTERS_AFTER = 4, 3
+"""How many readings of a counter on each side of a window say whether those at its edges are out of line."""
 
 
 def numeric_columns(device_class: str) -> tuple[str, ...]:
@@ -148,43 +154,65 @@ def group_starts(device: IntArray) -> IntArray:
     return np.concatenate([np.zeros(1, dtype=np.int64), changes])
 
 
-def edge_indices(rows: Rows, counters: Sequence[int] = (), *, last: bool) -> IntArray:
+def edge_indices(rows: Rows, counters: Sequence[int] = (), *, last: bool, told: bool = True) -> IntArray:
     """Positions of the samples that are the last two (or the first) of their device in some measurement.
 
     `rows` are sorted by (device, t). Usually that is two samples a device, or
     one; more where these lack a measurement that a sample further in has. Two,
     because a counter's step back to the line is judged with the reading before it.
-    Of `counters` also those of the readings that are not zero.
+    Of `counters` also those of the readings that are not zero. If `told`, the last three or first two; and of
+    devices with one that does not rise from each reading to the next the last `COUNTERS_BEFORE`, or the
+    first `COUNTERS_AFTER`: what is out of line is told by these.
     """
     if rows.n == 0:
         return np.empty(0, dtype=np.int64)
     starts = group_starts(rows.device)
     valid = holding(rows.values, counters)
-    if last:
-        return _last_two(rows.device, valid, starts)
-    has = np.logical_or.reduceat(valid, starts, axis=1)
-    lacking = has & ~valid[:, starts]
-    if not lacking.any():
-        return starts
-    found = [starts]
-    for column in np.flatnonzero(lacking.any(axis=1)):
-        positions = np.flatnonzero(valid[column])
-        found.append(positions[group_starts(rows.device[positions])])
-    return np.unique(np.concatenate(found))
+    if not counters or not told:
+        return _outermost(rows.device, valid, starts, 2 if last else 1, last=last)
+    found = _outermost(rows.device, valid, starts, 3 if last else 2, last=last)
+    restless = falling(rows, counters, or_stands=True)
+    if not len(restless):
+        return found
+    at = np.flatnonzero(np.isin(rows.device, restless))
+    device = rows.device[at]
+    valid = valid[[*counters, *range(len(rows.values), len(valid))]][:, at]
+    most = COUNTERS_BEFORE if last else COUNTERS_AFTER
+    return np.union1d(found, at[_outermost(device, valid, group_starts(device), most, last=last)])
 
 
-def _last_two(device: IntArray, valid: NDArray[np.bool_], starts: IntArray) -> IntArray:
-    """Positions of the last two samples of each device, and of the last two that hold each measurement."""
-    outer = _ends(starts, len(device))
+def falling(rows: Rows, counters: Sequence[int], *, or_stands: bool = False) -> IntArray:
+    """Devices with a counter that falls from one reading to the next, in `rows` sorted by (device, t).
+
+    With `or_stands` also those of which two readings are equal.
+    """
+    found = []
+    for values in rows.values[list(counters)]:
+        there = ~np.isnan(values)
+        if there.any():
+            of, held = (rows.device, values) if there.all() else (rows.device[there], values[there])
+            odd = (held[1:] <= held[:-1]) if or_stands else (held[1:] < held[:-1])
+            found.append(of[1:][odd & (of[1:] == of[:-1])])
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+
+def _outermost(
+    device: IntArray, valid: NDArray[np.bool_], starts: IntArray, most: int, *, last: bool
+) -> IntArray:
+    """Positions of the outermost samples of each device, and of those that hold each measurement."""
+    outer = _ends(starts, len(device), most, last=last)
     found = [outer]
     for column in np.flatnonzero(~valid[:, outer].all(axis=1) & valid.any(axis=1)):
         positions = np.flatnonzero(valid[column])
-        found.append(positions[_ends(group_starts(device[positions]), len(positions))])
+        found.append(positions[_ends(group_starts(device[positions]), len(positions), most, last=last)])
     return outer if len(found) == 1 else np.unique(np.concatenate(found))
 
 
-def _ends(starts: IntArray, n: int) -> IntArray:
-    """The last two positions, or the only one, of each of the runs that begin at `starts`, ascending."""
-    last = np.append(starts[1:], n) - 1
-    both = np.stack([np.maximum(last - 1, starts), last], axis=1).ravel()
-    return np.unique(both)
+def _ends(starts: IntArray, n: int, most: int, *, last: bool) -> IntArray:
+    """The last (or first) `most` positions, or as many as there are, of runs that begin at `starts`."""
+    stops = np.append(starts[1:], n)
+    places = (stops - most if last else starts)[:, None] + np.arange(most)
+    if len(starts) and int((stops - starts).min()) >= most:
+        return places.ravel()
+    inside = (places >= starts[:, None]) & (places < stops[:, None])
+    return places[inside]

@@ -13,7 +13,7 @@ from models.integrate import Joined, joined
 from models.measurements import known
 from models.position_filter import FilterState, Fixes, follow, where_believed
 from models.quality import is_masked, stale_ms, too_fast
-from streams.core.rows import Rows, concat, counter_places, edge_indices
+from streams.core.rows import Rows, concat, counter_places, edge_indices, falling
 
 __all__ = ["COMPANION", "ClassSamples", "Samples", "window_rows"]
 
@@ -302,7 +302,7 @@ def window_rows(before: Rows, inside: Rows, after: Rows, columns: tuple[str, ...
     before, after : Rows
         Candidates outside the window, sorted by (device, t); of `before` the
         last two and of `after` the first that hold each measurement are kept, and of counters as many
-        that are not zero.
+        that are not zero. Of a device with a counter that falls, as many as `edge_indices` says.
     inside : Rows
         The window's own samples, sorted by (device, t), repeats removed.
     columns : tuple of str
@@ -318,13 +318,28 @@ def window_rows(before: Rows, inside: Rows, after: Rows, columns: tuple[str, ...
     before, inside, after = (
         r if (mine := wanted[r.device]).all() else r.take(mine) for r in (before, inside, after)
     )
-    counters = counter_places(columns)
-    before = before.take(edge_indices(before, counters, last=True))
     known = np.zeros(len(wanted), dtype=bool)
     known[before.device] = True
     known[inside.device] = True
     after = after.take(known[after.device])
-    after = after.take(edge_indices(after, counters, last=False))
+    counters = counter_places(columns)
+    near = [r.take(edge_indices(r, counters, last=r is before, told=False)) for r in (before, after)]
+    rows = _joined(near[0], inside, near[1], columns)
+    # A register that never falls is told by its nearest readings: more would cost, and say nothing.
+    restless = np.zeros(len(wanted), dtype=bool)
+    for part in (before, after, rows):
+        restless[falling(part, counters)] = True
+    if not restless.any():
+        return rows
+    far = [r.take(edge_indices(r, counters, last=r is before)) for r in (before, after)]
+    both = [
+        concat([n.take(~restless[n.device]), f.take(restless[f.device])], len(columns)).in_order()
+        for n, f in zip(near, far, strict=True)
+    ]
+    return _joined(both[0], inside, both[1], columns)
+
+
+def _joined(before: Rows, inside: Rows, after: Rows, columns: tuple[str, ...]) -> Rows:
+    """Samples before a window, in it and after it, sorted by (device, t)."""
     rows = concat([before, inside, after], len(columns))
-    order = np.argsort(rows.device, kind="stable")
-    return rows.take(order)
+    return rows.take(np.argsort(rows.device, kind="stable"))

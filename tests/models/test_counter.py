@@ -28,12 +28,14 @@ def histories(draw):
         gap_h = draw(st.integers(1, 3)) if what != "outage" else draw(st.integers(4, 9))
         t += gap_h * H + draw(st.integers(0, H - 1))
         hours += gap_h
-        grown = draw(st.floats(0.0, RATE)) * gap_h
+        # Equal readings after a fall or a jump are in doubt until others follow.
+        least = 0.001 if rows[-1][-1] in {Step.SPIKE, Step.RESET} else 0.0
+        grown = draw(st.floats(least, RATE)) * gap_h
         kind = Step.COUNTED
         jumped = rows[-1][-1] == Step.SPIKE  # a fall right after it may as well be the way back
         if what == "reset" and 300.0 < register < 880.0 and not jumped:
             register, kind, grown = draw(st.floats(0.01, 5.0)), Step.RESET, math.nan
-        elif what == "exchange" and register > 300.0:
+        elif what == "exchange" and register > 300.0 and not jumped:
             register, hours, kind, grown = draw(st.floats(0.01, 5.0)), 0.5, Step.EXCHANGE, math.nan
         elif what == "glitch" and register < 500.0:
             register, kind, grown = register + 400.0, Step.SPIKE, math.nan
@@ -47,26 +49,47 @@ def histories(draw):
 
 def expected_increase(t, value, start, end, full):
     """Plain loop over one device, without rates and hours."""
+    grown = plain_steps(value.tolist(), full)
     total, shared = 0.0, False
     for i in range(1, len(t)):
-        a, b, va, vb = t[i - 1], t[i], value[i - 1], value[i]
-        low, high = max(a, start), min(b, end)
-        if low >= high:
-            continue
-        before = value[i - 2] if i > 1 else math.inf
-        fell = i > 1 and va < before and plain_increase(before, va, full) is None
-        grown = vb - before if fell and vb >= before else plain_increase(va, vb, full)
-        if grown is not None:
+        low, high = max(t[i - 1], start), min(t[i], end)
+        if low < high and grown[i] is not None:
             shared = True
-            total += grown * (high - low) / (b - a)
+            total += grown[i] * (high - low) / (t[i] - t[i - 1])
     return total if shared else math.nan
+
+
+def plain_steps(value, full):
+    """What each step of one device counted; None where nobody knows."""
+    n = len(value)
+    alone = [None, *(plain_increase(a, b, full) for a, b in itertools.pairwise(value))]
+    grown = list(alone)
+    for i in range(2, n):
+        if value[i - 1] < value[i - 2] <= value[i] and alone[i - 1] is None:
+            grown[i] = value[i] - value[i - 2]
+    for first, length in itertools.product(range(1, n), (2, 3)):
+        after = first + length
+        if after > n or len({*value[first:after]}) > 1 or alone[first] is not None:
+            continue
+        if value[first] < value[first - 1] and (after == n or value[after] >= value[first - 1]):
+            grown[first + 1 : after] = [None] * (length - 1)
+            if after < n:
+                grown[after] = value[after] - value[first - 1]
+    for length, first in itertools.product((1, 2), range(1, n)):
+        before, after = value[first - 1], first + length
+        if after < n and len({*value[first:after]}) == 1 and before <= value[after] < value[first]:
+            grown[first:after] = [None] * length
+            fell = first > 1 and before < value[first - 2] and alone[first - 1] is None
+            line = value[first - 2] if fell else before
+            grown[after] = value[after] - line if value[after] >= line else None
+    return grown
 
 
 def plain_increase(before, after, full):
     """What two readings alone say; None where nothing."""
     if after >= before:
         return after - before
-    if before <= full and full - before + after <= 0.1 * full:
+    if before <= full and full - before + after <= 0.01 * full:
         return full - before + after
     return None
 
@@ -198,6 +221,8 @@ def test_only_steps_within_the_gap_limit_cover_and_a_lost_one_does_not():
         (999.0, 2.0, {"full_scale": 1000.0}, Step.ROLLOVER, 3.0),
         (999.0, 2.0, {}, Step.RESET, 0.0),
         (500.0, 2.0, {"full_scale": 1000.0}, Step.RESET, 0.0),
+        (970.0, 2.0, {"full_scale": 1000.0}, Step.RESET, 0.0),
+        (970.0, 2.0, {"full_scale": 1000.0, "max_rate_per_h": 30.0}, Step.ROLLOVER, 32.0),
         (999.0, 50.0, {"full_scale": 1000.0, "max_rate_per_h": 10.0}, Step.CORRUPT, 0.0),
         (999.0, 2.0, {"full_scale": 1000.0, "operating_h": [900.0, 1.0]}, Step.EXCHANGE, 0.0),
         (1200.0, 2.0, {"full_scale": 1000.0}, Step.RESET, 0.0),

@@ -21,6 +21,9 @@ EVENT_AT = {
     "all_zero": Step.SPIKE,
     "garbled": Step.SPIKE,
     "old_value": Step.SPIKE,
+    "old_twice": Step.SPIKE,
+    "old_thrice": Step.SPIKE,
+    "garbled_twice": Step.SPIKE,
     "negative": None,
     "outage": None,
     "reset": Step.RESET,
@@ -28,6 +31,8 @@ EVENT_AT = {
     "new_meter": Step.EXCHANGE,
     "smaller_unit": Step.SPIKE,
 }
+SHOWN_AGAIN = {"old_twice": 1, "garbled_twice": 1, "old_thrice": 2}
+"""What is shown once more, and how often."""
 LOSES = {"reset", "exchange", "new_meter", "smaller_unit"}
 
 
@@ -77,6 +82,8 @@ class Meter:
         """Whether it befalls this meter so that it can be told from another fault."""
         if what == "smaller_unit":
             return 100.0 < self.energy_gj < 2500.0
+        if what in SHOWN_AGAIN:
+            return 100.0 < self.energy_gj < FULL_GJ - 100.0
         return what not in {"reset", "exchange", "new_meter", "old_value"} or self.energy_gj > 100.0
 
     def befall(self, what: str) -> None:
@@ -98,6 +105,9 @@ class Meter:
             "all_zero": 0.0,
             "garbled": self.energy_gj + float(self.rng.uniform(500.0, 1e9)),
             "old_value": self.energy_gj - float(self.rng.uniform(5.0, 50.0)),
+            "old_twice": self.energy_gj - float(self.rng.uniform(5.0, 50.0)),
+            "old_thrice": self.energy_gj - float(self.rng.uniform(5.0, 50.0)),
+            "garbled_twice": self.energy_gj + float(self.rng.uniform(500.0, 1e9)),
             "negative": np.nan,  # outside its range, and so masked before it comes here
         }
         return energy.get(what, self.energy_gj), 0.0 if what == "all_zero" else self.volume_m3
@@ -105,13 +115,14 @@ class Meter:
 
 @st.composite
 def histories(draw, kinds=tuple(EVENT_AT)):
-    """Consumption at a meter that is read about hourly, with faults four readings apart."""
+    """Consumption at a meter that is read about hourly, with faults six readings apart."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     befalls = draw(st.lists(st.sampled_from(kinds), max_size=5))
-    at = {4 * (place + 1): what for place, what in enumerate(befalls)}
+    at = {6 * (place + 1): what for place, what in enumerate(befalls)}
     meter = Meter(rng, float(rng.uniform(300.0, FULL_GJ - 5.0)))
     rows, events, now = [], [], 0
-    for i in range(4 * (len(befalls) + 2)):
+    again = shown = None
+    for i in range(6 * (len(befalls) + 2)):
         what = at.get(i, "")
         step_ms = round(float(rng.uniform(5, 40) if what == "outage" else rng.uniform(0.5, 1.5)) * H)
         now += step_ms
@@ -120,14 +131,20 @@ def histories(draw, kinds=tuple(EVENT_AT)):
             what = ""  # one thing at a time
         meter.befall(what)
         kind = EVENT_AT.get(what)
+        if again and not rolled:
+            shown, again = (shown[0], meter.volume_m3), again - 1
+            disturbs = True
+        else:
+            shown, again = meter.shown(what), SHOWN_AGAIN.get(what, 0)
+            disturbs = kind is Step.SPIKE and what not in LOSES
         rows.append(
             (
                 now,
-                *meter.shown(what),
+                *shown,
                 meter.operating_h,
                 used,
                 what in LOSES,
-                kind is Step.SPIKE and what not in LOSES,
+                disturbs,
             )
         )
         events += [(now, kind)] if kind is not None else []
@@ -307,6 +324,39 @@ def hourly(*energy_gj, gap_h=None):
             hourly(500, 501, 499, 503, 504), 4.0, {"max_rate_per_h": 2.0}, id="old value sent again"
         ),
         pytest.param(hourly(500, 501, 4e9, 503, 504), 4.0, {"max_rate_per_h": 2.0}, id="garbled up"),
+        pytest.param(hourly(500, 501, 480, 480, 503, 504), 4.0, {}, id="old value sent twice, rate unknown"),
+        pytest.param(
+            hourly(500, 501, 480, 480, 503, 504), 4.0, {"max_rate_per_h": 2.0}, id="old value sent twice"
+        ),
+        pytest.param(
+            hourly(500, 501, 480, 480, 480, 503, 504), 4.0, {}, id="old value sent three times, rate unknown"
+        ),
+        pytest.param(
+            hourly(500, 501, 480, 480, 481, 482), 3.0, {}, id="register restored from an older value, stands"
+        ),
+        pytest.param(
+            hourly(2, 3, 2, 2, 4, 5),
+            2.0,  # from 3 to 4, or from 2 to 4: both can be
+            {"max_rate_per_h": 2.0},
+            id="old value of a meter that is nearly new",
+        ),
+        pytest.param(hourly(500, 501, 5000, 503, 504), 4.0, {}, id="garbled up, rate unknown"),
+        pytest.param(hourly(500, 500, 5000, 500, 501), 1.0, {}, id="garbled up, nothing flows"),
+        pytest.param(hourly(500, 501, 5000, 5000, 503, 504), 4.0, {}, id="garbled up twice, rate unknown"),
+        pytest.param(
+            hourly(500, 501, 5000, 5000, 5000, 503, 504),
+            4.0,
+            {"max_rate_per_h": 2.0},
+            id="garbled up three times",
+        ),
+        pytest.param(hourly(500, 501, 0, 5000, 503, 504), 4.0, {}, id="zero, then garbled, rate unknown"),
+        pytest.param(hourly(500, 501, 480, 5000, 503, 504), 4.0, {}, id="old value, then garbled"),
+        pytest.param(
+            hourly(9990, 9999, 14, 9999, 15, 16),
+            26.0,
+            {"full_scale": 10_000.0},
+            id="old value of before a rollover",
+        ),
         pytest.param(hourly(9998, 9999, 1, 2), 4.0, {"full_scale": 10_000.0}, id="rollover"),
         pytest.param(hourly(5000, 5001, 5.002, 5.003), 1.001, {}, id="kWh become MWh"),
         pytest.param(hourly(5, 6, 6000, 6001), 2.0, {"max_rate_per_h": 2.0}, id="MWh become kWh"),
@@ -332,3 +382,35 @@ def test_cases_that_people_report(readings, total, options):
     ]
     assert np.nanmin(parts) >= 0.0
     assert np.nansum(parts) == pytest.approx(total)
+
+
+def test_a_rollover_in_the_midst_of_zeros_counts_across_them() -> None:
+    """When it was counted nobody knows: no window among the zeros says that it was nothing."""
+    t, energy = hourly(9998, 9999, 0, 0, 0, 0, 3, 4)
+    inside = window_increase(
+        np.zeros(8, int), t, energy, 3 * H, 4 * H, 1, 10_000.0, max_rate_per_h=2.0, gap_limit_ms=3 * H
+    )
+    assert (inside.bridged[0], inside.covered[0], Step(inside.why[0])) == (1.0, 0.0, Step.ZERO)
+    whole = window_increase(np.zeros(8, int), t, energy, 0, 7 * H, 1, 10_000.0, max_rate_per_h=2.0)
+    assert whole.increase[0] == pytest.approx(6.0)
+    events = counter_events(np.zeros(8, int), t, energy, 0, 8 * H, 1, 10_000.0, max_rate_per_h=2.0)
+    assert dict(zip(EVENTS, events[:, 0].tolist(), strict=True))[Step.ROLLOVER] == 1
+
+
+@pytest.mark.parametrize(
+    ("readings", "why"),
+    [
+        ([500, 501, 480, 480], Step.CORRUPT),
+        ([500, 501, 480, 480, 480], Step.CORRUPT),
+        ([500, 501, 480, 480, 480, 480], None),
+        ([500, 501, 480, 480, 481], None),
+        ([500, 501, 480, 480, 502], Step.CORRUPT),
+        ([500, 501, 5000, 5000, 480], Step.CORRUPT),
+        ([500, 501, 5000, 5000, 5001], None),
+    ],
+)
+def test_equal_readings_out_of_line_are_in_doubt_until_the_register_counts_on(readings, why) -> None:
+    t, energy = hourly(*readings)
+    counted = window_increase(np.zeros(len(t), int), t, energy, 2 * H, 3 * H, 1, max_rate_per_h=2.0)
+    assert (counted.lost[0], counted.why[0]) == ((0.0, 0) if why is None else (1.0, why))
+    assert np.isnan(counted.increase[0]) if why else counted.increase[0] == 0.0
