@@ -132,7 +132,7 @@ def test_a_journal_without_a_given_time_never_goes_back(tmp_path):
 
 
 def streams_part(now_ms: int, clock_ms: int, *, wall: bool = True):
-    runtime = SimpleNamespace(status=SimpleNamespace(state="ok", detail="", now_ms={"u1": now_ms}))
+    runtime = SimpleNamespace(status=SimpleNamespace(state="ok", detail="", now_ms={"u1": now_ms}, leaps={}))
     source = SimpleNamespace(
         runtime=runtime, wall_clock=wall, clock=lambda: clock_ms, failure=str,
         sink=SimpleNamespace(writing_s=0.0), store=SimpleNamespace(counts=dict),
