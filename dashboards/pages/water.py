@@ -38,7 +38,7 @@ PAGE = Page(
             codes=_CODES,
             series=(Series(Select("anomaly"), "score", Text("certainty", "把握")),),
             columns=(
-                ("subject", Text("where", "位置"), "text"),
+                ("subject", Text("where", "位置"), "subject"),
                 ("code", Text("what", "类型"), "reason"),
                 ("severity", Text("severity", "级别"), "reason"),
                 ("window_start", Text("since", "起始"), "time"),
@@ -48,7 +48,7 @@ PAGE = Page(
                 ("evidence.excess_u_m3_h", Text("± (k = 2)", "±（k = 2）"), _RATE),
                 ("evidence.excess_pct", Text("of circulation", "占循环量"), "%"),
                 ("evidence.confidence", Text("confidence of what", "类型把握"), ""),
-                ("evidence.located", Text("located", "定位"), "text"),
+                ("evidence.located", Text("located", "定位"), "rule"),
             ),
         ),
         Panel(

@@ -84,7 +84,7 @@ def test_a_leak_is_one_click_from_the_page_of_water_too(dispatcher, injected):
     page.get_by_role("link", name={"en": "Water", "zh": "水"}[language], exact=True).click()
     evidence = json.loads(injected.told["leak"]["evidence"])
     numbers = [f"{evidence[n]:.1f}" for n in ("excess_m3_h", "excess_u_m3_h")]
-    seen(page, "#panel-leak_suspects", "net-1", *numbers)
+    seen(page, "#panel-leak_suspects", "东河一网", *numbers)
 
 
 @pytest.mark.parametrize("dispatcher", ["zh"], indirect=True)
