@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -81,16 +82,16 @@ def measure(days: float, *, sliced: bool) -> dict[str, float]:
     from journal.sqlite import SqliteJournal
     from models.frame import Frame
     from store.duckdb_series import DuckdbSeries
-    from streams.runtime import local
+    from streams.core.leap import SLICE_S
+    from streams.runtime.local import LocalRuntime
     from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 
-    if not sliced:
-        local._SLICE_S = float("inf")  # noqa: SLF001  what nobody would set
     stream, told = frames()
     with tempfile.TemporaryDirectory() as name:
         home, stop = Path(name), threading.Event()
         journal, store = SqliteJournal(home / "j", lambda: START_MS), DuckdbSeries(home / "s")
-        runtime = local.LocalRuntime(journal, store, SqliteCheckpoints(home / "c"))
+        slice_s = SLICE_S if sliced else math.inf
+        runtime = LocalRuntime(journal, store, SqliteCheckpoints(home / "c"), slice_s=slice_s)
         journal.append([Append(stream, frame, at) for at, frame in told])
         while runtime.pass_once(stop):
             pass

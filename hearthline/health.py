@@ -17,8 +17,8 @@ from streams.core.leap import Leap, utc
 
 __all__ = [
     "LEDGER_FIELDS", "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
-    "how_far", "journal_part", "leap_figures", "leaping", "leaps_told", "ledger_totals", "slow_write",
-    "taken_in",
+    "how_far", "journal_part", "leap_figures", "leap_trouble", "leaping", "leaps_told", "ledger_totals",
+    "slow_write", "taken_in",
 ]  # fmt: skip
 
 LEDGER_FIELDS: Final = (
@@ -128,6 +128,11 @@ def leaping(leaps: Mapping[str, Leap]) -> Worded:
         "{stream} catches up from {since} to {until}: windows are closed to {done}",
         stream=stream, since=utc(leap.from_ms), until=utc(leap.to_ms), done=utc(leap.done_ms),
     )  # fmt: skip
+
+
+def leap_trouble(leap: Worded, far: Worded) -> Trouble:
+    """That a stream is so far behind because its now leaps, and what to do."""
+    return leap, far, worded("wait: it is done slice by slice, and goes on by itself")
 
 
 def leaps_told(leaps: Mapping[str, Leap]) -> dict[str, dict[str, int]]:

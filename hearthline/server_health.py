@@ -17,6 +17,7 @@ from hearthline.health import (
     how_far,
     journal_part,
     leap_figures,
+    leap_trouble,
     leaping,
     leaps_told,
     ledger_totals,
@@ -231,7 +232,7 @@ class ServerHealth:
             troubles.append((reported(runtime.detail), far, advice))
         elif wait["seconds"] > SLOW_WAIT_S:
             troubles.append(
-                (leap, far, worded("wait: it is done slice by slice, and goes on by itself"))
+                leap_trouble(leap, far)
                 if leap
                 else (worded("waits for the store"), far, worded("see the store"))
                 if self._slow_store()

@@ -12,6 +12,7 @@ from hearthline.health import (
     Trouble,
     Watch,
     leap_figures,
+    leap_trouble,
     leaping,
     slow_write,
 )
@@ -94,7 +95,7 @@ class WorkerHealth:
         troubles: list[Trouble] = []
         if lag_s is not None and lag_s > SLOW_WAIT_S:
             troubles.append(
-                (leap, far, worded("wait: it is done slice by slice, and goes on by itself"))
+                leap_trouble(leap, far)
                 if leap
                 else (
                     worded("computing is behind Kafka"),

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 
 from models.counter_judge import ABOUT_ZERO, Readings, Step, is_lost, judge
 
-__all__ = ["back_in_line"]
+__all__ = ["READINGS_AFTER", "READINGS_BEFORE", "back_in_line"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 KindArray = NDArray[np.int8]
 
+READINGS_BEFORE: Final = 4
+READINGS_AFTER: Final = 3
+"""How many readings before a step, and from its end on, say whether it is out of line."""
 _MOST: Final = 3
 """So many equal readings may be out of line together; what stands for longer is what the register says."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from models.counter_line import READINGS_AFTER, READINGS_BEFORE
 from models.restate import Span, measured
 from models.results import READING, READING_REPEAT
 from store.protocol import Select, SeriesStore
@@ -20,12 +21,8 @@ _NEAR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 _WIDER_MS: Final = (DAY_MS, 30 * DAY_MS, None)
 """How far to look for a neighbour that is not near, one after the other; None is as far as the store goes."""
-_BEFORE: Final = 4
-"""How many samples before a window, of each measurement, it may be computed with."""
 _OWN_BEFORE: Final = 2
-"""As many of what rests on nothing that comes after a window."""
-_AFTER: Final = 3
-"""How many samples after it."""
+"""How many samples of each measurement before a window it is computed with, if it rests on none after it."""
 _FIRST_LOOK: Final = 64
 """Samples to look through for a neighbour at first."""
 _MOST_HELD: Final = 500_000
@@ -97,7 +94,7 @@ class History:
         for table in tables:
             before = table.nearest(piece.device, piece.from_ms, before, {}, _before(piece), earlier=True)
             if not piece.own:
-                after = table.nearest(piece.device, piece.to_ms, after, {}, _AFTER, earlier=False)
+                after = table.nearest(piece.device, piece.to_ms, after, {}, READINGS_AFTER, earlier=False)
         return bool(before or (after and not piece.own))
 
     def _table(self, measurement: str, keys: set[str], from_ms: int, to_ms: int) -> Readings:
@@ -122,7 +119,9 @@ class History:
         held = self._held(span)
         low, high = span.from_ms, span.to_ms
         if held:
-            before = {} if span.own else self._neighbours(span, span.from_ms, held, _BEFORE, earlier=True)
+            before = (
+                {} if span.own else self._neighbours(span, span.from_ms, held, _before(span), earlier=True)
+            )
             after = self._neighbours(span, span.to_ms, held, _before(span), earlier=False)
             low = min([low, *(max(t) // BUCKET_MS * BUCKET_MS for t in before.values())])
             ends = [max(t) // BUCKET_MS * BUCKET_MS + BUCKET_MS for t in after.values()]
@@ -155,10 +154,12 @@ class History:
             last = self._last[piece.device]
             after_ms, beside = last.after_ms, last.beside
         else:
-            count = _before(piece)
-            before = self._neighbours(piece, piece.from_ms, piece.has, count, earlier=True)
-            count = 0 if piece.own else _AFTER
-            after = self._neighbours(piece, piece.to_ms, piece.has if count else (), count, earlier=False)
+            before = self._neighbours(piece, piece.from_ms, piece.has, _before(piece), earlier=True)
+            after = (
+                {}
+                if piece.own
+                else self._neighbours(piece, piece.to_ms, piece.has, READINGS_AFTER, earlier=False)
+            )
             after_ms = min((t for each in after.values() for t in each), default=None)
             times = {t for found in (before, after) for each in found.values() for t in each}
             beside = [self._read(piece.device, t, t + 1) for t in sorted(times)]
@@ -230,7 +231,7 @@ class History:
 
 def _before(span: Span) -> int:
     """How many samples before a window those of `span` are computed with."""
-    return _OWN_BEFORE if span.own else _BEFORE
+    return _OWN_BEFORE if span.own else READINGS_BEFORE
 
 
 @dataclass(frozen=True, slots=True)

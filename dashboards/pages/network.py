@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from dashboards.panels import (
     NETWORK_WINDOW,
@@ -20,6 +21,7 @@ from store.protocol import Select
 __all__ = ["PAGE"]
 
 _BALANCE = Select("network_heat")
+_of_window = partial(Series, _BALANCE, window_ms=NETWORK_WINDOW)
 _RECONCILED = Select("reconciled_heat")
 _EFFECT = Select("return_effect")
 _LOSS = Select("pipe_loss")
@@ -92,8 +94,7 @@ PAGE = Page(
             width=4,
             absent=NOT_COMPUTED,
             series=tuple(
-                Series(_BALANCE, name, text, _GJ, across="sum", aggregate="sum", colour=colour,
-                       window_ms=NETWORK_WINDOW)
+                _of_window(name, text, _GJ, across="sum", aggregate="sum", colour=colour)
                 for name, text, colour in _TERMS
             ),
         ),
@@ -105,11 +106,9 @@ PAGE = Page(
             absent=NOT_COMPUTED,
             note=Text("beyond the dashes heat is missing", "超出虚线即有热量不明"),
             series=(
-                Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ, colour="a", window_ms=NETWORK_WINDOW),
-                Series(_BALANCE, "residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True,
-                       window_ms=NETWORK_WINDOW),
-                Series(_BALANCE, "residual_u_gj", Text("−u", "−u"), _GJ, scale=-1, colour="o", dashed=True,
-                       window_ms=NETWORK_WINDOW),
+                _of_window("residual_gj", _RESIDUAL, _GJ, colour="a"),
+                _of_window("residual_u_gj", Text("+u", "+u"), _GJ, colour="o", dashed=True),
+                _of_window("residual_u_gj", Text("−u", "−u"), _GJ, scale=-1, colour="o", dashed=True),
             ),
         ),
         Panel(

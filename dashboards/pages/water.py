@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dashboards.panels import NETWORK_WINDOW, NOT_COMPUTED, Feed, Page, Panel, Series, Text, Unknown
 from store.protocol import Select
 
 __all__ = ["PAGE"]
 
 _BALANCE = Select("network_water")
+_of_window = partial(Series, _BALANCE, window_ms=NETWORK_WINDOW)
 _USUAL = Select("water_normal")
 _M3 = "m³"
 _RATE = "m³/h"
@@ -58,16 +61,7 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             note=Text("the norm is 0.5 to 1 %", "常用限值 0.5 % 至 1 %"),
-            series=(
-                Series(
-                    _BALANCE,
-                    "makeup_pct",
-                    Text("make-up", "补水率"),
-                    "%",
-                    colour="a",
-                    window_ms=NETWORK_WINDOW,
-                ),
-            ),
+            series=(_of_window("makeup_pct", Text("make-up", "补水率"), "%", colour="a"),),
         ),
         Panel(
             "water_loss",
@@ -76,26 +70,9 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             series=(
-                Series(_BALANCE, "leak_m3", _LOST, _M3, colour="a", window_ms=NETWORK_WINDOW),
-                Series(
-                    _BALANCE,
-                    "leak_u_m3",
-                    Text("+u", "+u"),
-                    _M3,
-                    colour="o",
-                    dashed=True,
-                    window_ms=NETWORK_WINDOW,
-                ),
-                Series(
-                    _BALANCE,
-                    "leak_u_m3",
-                    Text("−u", "−u"),
-                    _M3,
-                    scale=-1,
-                    colour="o",
-                    dashed=True,
-                    window_ms=NETWORK_WINDOW,
-                ),
+                _of_window("leak_m3", _LOST, _M3, colour="a"),
+                _of_window("leak_u_m3", Text("+u", "+u"), _M3, colour="o", dashed=True),
+                _of_window("leak_u_m3", Text("−u", "−u"), _M3, scale=-1, colour="o", dashed=True),
             ),
         ),
         Panel(
@@ -105,16 +82,7 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             series=tuple(
-                Series(
-                    _BALANCE,
-                    name,
-                    text,
-                    _M3,
-                    across="sum",
-                    aggregate="sum",
-                    colour=colour,
-                    window_ms=NETWORK_WINDOW,
-                )
+                _of_window(name, text, _M3, across="sum", aggregate="sum", colour=colour)
                 for name, text, colour in _TERMS
             ),
         ),
@@ -125,9 +93,7 @@ PAGE = Page(
             width=6,
             absent=NOT_COMPUTED,
             series=(
-                Series(
-                    _BALANCE, "floor_m3_h", Text("floor", "底值"), _RATE, colour="a", window_ms=NETWORK_WINDOW
-                ),
+                _of_window("floor_m3_h", Text("floor", "底值"), _RATE, colour="a"),
                 Series(
                     _USUAL, "night_m3_h", Text("usual at night", "常见夜间"), _RATE, colour="b", dashed=True
                 ),

@@ -9,8 +9,10 @@ from typing import Final
 from models.anomaly import ANOMALY
 from models.results import Outputs
 
-__all__ = ["Leap", "part_of", "utc"]
+__all__ = ["SLICE_S", "Leap", "part_of", "utc"]
 
+SLICE_S: Final = 0.25
+"""How long who steps a leap does so until others have their turn. [s]"""
 _LONG_MS: Final = 3_600_000
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core.rows import COUNTERS_AFTER, Rows, group_starts
+from models.counter_line import READINGS_AFTER
+from streams.core.rows import Rows, group_starts
 
 __all__ = ["Restless"]
 
@@ -22,7 +23,7 @@ _NEVER, _ALWAYS = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 class Restless:
     """The newest readings of each counter of each device, and when it last fell.
 
-    A window rests on `COUNTERS_AFTER` readings after it where a counter falls near it, else on the first.
+    A window rests on `READINGS_AFTER` readings after it where a counter falls near it, else on the first.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class Restless:
 
     def __init__(self, counters: tuple[int, ...]):
         self._counters = counters
-        none = (COUNTERS_AFTER, len(counters), 0)
+        none = (READINGS_AFTER, len(counters), 0)
         self._times: IntArray = np.empty(none, np.int64)
         self._not_zero: IntArray = np.empty(none, np.int64)
         self._fell: IntArray = np.empty(none[1:], np.int64)

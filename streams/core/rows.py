@@ -11,19 +11,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.counter_line import READINGS_AFTER, READINGS_BEFORE
 from models.measurements import Kind, known, of_class
 
 __all__ = [
-    "COUNTERS_AFTER", "COUNTERS_BEFORE", "Rows", "concat", "counter_places", "edge_indices", "falling",
+    "Rows", "concat", "counter_places", "edge_indices", "falling",
     "group_starts", "holding", "numeric_columns",
 ]  # fmt: skip
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-COUNTERS_BEFORE, COUNTERS_AFTER = 4, 3
-"""How many readings of a counter on each side of a window say whether those at its edges are out of line."""
 
 
 def numeric_columns(device_class: str) -> tuple[str, ...]:
@@ -161,8 +159,8 @@ def edge_indices(rows: Rows, counters: Sequence[int] = (), *, last: bool, told: 
     one; more where these lack a measurement that a sample further in has. Two,
     because a counter's step back to the line is judged with the reading before it.
     Of `counters` also those of the readings that are not zero. If `told`, the last three or first two; and of
-    devices with one that does not rise from each reading to the next the last `COUNTERS_BEFORE`, or the
-    first `COUNTERS_AFTER`: what is out of line is told by these.
+    devices with one that does not rise from each reading to the next the last `READINGS_BEFORE`, or the
+    first `READINGS_AFTER`: what is out of line is told by these.
     """
     if rows.n == 0:
         return np.empty(0, dtype=np.int64)
@@ -177,7 +175,7 @@ def edge_indices(rows: Rows, counters: Sequence[int] = (), *, last: bool, told: 
     at = np.flatnonzero(np.isin(rows.device, restless))
     device = rows.device[at]
     valid = valid[[*counters, *range(len(rows.values), len(valid))]][:, at]
-    most = COUNTERS_BEFORE if last else COUNTERS_AFTER
+    most = READINGS_BEFORE if last else READINGS_AFTER
     return np.union1d(found, at[_outermost(device, valid, group_starts(device), most, last=last)])
 
 

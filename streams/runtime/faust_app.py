@@ -22,6 +22,7 @@ from models.frame import Frame
 from models.restate import RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
+from streams.core.leap import SLICE_S
 from streams.runtime.checkpoint_slots import CheckpointSlots, marker_keys
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import Answer, PartitionRun, Pipelines, Sink
@@ -33,7 +34,6 @@ from streams.runtime.faust_watch import StallWatch
 __all__ = ["EXIT_RESTART", "FrameWorker", "run_worker"]
 
 _TICK_S: Final = 0.25
-_SLICE_S: Final = 0.25  # how long a leap is stepped until others have their turn
 _MOST_UNSAVED: Final = 4_000  # records whose results the store does not hold yet
 _FIRST_BACKOFF_S: Final = 0.5
 _LAST_BACKOFF_S: Final = 30.0
@@ -166,7 +166,7 @@ class FrameWorker:
         began = self._lease.now()
         for _ in run.steps(message.key, message.offset, at_ms if at_ms > BEGINNING_MS else 0, message.value):
             self._moves += 1
-            if self._lease.now() - began < _SLICE_S:
+            if self._lease.now() - began < SLICE_S:
                 continue
             await asyncio.sleep(0)  # rebalances and other partitions must not wait for a leap's end
             if self._lease.now() - run.flushed_at >= self.settings.flush_s:

@@ -14,7 +14,7 @@ from journal.protocol import Append, Journal, JournalError
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from streams.core.leap import Leap, utc
+from streams.core.leap import SLICE_S, Leap, utc
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
 from streams.core.sink import Sink
 
@@ -24,8 +24,6 @@ CHECKPOINT_EVERY_S = 30.0
 _BATCH_RECORDS = 200
 _RETRY_S = 2.0
 _GATHER_S = 0.25
-_SLICE_S = 0.25
-"""How long a leap is stepped until the others have their turn. [s]"""
 _SLICES_STORED = 2
 """After so many slices what they gave is stored: a write costs much the same for one as for some."""
 _log = logging.getLogger(__name__)
@@ -107,6 +105,8 @@ class LocalRuntime:
         [s]
     kill_point : callable
         Called with a name at points where a crash is worth trying; for fault tests.
+    slice_s : float
+        How long a leap is stepped until other streams have their turn. [s]
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class LocalRuntime:
         provisional_every_ms: int | None = PROVISIONAL_EVERY_MS,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         kill_point: Callable[[str], None] = lambda _name: None,
+        slice_s: float = SLICE_S,
     ):
         self._journal = journal
         self._store = store
@@ -131,6 +132,7 @@ class LocalRuntime:
         self._provisional_every_ms = provisional_every_ms
         self._checkpoint_every_s = checkpoint_every_s
         self._kill_point = kill_point
+        self._slice_s = slice_s
         self._pipelines: dict[str, Pipeline] = {}
         self._saved: dict[str, int] = {}
         self._done: dict[str, int] = {}
@@ -265,7 +267,7 @@ class LocalRuntime:
 
     def _step(self, pipeline: Pipeline) -> int:
         """Step records of a stream until they end or a leap has had its time; how many, that one included."""
-        stream, until, stepped = pipeline.stream, time.monotonic() + _SLICE_S, 0
+        stream, until, stepped = pipeline.stream, time.monotonic() + self._slice_s, 0
         amid = self._amid.pop(stream, None)
         if amid is None:
             records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)

@@ -41,7 +41,7 @@ def test_a_minute_of_the_demo(tmp_path):
     assert summary["board"]["first_data_s"] < 60  # 10 on a quiet machine
 
 
-def test_what_the_tour_speaks_of_comes_within_hours(tmp_path):
+def test_what_the_tour_speaks_of_comes_within_six_simulated_hours(tmp_path):
     start_ms = 1_790_000_040_000
     done = simulate(replace(demo_case(1, start_ms), hours=5.5), tmp_path / "run")
     assert done.closes

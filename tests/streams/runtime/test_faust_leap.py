@@ -41,7 +41,7 @@ class Sink:
 @pytest.fixture
 def worker(monkeypatch) -> FrameWorker:
     """A worker outside any group, which owns what it is given, and a slice of nothing."""
-    monkeypatch.setattr(faust_app, "_SLICE_S", 0.0)
+    monkeypatch.setattr(faust_app, "SLICE_S", 0.0)
     reasons: list[Any] = []
     settings = WorkerSettings("127.0.0.1:9", group="leaping", checkpoint_s=0.0, flush_s=0.0, session_s=600.0)
     made = FrameWorker(settings, PIPELINES, Sink(), leave=lambda *why: reasons.append(why))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from models.frame import Frame
 from models.results import Outputs
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
-from streams.runtime import local
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.silence import GAP_MS, silence
@@ -39,12 +39,12 @@ class Store(DuckdbSeries):
 class Parts:
     """A runtime with what it stands on, as a process opens them."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, slice_s: float = 0.0):
         home.mkdir(exist_ok=True)
         self.journal = SqliteJournal(home / "j.sqlite3", lambda: T0)
         self.store = Store(home / "s.duckdb")
         self.checkpoints = SqliteCheckpoints(home / "c.sqlite3")
-        self.runtime = LocalRuntime(self.journal, self.store, self.checkpoints)
+        self.runtime = LocalRuntime(self.journal, self.store, self.checkpoints, slice_s=slice_s)
         self.stop = threading.Event()
 
     def journalled(self) -> Parts:
@@ -73,22 +73,14 @@ class Parts:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, list[str]]:
     """What is stored where the leap is one slice."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_SLICE_S", 1e9)
-        parts = Parts(tmp_path_factory.mktemp("whole")).journalled()
-        assert parts.step() == 1
-        rows = parts.rows()
-        parts.close()
+    parts = Parts(tmp_path_factory.mktemp("whole"), slice_s=math.inf).journalled()
+    assert parts.step() == 1
+    rows = parts.rows()
+    parts.close()
     assert len(rows["device_heat"]) > 3 * QUARTERS
     return rows
 
 
-@pytest.fixture
-def slices(monkeypatch):
-    monkeypatch.setattr(local, "_SLICE_S", 0.0)
-
-
-@pytest.mark.usefixtures("slices")
 def test_a_leap_is_stored_and_said_slice_by_slice(tmp_path, undisturbed) -> None:
     parts = Parts(tmp_path).journalled()
     runtime, last = parts.runtime, silence()[-1]
@@ -113,7 +105,6 @@ def test_a_leap_is_stored_and_said_slice_by_slice(tmp_path, undisturbed) -> None
     parts.close()
 
 
-@pytest.mark.usefixtures("slices")
 def test_another_stream_goes_on_beside_a_leap_and_is_checkpointed(tmp_path, undisturbed) -> None:
     parts = Parts(tmp_path).journalled()
     parts.runtime.pass_once(parts.stop)
@@ -135,7 +126,6 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.usefixtures("slices")
 @pytest.mark.parametrize("point", ["stepped", "stored"])
 def test_a_kill_amid_a_leap_loses_nothing_and_doubles_nothing(tmp_path, undisturbed, point: str) -> None:
     passed: list[str] = []
@@ -158,9 +148,8 @@ def test_a_kill_amid_a_leap_loses_nothing_and_doubles_nothing(tmp_path, undistur
 
 
 def test_a_stop_amid_a_leap_is_at_once_and_the_next_start_begins_it_anew(
-    tmp_path, undisturbed, monkeypatch, caplog
+    tmp_path, undisturbed, caplog
 ) -> None:
-    monkeypatch.setattr(local, "_SLICE_S", 0.0)
     parts = Parts(tmp_path).journalled()
     thread = threading.Thread(target=parts.runtime.run, args=(parts.stop,))
     thread.start()
