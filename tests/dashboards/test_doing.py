@@ -359,10 +359,11 @@ def test_a_store_that_goes_away_is_said_and_comes_back_by_itself(opened, running
             ".hl-age:has-text('the store cannot be read: the store is restarting')", timeout=20_000
         )
         assert "◆1" in page.inner_text(".hl-age")
-        late = opened("/coal?lang=en").page  # feeds that nobody has read yet
+        late = opened("/?lang=en&region=north").page  # nobody has read of this region alone yet
         late.wait_for_selector(".hl-age:has-text('the store cannot be read')", timeout=20_000)
-        unread = "getComputedStyle(document.querySelector('#panel-yards'), '::after').content"
+        unread = "getComputedStyle(document.querySelector('#panel-state_matrix'), '::after').content"
         until(late, f"{unread} === '\"not read yet\"'")
+        assert late.locator(".hl-square").count() == 0, "a device that nobody read of is not a silent one"
         assert (
             late.locator(".hl-trouble").all_inner_texts().count("◆3 cannot be read: the store is away") >= 1
         )
