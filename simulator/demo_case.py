@@ -44,6 +44,8 @@ stock_t = 7000
 """
 _HOURS: Final = 2160
 _AGAIN_H: Final = 72
+_HOUR_MS: Final = 3_600_000
+_PAUSE_MS: Final = _HOUR_MS // 2  # from the beginning until the pipe bursts, or somewhat longer
 _STORY: Final = (
     # kind, places in turn, size, onset and end in hours after the story's beginning
     ("outage", ("sub-07", "sub-18", "sub-03"), None, 0.2, 1.5),
@@ -54,8 +56,10 @@ _STORY: Final = (
 )
 
 
-def _story() -> Iterator[str]:
+def _story(start_ms: int) -> Iterator[str]:
     """Faults as the case's text has them: a cut line, a pump, a burst pipe, a sensor, a queue at the yard."""
+    # Water is balanced by the hour: in the midst of one a burst looks like a draw-off until the next is over.
+    to_hour_h = -(start_ms + _PAUSE_MS) % _HOUR_MS / _HOUR_MS
     for turn, begin_h in enumerate(range(0, _HOURS, _AGAIN_H)):
         for kind, places, size, onset_h, until_h in _STORY:
             yield "[[fault]]"
@@ -63,8 +67,9 @@ def _story() -> Iterator[str]:
             yield f'place = "{places[turn % len(places)]}"'
             if size is not None:
                 yield f"size = {size}"
-            yield f"onset_h = {begin_h + onset_h}"
-            yield f"until_h = {begin_h + until_h}"
+            later_h = to_hour_h if kind == "leak" else 0.0
+            yield f"onset_h = {begin_h + onset_h + later_h}"
+            yield f"until_h = {begin_h + until_h + later_h}"
 
 
 def _no_site(name: str) -> Site:
@@ -73,5 +78,5 @@ def _no_site(name: str) -> Site:
 
 def demo_case(seed: int, start_ms: int) -> Case:
     """A quarter of a year from `start_ms` (ms UTC) on; the same seed and start give the same one."""
-    text = "\n".join((_TEXT.format(seed=seed, hours=_HOURS), *_story()))
+    text = "\n".join((_TEXT.format(seed=seed, hours=_HOURS), *_story(start_ms)))
     return parse("demo", text, _no_site, begin_ms=lambda _hours: start_ms)
