@@ -20,6 +20,15 @@ export class Head {
     this.timer = setInterval(() => this.update(), 1000);
   }
 
+  // Made anew for another range; who came here by the keyboard stays here.
+  ranged() {
+    const box = document.getElementById("hl-scope");
+    const focused = box.contains(document.activeElement) && document.activeElement.dataset.range;
+    box.replaceChildren(this.scope(), this.range());
+    if (focused) (box.querySelector(`[data-range=${focused}]`) ?? box.querySelector("select[data-range]")).focus();
+    this.alarms.href = this.context.url("/alarms", {});
+  }
+
   update() {
     const { live, f, t, config } = this.context;
     if (live.now === null) return;
@@ -79,15 +88,16 @@ export class Head {
       this.select(t("device"), list.map((d) => [d.id, d.name]), config.scope.device, (id) => path({ id })), step(1, t("next")));
   }
 
-  select(label, choices, now, target) {
+  select(label, choices, now, target, more = { onchange: (e) => location.assign(target(e.target.value)) }) {
     const options = choices.map(([value, text]) => h("option", { value, selected: value === now }, text));
-    return h("select", { "aria-label": label, onchange: (e) => location.assign(target(e.target.value)) }, options);
+    return h("select", { "aria-label": label, ...more }, options);
   }
 
   // The page's one range: up to now, or a fixed one further back, and whether what was before it is drawn too.
   range() {
-    const { config, t, f, url } = this.context;
+    const { config, t, f, url, ranging } = this.context;
     const { from, to } = config.range;
+    const follow = (event) => ranging.follow(event);
     const fixed = from !== null || to !== null;
     const choices = RANGES.map(([label, hours]) => [String(hours), t(label)]);
     if (!fixed && !choices.some(([value]) => value === String(config.hours))) choices.push([String(config.hours), t("{n} h", { n: config.hours })]);
@@ -95,19 +105,21 @@ export class Head {
     const upToNow = (hours) => url(location.pathname, { from: "", to: "", hours: hours === "24" ? "" : hours });
     const step = (way, label, sign) => h("button", { type: "button", class: "hl-step", "data-range": way, "aria-label": label, title: label, onclick: () => this.move(way) }, sign);
     return h("span", { class: "hl-ranges" }, step("earlier", t("earlier"), "‹"),
-      this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), (value) => (value === "fixed" ? location.href : upToNow(value))),
-      fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, { from: "", to: "" }) }, t("now"))],
-      h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, { compare: config.compare ? "" : "1" }) }, t("compare")));
+      this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), null, {
+        "data-range": "choose", onchange: ({ target: { value } }) => ranging.go(value === "fixed" ? location.href : upToNow(value)),
+      }),
+      fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, { from: "", to: "" }), onclick: follow }, t("now"))],
+      h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, { compare: config.compare ? "" : "1" }), onclick: follow }, t("compare")));
   }
 
   // One range earlier or later; what would end after now is up to now again.
   move(way) {
-    const { config, live, url } = this.context;
+    const { config, live, url, ranging } = this.context;
     if (live.now === null) return;
     const end = config.range.to ?? live.now;
     const span = end - (config.range.from ?? end - config.hours * HOUR_MS);
     const to = end + (way === "later" ? span : -span);
-    location.assign(url(location.pathname, to >= live.now ? { from: "", to: "" } : { from: to - span, to }));
+    ranging.go(url(location.pathname, to >= live.now ? { from: "", to: "" } : { from: to - span, to }));
   }
 
   stop() {

@@ -13,6 +13,7 @@ import { NetworkDrawing, Profile, Waterfall } from "./network.js";
 import { Coverage, Matrix } from "./states.js";
 import { Bullets } from "./bullets.js";
 import { Paper } from "./paper.js";
+import { Ranging, rangeOf } from "./range.js";
 import { Bands, Health, Process } from "./substation.js";
 import { Attention, Components, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
@@ -64,7 +65,7 @@ class Board {
     this.live = new Live();
     this.fetched = new Map();
     this.context = {
-      config: { ...config, hours: hoursOf(config), compare: new URLSearchParams(location.search).get("compare") === "1" }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
+      config: { ...config, ...rangeOf(), range: config.range }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
@@ -84,6 +85,7 @@ class Board {
     site.plates = answer.plates;
     site.byId = new Map(answer.devices.map((d) => [d.id, d]));
     this.build();
+    this.ranging = this.context.ranging = new Ranging(this.root, (found) => this.ranged(found));
     this.head = new Head(this.context);
     this.keys = new Keys(this.context);
     this.entry = new Entry(this.context);
@@ -169,6 +171,14 @@ class Board {
     this.update(new Set(["dead_letters"]));
   }
 
+  // What is drawn stays until what was asked for is there.
+  ranged(found) {
+    Object.assign(this.context.config, found);
+    this.head.ranged();
+    for (const { view } of this.panels) view.ranged?.();
+    this.refreshHistory();
+  }
+
   // History again every 20 s, or sooner when the site's clock runs ahead of ours; never while nobody looks.
   refreshHistory() {
     if (document.hidden) return;
@@ -181,11 +191,13 @@ class Board {
       if (view instanceof ChartPanel && !this.drawing) continue;
       if (!WITH_HISTORY.has(panel.kind) || !panel.series.length) continue;
       if (this.live.now === null && !this.fixed && this.hours(panel) !== 24) continue; // nobody knows yet until when
-      const last = this.fetched.get(panel.id);
+      const range = this.rangeOf(panel);
+      const asked = this.fetched.get(panel.id);
+      const last = asked?.range === range ? asked : undefined;
       const ran = last && this.live.now !== null && last.site !== null ? Math.abs(this.live.now - last.site) : Infinity;
       const due = !last || now - last.at > REFRESH_MS || (now - last.at > SOONEST_MS && (last.failed || ran > 60000));
       if (!due || last?.busy || (last && !last.failed && this.fixed)) continue;
-      this.fetch(entry, now);
+      this.fetch(entry, now, range);
     }
   }
 
@@ -193,23 +205,35 @@ class Board {
     return this.context.config.range.to !== null;
   }
 
-  async fetch(entry, now) {
-    const { panel, view, trouble } = entry;
+  rangeOf(panel) {
+    const { range, compare } = this.context.config;
+    return JSON.stringify([range.from, range.to, this.hours(panel), compare && panel.kind === "line"]);
+  }
+
+  async fetch(entry, now, range) {
+    const { panel, view, card, trouble } = entry;
     const { t, config } = this.context;
-    const state = { at: now, site: this.live.now, busy: true, failed: false };
+    const state = { at: now, site: this.live.now, range, busy: true, failed: false, stop: new AbortController() };
+    this.fetched.get(panel.id)?.stop.abort(); // nobody waits for another range's answer
     this.fetched.set(panel.id, state);
+    const { signal } = state.stop;
+    if (entry.range && entry.range !== range) card.setAttribute("aria-busy", "true");
     try {
-      const answer = await this.ask(panel, this.wanted(panel));
+      const answer = await this.ask(panel, this.wanted(panel), signal);
       state.site ??= answer.to;
       const span = answer.to - answer.from;
       const compared = config.compare && panel.kind === "line";
-      const before = compared ? await this.ask(panel, { from: answer.from - span, to: answer.from, points: 360 }) : null;
+      const before = compared ? await this.ask(panel, { from: answer.from - span, to: answer.from, points: 360 }, signal) : null;
+      if (signal.aborted) return;
       entry.answer = answer;
+      entry.range = range;
+      card.removeAttribute("aria-busy");
       if (view instanceof ChartPanel && this.rehearsal) window.cancelIdleCallback(this.rehearsal);
       view.history(answer, before);
       drawn(panel.id, now);
       trouble.replaceChildren();
     } catch (error) {
+      if (signal.aborted) return;
       state.failed = true; // asked again soon
       if (!(error instanceof Refused)) {
         if (!(error instanceof TypeError)) throw error; // the server is away: the frame says so
@@ -221,11 +245,11 @@ class Board {
     }
   }
 
-  async ask(panel, wanted) {
+  async ask(panel, wanted, signal) {
     const { config, t } = this.context;
     const query = new URLSearchParams(panel.scope === "device" ? { device: config.scope.device } : { region: config.scope.region, unit: config.scope.unit });
     for (const [name, value] of Object.entries(wanted)) if (value !== null) query.set(name, String(value));
-    const response = await fetch(`/api/panels/${panel.id}/history?${query}`);
+    const response = await fetch(`/api/panels/${panel.id}/history?${query}`, { signal });
     if (response.ok) return response.json();
     const told = await response.json().catch(() => ({}));
     if (response.status === 503) throw new Refused(t("the store is away")); // the header says why
@@ -249,6 +273,7 @@ class Board {
   stop() {
     clearInterval(this.timer);
     if (this.rehearsal) window.cancelIdleCallback(this.rehearsal);
+    this.ranging?.stop();
     this.head?.stop();
     this.keys?.stop();
     this.entry?.stop();
@@ -268,11 +293,6 @@ function drawn(id, since) {
     performance.clearMeasures(name);
     performance.measure(name, { start: since });
   }));
-}
-
-function hoursOf() {
-  const hours = Number(new URLSearchParams(location.search).get("hours"));
-  return hours > 0 && hours <= 24 * 366 ? hours : 24;
 }
 
 function url(path, config, changes) {

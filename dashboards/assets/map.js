@@ -138,15 +138,20 @@ export class TruckMap {
     return s("polyline", { class: "hl-trail", points: this.trail.map((p) => view.at(p.lat_deg, p.lon_deg).map((v) => v.toFixed(1)).join(",")).join(" ") });
   }
 
+  ranged() {
+    this.trail = undefined;
+    this.update();
+  }
+
   async fetchTrail() {
-    this.trail = [];
+    const mine = this.trail = [];
     const { live, config } = this.context;
     const to = config.range.to ?? live.now;
     const from = config.range.from ?? to - TRAIL_MS;
     const query = new URLSearchParams([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
       ["from", from], ["to", to], ["every_ms", Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000)], ["aggregate", "last"]]);
     const response = await fetch(`/api/query?${query}`);
-    if (!response.ok) return;
+    if (!response.ok || this.trail !== mine) return; // a newer range has its own
     this.trail = believable((await response.json()).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
     this.slider.hidden = !this.trail.length;
     if (!this.trail.length) this.when.textContent = this.context.t("no positions of {truck} in this time", { truck: this.truck });
