@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dashboards.marks import alarm_marks
 from dashboards.panels import NETWORK_WINDOW, Panel, Series
 from dashboards.scope import Scope, devices_in, narrowed, networks_in
 from dashboards.shared import Answers
@@ -58,7 +59,8 @@ def panel_history(
         is false when the store holds no row at all for the range. A line of readings
         that were thinned has ``low`` and ``high`` as well, the least and the greatest
         of each step, unless it is a sum of several devices, and ``step`` [ms] where
-        every step should hold a reading: one that is missing is a gap.
+        every step should hold a reading: one that is missing is a gap. A device's lines
+        come with its ``alarms`` of the range (`alarm_marks`).
     """
     answers: dict[Select, pa.Table] = {}
 
@@ -86,7 +88,10 @@ def panel_history(
         lines.extend(found)
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
-    return {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
+    answer = {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
+    if panel.kind == "line" and panel.scope == "device":
+        answer["alarms"] = alarm_marks(store, site, scope.device, from_ms, to_ms)
+    return answer
 
 
 def _window_ms(series: Series, site: Site, scope: Scope) -> int:

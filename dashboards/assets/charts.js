@@ -30,6 +30,7 @@ function withGaps(line) {
 }
 
 const known = (v) => v !== null && v !== undefined;
+const sign = (priority) => `◆${priority}`; // as in tables: never by its colour alone
 
 export function sparkline(line, colour, band, stale) {
   const width = 200;
@@ -139,6 +140,8 @@ export class LineChart extends Chart {
     const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
     const earlier = this.before(before, span, panel, units);
     const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.series.name)])];
+    const marks = this.alarms((history.alarms ?? []).filter((a) => a.t >= begin));
+    const above = marks.length ? 16 : 0; // room for what stands on them
     const { legend, top } = this.legend(names, units);
     const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
     const extremes = units.flatMap((unit) => this.extremes(drawn.filter((x) => panel.series[x.line.index].unit === unit), panel, units));
@@ -146,7 +149,7 @@ export class LineChart extends Chart {
     this.units = [...lines, ...earlier.map((x) => x.line)].map((l) => panel.series[l.index].unit);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
     this.set({
-      grid: { left: 8, right: 12, top, bottom: 4, containLabel: true },
+      grid: { left: 8, right: 12, top: top + above, bottom: 4, containLabel: true },
       legend,
       tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points)) },
       xAxis: this.axis({
@@ -157,12 +160,24 @@ export class LineChart extends Chart {
         },
       }),
       yAxis: units.map((unit, i) => this.axis({
-        type: "value", name: unit, nameGap: 12, nameLocation: "end", scale: !zero(unit), splitNumber: 4,
+        type: "value", name: unit, nameGap: 12 + above, nameLocation: "end", scale: !zero(unit), splitNumber: 4,
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),
-      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series), ...extremes],
+      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series), ...extremes, ...marks],
     });
+  }
+
+  // Where alarms of the device began: a dashed line with their priority; what they are is said where one points.
+  alarms(found) {
+    if (!found.length) return [];
+    const { f, t } = this.context;
+    const data = found.map(({ t: at, code, priority }) => {
+      const color = cssColour(`p${priority}`);
+      const label = { show: true, position: "end", distance: 2, color, fontSize: 14, fontWeight: "bold", formatter: sign(priority) };
+      return { xAxis: f.shifted(at), lineStyle: { color, type: [2, 3], width: 1.5 }, label, emphasis: { label: { ...label, formatter: `${sign(priority)} ${t(code)} ${f.moment(at)}` } } };
+    });
+    return [{ type: "line", data: [], markLine: { symbol: "none", animation: false, data } }];
   }
 
   // What the mean of a step hides: a stroke from its least to its greatest reading, where it is longer than the line is wide.

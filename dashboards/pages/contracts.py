@@ -19,6 +19,8 @@ _KG_T = 1e-3
 _PLANNED = Text("planned", "计划")
 _RECEIVED = Text("received", "到厂")
 _TRANSIT = Text("in transit", "在途")
+_LINES = ((90, "r"), (80, "s"))
+"""Shares of the plan that a contract is held to. [%]"""
 _FEW_DAYS = Text("fewer than 5 whole days of deliveries are known", "到货满 5 整天后给出")
 _CLOSES = Band(low=0, high=0, priority=2)
 _FUNNEL = (
@@ -38,7 +40,7 @@ PAGE = Page(
     title=Text("Contracts", "合同"),
     question=Text("Will it be fulfilled?", "合同能兑现吗？"),
     order=7,
-    rows=("158px", "minmax(0,1.1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
+    rows=("158px", "minmax(0,1fr)", "minmax(0,1.3fr)", "minmax(0,0.9fr)"),
     panels=(
         *(
             Panel(
@@ -101,6 +103,12 @@ PAGE = Page(
             series=(
                 Series(_DAYS, "planned_to_date_kg", Text("plan to date", "计划进度"), _T, scale=_KG_T,
                        across="sum", aggregate="last", colour="o", dashed=True),
+                *(
+                    Series(_DAYS, "planned_to_date_kg", Text(f"{share} % of plan", f"计划的 {share} %"), _T,
+                           scale=_KG_T * share / 100, across="sum", aggregate="last", colour=colour,
+                           dashed=True)
+                    for share, colour in _LINES
+                ),
                 Series(_DAYS, "received_kg", _RECEIVED, _T, scale=_KG_T, across="sum", aggregate="last"),
                 Series(_DAYS, "expected_kg", Text("expected at month's end", "月末预计"), _T, scale=_KG_T,
                        across="sum", aggregate="last", colour="b"),
