@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ingest.block import Block, Ints
-from ingest.messages import ClockMode, Refusal
-from ingest.routes import Group, Route
+from ingest.block import Block
+from ingest.messages import ClockMode, Ints, Refusal
+from ingest.routes import Group, Route, Routes
 from models.frame import REFUSED_STREAM
 
 __all__ = ["Batch", "RecordClock"]
@@ -21,7 +21,7 @@ __all__ = ["Batch", "RecordClock"]
 class Batch:
     """Messages as columns, and what is known of them so far."""
 
-    routes: list[Route]
+    routes: Routes
     route: Ints  # of each message, into `routes`
     groups: list[Group]
     group: Ints  # of each message, into `groups`
@@ -44,7 +44,7 @@ class Batch:
 
     def route_of(self, index: int) -> Route:
         """Route of the message at `index`."""
-        return self.routes[int(self.route[index])]
+        return self.routes.all[int(self.route[index])]
 
 
 @dataclass(slots=True)

@@ -9,13 +9,12 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from ingest.messages import Ints
 from models.frame import telemetry_schema
 
 __all__ = ["EXTRA", "Block", "concat"]
 
-Ints = NDArray[np.int64]
 EXTRA: Final = "extra"
 
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from ingest import fast, strict
 from ingest.batch import Batch, RecordClock
-from ingest.block import Block, Ints, concat
+from ingest.block import Block, concat
 from ingest.messages import (
     FUTURE_MS,
     Accepted,
     ClockMode,
     Columns,
     Decoded,
+    Ints,
     Message,
     Placed,
     Reason,
@@ -113,13 +114,14 @@ class Decoder:
         if not pa.types.is_dictionary(topics.type):
             topics = topics.dictionary_encode()
         from_recording = mode is ClockMode.RECEIVED and received_ms is not None
-        routes = self._route.all(topics.dictionary.to_pylist())
-        route = np.asarray(topics.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
+        places = self._route.places(topics.dictionary.to_pylist())
+        routes = self._route.known
+        route = places[topics.indices.to_numpy(zero_copy_only=False)]
         batch = Batch(
             routes=routes,
             route=route,
             groups=self._route.groups,
-            group=np.array([r.group for r in routes], dtype=np.int64)[route],
+            group=routes.group[route],
             payloads=payloads if pa.types.is_binary(payloads.type) else payloads.cast(pa.binary()),
             retained=np.zeros(count, dtype=bool) if retained is None else retained,
             clock_ms=received_ms
@@ -256,7 +258,7 @@ class Decoder:
             ),
             Counter(refusal.reason for refusal in batch.refusals),
             batch.ignored,
-            safe_numbers(batch),
+            (safe_numbers(batch),),
             dict(clock.newest),
         )
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from ingest.block import Block, Ints
+from ingest.block import Block
+from ingest.messages import Ints
 from models.measurements import DEVICE_CLASSES, Kind, of_class
 
 __all__ = ["NUMERIC_CLASSES", "parse"]

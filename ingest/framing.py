@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.block import Block, Ints
+from ingest.block import Block
+from ingest.messages import Ints
 from models.frame import (
     EVENT_SCHEMA,
     MAX_FRAME_BYTES,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,11 @@ from models.frame import Frame
 from models.wire import ACK, COMMAND, FUTURE_MS, ROOT
 
 __all__ = [
-    "FORGEABLE", "FUTURE_MS", "Accepted", "Acks", "Address", "ClockMode", "Columns", "Decoded", "Message",
-    "Placed", "Reason", "Refusal",
+    "FORGEABLE", "FUTURE_MS", "Accepted", "Address", "ClockMode", "Columns", "Decoded", "Ints", "Message",
+    "Placed", "Reason", "Refusal", "SafeNumbers",
 ]  # fmt: skip
+
+Ints = NDArray[np.int64]
 
 
 class Reason(StrEnum):
@@ -110,8 +112,33 @@ class Address(NamedTuple):
         return f"{ROOT}/{self.region}/{self.unit}/{self.device}/{COMMAND}"
 
 
-Acks = dict[Address, dict[int, list[tuple[int, int]]]]
-"""Inclusive ranges of sequence numbers by sender and boot."""
+@dataclass(frozen=True, slots=True)
+class SafeNumbers:
+    """Inclusive ranges of sequence numbers that their senders need not keep any longer.
+
+    Attributes
+    ----------
+    addresses : list of Address
+        Senders by number. It may grow, and what stands in it stays.
+    sender : ndarray, shape (n,)
+        Number of each range's sender.
+    boot, first, last : ndarray, shape (n,)
+    """
+
+    addresses: list[Address]
+    sender: Ints
+    boot: Ints
+    first: Ints
+    last: Ints
+
+    def __len__(self) -> int:
+        return len(self.sender)
+
+    def take(self, index: NDArray[Any]) -> SafeNumbers:
+        """The ranges at `index` (positions or a mask)."""
+        return SafeNumbers(
+            self.addresses, self.sender[index], self.boot[index], self.first[index], self.last[index]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +182,7 @@ class Decoded:
     refused : Counter of Reason
     ignored : int
         Messages of kinds that the server itself sends.
-    acks : dict
+    safe : tuple of SafeNumbers
         What may leave each sender's outbox once `placed` is durable.
     newest_ms : dict of str to int
         Largest accepted sample time of each stream. [ms UTC]
@@ -165,5 +192,5 @@ class Decoded:
     accepted: Accepted
     refused: Counter[Reason] = field(default_factory=Counter)
     ignored: int = 0
-    acks: Acks = field(default_factory=dict)
+    safe: tuple[SafeNumbers, ...] = ()
     newest_ms: Mapping[str, int] = field(default_factory=dict)

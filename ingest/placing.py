@@ -7,10 +7,9 @@ import pyarrow as pa
 
 from ingest import strict
 from ingest.batch import Batch, RecordClock
-from ingest.block import Block, Ints
+from ingest.block import Block
 from ingest.framing import event_frames, refusal_frames, telemetry_frames
-from ingest.messages import FORGEABLE, Acks, ClockMode, Placed, Reason, Refusal
-from ingest.ranges import acks_of
+from ingest.messages import FORGEABLE, ClockMode, Ints, Placed, Reason, Refusal, SafeNumbers
 from ingest.routes import Route
 from models.frame import REFUSED_STREAM
 
@@ -29,12 +28,11 @@ def place_telemetry(batch: Batch, block: Block, clock: RecordClock) -> list[Plac
     names = sorted({batch.groups[g].stream for g in np.unique(of).tolist()})
     number = {name: i for i, name in enumerate(names)}
     stream_of = np.array([number.get(g.stream, -1) for g in batch.groups])[of]
-    devices = pa.array([r.address.device if r.address else "" for r in batch.routes], pa.string())
     placed = []
     for stream, i in number.items():
         part = block if len(names) == 1 else block.take(np.flatnonzero(stream_of == i))
         _, newest = part.span()
-        device = devices.take(pa.array(batch.route[part.index]))
+        device = batch.routes.device.take(pa.array(batch.route[part.index]))
         for start, stop, frame in telemetry_frames(part, device):
             if clock.mode is ClockMode.DATA:
                 ms = clock.at_least(stream, int(newest[start:stop].max()))
@@ -95,7 +93,7 @@ def place_events(batch: Batch, clock: RecordClock) -> list[Placed]:
     ]
 
 
-def safe_numbers(batch: Batch) -> Acks:
+def safe_numbers(batch: Batch) -> SafeNumbers:
     """Numbers that are safe; not those of retained messages, whose sender still waits and sends again."""
     told = [
         r for r in batch.refusals
@@ -107,4 +105,6 @@ def safe_numbers(batch: Batch) -> Acks:
         for values in ([r.index for r in told], [r.boot for r in told], [r.seq for r in told])
     )
     index, boot, seq = (np.concatenate([*(part[i] for part in parts), refused[i]]) for i in range(3))
-    return acks_of([r.address for r in batch.routes], batch.route[index], boot, seq) if len(index) else {}
+    numbers = SafeNumbers(batch.routes.addresses, batch.routes.sender[batch.route[index]], boot, seq, seq)
+    named = numbers.sender >= 0
+    return numbers if named.all() else numbers.take(named)

@@ -1,68 +1,54 @@
-"""Sequence numbers as inclusive ranges."""
+"""Sequence numbers as inclusive ranges, many senders' in columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ingest.block import Ints
-from ingest.messages import Acks, Address
+from ingest.messages import Ints, SafeNumbers
 
-__all__ = ["acks_of", "merge", "union"]
-
-Ranges = list[tuple[int, int]]
+__all__ = ["fewest", "joined", "run_starts"]
 
 
-def merge(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same numbers in the fewest ranges, ascending."""
-    merged: Ranges = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            if last > merged[-1][1]:
-                merged[-1] = (merged[-1][0], last)
-        else:
-            merged.append((first, last))
-    return merged
+def run_starts(*columns: Ints) -> NDArray[np.bool_]:
+    """Whether each row is the first of those in a row that agree in all `columns`."""
+    new = np.ones(len(columns[0]), dtype=bool)
+    new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return new
 
 
-def union(into: Acks, more: Acks) -> None:
-    """Add the numbers of `more` to `into`, which takes over its lists: they are nobody else's afterwards."""
-    get = into.get
-    for address, boots in more.items():
-        known = get(address)
-        if known is None:
-            into[address] = boots
-            continue
-        for boot, ranges in boots.items():
-            have = known.get(boot)
-            if have is None:
-                known[boot] = [*ranges]
-            elif have and ranges and have[-1][1] + 1 == ranges[0][0]:  # nearly always a sender's next numbers
-                have[-1] = have[-1][0], ranges[0][1]
-                have += ranges[1:]
-            else:
-                known[boot] = merge([*have, *ranges])
+def joined(parts: Sequence[SafeNumbers]) -> SafeNumbers:
+    """All ranges of `parts`, at least one, whose senders were numbered together."""
+    if len(parts) == 1:
+        return parts[0]
+    sender, boot, first, last = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("sender", "boot", "first", "last")
+    )
+    return SafeNumbers(parts[0].addresses, sender, boot, first, last)
 
 
-def acks_of(addresses: Sequence[Address | None], sender: Ints, boot: Ints, seq: Ints) -> Acks:
-    """Ranges of the numbers (sender, boot, seq); `sender` points into `addresses`."""
-    order = np.lexsort((seq, boot, sender))
-    sender, boot, seq = sender[order], boot[order], seq[order]
-    new = np.ones(len(seq), dtype=bool)
-    new[1:] = (np.diff(sender) != 0) | (np.diff(boot) != 0) | (np.diff(seq) > 1)
-    firsts = np.flatnonzero(new)
-    lasts = np.append(firsts[1:], len(seq)) - 1
-    columns = (sender[firsts], boot[firsts], seq[firsts], seq[lasts])
-    acks: Acks = {}
-    # Of a large fleet each sender has one range in a batch: a step here is made once a message.
-    for who, of, first, last in zip(*(c.tolist() for c in columns), strict=True):
-        address = addresses[who]
-        if address is None:
-            continue
-        boots = acks.get(address)
-        if boots is None:
-            acks[address] = {of: [(first, last)]}
-        else:
-            boots.setdefault(of, []).append((first, last))
-    return acks
+def fewest(numbers: SafeNumbers) -> SafeNumbers:
+    """The same numbers in the fewest ranges, in order of sender, boot and number."""
+    if len(numbers) < 2:
+        return numbers
+    numbers = numbers.take(np.lexsort((numbers.first, numbers.boot, numbers.sender)))
+    new = run_starts(numbers.sender, numbers.boot)
+    last = numbers.last
+    if not bool(((last[1:] >= last[:-1]) | new[1:]).all()):
+        last = _highest_so_far(np.cumsum(new), last)
+    new[1:] |= numbers.first[1:] - 1 > last[:-1]
+    starts = np.flatnonzero(new)
+    found = numbers.take(starts)
+    ends = last[np.append(starts[1:], len(last)) - 1]
+    return SafeNumbers(found.addresses, found.sender, found.boot, found.first, ends)
+
+
+def _highest_so_far(run: Ints, last: Ints) -> Ints:
+    """The highest of `last` up to each row in its run; runs are numbered, ascending."""
+    order = np.lexsort((last, run))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return np.asarray(last[order[np.maximum.accumulate(rank)]])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ingest.messages import Address, Reason
+import numpy as np
+import pyarrow as pa
+
+from ingest.messages import Address, Ints, Reason
 from models.site import Site
 from models.wire import ACK, BIRTH, COMMAND, DEATH, STATE, TELEMETRY, parse_topic
 
-__all__ = ["Group", "Route", "Router"]
+__all__ = ["Group", "Route", "Router", "Routes"]
 
 _CACHED: Final = 200_000
 _KINDS: Final = frozenset({TELEMETRY, BIRTH, STATE, DEATH, ACK, COMMAND})
@@ -50,8 +53,6 @@ class Route:
     reason : Reason or None
         Why nothing that comes here can be taken.
     detail : str
-    group : int
-        Into `Router.groups`.
     """
 
     topic: str
@@ -61,7 +62,64 @@ class Route:
     device_class: str = ""
     reason: Reason | None = None
     detail: str = ""
-    group: int = 0
+
+
+class Routes:
+    """Routes in the order in which they were met, and what a batch asks of them as columns.
+
+    Attributes
+    ----------
+    all : list of Route
+    place : dict of str to int
+        Where the route of each topic stands.
+    addresses : list of Address
+        Senders by number; several topics may be one sender's.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Route] = []
+        self.place: dict[str, int] = {}
+        self.addresses: list[Address] = []
+        self._numbers: dict[Address, int] = {}
+        self._groups: list[int] = []
+        self._senders: list[int] = []
+        self._columns: tuple[Ints, Ints, pa.Array] | None = None
+
+    def add(self, route: Route, group: int) -> None:
+        """Put a route after the others."""
+        self.place[route.topic] = len(self.all)
+        self.all.append(route)
+        self._groups.append(group)
+        number = -1
+        if route.address is not None:
+            number = self._numbers.setdefault(route.address, len(self.addresses))
+            if number == len(self.addresses):
+                self.addresses.append(route.address)
+        self._senders.append(number)
+
+    @property
+    def group(self) -> Ints:
+        """Group of each route, into `Router.groups`."""
+        return self._made()[0]
+
+    @property
+    def sender(self) -> Ints:
+        """Number of each route's sender, -1 where it names none."""
+        return self._made()[1]
+
+    @property
+    def device(self) -> pa.Array:
+        """Device that each route names, empty where it names none."""
+        return self._made()[2]
+
+    def _made(self) -> tuple[Ints, Ints, pa.Array]:
+        if self._columns is None or len(self._columns[0]) < len(self.all):
+            self._columns = (
+                np.array(self._groups, dtype=np.int64),
+                np.array(self._senders, dtype=np.int64),
+                pa.array([r.address.device if r.address else "" for r in self.all], pa.string()),
+            )
+        return self._columns
 
 
 class Router:
@@ -69,35 +127,43 @@ class Router:
 
     Attributes
     ----------
+    known : Routes
+        Others take their place when there are too many: who holds these may go on with them.
     groups : list of Group
         So that a batch is sorted by looking at few things, not at each of its routes.
     """
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._routes: dict[str, Route] = {}
         self._places: dict[Group, int] = {}
+        self.known = Routes()
         self.groups: list[Group] = []
 
     def __call__(self, topic: str) -> Route:
         """The route of `topic`."""
-        route = self._routes.get(topic)
-        if route is None:
-            if len(self._routes) >= _CACHED:  # somebody invents topics
-                self._routes.clear()
-            found = self._find(topic)
-            kind = found.kind if found.kind in _KINDS else ""
-            group = Group(kind, found.stream, found.device_class, found.reason is not None)
-            place = self._places.setdefault(group, len(self.groups))
-            if place == len(self.groups):
-                self.groups.append(group)
-            route = self._routes[topic] = replace(found, group=place)
-        return route
+        (place,) = self.places([topic])
+        return self.known.all[int(place)]
 
-    def all(self, topics: Sequence[str]) -> list[Route]:
-        """The route of each of `topics`."""
-        known = self._routes.get
-        return [known(topic) or self(topic) for topic in topics]
+    def places(self, topics: Sequence[str]) -> Ints:
+        """Where the route of each of `topics` stands in `known`."""
+        found = list(map(self.known.place.get, topics))  # nearly always all are known
+        if None in found:
+            if len(self.known.all) + found.count(None) > _CACHED:  # somebody invents topics
+                self.known = Routes()
+            for topic in topics:
+                if topic not in self.known.place:
+                    self._meet(topic)
+            found = list(map(self.known.place.get, topics))
+        return np.array(found, dtype=np.int64)
+
+    def _meet(self, topic: str) -> None:
+        found = self._find(topic)
+        kind = found.kind if found.kind in _KINDS else ""
+        group = Group(kind, found.stream, found.device_class, found.reason is not None)
+        number = self._places.setdefault(group, len(self.groups))
+        if number == len(self.groups):
+            self.groups.append(group)
+        self.known.add(found, number)
 
     def _find(self, topic: str) -> Route:
         try:

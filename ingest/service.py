@@ -18,7 +18,6 @@ from ingest.framing import refusal_frames
 from ingest.intake import Intake
 from ingest.messages import Accepted, Address, ClockMode, Columns, Decoded, Message, Placed, Reason
 from ingest.outbound import AckOutbox
-from ingest.ranges import union
 from ingest.routes import Router
 from ingest.status import IngestStatus, Meter
 from ingest.subscriber import Delivered, Subscriber
@@ -167,7 +166,7 @@ class Ingest:
             decoded = self._decode(columns)
             self._append(decoded.placed)
         self._meter.count(decoded, len(messages))
-        self._outbox.add(decoded.acks)
+        self._outbox.add(decoded.safe)
         return decoded
 
     def _receive(self, delivered: Delivered) -> None:
@@ -247,7 +246,7 @@ class Ingest:
             self.device_clocks.notice(decoded.placed, self._clock())
         if self._subscriber is not None:
             self._subscriber.acknowledge(batch)
-        self._outbox.add(decoded.acks)
+        self._outbox.add(decoded.safe)
         return True
 
     def _refused(self, error: Exception) -> None:
@@ -358,7 +357,6 @@ def _poison(message: Columns, wall_ms: int) -> Decoded:
 
 
 def _join(a: Decoded, b: Decoded) -> Decoded:
-    union(a.acks, b.acks)
     newest = dict(a.newest_ms)
     for stream, ms in b.newest_ms.items():
         newest[stream] = max(ms, newest.get(stream, ms))
@@ -368,5 +366,10 @@ def _join(a: Decoded, b: Decoded) -> Decoded:
         a.accepted.events + b.accepted.events,
     )
     return Decoded(
-        [*a.placed, *b.placed], accepted, a.refused + b.refused, a.ignored + b.ignored, a.acks, newest
+        [*a.placed, *b.placed],
+        accepted,
+        a.refused + b.refused,
+        a.ignored + b.ignored,
+        (*a.safe, *b.safe),
+        newest,
     )

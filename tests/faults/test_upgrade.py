@@ -31,7 +31,7 @@ from streams.runtime import sqlite_checkpoints
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.make_formats import CHECKPOINTS_FILE, FORMATS, OUTBOX_FILE
-from tests.support.payloads import BOOT, NOW, site, telemetry, topic
+from tests.support.payloads import BOOT, NOW, acks, site, telemetry, topic
 from tests.support.power import Recorder, disk_at
 
 SEED = 20_260_105
@@ -267,7 +267,7 @@ def test_collectors_of_other_versions_are_understood(payloads):
     decoded = Decoder(site()).decode(messages, mode=ClockMode.WALL, wall_ms=NOW, now_ms={})
     assert not decoded.refused, decoded.refused
     assert (decoded.accepted.messages, decoded.accepted.events) == (1, 3)
-    assert decoded.acks
+    assert acks(decoded)
 
 
 @pytest.mark.parametrize("kind", OLDER)

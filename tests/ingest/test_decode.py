@@ -12,6 +12,7 @@ from models.frame import MAX_FRAME_BYTES, MAX_FRAME_SAMPLES, REFUSED_STREAM, Fra
 from tests.support.payloads import (
     BOOT,
     NOW,
+    acks,
     decode,
     event,
     refusals,
@@ -165,7 +166,7 @@ def test_acks_cover_accepted_and_refused_but_not_retained():
     messages = [telemetry("sub-1", n) for n in (3, 1, 2, 5)]
     messages += [bad(Reason.SCHEMA)[0], telemetry("sub-1", 9, retained=True), telemetry("sub-2", 1)]
     decoded = decode([*messages, telemetry("nobody", 4), telemetry("sub-1", 1, boot=BOOT + 1)])
-    assert decoded.acks == {
+    assert acks(decoded) == {
         SUB1: {BOOT: [(1, 3), (5, 5), (7, 7)], BOOT + 1: [(1, 1)]},
         Address("r1", "u1", "sub-2"): {BOOT: [(1, 1)]},
         Address("r1", "u1", "nobody"): {BOOT: [(4, 4)]},
@@ -247,11 +248,11 @@ def test_a_recording_without_times_takes_no_sample_that_no_calendar_has(t):
 
 def test_invented_topics_make_no_more_groups_of_routes():
     router = Router(site())
-    known = router.all([topic("sub-1"), topic("sub-2")])
+    known = router.places([topic("sub-1"), topic("sub-2")])
     before = {*router.groups}
     invented = [topic("sub-1", kind=f"k{n}") for n in range(50)]
     invented += [topic(f"nobody-{n}") for n in range(50)] + [f"other/{n}" for n in range(50)]
-    routes = router.all([*invented, topic("sub-1")])
-    assert routes[-1] is known[0]
-    assert all(router.groups[r.group].refused for r in routes[:-1])
+    places = router.places([*invented, topic("sub-1")])
+    assert places[-1] == known[0]
+    assert all(router.groups[g].refused for g in router.known.group[places[:-1]])
     assert len({*router.groups} - before) <= 3, "of a kind that is none, of no device, of no topic of ours"

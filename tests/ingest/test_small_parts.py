@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 from ingest.clock import SimulatedClock, wall_clock
 from ingest.endpoint import Endpoint
 from ingest.intake import Intake
-from ingest.messages import Address
+from ingest.messages import Address, SafeNumbers
 from ingest.outbound import AckOutbox
 from ingest.packets import Publishes
-from ingest.ranges import merge, union
+from ingest.ranges import fewest, joined
 from ingest.subscriber import Delivered
 
 
@@ -62,20 +63,36 @@ def numbers(ranges):
     return {n for first, last in ranges for n in range(first, last + 1)}
 
 
-@given(spans)
-def test_merge_keeps_the_numbers_in_the_fewest_ranges(ranges):
-    merged = merge(ranges)
-    assert numbers(merged) == numbers(ranges)
-    assert all(b[0] > a[1] + 1 for a, b in itertools.pairwise(merged))
+NOBODY = []
 
 
-@given(spans, spans)
-def test_union(a, b):
-    address = Address("r", "u", "d")
-    into = {address: {1: merge(a)}}
-    union(into, {address: {1: merge(b), 2: [(1, 1)]}})
-    assert numbers(into[address][1]) == numbers(a) | numbers(b)
-    assert into[address][2] == [(1, 1)]
+def safe(rows, addresses=NOBODY):
+    """Ranges as columns, of (sender, boot, first, last)."""
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return SafeNumbers(addresses, *columns)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2), spans), max_size=12))
+def test_many_senders_numbers_are_kept_in_the_fewest_ranges(parts):
+    said = [safe([(sender, boot, *span) for span in of]) for sender, boot, of in parts]
+    kept = fewest(joined([safe([]), *said]))
+    found = {}
+    for sender, boot, first, last in zip(
+        *(getattr(kept, name).tolist() for name in ("sender", "boot", "first", "last")), strict=True
+    ):
+        found.setdefault((sender, boot), []).append((first, last))
+    assert list(found) == sorted(found)
+    wanted = {}
+    for sender, boot, of in parts:
+        wanted.setdefault((sender, boot), set()).update(numbers(of))
+    assert {of: numbers(ranges) for of, ranges in found.items()} == {k: v for k, v in wanted.items() if v}
+    assert all(b[0] > a[1] + 1 for ranges in found.values() for a, b in itertools.pairwise(ranges))
+
+
+def test_the_largest_numbers_there_are_make_a_range_too():
+    most = 2**63 - 1
+    kept = fewest(safe([(0, most, most, most), (0, most, 1, most - 1)]))
+    assert (kept.first.tolist(), kept.last.tolist()) == ([1], [most])
 
 
 def test_a_batch_waits_for_others_but_not_longer():
@@ -127,8 +144,11 @@ class Line:
         return len(taken)
 
 
+FLEET = [Address("r", "u", f"d{n}") for n in range(6000)]
+
+
 def acks(devices, first=1, last=1):
-    return {Address("r", "u", f"d{n}"): {7: [(first, last)]} for n in range(devices)}
+    return [safe([(n, 7, first, last) for n in range(devices)], FLEET)]
 
 
 def test_acks_are_gathered_while_nobody_hears():
@@ -160,7 +180,7 @@ def test_a_large_fleet_is_told_once_a_second_each():
 def test_long_lists_of_ranges_are_cut():
     line = Line()
     outbox = AckOutbox(line)
-    outbox.add({Address("r", "u", "d"): {7: [(2 * n, 2 * n) for n in range(1, 12_001)]}})
+    outbox.add([safe([(0, 7, 2 * n, 2 * n) for n in range(1, 12_001)], FLEET)])
     assert outbox.flush() == 3
     assert sum(len(payload["ranges"]) for _, payload in line.sent) == 12_000
 
@@ -172,6 +192,39 @@ def test_what_has_no_room_is_told_next_time_and_nothing_is_left_out():
     outbox.add(acks(250))
     assert [outbox.flush(everything=True) for _ in range(4)] == [100, 100, 50, 0]
     assert len({topic for topic, _ in line.sent}) == 250
+
+
+def test_who_waits_longest_is_told_first():
+    line = Line()
+    outbox = AckOutbox(line)
+    line.room = 100
+    outbox.add(acks(250))
+    for n in (2, 3):
+        outbox.flush(everything=True)
+        outbox.add(acks(100, n, n))
+    assert [topic for topic, _ in line.sent] == [address.ack_topic for address in FLEET[:200]]
+
+
+def test_more_than_has_room_is_not_made_at_every_look(monkeypatch):
+    line = Line()
+    outbox = AckOutbox(line)
+    made = []
+    monkeypatch.setattr(
+        Address, "ack_topic", property(lambda address: made.append(address) or address.device)
+    )
+    line.room = 0
+    outbox.add(acks(6000))
+    assert outbox.flush(everything=True) == 0
+    assert len(made) <= 1000
+
+
+def test_senders_that_are_numbered_anew_are_told_of_what_waited_and_of_what_comes():
+    line = Line()
+    outbox = AckOutbox(line)
+    outbox.add(acks(1))
+    outbox.add([safe([(0, 7, 2, 2)], [Address("r", "u", "other")])])
+    assert outbox.flush() == 2
+    assert {topic.split("/")[4] for topic, _ in line.sent} == {"d0", "other"}
 
 
 def test_who_is_not_busy_tells_everybody_at_once():

@@ -21,7 +21,7 @@ from store.protocol import Select
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.bad_input import ANY, IGNORED, SEQ, STORED, Bad
-from tests.support.payloads import BOOT, NOW, site, telemetry
+from tests.support.payloads import BOOT, NOW, acks, site, telemetry
 
 __all__ = ["FrontDoor"]
 
@@ -172,7 +172,7 @@ class FrontDoor:
             letters[letter["topic"], letter["payload"]].append(letter)
         acked = {
             (address.device, boot, seq)
-            for address, boots in decoded.acks.items()
+            for address, boots in acks(decoded).items()
             for boot, ranges in boots.items()
             for first, last in ranges
             for seq in range(first, last + 1)

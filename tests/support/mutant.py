@@ -148,7 +148,7 @@ def acks_before_commit(home: Path) -> None:
     def tell_then_write(self, batch):
         decoded = self._decode(columns_of(batch))
         self._subscriber.acknowledge(batch)
-        self._outbox.add(decoded.acks)
+        self._outbox.add(decoded.safe)
         self._outbox.flush(everything=True)
         if decoded.accepted.messages:
             time.sleep(TOLD_S)

@@ -6,6 +6,7 @@ import json
 
 from ingest.decode import Decoder
 from ingest.messages import ClockMode, Decoded, Message
+from ingest.ranges import fewest
 from models.frame import FrameKind
 from models.site import Site
 from models.site_files import parse_site
@@ -74,3 +75,13 @@ def refusals(decoded):
     return [
         (r["stream"], r["device"], r["reason"], r.get("seq")) for r in rows_of(decoded, FrameKind.REFUSAL)
     ]
+
+
+def acks(decoded):
+    """Ranges of numbers that senders are to be told, by sender and boot."""
+    told = {}
+    for part in map(fewest, decoded.safe):
+        columns = (part.sender.tolist(), part.boot.tolist(), part.first.tolist(), part.last.tolist())
+        for sender, boot, *ends in zip(*columns, strict=True):
+            told.setdefault(part.addresses[sender], {}).setdefault(boot, []).append(tuple(ends))
+    return told
