@@ -15,6 +15,7 @@ from models.measurements import Kind, known, of_class
 from models.quality import mask, outside
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import Arrival
+from streams.core.delivery_sets import Runs
 from streams.core.ledger_book import LedgerBook
 from streams.core.local_days import day_starts
 from streams.core.rows import Rows
@@ -73,19 +74,19 @@ def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
     ends = np.append(starts[1:], len(order)) - 1
     follows = new.copy()
     follows[1:] |= seq[1:] == seq[:-1] + 1
-    # Nearly always a device's messages are the next ones, without a gap: then one call takes them all.
-    runs = np.logical_and.reduceat(follows, starts).tolist()
-    newest = np.maximum.reduceat(messages.newest_t[order], starts)
-    of, boots, days = device[starts], boot[starts].tolist(), day[starts].tolist()
-    others = book.arrive_runs(
-        of.tolist(), boots, seq[starts].tolist(), seq[ends].tolist(), newest.tolist(), runs, days
-    )
+    # Nearly always a device's messages are the next ones, without a gap: then one call takes all of them.
+    runs = Runs(
+        device[starts], boot[starts], seq[starts], seq[ends],
+        np.maximum.reduceat(messages.newest_t[order], starts), np.logical_and.reduceat(follows, starts),
+        day[starts],
+    )  # fmt: skip
+    others = book.arrive_runs(runs)
     for at in others:
-        deliveries = book.of(int(of[at]))
+        deliveries = book.of(int(runs.device[at]))
         for m in order[starts[at] : ends[at] + 1]:
             verdicts[m] = deliveries.arrive(
-                boots[at], int(messages.seq[m]), int(messages.oldest_t[m]), int(messages.newest_t[m]),
-                days[at],
+                int(runs.boot[at]), int(messages.seq[m]), int(messages.oldest_t[m]),
+                int(messages.newest_t[m]), int(runs.day[at]),
             )  # fmt: skip
     return verdicts
 

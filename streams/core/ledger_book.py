@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.wire import FUTURE_MS, Birth, State
 from streams.core.deliveries import BootDeliveries, Deliveries
+from streams.core.delivery_sets import DeliverySets, Runs
 from streams.core.event_names import EventNames, names_of
 from streams.core.ledger_days import LedgerDays, LedgerSaid
 from streams.core.local_days import believable, day_starts
@@ -27,9 +27,9 @@ class LedgerBook:
 
     Attributes
     ----------
-    deliveries : dict of int to Deliveries
+    deliveries : DeliverySets
     touched : set of int
-        Devices whose counts may have changed since they were said.
+        Devices whose counts may have changed since they were said, less those that `deliveries` knows of.
     awaited : set of int
         Devices of which another stream has still to tell what it knew.
     days : LedgerDays
@@ -37,8 +37,8 @@ class LedgerBook:
     """
 
     def __init__(self) -> None:
-        self.deliveries: dict[int, Deliveries] = {}
-        self.touched: set[int] = set()
+        self.deliveries = DeliverySets()
+        self.touched = self.deliveries.touched
         self.awaited: set[int] = set()
         self.days = LedgerDays(self.deliveries)
         self._names: dict[int, EventNames] = {}
@@ -57,49 +57,38 @@ class LedgerBook:
         deliveries = self.deliveries.get(device)
         return device not in self.awaited and (deliveries is None or not deliveries.taken_over)
 
-    def arrive_runs(
-        self,
-        devices: Sequence[int],
-        boots: Sequence[int],
-        firsts: Sequence[int],
-        lasts: Sequence[int],
-        newest_t: Sequence[int],
-        runs: Sequence[bool],
-        days: Sequence[int],
-    ) -> list[int]:
-        """Take in what came of each device and boot; of which, by position, each message is to be judged.
+    def arrive_runs(self, runs: Runs) -> list[int]:
+        """Take in what came of each device and boot; of which, by position, each message is to be judged."""
+        followed = self.deliveries.follow(runs, self.days.closed_ms)
+        if followed.all():
+            return []
+        at = np.flatnonzero(~followed)
+        rest = runs.take(at)
+        learnt, others = self._meet(rest)
+        self.deliveries.learn(rest.take(np.array(learnt, dtype=np.int64)))
+        return [int(n) for n in at[others]]
 
-        Parameters
-        ----------
-        devices, boots : sequence of int
-        firsts, lasts : sequence of int
-            Lowest and highest number.
-        newest_t : sequence of int
-            Newest sample. [ms UTC]
-        runs : sequence of bool
-            Whether the numbers from `firsts` to `lasts` are all there.
-        days : sequence of int
-            Start of the local day of all of them. [ms UTC]
-        """
-        self.touched.update(devices)
-        get = self.deliveries.get
-        others = []
+    def _meet(self, runs: Runs) -> tuple[list[int], list[int]]:
+        """Take in runs one by one: where sets may be followed now, and which of `runs` are to be judged."""
+        learnt, others = [], []
         closed_ms = self.days.closed_ms
-        for at, (device, boot, first, last, newest, run, day) in enumerate(
-            zip(devices, boots, firsts, lasts, newest_t, runs, days, strict=True)
-        ):
-            found = get(device)
+        names = ("device", "boot", "first", "last", "newest_t", "gapless", "day")
+        columns = (getattr(runs, name).tolist() for name in names)
+        self.touched.update(runs.device.tolist())
+        for at, (device, boot, first, last, newest, gapless, day) in enumerate(zip(*columns, strict=True)):
+            found = self.deliveries.get(device)
             if found is None:
                 found = self.of(device)
-            # Nearly always the next numbers of a known boot: once a device in each batch of a large fleet.
             known = found.boots.get(boot)
             if known is None:
                 known = self.of(device).boot(boot)
             elif day < closed_ms or known.claimed(first):
                 self.days.remember(device)
-            if not run or not known.follow(first, last, newest, max(day, found.floor_ms)):
+            if not gapless or not known.follow(first, last, newest, max(day, found.floor_ms)):
                 others.append(at)
-        return others
+            elif not known.claimed(last + 1):
+                learnt.append(at)
+        return learnt, others
 
     def reach(self, days: NDArray[np.int64]) -> None:
         """Keep the local days that messages of `days` are of, back to the oldest. [ms UTC]"""
@@ -170,11 +159,11 @@ class LedgerBook:
 
     def give_away(self, device: int) -> str | None:
         """Forget a device that belongs to another stream now; what was known of it, for `take_over`."""
-        self.touched.discard(device)
         self.awaited.discard(device)
         revisions = self.days.revisions(device)
         self.days.forget(device)
         deliveries, names = self.deliveries.pop(device, None), self._names.pop(device, None)
+        self.touched.discard(device)
         if deliveries is None:
             return None
         return json.dumps(
@@ -203,6 +192,7 @@ class LedgerBook:
 
     def changed(self, now_ms: int, *, whole: bool = False) -> list[LedgerSaid]:
         """What differs from what was said last; `whole` of settled days too, which else wait for a minute."""
+        self.deliveries.complete()
         told = [*self.days.changed(self.touched), *self.days.restated(None if whole else now_ms)]
         self.touched.clear()
         return told
@@ -215,6 +205,7 @@ class LedgerBook:
 
     def to_bytes(self) -> bytes:
         """State as JSON; `from_bytes` reads it."""
+        self.deliveries.complete()
         state = {
             "version": 2,
             "deliveries": {str(d): x.to_json() for d, x in self.deliveries.items()},
@@ -231,7 +222,7 @@ class LedgerBook:
         state = json.loads(data)
         self = cls()
         self.deliveries.update({int(d): Deliveries.from_json(t) for d, t in state["deliveries"].items()})
-        self.touched = set(state["touched"])
+        self.touched.update(state["touched"])
         self.awaited = set(state.get("awaited", ()))
         if state["version"] > 1:  # before, a past day was said once for ever
             self.days.load(state["days"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
 from streams.core.deliveries import Arrival, Deliveries, LedgerCounts
+from streams.core.delivery_sets import Runs
 from streams.core.ledger_book import LedgerBook
 
 NUMBERS = st.integers(1, 25)
@@ -134,9 +136,8 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(boot=BOOTS, first=NUMBERS, length=st.integers(1, 8), t=st.integers(0, 60))
     def run_arrives(self, boot: int, first: int, length: int, t: int) -> None:
         new = not any(n >= first for n in self.naive.boot(boot).stored)
-        others = self.book.arrive_runs(
-            [DEVICE], [boot], [first], [first + length - 1], [t], [True], [day_of(t)]
-        )
+        columns = (DEVICE, boot, first, first + length - 1, t, True, day_of(t))
+        others = self.book.arrive_runs(Runs(*(np.array([value]) for value in columns)))
         assert others == ([] if new else [0])
         if new:
             for seq in range(first, first + length):
@@ -193,14 +194,22 @@ class AnyHistory(RuleBasedStateMachine):
         for _ in range(1 + twice):  # what streams tell each other comes at least once
             self.book.take_over(DEVICE, given, f"stream-{self.streams}", 7)
 
-    @invariant()
-    def counts_equal_the_naive_ones(self) -> None:
+    @rule(boot=BOOTS, t=TIMES, lengths=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+    def runs_follow_each_other(self, boot: int, t: int, lengths: list[int]) -> None:
+        for later, length in enumerate(lengths):
+            self.run_arrives(boot, max(self.naive.boot(boot).stored, default=0) + 1, length, t + later)
+
+    @rule()
+    def somebody_counts(self) -> None:
         days = [self.device.counts(DAY * day) for day in range(1, 6)]
         assert days == [self.naive.counts(DAY * day) for day in range(1, 6)]
         counts = self.device.counts()
         assert counts == days[-1]
         fates = counts.stored + counts.dead_lettered + counts.waiting + counts.thinned + counts.unaccounted
         assert counts.sent == fates
+
+    def teardown(self) -> None:
+        self.somebody_counts()
 
 
 AnyHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
