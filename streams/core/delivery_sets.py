@@ -94,6 +94,15 @@ class DeliverySets(MutableMapping[int, Deliveries]):
     def __len__(self) -> int:
         return len(self._of)
 
+    def of(self, devices: IntArray) -> list[Deliveries | None]:
+        """The set of each of `devices`, None where it has none."""
+        if self._any_end:
+            self._know(devices)
+            for device in devices[self._first[devices] > 0].tolist():
+                self._complete(device)
+            self._boot[devices] = _NO_BOOT
+        return list(map(self._of.get, devices.tolist()))
+
     # -- what follows -----------------------------------------------------------------------------
 
     def follow(self, runs: Runs, open_from_ms: int) -> BoolArray:

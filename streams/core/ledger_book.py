@@ -75,13 +75,13 @@ class LedgerBook:
         names = ("device", "boot", "first", "last", "newest_t", "gapless", "day")
         columns = (getattr(runs, name).tolist() for name in names)
         self.touched.update(runs.device.tolist())
-        for at, (device, boot, first, last, newest, gapless, day) in enumerate(zip(*columns, strict=True)):
-            found = self.deliveries.get(device)
-            if found is None:
-                found = self.of(device)
+        rows = zip(self.deliveries.of(runs.device), *columns, strict=True)
+        for at, (there, device, boot, first, last, newest, gapless, day) in enumerate(rows):
+            found = there or self.of(device)
             known = found.boots.get(boot)
             if known is None:
-                known = self.of(device).boot(boot)
+                self.days.remember(device)
+                known = found.boot(boot)
             elif day < closed_ms or known.claimed(first):
                 self.days.remember(device)
             if not gapless or not known.follow(first, last, newest, max(day, found.floor_ms)):

@@ -15,6 +15,7 @@ __all__ = ["Meters", "StreamSite"]
 FloatArray = NDArray[np.float64]
 BORN_MOST_S = 3600.0
 """The longest interval for which a birth alone keeps windows open; the registry may name a longer one. [s]"""
+_COLUMNS = ("names", "owned", "classes", "units", "regions", "lateness_ms", "networks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Meters:
     def __getitem__(self, index: NDArray[np.int64]) -> Meters:
         return Meters(*(getattr(self, name)[index] for name in self.__slots__))
 
+    def followed_by(self, others: Meters) -> Meters:
+        """These devices and then `others`."""
+        return Meters(*(np.append(getattr(self, n), getattr(others, n)) for n in self.__slots__))
+
 
 class StreamSite:
     """Devices of one stream in a fixed order, with their attributes.
@@ -59,6 +64,9 @@ class StreamSite:
         Intervals that devices announced at birth, used where the registry has none. [s]
     stream : str, optional
         The stream whose devices these are; without it every registered device is its own.
+    before : StreamSite, optional
+        What it was before the last of `ids` were met, of the same site, intervals and stream: then only these
+        are looked up.
 
     Attributes
     ----------
@@ -80,24 +88,22 @@ class StreamSite:
         ids: Sequence[str],
         born_interval_s: Mapping[str, float],
         stream: str | None = None,
+        before: StreamSite | None = None,
     ):
         self.site = site
         self.ids = tuple(ids)
-        self.names = np.array(self.ids, dtype=object)
-        devices = [site.devices.get(i) for i in ids]
+        met = ids if before is None else ids[len(before.ids) :]
+        devices = [site.devices.get(i) for i in met]
+        of = list(zip(met, devices, strict=True))
+        self.names = np.array(met, dtype=object)
         self.owned = np.array([d is not None and stream in {None, d.stream} for d in devices], dtype=bool)
         self.classes = np.array([d.device_class if d else "" for d in devices], dtype=object)
-        self._longest_ms = _longest_lateness_ms(site, born_interval_s, stream)
-        self._registered_ms = _longest_lateness_ms(site, {}, stream) if born_interval_s else self._longest_ms
         self.units = np.array([d.unit if d else "" for d in devices], dtype=object)
         self.regions = np.array([site.region_of(d) if d else "" for d in devices], dtype=object)
         self.lateness_ms = np.array(
-            [_lateness_ms(site, d, born_interval_s.get(i)) for i, d in zip(ids, devices, strict=True)],
-            dtype=np.int64,
+            [_lateness_ms(site, d, born_interval_s.get(i)) for i, d in of], dtype=np.int64
         )
-        interval_s = [
-            (d.interval_s if d else None) or born_interval_s.get(i) for i, d in zip(ids, devices, strict=True)
-        ]
+        interval_s = [(d.interval_s if d else None) or born_interval_s.get(i) for i, d in of]
         self.networks = np.array([(d.network or "") if d else "" for d in devices], dtype=object)
         networks = [site.networks.get(d.network or "") if d else None for d in devices]
         self.meters = Meters(
@@ -111,6 +117,20 @@ class StreamSite:
             volume_full_scale_m3=_column([d.volume_full_scale_m3 if d else None for d in devices]),
             return_ref_c=_column([n.return_ref_c if n else None for n in networks]),
         )
+        self._longest_ms: dict[str, int]
+        self._registered_ms: dict[str, int]
+        if before is not None:
+            self._come_after(before)
+            return
+        self._longest_ms = _longest_lateness_ms(site, born_interval_s, stream)
+        self._registered_ms = _longest_lateness_ms(site, {}, stream) if born_interval_s else self._longest_ms
+
+    def _come_after(self, before: StreamSite) -> None:
+        """Put what is known of the devices `before` before that of those met since."""
+        self._longest_ms, self._registered_ms = before._longest_ms, before._registered_ms
+        for name in _COLUMNS:
+            setattr(self, name, np.append(getattr(before, name), getattr(self, name)))
+        self.meters = before.meters.followed_by(self.meters)
 
     def longest_lateness_ms(self, classes: Collection[str]) -> int:
         """The longest lateness of the registered devices of `classes`, the site's where there are none.

@@ -157,8 +157,10 @@ class StreamState:
             self._rebuild_site()
 
     def _rebuild_site(self) -> None:
+        before = None if self._reborn or self.site.site is not self.registry else self.site
         self._reborn = False
-        self.site = StreamSite(self.registry, tuple(self._index), self._born_interval_s, self.stream)
+        ids = tuple(self._index)
+        self.site = StreamSite(self.registry, ids, self._born_interval_s, self.stream, before)
         self.engine.keep_ms = self.rows.keep_ms(self.site)
 
     # -- open samples -----------------------------------------------------------------
