@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import pyarrow as pa
 
 from alerts.action import ALARM_STREAM, Action, actions_of, encode
+from alerts.actors import ACTORS_MS, REMEMBERED, heard_again
 from alerts.alarm import Alarm
 from alerts.book import KEEP_MS, Book, Happened
 from alerts.condition import Condition, conditions_of
@@ -104,11 +105,8 @@ class Desk:
         self._said: list[Condition] = []
         self._expired_on = 0
         self._measured = Measured(policy.rules.desks)
-        for row in records.events(newest_ms - DAY_MS, newest_ms + 1):
-            body = row["body"]
-            self._measured.note(
-                body["at_ms"], body["note"], f"{row['alarm']['subject']}:{row['alarm']['code']}"
-            )
+        for heard in heard_again(records.notes(newest_ms - ACTORS_MS, newest_ms + 1, REMEMBERED)):
+            self._measured.note(heard)
 
     def _recall(self, key: str) -> Alarm | None:
         row = self._records.alarm_of_key(key)

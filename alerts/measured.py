@@ -1,4 +1,4 @@
-"""The figures of a desk while it runs: alarms by ten minutes, and those of the last 24 hours."""
+"""The figures of a desk while it runs: alarms by ten minutes, those of the last 24 hours, worst actors."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Final
 import pyarrow as pa
 
 from alerts.action import ALARM_STREAM
-from alerts.alarm import Alarm, Note, Phase
+from alerts.actors import RINGS, Actors, Heard
+from alerts.alarm import Alarm, Phase
 from alerts.book import Happened
 from alerts.quality import STALE_MS, TEN_MIN_MS, Standing, figures
-from alerts.rows import QUALITY, quality_table
+from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
 
 __all__ = ["RINGS", "Measured"]
 
-RINGS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED})
-"""What makes a bell ring."""
 _DAY_MS: Final = 86_400_000
 _EVERY_MS: Final = 60_000
 
@@ -33,22 +32,27 @@ class Measured:
     def __init__(self, desks: int):
         self._desks = desks
         self._rung: list[tuple[int, str]] = []
+        self._actors = Actors()
         self._since_ms: int | None = None
         self._told_ms = 0
 
     def hear(self, happened: Happened) -> None:
         """Take note of something that happened."""
-        if not happened.alarm.quiet:
-            name = f"{happened.alarm.subject}:{happened.alarm.code}"
-            self.note(happened.event.at_ms, happened.event.note, name)
+        alarm, event = happened.alarm, happened.event
+        if not alarm.quiet:
+            alone = not alarm.acknowledged_by
+            self.note(
+                Heard(event.at_ms, event.note, alarm.subject, alarm.code, alarm.unit, alarm.region, alone)
+            )
 
-    def note(self, at_ms: int, note: str, name: str) -> None:
-        """Take note of what happened at `at_ms` [ms UTC] to alarms of a subject and code."""
-        if note in RINGS:
-            self._rung.append((at_ms, name))
+    def note(self, heard: Heard) -> None:
+        """Take note of what was heard, now or before a restart."""
+        self._actors.note(heard)
+        if heard.note in RINGS:
+            self._rung.append((heard.at_ms, f"{heard.subject}:{heard.code}"))
 
     def due(self, now_ms: int, alarms: Iterable[Alarm]) -> dict[str, pa.Table] | None:
-        """Rows of the running 10 minutes, once a minute; None between."""
+        """Rows of the running 10 minutes and of the day, once a minute; None between."""
         if self._since_ms is None:
             self._since_ms = now_ms
         if now_ms - self._told_ms < _EVERY_MS:
@@ -66,4 +70,7 @@ class Measured:
             "stale": sum(s.to_ms - s.from_ms > STALE_MS for s in standing), "a_day": day.a_day,
             "worst_10_min": day.worst_10_min, "flood_pct": day.flood_pct, "chatter": day.chatter,
         }  # fmt: skip
-        return {QUALITY: quality_table(start_ms, TEN_MIN_MS, row, ALARM_STREAM)}
+        return {
+            QUALITY: quality_table(start_ms, TEN_MIN_MS, row, ALARM_STREAM),
+            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // _DAY_MS * _DAY_MS, ALARM_STREAM),
+        }

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from alerts.actors import DAY_MS, MOST, Actor
 from alerts.alarm import Alarm, Note, Phase
 from models.anomaly import Severity
 from models.results import Status, result_schema
 
-__all__ = ["ALARM", "ALARM_OPEN", "QUALITY", "alarm_tables", "quality_table"]
+__all__ = ["ACTORS", "ALARM", "ALARM_OPEN", "QUALITY", "actors_table", "alarm_tables", "quality_table"]
 
 ALARM: Final = "alarm"
 """Every alarm there ever was."""
@@ -20,6 +21,8 @@ ALARM_OPEN: Final = "alarm_open"
 """The same while an alarm is not closed; withdrawn when it is, so that what follows it live stays small."""
 QUALITY: Final = "alarm_quality"
 """What a desk had to bear, by 10 minutes."""
+ACTORS: Final = "alarm_actor"
+"""Which alarms rang most, by their place and day."""
 _COMMENTS: Final = 20
 
 _ALARM_SCHEMA: Final = result_schema([
@@ -37,6 +40,11 @@ _QUALITY_SCHEMA: Final = result_schema([
     pa.field("unacknowledged", pa.int64()), pa.field("stale", pa.int64()),
     pa.field("a_day", pa.float64()), pa.field("worst_10_min", pa.int64()),
     pa.field("flood_pct", pa.float64()), pa.field("chatter", pa.int64()),
+])  # fmt: skip
+_ACTORS_SCHEMA: Final = result_schema([
+    pa.field("subject", pa.string()), pa.field("code", pa.string()), pa.field("rank", pa.int64()),
+    pa.field("alarms", pa.int64()), pa.field("alarms_7d", pa.int64()), pa.field("share_pct", pa.float64()),
+    pa.field("cleared_alone", pa.int64()), pa.field("chatter", pa.int64()),
 ])  # fmt: skip
 
 
@@ -81,3 +89,20 @@ def quality_table(start_ms: int, window_ms: int, figures: dict[str, Any], stream
         "model": None, **figures,
     }  # fmt: skip
     return pa.Table.from_pylist([row], schema=_QUALITY_SCHEMA)
+
+
+def actors_table(worst: Sequence[Actor], start_ms: int, stream: str) -> pa.Table:
+    """Rows of `ACTORS`, named by their place: one that nobody takes (any more today) is withdrawn."""
+    around = {
+        "stream": stream, "window_start": start_ms, "window_ms": DAY_MS, "coverage": None, "reason": None,
+        "revision": 0, "model": None,
+    }  # fmt: skip
+    rows = [
+        {**around, "key": f"{n:02}", "rank": n, "status": str(Status.FINAL), **actor._asdict()}
+        for n, actor in enumerate(worst, 1)
+    ]
+    rows += [
+        {**around, "key": f"{n:02}", "unit": "", "region": "", "status": str(Status.WITHDRAWN)}
+        for n in range(len(worst) + 1, MOST + 1)
+    ]
+    return pa.Table.from_pylist(rows, schema=_ACTORS_SCHEMA)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,6 +248,24 @@ class Records:
             .order_by(EVENT.c.at_ms, EVENT.c.alarm_id, EVENT.c.n)
         )
         return self._read(query)
+
+    def notes(self, from_ms: int, to_ms: int, kinds: Collection[str], most: int = 200_000) -> list[Row]:
+        """What of these kinds happened to alarms in [from_ms, to_ms), in order; the newest where it is more.
+
+        Each has ``alarm_id``, ``at_ms``, ``note``, and of its alarm `subject`, `code`, `unit` and `region`.
+        """
+        note = EVENT.c.body["note"].as_string()
+        of_alarm = [ALARM.c.body[name].as_string().label(name) for name in ("unit", "region")]
+        query = (
+            sa.select(
+                EVENT.c.alarm_id, EVENT.c.at_ms, note.label("note"), ALARM.c.subject, ALARM.c.code, *of_alarm
+            )
+            .join(ALARM, ALARM.c.id == EVENT.c.alarm_id)
+            .where(EVENT.c.at_ms >= from_ms, EVENT.c.at_ms < to_ms, note.in_(sorted(kinds)))
+            .order_by(EVENT.c.at_ms.desc(), EVENT.c.alarm_id.desc(), EVENT.c.n.desc())
+            .limit(most)
+        )
+        return self._read(query)[::-1]
 
     def newest_ms(self) -> int:
         """When something last happened to an alarm; 0 when nothing ever did. [ms UTC]"""

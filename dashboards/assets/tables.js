@@ -7,6 +7,7 @@ import { mark } from "./tiles.js";
 const SHAPES = { silent: "✕", stale: "▨", never: "?", unknown: "?" };
 const NAME_LENGTH = 16;
 const NEVER_LATE = { stale_ms: Infinity, silent_ms: Infinity }; // an office speaks when a person does
+const HOUR_MS = 3600000;
 const NORMAL = new Set(["ok", "running", "ready", "connected", "up"]);
 
 export class Table {
@@ -40,8 +41,10 @@ export class Table {
 
   // Rows that are there for what is wrong: none of them is good news; of others it is said why there are none.
   nothing() {
-    const { t } = this.context;
+    const { t, live } = this.context;
     const { codes, feeds, absent } = this.panel;
+    const watched = Math.max(...[...live.rows("quality").values()].map((row) => row.window_start)) + HOUR_MS > live.now;
+    if (feeds[0] === "actors" && !watched) return t("not available yet");
     return NOTHING[feeds[0]] ? t(NOTHING[feeds[0]]) : codes.length ? t("nothing of that kind was found") : absent || t("no data yet");
   }
 
@@ -50,6 +53,7 @@ export class Table {
     const { codes, states } = this.panel;
     const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) =>
       (!codes.length || codes.includes(row.code)) && (!states.length || states.includes(row.state)));
+    if (this.panel.feeds[0] === "actors") return ranked(rows, live.now);
     if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
     const seen = live.rows("seen");
@@ -93,7 +97,13 @@ export class Table {
   }
 }
 
-const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated" };
+// By their place today: those of an earlier day are somebody's who has no place any more.
+function ranked(rows, now) {
+  const newest = Math.max(...rows.map(([, row]) => row.window_start));
+  return rows.filter(([, row]) => row.window_start === newest && now < newest + row.window_ms + HOUR_MS).sort(([, a], [, b]) => a.rank - b.rank);
+}
+
+const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated", actors: "no alarm within 30 days" };
 const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "rule", "subject", "ahead", "arrival"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);

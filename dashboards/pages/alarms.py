@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Band, Page, Panel, Series, Text
+from dataclasses import replace
+
+from dashboards.panels import Band, Feed, Page, Panel, Series, Text
 from store.protocol import Select
 
 __all__ = ["PAGE"]
 
 _QUALITY = Select("alarm_quality")
+_ACTORS = Select("alarm_actor")
 _NONE = Band(low=0, high=0, priority=3)
 _TILES = (
     ("standing", Text("standing now", "当前告警"), None, ""),
@@ -20,13 +23,23 @@ _TILES = (
     ("stale", Text("over 24 h", "超24小时"), _NONE, ""),
 )
 
+_WORST = (
+    ("subject", Text("where", "对象"), "subject"),
+    ("code", Text("what", "告警"), "reason"),
+    ("alarms", Text("30 d", "30天"), "count"),
+    ("alarms_7d", Text("7 d", "7天"), "count"),
+    ("share_pct", Text("share", "占比"), "%"),
+    ("cleared_alone", Text("by itself", "自行恢复"), "count"),
+    ("chatter", Text("chattered", "抖动"), "count"),
+)
+
 PAGE = Page(
     id="alarms",
     path="/alarms",
     title=Text("Alarms", "告警"),
     question=Text("What must I do?", "我该做什么？"),
     order=9,
-    rows=("84px", "minmax(0,2.6fr)", "minmax(0,1fr)"),
+    rows=("84px", "minmax(0,1.3fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(
@@ -66,7 +79,7 @@ PAGE = Page(
             "alarm_rate",
             Text("Alarms per 10 minutes", "每10分钟告警数"),
             "line",
-            width=12,
+            width=5,
             series=(
                 Series(
                     _QUALITY,
@@ -77,5 +90,19 @@ PAGE = Page(
                 ),
             ),
         ),
+        Panel(
+            "worst_actors",
+            Text("Worst actors", "高频告警"),
+            "table",
+            feeds=("actors", "quality"),
+            width=7,
+            note=Text(
+                "of 30 days; by itself: cleared before anybody acknowledged it",
+                "近30天；自行恢复：无人确认即恢复",
+            ),
+            series=tuple(Series(_ACTORS, name, text, aggregate="last") for name, text, _ in _WORST),
+            columns=_WORST,
+        ),
     ),
+    feeds=(Feed("actors", replace(_ACTORS, latest=True), recent_ms=2 * 86_400_000),),
 )

@@ -203,6 +203,28 @@ def test_boards_see_alarms_as_rows_and_closed_ones_in_the_history_only(room):
     assert room.series.select(Select("alarm_quality")).to_pylist()[-1]["standing"] == 0
 
 
+def test_the_worst_actors_are_the_same_after_a_restart(room):
+    room.desk.receive(said(5, *(anomaly(f"sub-{n:03}") for n in range(9)), anomaly("sub-west", code="air")))
+    room.turn(1)
+    room.act(Deed.SHELVE, f"sub-west:air:{T0}", reason="bled", until_ms=room.now + 5 * MIN)
+    room.turn(600)
+    room.desk.receive(said(6, anomaly("sub-west", code="air", until=T0 + MIN, state=State.ENDED)))
+    room.turn(600)
+    room.turn(61)
+    rows = room.series.select(Select("alarm_actor")).to_pylist()
+    told = [
+        (r["key"], r["subject"], r["code"], r["alarms"], r["share_pct"], r["cleared_alone"]) for r in rows
+    ]
+    # Nine pumps of a branch rang once, at the shared cause; what was put aside rang again after that.
+    assert told == [
+        ("01", "sub-west", "air", 2, pytest.approx(200 / 3), 1),
+        ("02", "branch:n1/east", "shared_cause", 1, pytest.approx(100 / 3), 0),
+    ]
+    room.crash()
+    room.turn()
+    assert room.series.select(Select("alarm_actor")).to_pylist() == rows
+
+
 def test_an_alarm_forgotten_long_ago_comes_back_under_its_id(room):
     room.desk.receive(said(5, anomaly(until=T0 + MIN, state=State.ENDED)))
     room.turn(60)

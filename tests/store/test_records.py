@@ -78,6 +78,18 @@ def test_an_alarm_is_written_over_and_what_happened_to_it_is_not(kept):
     assert [(e["alarm_id"], e["at_ms"], e["alarm"]["id"]) for e in kept.events(1, 10)] == [("a", 9, "a")]
 
 
+def test_notes_are_those_asked_for_in_order_and_the_newest_of_too_many(kept):
+    told = [event(n=n, at_ms=n, note=note) for n, note in enumerate(("raised", "commented", "cleared"))]
+    kept.save(Batch([alarm(unit="u1", region="r1")], told))
+    of_alarm = {"alarm_id": "a", "subject": "a", "code": "c", "unit": "u1", "region": "r1"}
+    kinds = {"raised", "cleared"}
+    assert kept.notes(0, 3, kinds) == [
+        {**of_alarm, "at_ms": 0, "note": "raised"}, {**of_alarm, "at_ms": 2, "note": "cleared"},
+    ]  # fmt: skip
+    assert [x["at_ms"] for x in kept.notes(0, 3, kinds, most=1)] == [2]
+    assert kept.notes(1, 2, kinds) == []
+
+
 def test_more_alarms_than_one_question_takes(kept):
     names = [f"a{n:04}" for n in range(1_200)]
     kept.save(Batch([alarm(n) for n in names], [event(n, k) for n in names for k in range(2)]))

@@ -1,13 +1,20 @@
 """Alarms for the board's tests: one raised, one acknowledged, one shelved, one under a shared cause."""
 
 from alerts.action import ALARM_STREAM
+from alerts.actors import DAY_MS, Actor
 from alerts.alarm import Alarm, Event, Member, Note, Phase, Shelf
-from alerts.rows import QUALITY, alarm_tables, quality_table
+from alerts.rows import ACTORS, QUALITY, actors_table, alarm_tables, quality_table
 from models.anomaly import Severity
 from models.results import Outputs
 from tests.support.board_data import NOW_MS
 
 MIN = 60_000
+_WORST = (
+    ("sub-03", "pump_trip"), ("branch:net-1/east", "shared_cause"), ("sub-07", "hunting"),
+    ("network:net-1", "primary_leak"), ("plate:冀A5131", "route_deviation"), ("sub-05", "air"),
+    ("contract:2026-Q1-01", "contract_shortfall"), ("sub-08", "high_return"), ("sub-01", "flow_meter_drift"),
+    ("meter-02", "sensor_bias"),
+)  # fmt: skip
 
 
 def alarm(subject: str, code: str, severity: Severity, phase: Phase, minutes: int, **more) -> Alarm:
@@ -46,5 +53,11 @@ def seed_alarms(store) -> list[Alarm]:
         outputs.add(
             QUALITY, quality_table(NOW_MS // 600_000 * 600_000 - n * 600_000, 600_000, figures, ALARM_STREAM)
         )
+    worst = [
+        Actor(subject, code, "donghe", "north", 60 - 5 * n, 12 - n, 12.5 - n, 30 - 3 * n, 4 - n // 3)
+        for n, (subject, code) in enumerate(_WORST)
+    ]
+    outputs.add(ACTORS, actors_table(worst, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
+    outputs.add(ACTORS, actors_table(worst[:3], NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
     store.write([outputs])
     return made

@@ -1,0 +1,69 @@
+"""The worst actors on the Alarms page, in a real Chromium: today's ten, the worst first, all of them seen."""
+
+import pytest
+
+from alerts.action import ALARM_STREAM
+from alerts.actors import DAY_MS, Actor
+from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
+from models.results import Outputs
+from tests.support.board_data import NOW_MS
+from tests.support.board_running import PHONE, browser, opened, running, until
+
+__all__ = ["browser", "opened", "running"]  # fixtures
+
+ROWS = "[...document.querySelectorAll('#panel-worst_actors tbody tr')].map(r => [...r.cells].map(c => c.innerText))"
+FIRST = {
+    "en": ["光明小区站", "pump trip", "60", "12", "13", "30", "4"],
+    "zh": ["光明小区站", "循环泵跳闸", "60", "12", "13", "30", "4"],
+}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_ten_that_rang_most_stand_there_without_scrolling(opened, language):
+    watched = opened(f"/alarms?lang={language}")
+    page = watched.page
+    until(page, f"{ROWS}.length === 10")
+    rows = page.evaluate(ROWS)
+    assert rows[0] == FIRST[language]
+    assert [int(r[2]) for r in rows] == list(range(60, 10, -5))
+    box = "document.querySelector('#panel-worst_actors .hl-scroll')"
+    assert page.evaluate(
+        f"[{box}.scrollHeight - {box}.clientHeight, {box}.scrollWidth - {box}.clientWidth]"
+    ) == [0, 0]
+    watched.assert_quiet()
+
+
+def test_a_phone_has_them_as_cards(opened):
+    page = opened("/alarms?lang=en", PHONE).page
+    until(page, f"{ROWS}.length === 10")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    shown = "getComputedStyle(document.querySelector('#panel-worst_actors tbody td'), '::before').content"
+    assert page.evaluate(shown) == '"where"'
+
+
+def test_those_of_an_earlier_day_are_not_todays(opened, running):
+    """A place that nobody takes any more today was somebody's yesterday, and is that row's newest."""
+    page = opened("/alarms?lang=en").page
+    until(page, f"{ROWS}.length === 10")
+    today = NOW_MS // DAY_MS * DAY_MS + DAY_MS
+    few = [
+        Actor("sub-09", "air", "donghe", "north", 3, 2, 75.0, 1, 0),
+        Actor("sub-03", "air", "", "", 1, 1, 25.0, 0, 0),
+    ]
+    running.now_ms = today + 3_600_000
+    out = Outputs(ALARM_STREAM)
+    out.add(ACTORS, actors_table(few, today, ALARM_STREAM))
+    running.day.store.write([out])
+    until(page, f"{ROWS}.length === 2")
+    assert [r[2] for r in page.evaluate(ROWS)] == ["3", "1"]
+    running.now_ms = today + 2 * DAY_MS  # nobody counts any more: that is no good news
+    empty = "document.querySelector('#panel-worst_actors .hl-empty')"
+    until(page, f"!{empty}.hidden && {empty}.innerText === 'not available yet'")
+    out = Outputs(ALARM_STREAM)
+    none = {
+        "alarms": 0, "standing": 0, "unacknowledged": 0, "stale": 0, "a_day": 0.0, "worst_10_min": 0,
+        "flood_pct": 0.0, "chatter": 0,
+    }  # fmt: skip
+    out.add(QUALITY, quality_table(running.now_ms - 600_000, 600_000, none, ALARM_STREAM))
+    running.day.store.write([out])
+    until(page, f"{empty}.innerText === 'no alarm within 30 days'")
