@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.fault_normal import Line, Normals
 from models.fault_step import DEFAULT_DT_MIN_K, FLOW_SHARE, LEAST_SAMPLES, FaultStep
 from models.heat import heat_power_kw
+from models.heat_transfer import ua_kw_k
 
 __all__ = ["LINES", "LINE_OF", "Seen", "Verdict", "carries", "gj_day", "watched"]
 
@@ -35,7 +36,6 @@ LINES: Final = (
 )
 """Everything of which a device's own normal is learned."""
 LINE_OF: Final = {line.name: at for at, line in enumerate(LINES)}
-_LEAST_APPROACH_K: Final = 0.3
 
 
 class Verdict(NamedTuple):
@@ -135,8 +135,7 @@ def watched(
 ) -> tuple[FloatArray, FloatArray]:
     """Values of every line in a step, x and y of shape (lines, devices); NaN where not known.
 
-    Heat transfer is UA = P/ΔT_lm of a counterflow exchanger (VDI Heat Atlas, C1); the log of primary flow is
-    its x because film coefficients go with a power of flow.
+    The log of primary flow is heat transfer's x because film coefficients go with a power of flow.
     """
     hot, cold = step["supply_c"], step["return_c"]
     warm, back = step["secondary_supply_c"], step["secondary_return_c"]
@@ -144,13 +143,8 @@ def watched(
     x, y = np.full((2, len(LINES), step.count), np.nan)
     log_flow = np.log(np.where(flow > 0.0, flow, np.nan))
     power = np.where(carrying, step["power_kw"], np.nan)
-    ends = hot - warm, cold - back
-    good = (ends[0] > _LEAST_APPROACH_K) & (ends[1] > _LEAST_APPROACH_K) & (power > 0.0)
-    first, second = (np.where(good, e, np.nan) for e in ends)
-    quotient = first / second
-    mean = np.where(np.abs(quotient - 1.0) < 1e-3, second, (first - second) / np.log(quotient))
-    _put(x, y, "transfer", log_flow, np.log(power / mean))
-    _put(x, y, "approach", log_flow, np.where(carrying, ends[1], np.nan))
+    _put(x, y, "transfer", log_flow, np.log(ua_kw_k(power, hot, cold, warm, back)))
+    _put(x, y, "approach", log_flow, np.where(carrying, cold - back, np.nan))
     _put(x, y, "opening", step["ln_valve"], np.where(carrying, step["ln_passage"], np.nan))
     passed = heat_power_kw(step["secondary_flow_m3_h"], warm, back, np.zeros(step.count, dtype=bool))
     ratio = np.where((warm - back > 2.0) & (passed > 0.0), passed, np.nan) / np.where(

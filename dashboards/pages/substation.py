@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from dashboards.panels import Band, Feed, Page, Panel, Series, Text, measured
+from dashboards.panels import ONCE_A_DAY, Band, Feed, Page, Panel, Series, Text, Unknown, measured
 from store.protocol import Select
 
 __all__ = ["PAGE"]
 
 _READING = Select("reading")
 _HEAT = Select("device_heat")
+_PEERS = Select("return_effect")
 _PERCENT = "%"
+_RANK = Text("rank", "名次")
+_OF = Text("of", "共")
+_UA = ("ua_kwh_m3_k", "ua_usual_kwh_m3_k")
+_EXCESS = ("excess_m3", "excess_rank", "excess_of")
+_NO_UA = Text(
+    "no qp_m3_h registered, heat transfer known for less than half of the day, or too few like it",
+    "未登记 qp_m3_h、传热已知不足半天，或同类过少",
+)
+_NO_EXCESS = Text(
+    "not known for most of the day, or no return_ref_c", "当日大部分时间未知，或未登记 return_ref_c"
+)
 _SUPPLY = Text("supply", "供水")
 _RETURN = Text("return", "回水")
 
@@ -133,15 +145,12 @@ PAGE = Page(
             Text("Heat by window", "分时段热量"),
             "table",
             feeds=("windows",),
-            width=8,
+            width=4,
             scope="device",
             series=(Series(_HEAT, "heat_gj", Text("heat", "热量"), "GJ", aggregate="sum"),),
             columns=(
                 ("window_start", Text("from", "开始"), "time"),
                 ("heat_gj", Text("heat", "热量"), "GJ"),
-                ("supply_c", Text("supply", "供水"), "°C"),
-                ("return_c", Text("return", "回水"), "°C"),
-                ("flow_m3_h", Text("flow", "流量"), "m³/h"),
                 ("coverage", Text("coverage", "覆盖率"), _PERCENT),
                 ("status", Text("status", "状态"), "status"),
                 ("reason", Text("reason", "原因"), "reason"),
@@ -149,10 +158,32 @@ PAGE = Page(
             ),
         ),
         Panel(
+            "peers",
+            Text("Excess flow and UA beside the network's others", "过流量与传热系数（与同网各站相比）"),
+            "table",
+            feeds=("peers",),
+            absent=ONCE_A_DAY,
+            width=5,
+            scope="device",
+            note=Text("1: the most flow, the weakest UA for its size", "1 为过流量最大、传热相对最弱"),
+            series=(Series(_PEERS, "excess_m3", Text("excess flow", "过流量"), "m³"),),
+            unknown=(Unknown((*_UA, "ua_rank", "ua_of"), _NO_UA), Unknown(_EXCESS, _NO_EXCESS)),
+            columns=(
+                ("window_start", Text("day", "日期"), "time"),
+                ("excess_m3", Text("excess flow", "过流量"), "m³"),
+                ("excess_rank", _RANK, "count"),
+                ("excess_of", _OF, "count"),
+                ("ua_kwh_m3_k", Text("UA over qp", "UA/qp"), "kWh/(m³·K)"),
+                ("ua_usual_kwh_m3_k", Text("usual", "中位"), "kWh/(m³·K)"),
+                ("ua_rank", _RANK, "count"),
+                ("ua_of", _OF, "count"),
+            ),
+        ),
+        Panel(
             "heating_curve",
             Text("Heating curve", "供热曲线"),
             "scatter",
-            width=4,
+            width=3,
             scope="device",
             note=Text("secondary supply against outdoor", "二次网供水温度与室外温度"),
             series=(
@@ -163,6 +194,7 @@ PAGE = Page(
     ),
     feeds=(
         Feed("device", Select("reading", latest=True), scope="device"),
+        Feed("peers", Select("return_effect", newest_first=True, limit=30), scope="device"),
         Feed("windows", Select("device_heat", newest_first=True, limit=96), scope="device"),
     ),
 )

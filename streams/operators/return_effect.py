@@ -1,4 +1,4 @@
-"""Excess flow of each substation, its rank, and its effect on the network's return, per local day."""
+"""Excess flow and heat transfer of each substation beside its peers, and its effect on the return, by day."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ from streams.core.network_rows import Settled
 from streams.core.operator import learner
 from streams.core.packing import packed, unpacked
 
-__all__ = ["MIN_KNOWN", "return_effect"]
+__all__ = ["MIN_KNOWN", "MIN_WORKED", "return_effect"]
 
 FloatArray = NDArray[np.float64]
 State = dict[str, Any]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MIN_KNOWN: Final = 0.9
 """Share of a day in which water and return temperature have to be known."""
+MIN_WORKED: Final = 0.5
+"""Share of a day in which heat transfer has to be known: loads stand still at night."""
 _STEP_S: Final = 900.0
+_SECONDARY: Final = "secondary_heat"
+_KJ_PER_GJ: Final = 1e6
+_SUMS: Final = 9
+_FEW: Final = 3
 
 
-@learner(reads=(HEAT,), version=VERSION)
+@learner(reads=(HEAT, _SECONDARY), version=VERSION)
 def return_effect(state: State | None, settled: Settled) -> tuple[State, pa.Table | None]:
     """Add up water, its warmth and excess over the local day, and compare the consumers at its end."""
     zone = settled.site.site.timezone
@@ -46,9 +52,13 @@ def return_effect(state: State | None, settled: Settled) -> tuple[State, pa.Tabl
 
 
 def _add(each: NetworkDevices, kept: State | None, settled: Settled) -> State:
-    """Add a step to a network's day: mass [kg], warmth [kg °C], seconds; excess [m³], [kg], seconds."""
+    """Add a step to a network's day.
+
+    Mass [kg], warmth [kg °C], seconds; excess [m³], [kg], seconds; heat that passed exchangers [kJ], that
+    over their heat transfer [K s], seconds.
+    """
     ids = each.ids
-    sums = np.zeros((6, len(ids)))
+    sums = np.zeros((_SUMS, len(ids)))
     if kept is not None:
         before = {name: at for at, name in enumerate(kept["ids"])}
         place = np.array([before.get(name, -1) for name in ids], dtype=np.int64)
@@ -64,14 +74,19 @@ def _add(each: NetworkDevices, kept: State | None, settled: Settled) -> State:
     known = ~np.isnan(mass * back)
     judged = known & ~np.isnan(excess)
     sums[:3] += np.where(known, [mass, mass * back, np.full(len(ids), _STEP_S)], 0.0)
-    sums[3:] += np.where(judged, [excess, excess * density, np.full(len(ids), _STEP_S)], 0.0)
+    sums[3:6] += np.where(judged, [excess, excess * density, np.full(len(ids), _STEP_S)], 0.0)
+    passed = StepColumns(settled, _SECONDARY, ids)
+    heat_kj, ua = passed("heat_gj") * _KJ_PER_GJ, passed("ua_kw_k")
+    worked = ~np.isnan(heat_kj * ua)
+    with np.errstate(invalid="ignore"):
+        sums[6:] += np.where(worked, [heat_kj, heat_kj / ua, np.full(len(ids), _STEP_S)], 0.0)
     return {"ids": ids, "sums": packed(sums)}
 
 
 def _day(each: NetworkDevices, sums: FloatArray, state: State, settled: Settled) -> pa.Table:
     """Compare the consumers of a network over the day that ended."""
     takes = ~each.is_plant
-    mass, warmth, seconds, excess, excess_kg, judged_s = sums[:, takes]
+    mass, warmth, seconds, excess, excess_kg, judged_s, passed_kj, lm_k_s, worked_s = sums[:, takes]
     length_s = (state["end_ms"] - state["day_ms"]) / 1000.0
     coverage = seconds / length_s
     known = coverage >= MIN_KNOWN
@@ -86,9 +101,15 @@ def _day(each: NetworkDevices, sums: FloatArray, state: State, settled: Settled)
     if each.network.return_ref_c is None:
         reason[:] = "no_return_ref_c"
     reason[~known] = "coverage"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ua = np.where(worked_s >= MIN_WORKED * length_s, passed_kj / lm_k_s, np.nan)
+    nominal = np.array([d.qp_m3_h or np.nan for d in each.devices], dtype=np.float64)[takes]
+    by_flow = ua / nominal
     columns = {
-        "return_c": return_c, "excess_m3": excess, "excess_rank": rank_of(excess),
-        "return_effect_k": effect.effect_k, "return_gain_k": effect.gain_k, "coverage": coverage,
+        "return_c": return_c, "excess_m3": excess, **_among("excess", excess),
+        "return_effect_k": effect.effect_k, "return_gain_k": effect.gain_k,
+        "ua_kw_k": ua, "ua_kwh_m3_k": by_flow, "ua_usual_kwh_m3_k": _middle(by_flow),
+        **_among("ua", -by_flow), "coverage": coverage,
     }  # fmt: skip
     n = len(mass)
     rest = {
@@ -99,3 +120,15 @@ def _day(each: NetworkDevices, sums: FloatArray, state: State, settled: Settled)
         "reason": [str(r) for r in reason],
     }
     return learnt_table(settled, each.network, columns, rest, f"return_effect/{VERSION}")
+
+
+def _among(what: str, values: FloatArray) -> dict[str, FloatArray]:
+    """Rank of each among its peers, 1 for the most, and among how many."""
+    rank = rank_of(values)
+    return {f"{what}_rank": rank, f"{what}_of": np.where(np.isnan(rank), np.nan, (~np.isnan(rank)).sum())}
+
+
+def _middle(values: FloatArray) -> FloatArray:
+    """Median of all that are known, for each of them; NaN for the others and where under three are known."""
+    known = ~np.isnan(values)
+    return np.where(known, np.median(values[known]) if known.sum() >= _FEW else np.nan, np.nan)

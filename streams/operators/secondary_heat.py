@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.accuracy import COVERAGE_FACTOR
 from models.heat import heat_power_kw
+from models.heat_transfer import ua_kw_k
 from models.secondary_heat import secondary_heat_u
 from streams.core.operator import window_operator
 from streams.core.samples import Samples
@@ -23,6 +24,7 @@ _MIN_COVERAGE: Final = 0.9
 _GAP_INTERVALS: Final = 3
 _GJ_PER_KJ: Final = 1e-6
 _TEMPERATURES: Final = ("secondary_supply_c", "secondary_return_c")
+_PRIMARY: Final = ("supply_c", "return_c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class SecondaryHeat:
     heat_gj: FloatArray
     heat_u_gj: FloatArray
     spread_k: FloatArray
+    ua_kw_k: FloatArray
     coverage: FloatArray
     reason: NDArray[np.object_]
 
@@ -40,6 +43,7 @@ class SecondaryHeat:
 def secondary_heat(samples: Samples, site: StreamSite) -> SecondaryHeat:
     """Integrate flow times the spread of the secondary loop; the water is counted at its return.
 
+    Heat transfer is of the window's means, while heat and both ends of the primary side are known.
     Water that the loop lost or took up is not counted: it is under 0.5 % of what circulates.
     """
     gap_limit_ms = _GAP_INTERVALS * site.meters[samples.devices].interval_ms
@@ -48,14 +52,20 @@ def secondary_heat(samples: Samples, site: StreamSite) -> SecondaryHeat:
     power_kw = heat_power_kw(flow, hot, cold, on_return)
     heat_kj, coverage = samples.integrate(power_kw, gap_limit_ms=gap_limit_ms, rests_on=_TEMPERATURES)
     covered_s = coverage * (samples.end_ms - samples.start_ms) / 1000.0
-    sums = [
-        samples.integrate(np.where(np.isnan(power_kw), np.nan, t), gap_limit_ms=gap_limit_ms,
-                          rests_on=_TEMPERATURES)[0]
-        for t in (hot, cold)
-    ]  # fmt: skip
     some = covered_s > 0.0
-    means = [np.where(some, s / np.where(some, covered_s, 1.0), np.nan) for s in sums]
+    power = np.where(some, heat_kj / np.where(some, covered_s, 1.0), np.nan)
+
+    def mean(values: FloatArray, rests_on: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
+        """Mean while heat is known, and the share of the window that it covers."""
+        while_known = np.where(np.isnan(power_kw), np.nan, values)
+        total, share = samples.integrate(while_known, gap_limit_ms=gap_limit_ms, rests_on=rests_on)
+        seconds = share * (samples.end_ms - samples.start_ms) / 1000.0
+        return np.where(seconds > 0.0, total / np.where(seconds > 0.0, seconds, 1.0), np.nan), share
+
+    means = [mean(t, _TEMPERATURES)[0] for t in (hot, cold)]
+    primary = [mean(samples[name], (*_TEMPERATURES, name)) for name in _PRIMARY]
     known = coverage >= _MIN_COVERAGE
+    whole = (primary[0][1] >= _MIN_COVERAGE) & (primary[1][1] >= _MIN_COVERAGE)
     heat_gj = np.where(known, heat_kj * _GJ_PER_KJ, np.nan)
     reason = np.where(known, "", np.where(coverage > 0.0, "coverage", "gap")).astype(object)
     # Of the window's own samples: which neighbours there are depends on what has come.
@@ -64,6 +74,7 @@ def secondary_heat(samples: Samples, site: StreamSite) -> SecondaryHeat:
         heat_gj,
         np.abs(heat_gj) * COVERAGE_FACTOR * secondary_heat_u(*means),
         np.where(known, means[0] - means[1], np.nan),
+        np.where(known & whole, ua_kw_k(power, primary[0][0], primary[1][0], *means), np.nan),
         coverage,
         reason,
     )

@@ -38,6 +38,8 @@ def fill(day: Day) -> None:
                 codes.append(panel.codes[-1])
             if name and name not in there:
                 values[name].update({f: _TEXTS.get(unit) for f, _, unit in panel.columns if "." not in f})
+                if panel.scope == "device":
+                    keys[name] = "sub-03"
                 keys.setdefault(name, "net-1")
     for at, (name, fields) in enumerate(sorted(values.items())):
         day.write_results(name, _rows(day, keys[name], fields, at), WINDOW_MS)

@@ -15,6 +15,7 @@ from streams.core.operator import Learner
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, UNKNOWN, WindowState
 from streams.operators.device_heat import device_heat
+from streams.operators.secondary_heat import secondary_heat
 from streams.operators.weather import weather
 
 __all__ = ["learn", "site_texts"]
@@ -23,14 +24,14 @@ Row = dict[str, Any]
 
 
 def site_texts(devices: Sequence[str], network: str = "", timezone: str = "UTC") -> dict[str, str]:
-    """A network with `devices`, each a line: device, class, network, mounting, area_m2."""
-    lines = [line.split(",") for line in devices]
+    """A network with `devices`, each a line: device, class, network, mounting, area_m2 and, if known, qp_m3_h."""
+    lines = [[*line.split(","), ""][:6] for line in devices]
     return {
         "site.toml": f'[site]\nid = "s"\nname = "s"\ntimezone = "{timezone}"\n'
         '[[region]]\nid = "r"\nname = "r"\n[[unit]]\nid = "u1"\nregion = "r"\nname = "u"\n'
         f'[[network]]\nid = "n1"\nunit = "u1"\nname = "n"\n{network}',
-        "devices.csv": "device,class,unit,network,mounting,area_m2,interval_s\n"
-        + "".join(f"{d},{c},u1,{n},{m},{a},60\n" for d, c, n, m, a in lines),
+        "devices.csv": "device,class,unit,network,mounting,area_m2,qp_m3_h,interval_s\n"
+        + "".join(f"{d},{c},u1,{n},{m},{a},{qp},60\n" for d, c, n, m, a, qp in lines),
     }
 
 
@@ -42,8 +43,15 @@ def learn(
 ) -> dict[tuple[str, int], Row]:
     """Give a learner `steps`, each the fields of devices by name, and give its rows.
 
-    A device without fields in a step has a row that is unknown there.
+    A device without fields in a step has a row that is unknown there. Fields of its secondary loop begin with
+    ``loop.``.
     """
+
+    def loops(step: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        return {
+            i: {f.removeprefix("loop."): v for f, v in fields.items() if f.startswith("loop.")} for i, fields in step.items()
+        }  # fmt: skip
+
     site = parse_site(dict(texts))[0]
     ids = tuple(site.devices)
     stream = StreamSite(site, ids, {}, "u1")
@@ -57,6 +65,10 @@ def learn(
             WEATHER: Source(
                 weather.fields, "device",
                 {at: _rows(weather.fields, ids, (classes == "weather") | (classes == "plant"), step)},
+            ),
+            "secondary_heat": Source(
+                secondary_heat.fields, "device",
+                {at: _rows(secondary_heat.fields, ids, classes == "substation", loops(step))},
             ),
         }  # fmt: skip
         settled = Settled(at, at + STEP_MS, stream, "u1", ("n1",), sources)

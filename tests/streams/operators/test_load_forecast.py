@@ -20,6 +20,7 @@ from streams.core.pipeline import Pipeline
 from streams.operators.device_heat import device_heat
 from streams.operators.load_forecast import load_forecast
 from streams.operators.return_effect import return_effect
+from streams.operators.secondary_heat import secondary_heat
 from streams.operators.signature import signature
 from streams.operators.weather import weather
 from tests.support.telemetry import registry_frame
@@ -155,7 +156,7 @@ def run_made_up(run: Run, outdoor: np.ndarray, load: np.ndarray, crash_every: in
 
 def test_crashes_change_nothing_that_is_learnt() -> None:
     outdoor, load = made_up(76)
-    operators = (*OPERATORS, signature, return_effect)
+    operators = (*OPERATORS, secondary_heat, signature, return_effect)
     told = []
     for every in (0, 19):
         run = run_made_up(Run(site(), operators), outdoor, load, every)

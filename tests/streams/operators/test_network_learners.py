@@ -198,3 +198,47 @@ def test_the_worst_substation_comes_first_and_its_effect_is_that_of_mixing() -> 
     ] * 96)  # fmt: skip
     assert rows["bad", MONDAY]["reason"] == "no_return_ref_c"
     assert rows["bad", MONDAY]["return_effect_k"] == pytest.approx(10.0, abs=0.3)
+
+
+def test_heat_transfer_is_told_beside_what_is_usual_for_the_same_nominal_flow() -> None:
+    sizes = {"good": 10.0, "bad": 20.0, "fair": 5.0, "idle": 5.0, "plain": None}
+    devices = (
+        "plant,plant,n1,supply,",
+        *(f"{s},substation,n1,return,1000,{qp or ''}" for s, qp in sizes.items()),
+    )
+    ua = {"good": 60.0, "bad": 80.0, "fair": 25.0, "idle": 30.0, "plain": 50.0}
+    whole = {
+        s: {"loop.heat_gj": 0.9, "loop.ua_kw_k": ua[s], "volume_m3": 2.0, "return_c": 40.0} for s in sizes
+    }
+    weak = {s: {**v, "loop.ua_kw_k": ua[s] / 2.0, "loop.heat_gj": 0.3} for s, v in whole.items()}
+    night = {s: {**v, "loop.ua_kw_k": np.nan} for s, v in whole.items()}
+    by_day = [whole] * 60 + [weak] * 36
+    steps = [
+        {s: (night if s == "idle" and at >= 40 else step)[s] for s in sizes} for at, step in enumerate(by_day)
+    ]
+    rows = learn(return_effect, site_texts(devices, "return_ref_c = 40\n"), MONDAY, steps)
+    day = {s: rows[s, MONDAY] for s in sizes}
+    # Heat over the integral of the log-mean difference: 60 steps of 0.9 GJ at UA, 36 of 0.3 GJ at half of it.
+    share = (60 * 0.9 + 36 * 0.3) / (60 * 0.9 + 36 * 0.3 * 2.0)
+    for s in ("good", "bad", "fair", "plain"):
+        assert day[s]["ua_kw_k"] == pytest.approx(share * ua[s]), s
+    assert day["idle"]["ua_kw_k"] is None, "known for less than half of the day"
+    assert [day[s]["ua_rank"] for s in ("bad", "fair", "good", "plain", "idle")] == [
+        1.0,
+        2.0,
+        3.0,
+        None,
+        None,
+    ]
+    assert {day[s]["ua_of"] for s in ("bad", "fair", "good")} == {3.0}
+    assert day["bad"]["ua_kwh_m3_k"] == pytest.approx(share * 4.0)
+    assert day["good"]["ua_usual_kwh_m3_k"] == pytest.approx(share * 5.0)
+    assert day["plain"]["ua_usual_kwh_m3_k"] is None
+
+
+def test_two_exchangers_have_no_usual() -> None:
+    devices = ("plant,plant,n1,supply,", *(f"{s},substation,n1,return,1000,10" for s in ("a", "b")))
+    step = {s: {"loop.heat_gj": 0.9, "loop.ua_kw_k": 50.0} for s in ("a", "b")}
+    rows = learn(return_effect, site_texts(devices), MONDAY, [step] * 96)
+    assert [rows[s, MONDAY]["ua_usual_kwh_m3_k"] for s in ("a", "b")] == [None, None]
+    assert [rows[s, MONDAY]["ua_rank"] for s in ("a", "b")] == [1.0, 2.0]

@@ -13,7 +13,6 @@ from streams.operators.secondary_heat import secondary_heat
 
 START, END, STEP = 900_000, 1_800_000, 60_000
 COLUMNS = numeric_columns("substation")
-NAMES = ("secondary_flow_m3_h", "secondary_supply_c", "secondary_return_c")
 
 
 def computed(**values: list[np.ndarray]):
@@ -21,8 +20,8 @@ def computed(**values: list[np.ndarray]):
     t = np.arange(START - 2 * STEP, END + 2 * STEP, STEP)
     count = len(values["secondary_flow_m3_h"])
     table = np.full((len(COLUMNS), count * len(t)), np.nan)
-    for name in NAMES:
-        table[COLUMNS.index(name)] = np.concatenate(values[name])
+    for name, given in values.items():
+        table[COLUMNS.index(name)] = np.concatenate(given)
     zeros = np.zeros(table.shape[1], np.int64)
     rows = Rows(np.repeat(np.arange(count), len(t)), np.tile(t, count), zeros, zeros, zeros, zeros, table)
     devices = {f"s{n}": Device(f"s{n}", "substation", "u", "u", "n", interval_s=60.0) for n in range(count)}
@@ -57,3 +56,21 @@ def test_what_is_lacking_is_said_and_no_neighbour_suffers():
     assert done.reason.tolist() == ["", "no_secondary_flow", "coverage", "gap"]
     assert np.isnan(done.heat_gj).tolist() == [False, True, True, True]
     assert 0.3 < done.coverage[2] < 0.6
+
+
+def test_heat_transfer_is_heat_over_the_log_mean_difference_while_the_primary_side_is_known():
+    n = (END - START) // STEP + 4
+    ones = np.ones(n)
+    lacks = np.where(np.arange(n) % 6 < 3, 90.0, np.nan)
+    done = computed(
+        secondary_flow_m3_h=[40.0 * ones] * 4,
+        secondary_supply_c=[55.0 * ones] * 4,
+        secondary_return_c=[42.0 * ones] * 4,
+        supply_c=[90.0 * ones, lacks, 90.0 * ones, 55.1 * ones],
+        return_c=[47.0 * ones, 47.0 * ones, np.nan * ones, 47.0 * ones],
+    )
+    first, second = 90.0 - 55.0, 47.0 - 42.0
+    log_mean = (first - second) / np.log(first / second)
+    assert done.ua_kw_k[0] == pytest.approx(done.heat_gj[0] * 1e6 / 900.0 / log_mean, rel=1e-9)
+    assert np.isnan(done.ua_kw_k[1:]).tolist() == [True] * 3
+    assert not np.isnan(done.heat_gj).any()
