@@ -188,16 +188,18 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     language = choose(
         asked.get("lang"), request.cookies.get("hl_lang"), request.headers.get("accept-language")
     )
-    theme = next(
-        (t for t in (asked.get("theme"), request.cookies.get("hl_theme")) if t in ("light", "dark")), "light"
+    chosen = next(
+        (t for t in (asked.get("theme"), request.cookies.get("hl_theme")) if t in ("light", "dark")), ""
     )
+    theme = chosen or "light"
     scope = Scope(asked.get("region", ""), asked.get("unit", ""), device)
     client.title = f"{pick(page.title, language)} · {site_label(site)} · Hearthline"
     ui.add_head_html(_head(board.assets))
     client.content.classes(f"hl hl-{theme}")
     texts = catalogue(language)
-    kept = {"lang": language, "theme": theme, "region": scope.region, "unit": scope.unit}
+    kept = {"lang": language, "theme": chosen, "region": scope.region, "unit": scope.unit}
     header = frame(site, page, device, language, theme, texts, kept, board.simulated)
+    header["follows_system"] = not chosen
     try:
         scope.check(site)
         times = {name: _time(asked.get(name), name) for name in ("from", "to")}

@@ -19,10 +19,20 @@ function apology({ title, why, home }) {
     [Vue.h("div", { class: "hl-apology-title" }, title), Vue.h("div", {}, why), link(home, home.text)]);
 }
 
+// Whoever has chosen no theme has that of the system: only the browser knows it.
+const system = window.matchMedia("(prefers-color-scheme: dark)");
+const turnedOver = () => location.reload(); // at dusk: drawings take their colours as they are made
+
+function themed(frame) {
+  if (!frame.follows_system || !system.matches) return frame;
+  const dark = (one) => (one.set?.startsWith("theme=") ? { ...one, here: one.set === "theme=dark" } : one);
+  return { ...frame, theme: "dark", switches: frame.switches.map((choices) => choices.map(dark)) };
+}
+
 export default {
   props: { frame: String, config: String },
   render() {
-    const frame = JSON.parse(this.frame);
+    const frame = themed(JSON.parse(this.frame));
     return Vue.h("div", { class: "hl-page" }, [
       frame.simulated ? Vue.h("div", { class: "hl-simulated" }, frame.simulated) : null,
       header(frame),
@@ -30,13 +40,18 @@ export default {
     ]);
   },
   async mounted() {
-    document.documentElement.lang = JSON.parse(this.frame).language;
+    const frame = themed(JSON.parse(this.frame));
+    document.documentElement.lang = frame.language;
+    if (frame.theme === "dark") document.querySelector(".hl").classList.replace("hl-light", "hl-dark");
+    if (frame.follows_system) system.addEventListener("change", turnedOver);
     if (!this.config) return;
     const config = JSON.parse(this.config);
+    config.theme = frame.theme ?? config.theme;
     const { start } = await import(`${config.assets}/index.js`);
     this.running = start(this.$refs.board, config, (name, value) => this.$emit(name, value));
   },
   unmounted() {
+    system.removeEventListener("change", turnedOver);
     this.running?.stop();
   },
 };

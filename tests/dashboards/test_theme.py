@@ -1,0 +1,70 @@
+"""Light or dark: as chosen, else as the system has it, in a real Chromium."""
+
+import pytest
+
+from tests.support.board_running import browser, running, until
+from tests.support.chromium import Watched
+
+__all__ = ["browser", "running"]  # fixtures
+
+THEME = "document.querySelector('.hl').className.match(/hl-(light|dark)/)[1]"
+HERE = "document.querySelector('.hl-switches a[data-set^=theme].hl-here').dataset.set"
+
+
+@pytest.fixture
+def seen(browser, running):
+    contexts = []
+
+    def go(path, system):
+        context = browser.new_context(color_scheme=system)
+        contexts.append(context)
+        watched = Watched(context.new_page())
+        watched.page.goto(running.server.url + path)
+        until(watched.page, "!!document.querySelector('.hl-page')")
+        return watched
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+def test_who_has_chosen_none_has_the_systems(seen, system):
+    watched = seen("/?lang=en", system)
+    page = watched.page
+    page.wait_for_selector(".hl-clock b")
+    assert (page.evaluate(THEME), page.evaluate(HERE)) == (system, f"theme={system}")
+    watched.assert_quiet()
+
+
+@pytest.mark.parametrize("chosen", ["light", "dark"])
+def test_what_was_chosen_stays_whatever_the_system_has(seen, chosen):
+    other = "light" if chosen == "dark" else "dark"
+    page = seen(f"/?lang=en&theme={chosen}", other).page
+    page.wait_for_selector(".hl-clock b")
+    assert (page.evaluate(THEME), page.evaluate(HERE)) == (chosen, f"theme={chosen}")
+
+
+def test_a_choice_against_the_system_is_remembered(seen):
+    page = seen("/?lang=en", "dark").page
+    page.wait_for_selector(".hl-clock b")
+    page.locator(".hl-switches a[data-set='theme=light']").click()
+    until(page, f"{THEME} === 'light'")
+    page.goto(page.url.split("?")[0] + "?lang=en")
+    page.wait_for_selector(".hl-clock b")
+    assert page.evaluate(THEME) == "light"
+
+
+def test_a_page_follows_the_system_at_dusk(seen):
+    page = seen("/?lang=en", "light").page
+    page.wait_for_selector(".hl-clock b")
+    page.emulate_media(color_scheme="dark")
+    until(
+        page,
+        f"document.querySelector('.hl') && {THEME} === 'dark' && !!document.querySelector('.hl-clock b')",
+    )
+
+
+def test_an_address_that_leads_nowhere_has_the_systems_too(seen):
+    page = seen("/substation/sub-99?lang=en", "dark").page
+    until(page, f"{THEME} === 'dark'")
