@@ -6,6 +6,7 @@ panels carry both languages in their own file, measurements in their table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,13 @@ from models.wording import Worded
 __all__ = ["LANGUAGES", "catalogue", "choose", "in_words", "pick", "plain"]
 
 LANGUAGES: Final = ("zh", "en")
+_UNITS: Final = {
+    "m3_h": "m³/h", "m3_day": "m³/d", "gj_day": "GJ/d", "m3": "m³", "kpa": "kPa", "gj": "GJ", "kw": "kW",
+    "c": "°C", "k": "K", "pct": "%", "hz": "Hz", "kg": "kg", "t": "t", "km": "km", "m": "m", "s": "s",
+    "h": "h", "ms": "",
+}  # fmt: skip
+"""Units as names end with them; a time in ms is written as a time."""
+_FIELD: Final = re.compile(rf"(?P<name>[a-z0-9_]+?)_(?P<unit>{'|'.join(_UNITS)})")
 _PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "board.po"
 
 
@@ -31,8 +39,20 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """A code such as `unknown_device` as words."""
-    return text.replace("_", " ")
+    """A code such as `unknown_device` as words, a field's name with its unit as people write it.
+
+    Examples
+    --------
+    >>> plain("unknown_device"), plain("dp_kpa"), plain("usual_u_m3_h"), plain("no_ground_c")
+    ('unknown device', 'dp kPa', 'usual ± m³/h', 'no ground c')
+    """
+    found = _FIELD.fullmatch(text)
+    if found is None or text.startswith(
+        "no_"
+    ):  # a reason: what is lacking, by the name it is registered under
+        return text.replace("_", " ")
+    name = re.sub(r"_u$", " ±", found["name"]).replace("_", " ")
+    return f"{name} {_UNITS[found['unit']]}".rstrip()
 
 
 def in_words(text: str, texts: Mapping[str, str]) -> str:

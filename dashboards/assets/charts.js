@@ -149,7 +149,7 @@ export class LineChart extends Chart {
     this.units = [...lines, ...earlier.map((x) => x.line)].map((l) => panel.series[l.index].unit);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
     this.set({
-      grid: { left: 8, right: 12, top: top + above, bottom: 4, containLabel: true },
+      grid: { left: 16, right: units.length > 1 ? 12 : 24, top: top + above, bottom: 4, containLabel: true }, // a time at an end is half outside
       legend,
       tooltip: { trigger: "axis", ...this.tooltip((points) => this.hint(points)) },
       xAxis: this.axis({

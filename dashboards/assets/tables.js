@@ -130,7 +130,7 @@ function show(column, row, context) {
       return show({ ...column, unit: "time" }, row, context);
     case "device": {
       const known = context.site.byId.get(value);
-      if (!known) return { content: value ?? "" };
+      if (!known) return text(nameOf(value ?? "", context));
       return { content: { key: value, make: () => deviceLink(known, context) } };
     }
     case "age": {
