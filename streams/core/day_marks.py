@@ -27,6 +27,10 @@ class _ByDay:
         """The last day that has a number. [ms UTC]"""
         return max(self._of, default=None)
 
+    def reaches_before(self, day_ms: int) -> bool:
+        """Whether a day that began before `day_ms` has a number."""
+        return any(day < day_ms for day in self._of)
+
     def _fold(self, day_ms: int, number: int) -> None:
         raise NotImplementedError
 

@@ -95,6 +95,8 @@ class BootDeliveries:
 
     def counts(self, bound: int, *, newest: bool) -> tuple[int, int, int, int]:
         """How many numbers below `bound` are stored, dead-lettered, thinned and waiting, each once."""
+        if not (self.dead or self.thinned or self.waiting):  # nearly always
+            return self.stored.count_below(bound), 0, 0, 0
         stored, dead_lettered, thinned, waiting = self.stored.count_below(bound), 0, 0, 0
         seen = self.stored
         if self.dead.highest:
@@ -234,6 +236,10 @@ class Deliveries:
         """The first local day of which anything is known. [ms UTC]"""
         return min((d.tops.first for d in self.boots.values() if d.tops.first is not None), default=None)
 
+    def known_before(self, day_ms: int) -> bool:
+        """Whether anything is known of a local day that began before `day_ms`."""
+        return any(d.tops.reaches_before(day_ms) for d in self.boots.values())
+
     def counts(self, before_ms: int | None = None) -> LedgerCounts:
         """Count every number below `next_seq` once: as stored, dead-lettered, thinned or waiting.
 
@@ -255,9 +261,10 @@ class Deliveries:
                 bound = d.tops.before(before_ms) + 1
             of = d.counts(bound, newest=boot == newest)
             sent += bound - 1
-            stored, dead, thinned, waiting = (
-                a + b for a, b in zip((stored, dead, thinned, waiting), of, strict=True)
-            )
+            stored += of[0]
+            dead += of[1]
+            thinned += of[2]
+            waiting += of[3]
         unaccounted = sent - stored - dead - thinned - waiting
         duplicate, repeat = self.duplicates.before(before_ms), self.repeats.before(before_ms)
         return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, duplicate, repeat)

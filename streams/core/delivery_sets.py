@@ -75,16 +75,15 @@ class DeliverySets(MutableMapping[int, Deliveries]):
     # -- as a mapping: what is given may be changed, so that its end is to be learnt anew ---------
 
     def __getitem__(self, device: int) -> Deliveries:
-        if self._any_end:
-            self._complete(device)
+        self._complete(np.array([device]))
         return self._of[device]
 
     def __setitem__(self, device: int, deliveries: Deliveries) -> None:
-        self._complete(device)
+        self._complete(np.array([device]))
         self._of[device] = deliveries
 
     def __delitem__(self, device: int) -> None:
-        self._complete(device)
+        self._complete(np.array([device]))
         del self._of[device]
 
     def __iter__(self) -> Iterator[int]:
@@ -94,13 +93,15 @@ class DeliverySets(MutableMapping[int, Deliveries]):
     def __len__(self) -> int:
         return len(self._of)
 
+    def seen(self, device: int) -> Deliveries:
+        """The set of a device, to be looked at only."""
+        if device < len(self._first) and self._first[device]:
+            self._fill(np.array([device]))
+        return self._of[device]
+
     def of(self, devices: IntArray) -> list[Deliveries | None]:
         """The set of each of `devices`, None where it has none."""
-        if self._any_end:
-            self._know(devices)
-            for device in devices[self._first[devices] > 0].tolist():
-                self._complete(device)
-            self._boot[devices] = _NO_BOOT
+        self._complete(devices)
         return list(map(self._of.get, devices.tolist()))
 
     # -- what follows -----------------------------------------------------------------------------
@@ -149,24 +150,32 @@ class DeliverySets(MutableMapping[int, Deliveries]):
 
     # -- into the sets ----------------------------------------------------------------------------
 
+    def fill(self) -> None:
+        """Put what was gathered into the sets; it goes on where they end."""
+        self._fill(np.flatnonzero(self._first))
+
     def complete(self) -> None:
-        """Put what was gathered into all sets."""
+        """Put what was gathered into the sets, which may be changed."""
         if self._any_end:
-            for device in np.flatnonzero(self._first).tolist():
-                self._complete(device)
+            self.fill()
             self._boot[:] = _NO_BOOT
             self._any_end = False
 
-    def _complete(self, device: int) -> None:
-        """Put what was gathered of a device into its set, whose end is not known any more."""
-        if device >= len(self._boot):
+    def _complete(self, devices: IntArray) -> None:
+        """Put what was gathered of `devices` into their sets, whose ends are not known any more."""
+        if self._any_end:
+            self._know(devices)
+            self._fill(devices[self._first[devices] > 0])
+            self._boot[devices] = _NO_BOOT
+
+    def _fill(self, devices: IntArray) -> None:
+        if not len(devices):
             return
-        if self._first[device]:
+        ends = (self._boot, self._first, self._last, self._newest_t, self._day)
+        columns = (column[devices].tolist() for column in ends)
+        of = devices.tolist()
+        for device, boot, first, last, newest_t, day_ms in zip(of, *columns, strict=True):
             deliveries = self._of[device]
-            of_boot = deliveries.boot(int(self._boot[device]))
-            day_ms = max(int(self._day[device]), deliveries.floor_ms)
-            first, last, newest_t = (int(x[device]) for x in (self._first, self._last, self._newest_t))
-            of_boot.follow(first, last, newest_t, day_ms)
-            self.touched.add(device)
-            self._first[device] = 0
-        self._boot[device] = _NO_BOOT
+            deliveries.boot(boot).follow(first, last, newest_t, max(day_ms, deliveries.floor_ms))
+        self.touched.update(of)
+        self._first[devices] = 0

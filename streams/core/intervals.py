@@ -70,6 +70,9 @@ class IntervalSet:
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(zip(self._first, self._last, strict=True))
 
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
     def __len__(self) -> int:
         return sum(self._last) - sum(self._first) + len(self._first)
 

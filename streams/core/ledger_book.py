@@ -192,7 +192,7 @@ class LedgerBook:
 
     def changed(self, now_ms: int, *, whole: bool = False) -> list[LedgerSaid]:
         """What differs from what was said last; `whole` of settled days too, which else wait for a minute."""
-        self.deliveries.complete()
+        self.deliveries.fill()
         told = [*self.days.changed(self.touched), *self.days.restated(None if whole else now_ms)]
         self.touched.clear()
         return told

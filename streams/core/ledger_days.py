@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any, Final
 
 from streams.core.deliveries import Deliveries, LedgerCounts
+from streams.core.delivery_sets import DeliverySets
 from streams.core.local_days import believable, day_of
 
 __all__ = ["LedgerDays", "LedgerSaid"]
@@ -54,7 +55,7 @@ class LedgerDays:
 
     Parameters
     ----------
-    deliveries : dict of int to Deliveries
+    deliveries : DeliverySets
         By device index.
 
     Attributes
@@ -66,7 +67,7 @@ class LedgerDays:
         End of the last day that was settled. [ms UTC]
     """
 
-    def __init__(self, deliveries: Mapping[int, Deliveries]) -> None:
+    def __init__(self, deliveries: DeliverySets) -> None:
         self._deliveries = deliveries
         self.timezone = "UTC"
         self.kept: list[tuple[int, int]] = []
@@ -208,9 +209,8 @@ class LedgerDays:
     def _counted(self, devices: Iterable[int], end_ms: int) -> Iterator[tuple[int, LedgerCounts]]:
         """Counts of the devices that were known by the end of a day."""
         for device in devices:
-            deliveries = self._deliveries[device]
-            first = deliveries.first_day_ms()
-            if first is not None and first < end_ms:
+            deliveries = self._deliveries.seen(device)
+            if deliveries.known_before(end_ms):
                 yield device, deliveries.counts(end_ms)
 
     def _drop(self) -> None:

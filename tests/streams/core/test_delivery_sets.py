@@ -69,6 +69,17 @@ def test_whose_set_was_asked_for_may_be_another_and_is_learnt_anew():
     assert not sets.follow(runs((0, 2, 2), (1, 3, 3)), 0).any()
 
 
+def test_whose_set_was_only_looked_at_is_followed_as_before():
+    sets = learnt(2)
+    for seq in (2, 3, 4):
+        assert sets.follow(runs((0, seq, seq), (1, seq, seq)), 0).all()
+        assert list(sets.seen(0).boots[7].stored) == [(1, seq)]
+        assert sets.touched == {0} if seq == 2 else {0, 1}
+        sets.fill()
+        assert sets.touched == {0, 1}
+    assert list(sets[1].boots[7].stored) == [(1, 4)]
+
+
 def test_a_newest_sample_stays_the_newest():
     sets = learnt(1)
     first, second = runs((0, 2, 2)), runs((0, 3, 3))
