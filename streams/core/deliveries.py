@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from streams.core.day_marks import DaySums, DayTops
 from streams.core.intervals import IntervalSet
@@ -111,8 +111,7 @@ class BootDeliveries:
         return stored, dead_lettered, thinned, waiting
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerCounts:
+class LedgerCounts(NamedTuple):
     """The ledger of one device, counted in messages (`repeat` in samples).
 
     `sent` = stored + dead_lettered + thinned + waiting + unaccounted; duplicates

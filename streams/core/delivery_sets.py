@@ -75,15 +75,15 @@ class DeliverySets(MutableMapping[int, Deliveries]):
     # -- as a mapping: what is given may be changed, so that its end is to be learnt anew ---------
 
     def __getitem__(self, device: int) -> Deliveries:
-        self._complete(np.array([device]))
+        self._ask_for(device)
         return self._of[device]
 
     def __setitem__(self, device: int, deliveries: Deliveries) -> None:
-        self._complete(np.array([device]))
+        self._ask_for(device)
         self._of[device] = deliveries
 
     def __delitem__(self, device: int) -> None:
-        self._complete(np.array([device]))
+        self._ask_for(device)
         del self._of[device]
 
     def __iter__(self) -> Iterator[int]:
@@ -160,6 +160,10 @@ class DeliverySets(MutableMapping[int, Deliveries]):
             self.fill()
             self._boot[:] = _NO_BOOT
             self._any_end = False
+
+    def _ask_for(self, device: int) -> None:
+        if self._any_end and device < len(self._boot) and self._boot[device] != _NO_BOOT:
+            self._complete(np.array([device]))
 
     def _complete(self, devices: IntArray) -> None:
         """Put what was gathered of `devices` into their sets, whose ends are not known any more."""

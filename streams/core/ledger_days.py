@@ -234,7 +234,7 @@ class LedgerDays:
     def to_json(self) -> dict[str, Any]:
         """State; `load` reads it."""
         outdated = {
-            str(device): {str(day): _flat(counts) for day, counts in before.items()}
+            str(device): {str(day): list(counts) for day, counts in before.items()}
             for device, before in self._before.items()
             if before != dict(self._settled(self._deliveries.get(device)))
         }
@@ -243,7 +243,7 @@ class LedgerDays:
             "kept": self.kept,
             "closed_ms": self.closed_ms,
             "restated_ms": self._restated_ms,
-            "said": {str(a): {str(d): _flat(c) for d, c in of.items()} for a, of in self._said.items()},
+            "said": {str(a): {str(d): list(c) for d, c in of.items()} for a, of in self._said.items()},
             "before": outdated,
             "revisions": {str(d): {str(a): n for a, n in of.items()} for d, of in self._revisions.items()},
         }
@@ -260,10 +260,6 @@ class LedgerDays:
 def _fresh(start: int, end: int, counts: Mapping[int, LedgerCounts], *, final: bool) -> LedgerSaid:
     n = len(counts)
     return LedgerSaid(start, end, list(counts), list(counts.values()), final, [0] * n, [None] * n)
-
-
-def _flat(counts: LedgerCounts) -> list[int]:
-    return [getattr(counts, name) for name in LedgerCounts.__slots__]
 
 
 def _unflat(state: Mapping[str, Mapping[str, list[int]]]) -> dict[int, dict[int, LedgerCounts]]:
