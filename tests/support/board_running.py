@@ -123,19 +123,44 @@ def browser():
 
 @pytest.fixture
 def opened(running, browser):
-    contexts = []
+    """Open a path of the board in a tab of its own; what tests before it left in the browser is gone.
+
+    Every window and profile costs Chromium half a second of processor time, so the first tab of a test is one
+    in a window that stays; further ones have each a profile of their own, as of other people.
+    """
+    open_ = []
 
     def go(path: str, size: dict[str, int] = DESK, url: str = "") -> Watched:
-        context = browser.new_context(viewport=size, locale="en-GB", timezone_id="America/New_York")
-        contexts.append(context)
-        watched = Watched(context.new_page())
-        watched.page.goto((url or running.server.url) + path)
+        at = url or running.server.url
+        profile = browser.new_context(**_ABROAD) if open_ else _window(browser, at)
+        page = profile.new_page()
+        open_.append(profile if open_ else page)
+        page.set_viewport_size(size)
+        watched = Watched(page)
+        watched.page.goto(at + path)
         watched.page.wait_for_selector(".hl-clock b")
         return watched
 
     yield go
-    for context in contexts:
-        context.close()
+    for each in open_:
+        each.close()
+
+
+_ABROAD = {"locale": "en-GB", "timezone_id": "America/New_York"}
+_WINDOWS: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def _window(browser: Any, url: str) -> Any:
+    """The browser's window that stays, by an empty tab in it, without what pages of `url` have kept there."""
+    context = _WINDOWS.get(browser)
+    if context is None:
+        context = _WINDOWS[browser] = browser.new_context(**_ABROAD)
+        context.new_page()
+    kept = context.new_cdp_session(context.pages[0])
+    kept.send("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+    kept.detach()
+    context.clear_cookies()
+    return context
 
 
 _AT_ONCE = 10

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from ingest.clock import wall_clock
 from journal.export import places_of, registry_texts
 from journal.sqlite import FILE_NAME, SqliteJournal
 from models.frame import Frame
+from tests.support.system import run
 
 __all__ = ["Row", "replay_generated", "replay_journal"]
 
@@ -27,7 +26,7 @@ def replay_journal(data_dir: Path, scratch: Path) -> dict[str, list[Row]]:
     """What a clean replay of the exported journal gives, by measurement; leaves the site for the other."""
     scratch.mkdir(parents=True, exist_ok=True)
     recording = scratch / "journal.jsonl.zst"
-    _hearthline("journal", "export", "--data-dir", data_dir, "--out", recording)
+    run("journal", "export", "--data-dir", data_dir, "--out", recording)
     _write_site(data_dir, scratch)
     return _replay(recording, scratch)
 
@@ -60,16 +59,8 @@ def _once(
 
 def _replay(recording: Path, scratch: Path) -> dict[str, list[Row]]:
     out = scratch / f"of {recording.name}"
-    _hearthline("replay", recording, "--site", scratch / "site", "--out", out)
+    run("replay", recording, "--site", scratch / "site", "--out", out)
     return {path.stem: pq.read_table(path).to_pylist() for path in out.glob("*.parquet")}
-
-
-def _hearthline(*words: object) -> None:
-    program = str(Path(sys.executable).with_name("hearthline"))
-    done = subprocess.run(
-        [program, *map(str, words)], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"hearthline {words} ended with {done.returncode}: {done.stderr}"
 
 
 def _write_site(data_dir: Path, scratch: Path) -> None:

@@ -26,13 +26,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NoReturn
+from typing import IO, Any, Final, NoReturn
 
-__all__ = ["ForkedProgram", "Stem"]
-
-Stem = Literal["project", "libraries"]
-"""What has been imported before the fork: everything, or libraries alone, so that the project's modules can
-be altered before others import from them."""
+__all__ = ["ForkedProgram"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _LIBRARIES: Final = (
@@ -67,7 +63,6 @@ class ForkedProgram:
     cwd : Path, optional
     env : mapping
         Its whole environment.
-    stem : {"project", "libraries"}
 
     Attributes
     ----------
@@ -84,7 +79,6 @@ class ForkedProgram:
         stderr: IO[bytes],
         env: Mapping[str, str],
         cwd: Path | None = None,
-        stem: Stem = "project",
     ):
         self.args = list(args)
         self.returncode: int | None = None
@@ -92,7 +86,7 @@ class ForkedProgram:
         with theirs:
             request = {"args": self.args, "cwd": str(cwd or Path.cwd()), "env": dict(env)}
             fds = [stdout.fileno(), stderr.fileno(), theirs.fileno()]
-            socket.send_fds(_stem(stem), [json.dumps(request).encode()], fds)
+            socket.send_fds(_stem(), [json.dumps(request).encode()], fds)
         said = self._hear(60.0)
         assert said, f"{self.args}: nothing was forked"
         self.pid = int(said[_PID])
@@ -136,12 +130,12 @@ class ForkedProgram:
 
 
 @functools.cache
-def _stem(stem: Stem) -> socket.socket:
+def _stem() -> socket.socket:
     """The process to fork from, started when the first program is."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         fd = theirs.fileno()
-        words = [sys.executable, "-P", __file__, stem, str(fd)]
+        words = [sys.executable, "-P", __file__, str(fd)]
         process = subprocess.Popen(words, pass_fds=[fd], stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end() -> None:
@@ -155,11 +149,11 @@ def _stem(stem: Stem) -> socket.socket:
 # -- in the process that is forked from ---------------------------------------------------
 
 
-def _import(stem: Stem) -> None:
+def _import() -> None:
     sys.path.insert(0, str(_ROOT))
     for name in _LIBRARIES:
         importlib.import_module(name)
-    for room in _ROOMS if stem == "project" else ():
+    for room in _ROOMS:
         for module in pkgutil.walk_packages([str(_ROOT / room)], f"{room}."):
             if "faust" not in module.name and not module.name.endswith(
                 "__main__"
@@ -167,9 +161,9 @@ def _import(stem: Stem) -> None:
                 importlib.import_module(module.name)
 
 
-def _serve(stem: Stem, asked: socket.socket) -> list[str]:
+def _serve(asked: socket.socket) -> list[str]:
     """Fork for everyone who asks; in the process that was forked, return what it is to run."""
-    _import(stem)
+    _import()
     gc.collect()
     gc.freeze()  # or the first collection would copy every page
     running: dict[int, tuple[int, socket.socket]] = {}  # by pidfd
@@ -255,9 +249,7 @@ def _run(args: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    status = _run(
-        _serve("project" if sys.argv[1] == "project" else "libraries", socket.socket(fileno=int(sys.argv[2])))
-    )
+    status = _run(_serve(socket.socket(fileno=int(sys.argv[1]))))
     # All that Python does at its end but to take every module apart, which would take longer than most programs.
     threading._shutdown()
     atexit._run_exitfuncs()

@@ -4,6 +4,9 @@ A harness that cannot fail proves nothing, so the fault tests run server and col
 promise taken out and expect the oracle to notice. Other alterations break no promise: they
 make the world worse, or its waits shorter. HOME is the test's directory; in it a file
 `MARKER` exists while a kill would hurt: what was acknowledged is not in the journal.
+
+All modules have been imported by then (`forked`): what is altered is what a class, or a module for its own
+use, looks up anew each time; a name that others have imported from there stays as it is with them.
 """
 
 from __future__ import annotations

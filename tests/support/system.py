@@ -23,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from hearthline.client import ServerClient
 from tests.support import mutant
-from tests.support.forked import ForkedProgram, Stem
+from tests.support.forked import ForkedProgram
 
 __all__ = [
     "HEARTHLINE",
@@ -116,10 +116,7 @@ class Program:
             if executed:
                 self.process = subprocess.Popen(args, stdout=out, stderr=err, cwd=directory, env=_QUIET)
             else:
-                stem: Stem = "project" if altered is None else "libraries"
-                self.process = ForkedProgram(
-                    args, stdout=out, stderr=err, cwd=directory, env=_QUIET, stem=stem
-                )
+                self.process = ForkedProgram(args, stdout=out, stderr=err, cwd=directory, env=_QUIET)
 
     @property
     def out(self) -> str:
