@@ -84,7 +84,7 @@ def enthalpy_kj_kg(t_c: ArrayLike) -> Array:
 
 def _look_up(table: Array, h_kj_kg: ArrayLike) -> Array:
     position = (np.asarray(h_kj_kg, dtype=np.float64) - _H_GRID[0]) / _H_STEP
-    position = np.clip(position, 0.0, len(table) - 1.000001)
+    position = np.minimum(np.maximum(position, 0.0), len(table) - 1.000001)  # np.clip takes longer
     index = position.astype(np.int64)
     low: Array = table[index]
     result: Array = low + (position - index) * (table[index + 1] - low)

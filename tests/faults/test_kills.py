@@ -19,9 +19,9 @@ from tests.support.recorded_fleet import record_fleet
 from tests.support.running_system import RunningSystem
 from tests.support.system import until
 
-PACE = 600.0  # recorded seconds a second: a sample of each device every 0.1 s, a window every 1.5 s
-LATENESS_S = 14_400  # what a fault holds back is there after some seconds, each ten minutes of recorded time
-HOURS = 20.0  # more than is played while killing, however slow the machine
+PACE = 400.0  # recorded seconds a second: a sample of each device every 0.15 s, a window every 2.3 s
+LATENESS_S = 14_400  # what a fault holds back is there after seconds, each seven minutes of recorded time
+HOURS = 14.0  # more than is played while killing, however slow the machine
 REST_PACE = 2400.0
 KILLS = 20
 PASSAGES = 5

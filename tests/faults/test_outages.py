@@ -108,8 +108,8 @@ def test_sent_up_to_five_times_and_shuffled_by_hours(tmp_path, seed):
 
 @pytest.mark.timeout(120)
 def test_a_broker_that_hangs_is_degraded_within_30_s_and_nothing_is_doubled(tmp_path):
-    fleet = record_fleet(tmp_path, 1010, hours=8.0, lateness_s=4 * 14_400)
-    with RunningSystem(fleet, PACE) as system:
+    fleet = record_fleet(tmp_path, 1010, hours=4.0, lateness_s=4 * 14_400)
+    with RunningSystem(fleet, PACE / 2) as system:  # it goes on for longer than the broker hangs
         system.await_progress()
         assert system.states()["ingest"] == "ok"
         system.broker.process.send_signal(signal.SIGSTOP)

@@ -8,7 +8,18 @@ from models.site import Pipe
 from models.site_files import parse_site
 from simulator.kinds import GROWING, KINDS
 from simulator.unit import demo_plan
-from tests.support.simulated_cases import EXAMPLES, example, faults_told, network_truth, samples, simulated
+from tests.support.simulated_cases import (
+    EXAMPLES,
+    example,
+    faults_told,
+    network_truth,
+    samples,
+    simulated,
+    warm_up_once,
+)
+
+__all__ = ["warm_up_once"]  # a fixture
+pytestmark = pytest.mark.usefixtures("warm_up_once")
 
 SUB = "sub-02"
 
@@ -22,7 +33,7 @@ def ringed(_name):
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def sound(tmp_path_factory, warm_up_once):
     return simulated(tmp_path_factory.mktemp("sound") / "run")
 
 

@@ -208,24 +208,25 @@ def checkpoint_before_store(home: Path) -> None:
 
     frequent_checkpoints(home)
     handed = queue.SimpleQueue()
-    write = LocalRuntime._write
 
     def store(runtime):
         while True:
-            waiting = [handed.get()]
+            waiting = handed.get()
             time.sleep(2 * CHECKPOINT_S)
             (home / MARKER).touch()
             time.sleep(HELD_S)
             (home / MARKER).unlink()
             while not handed.empty():
-                waiting.append(handed.get())
-            for outputs, stop in waiting:
-                write(runtime, outputs, stop)
+                waiting += handed.get()
+            runtime._store.write([outputs for outputs in waiting if not outputs.empty])
 
-    def hand_over(self, outputs, stop):
+    def hand_over(self, _stop):
         if not any(t.name == "store" for t in threading.enumerate()):
             threading.Thread(target=store, args=(self,), name="store", daemon=True).start()
-        handed.put((outputs, stop))
+        handed.put(list(self._unwritten))
+        self._done.update({outputs.stream: outputs.offset for outputs in self._unwritten})
+        self._forwards.extend(forward for outputs in self._unwritten for forward in outputs.forwards)
+        self._unwritten.clear()
 
     LocalRuntime._write = hand_over
 
