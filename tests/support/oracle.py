@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from alerts.rows import ALARM, ALARM_OPEN, QUALITY
+from alerts.rows import ACTORS, ALARM, ALARM_OPEN, QUALITY
 from models.anomaly import ANOMALY, State
 from models.restate import RESTATEMENT
 from models.results import RESULT_HEADER
@@ -44,7 +44,7 @@ _LEDGER: Final = (
     "repeat",
 )
 _NOT_WINDOWS: Final = frozenset({
-    "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED, ALARM, ALARM_OPEN, QUALITY,
+    "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED, ALARM, ALARM_OPEN, QUALITY, ACTORS,
 })  # fmt: skip
 """What is compared otherwise; and alarms, which a desk makes of anomalies, people's deeds and the time of day:
 no replay has them. Their own law is `tests/alerts/test_any_interleaving.py`."""
