@@ -50,17 +50,17 @@ def _lines(file: str, *starts: str) -> list[Lock]:
 
 GATE: Final = [
     Lock(BROKER_FILES, "Topic(region, device.unit, name, kind)", "Topic(region, device.unit, '+', kind)", (BROKER,)),
-    Lock(BROKER_FILES, "TO_DEVICE: Final = (ACK, COMMAND)", "TO_DEVICE: Final = (COMMAND,)", (BROKER,)),
     Lock("dashboards/scope.py", "        return replace(select, units=(scope.unit,))\n", "        return select\n", (SCOPE,)),
-    Lock("dashboards/scope.py", "        and (not scope.region or site.region_of(d) == scope.region)\n", "", (SCOPE,)),
     Lock("streams/core/deliveries.py", "        self.duplicates.add(day_ms, 1)\n        return Arrival.DUPLICATE\n",
          "        return Arrival.NEW\n", (LEDGER,)),
     Lock("ingest/routes.py", "        if (levels.region, levels.unit) != (region, device.unit):\n", "        if False:\n",
          ("tests/ingest/test_decode.py",)),
-    Lock("ingest/decode.py", "        stale = batch.retained &", "        stale = ~batch.retained & batch.retained &",
-         ("tests/ingest/test_decode.py",)),
 ]  # fmt: skip
 SOAK: Final = [
+    Lock(BROKER_FILES, "TO_DEVICE: Final = (ACK, COMMAND)", "TO_DEVICE: Final = (COMMAND,)", (BROKER,)),
+    Lock("dashboards/scope.py", "        and (not scope.region or site.region_of(d) == scope.region)\n", "", (SCOPE,)),
+    Lock("ingest/decode.py", "        stale = batch.retained &", "        stale = ~batch.retained & batch.retained &",
+         ("tests/ingest/test_decode.py",)),
     *_lines(BROKER_FILES, "require_certificate", "crlfile", "acl_file", "max_packet_size",
             "use_identity_as_username", "use_username_as_clientid"),
     *(Lock(BROKER_FILES, "FROM_DEVICE: Final = (TELEMETRY, BIRTH, STATE, DEATH)",
@@ -134,5 +134,5 @@ def test_a_lock_taken_out_is_seen(copy: Path, altered: Lock) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(250)
 @pytest.mark.parametrize("altered", SOAK, ids=str, indirect=True)
-def test_every_line_of_the_brokers_locks_matters(copy: Path, altered: Lock) -> None:
+def test_every_other_lock_matters(copy: Path, altered: Lock) -> None:
     _is_red(copy, altered)

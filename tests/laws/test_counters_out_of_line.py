@@ -64,7 +64,7 @@ def total_m3(messages: list[Message], device: str) -> float:
     return max(values) - min(values)
 
 
-@settings(max_examples=8, deadline=None, phases=PHASES)
+@settings(max_examples=4, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000), late=st.sampled_from([0.0, 0.3]))
 def test_what_is_out_of_line_is_never_counted(seed: int, late: float, tmp_path_factory) -> None:
     rng = random.Random(seed)

@@ -421,7 +421,7 @@ def test_marks_follow_samples_that_come_after_their_windows(tmp_path) -> None:
     assert {k[0]: r["turns"] for k, r in stream.rows("turns").items()} == plain_turns(messages)
 
 
-@pytest.mark.parametrize("in_order", [False, True])
+@pytest.mark.parametrize("in_order", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_reading_a_year_early_counts_and_costs_a_few_windows(tmp_path, in_order) -> None:
     messages = sorted(history(5, hours=6.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
     first = next(m for m in messages if m.device == "sub-1" and "flow_m3_h" in m.samples[0][1])

@@ -24,7 +24,7 @@ from tests.support.road import ROAD_TEXTS, STREAM, Event, road_frame, trips
 from tests.support.telemetry import T0, Log, Message, history, registry_frame, telemetry_frames, with_water
 
 HOUR_MS = 3_600_000
-GAP_MS = 16 * HOUR_MS
+GAP_MS = 8 * HOUR_MS
 STEP_MS = 900_000
 EVERY_MS = 400_000
 WINDOWS = {o.name for o in discovered() if isinstance(o, WindowOperator)}
@@ -105,7 +105,10 @@ def listed(outputs: Outputs) -> dict[str, Any]:
     return {"offset": outputs.offset, "forwards": outputs.forwards, **rows}
 
 
-@pytest.mark.parametrize("every_ms", [EVERY_MS, None], ids=["provisional", "settled"])
+@pytest.mark.parametrize(
+    "every_ms",
+    [pytest.param(EVERY_MS, id="provisional"), pytest.param(None, id="settled", marks=pytest.mark.soak)],
+)
 def test_a_leap_in_slices_equals_a_leap_at_once(records: list[Record], every_ms: int | None) -> None:
     sliced, whole = (Pipeline(records[0].stream, provisional_every_ms=every_ms) for _ in range(2))
     told: set[str] = set()

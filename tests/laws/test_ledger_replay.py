@@ -92,7 +92,7 @@ def test_past_days_are_the_same_live_and_replayed(tmp_path, seed: int, lateness_
         assert days(again, site) == expected, f"in chunks of {chunk}"
 
 
-@pytest.mark.parametrize("seed", [2, 3])
+@pytest.mark.parametrize("seed", [2, pytest.param(3, marks=pytest.mark.soak)])
 def test_days_are_the_same_in_any_order_within_the_lateness_and_in_any_flushes(seed: int) -> None:
     texts = dict(TEXTS)
     texts["site.toml"] = texts["site.toml"].replace("retention", "lateness_s = 10000\nretention")

@@ -114,7 +114,7 @@ def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     equal(run(in_order(messages)), run(split))
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000), st.randoms(use_true_random=False))
 def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng) -> None:
     messages = history(seed)
@@ -144,7 +144,7 @@ def test_a_crash_at_any_point_changes_nothing(seed: int, where: float) -> None:
     assert clean.rows == crashed.rows
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000))
 def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     records = in_order(history(seed))
@@ -193,7 +193,7 @@ def batch_rows(
     return expected
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000))
 def test_results_equal_a_batch_computation_over_the_whole_history(seed: int) -> None:
     messages = history(seed)

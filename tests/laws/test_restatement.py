@@ -41,7 +41,7 @@ def assert_equals_batch(stream: StoredStream, messages) -> None:
         assert got == expected, operator.name
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
+@settings(max_examples=2, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000))
 def test_hours_of_lateness_change_nothing_but_the_revision(seed: int, tmp_path_factory) -> None:
     messages = history(seed, hours=5.0, longest_gap_ms=3 * HOUR_MS)
@@ -79,7 +79,7 @@ def test_a_device_that_comes_back_after_hours_gets_its_counter_differences(tmp_p
     assert one["restated_ms"] >= gone[1]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_what_was_said_late_is_listed_with_old_and_new(tmp_path, seed: int) -> None:
     messages = history(seed, hours=3.0, longest_gap_ms=0)
     held = [m for m in messages if m.device == "sub-1" and T0 + HOUR_MS <= m.newest_t < T0 + 1.5 * HOUR_MS]
@@ -101,7 +101,7 @@ def test_what_was_said_late_is_listed_with_old_and_new(tmp_path, seed: int) -> N
 @settings(max_examples=2, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000), crashes=st.integers(1, 6))
 def test_crashes_between_request_and_answer_change_nothing(seed: int, crashes: int, tmp_path_factory) -> None:
-    messages = history(seed, hours=4.0, longest_gap_ms=2 * HOUR_MS)
+    messages = history(seed, hours=3.0, longest_gap_ms=2 * HOUR_MS)
     rng = random.Random(seed)
     records = late_journal(messages, rng, 0.3, 3 * HOUR_MS)
     stream = StoredStream(tmp_path_factory.mktemp("crash") / "a.duckdb", write_every=7)

@@ -116,7 +116,7 @@ def true_m3(messages: list[Message], device: str, start: int, end: int) -> float
     return min((v for t, v in values if t >= end), default=values[-1][1]) - low
 
 
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=3, deadline=None, phases=PHASES)
 @given(seed=st.integers(0, 10_000), late=st.sampled_from([0.0, 0.3]), bare=st.booleans())
 def test_zeros_end_as_the_whole_history_has_them_and_no_final_row_is_wrong(
     seed: int, late: float, bare: bool, tmp_path_factory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -55,7 +56,8 @@ def kafka_libraries() -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             pytest.fail(f"Maven could not fetch Kafka: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-        fetched.rename(libraries)
+        with contextlib.suppress(OSError):  # another process was as quick
+            fetched.rename(libraries)
     return libraries
 
 
