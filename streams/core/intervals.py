@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 __all__ = ["IntervalSet"]
+
+_NOTHING: Final[list[int]] = []
+"""Of every empty set, and never written to: of a device's sets nearly all are empty."""
 
 
 class IntervalSet:
@@ -27,15 +31,17 @@ class IntervalSet:
     __slots__ = ("_first", "_last")
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()):
-        self._first: list[int] = []
-        self._last: list[int] = []
+        self._first = self._last = _NOTHING
         for first, last in ranges:
             self.add(first, last)
 
     def add(self, first: int, last: int) -> None:
         """Put in every number from `first` to `last`."""
         firsts, lasts = self._first, self._last
-        if not lasts or first > lasts[-1] + 1:
+        if not lasts:
+            self._first, self._last = [first], [last]
+            return
+        if first > lasts[-1] + 1:
             firsts.append(first)
             lasts.append(last)
             return
@@ -56,7 +62,9 @@ class IntervalSet:
         highest = lasts[-1] if lasts else 0
         if first <= highest:
             return False
-        if first == highest + 1 and lasts:
+        if not lasts:
+            self._first, self._last = [first], [last]
+        elif first == highest + 1:
             lasts[-1] = last
         else:
             self._first.append(first)
