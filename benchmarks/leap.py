@@ -34,14 +34,14 @@ START_MS: Final = 1_767_996_000_000
 DAY_MS: Final = 86_400_000
 
 
-def frames() -> tuple[str, list[tuple[int, bytes]]]:
+def frames(substations: int) -> tuple[str, list[tuple[int, bytes]]]:
     """The stream, and its registry and half an hour of samples with the times of their records. [ms UTC]"""
     import pyarrow as pa
 
     from models.frame import Frame, FrameKind, telemetry_schema
     from simulator.unit import demo_plan, texts
 
-    site = demo_plan(1, SUBSTATIONS, 0, START_MS)
+    site = demo_plan(1, substations, 0, START_MS)
     heat = [d for d in site.devices.values() if d.device_class in {"plant", "substation"}]
     row = {"device": "", "kind": "registry", "payload": json.dumps(texts(site))}
     found = [(START_MS, Frame.events([row], FrameKind.REGISTRY).encode())]
@@ -76,7 +76,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(days: float, *, sliced: bool) -> dict[str, float]:
+def measure(days: float, substations: int, *, sliced: bool) -> dict[str, float]:
     """Run once, in this process."""
     from journal.protocol import Append
     from journal.sqlite import SqliteJournal
@@ -86,7 +86,7 @@ def measure(days: float, *, sliced: bool) -> dict[str, float]:
     from streams.runtime.local import LocalRuntime
     from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 
-    stream, told = frames()
+    stream, told = frames(substations)
     with tempfile.TemporaryDirectory() as name:
         home, stop = Path(name), threading.Event()
         journal, store = SqliteJournal(home / "j", lambda: START_MS), DuckdbSeries(home / "s")
@@ -113,9 +113,10 @@ def measure(days: float, *, sliced: bool) -> dict[str, float]:
         }  # fmt: skip
 
 
-def run(days: float, way: str) -> dict[str, Any]:
+def run(days: float, way: str, substations: int) -> dict[str, Any]:
     """Measure in a process of its own."""
     words = [sys.executable, "-m", "benchmarks.leap", "--days", str(days), "--inside", way]
+    words += ["--substations", str(substations)]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
@@ -128,11 +129,12 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--days", type=float, nargs="+", default=DAYS, help="how long nobody speaks")
+    parser.add_argument("--substations", type=int, default=SUBSTATIONS, help="how many, with one plant")
     parser.add_argument("--only", choices=["once", "sliced"], help="one of the two ways")
     parser.add_argument("--inside", choices=["once", "sliced"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(measure(options.days[0], sliced=options.inside == "sliced")))
+        print(json.dumps(measure(options.days[0], options.substations, sliced=options.inside == "sliced")))
         return
     print(f"machine: {machine()}", flush=True)
     print("| days | way | longest pass, s | whole, s | CPU, s | memory grew by, MB | passes | rows |")
@@ -140,7 +142,7 @@ def main() -> None:
     got: dict[str, dict[float, dict[str, Any]]] = {"once": {}, "sliced": {}}
     for days in options.days:
         for way in got if options.only is None else [options.only]:
-            m = got[way][days] = run(days, way)
+            m = got[way][days] = run(days, way, options.substations)
             print(f"| {days:g} | {way} | {m['longest_s']:.2f} | {m['seconds']:.1f} | {m['cpu_s']:.1f} "
                   f"| {m['mb']:.0f} | {m['slices']:.0f} | {m['rows']:,} |", flush=True)  # fmt: skip
     print(f"machine at the end: {machine()}")
