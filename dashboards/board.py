@@ -39,6 +39,8 @@ _PACKED: Final = 4
 _ASSETS: Final = Path(__file__).parent / "assets"
 _STATE: Final = "hearthline_board"
 _RECONNECT_S: Final = 30.0
+_TURN_S: Final = (5, 3600)
+"""A wall turns its pages no faster and no slower. [s]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,11 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     ui.add_head_html(_head(board.assets))
     client.content.classes(f"hl hl-{theme}")
     texts = catalogue(language)
-    kept = {"lang": language, "theme": chosen, "region": scope.region, "unit": scope.unit}
+    turn_s = _turn_s(asked.get("wall"))
+    kept = {
+        "lang": language, "theme": chosen, "region": scope.region, "unit": scope.unit,
+        "wall": str(turn_s) if turn_s else "",
+    }  # fmt: skip
     header = frame(site, page, device, language, theme, texts, kept, board.simulated)
     header["follows_system"] = not chosen
     try:
@@ -217,6 +223,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
             "page": _page_data(page, language),
             "scope": {"region": scope.region, "unit": scope.unit, "device": scope.device},
             "range": times,
+            "wall": {"turn_s": turn_s, "pages": [p.path for p in pages() if p.wall and "{" not in p.path]},
             "timezone": site.timezone,
             "simulated": board.simulated,
             "tour": board.tour,
@@ -317,6 +324,12 @@ def _time(text: str | None, name: str) -> int | None:
         msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
         raise ValueError(msg)
     return found
+
+
+def _turn_s(text: str | None) -> int:
+    """For how long a wall shows a page, within bounds; 0 where it turns none. [s]"""
+    least, most = _TURN_S
+    return max(least, min(most, int(text))) if text and text.isdecimal() and len(text) < 10 else 0
 
 
 def _page_data(page: Page, language: str) -> dict[str, Any]:

@@ -29,6 +29,8 @@ function themed(frame) {
   return { ...frame, theme: "dark", switches: frame.switches.map((choices) => choices.map(dark)) };
 }
 
+const AGAIN_MS = 10000;
+
 export default {
   props: { frame: String, config: String },
   render() {
@@ -47,7 +49,10 @@ export default {
     if (!this.config) return;
     const config = JSON.parse(this.config);
     config.theme = frame.theme ?? config.theme;
-    const { start } = await import(`${config.assets}/index.js`);
+    const { start } = await import(`${config.assets}/index.js`).catch((error) => {
+      if (config.wall.turn_s) setTimeout(() => location.reload(), AGAIN_MS); // nobody stands before a wall to do it
+      throw error;
+    });
     this.running = start(this.$refs.board, config, (name, value) => this.$emit(name, value));
   },
   unmounted() {

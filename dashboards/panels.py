@@ -244,6 +244,8 @@ class Page:
         Place in the navigation.
     rows : tuple of str
         CSS heights of the grid's rows at desk size.
+    wall : bool
+        Whether a wall that turns pages shows it; never where it is about one device.
     """
 
     id: str
@@ -254,6 +256,7 @@ class Page:
     rows: tuple[str, ...]
     panels: tuple[Panel, ...] = ()
     feeds: tuple[Feed, ...] = field(default=())
+    wall: bool = True
 
 
 FRAME_FEEDS: Final = (

@@ -88,7 +88,7 @@ export class Strip {
   update() {
     const { live, f, t, url } = this.context;
     if (live.now === null) return;
-    const rows = ordered(live.rows("alarms").values()).filter((r) => r.state === "raised" && !r.suppressed && !r.shelved_until);
+    const rows = ordered(live.unacknowledged);
     const watched = rows.length > 0 || live.rows("quality").size > 0;
     put(this.body, JSON.stringify([rows, watched, Math.floor(live.now / 60000)]), () => {
       if (!rows.length) return h("div", { class: "hl-empty" }, t(watched ? "none unacknowledged" : "alarms are not watched yet: this says nothing about the plant"));

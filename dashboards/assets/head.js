@@ -53,9 +53,7 @@ export class Head {
     const { live, t } = this.context;
     const watched = live.rows("quality").size > 0;
     const counts = new Map();
-    for (const row of live.rows("alarms").values()) {
-      if (row.state === "raised" && !row.suppressed && !row.shelved_until) counts.set(row.priority, (counts.get(row.priority) ?? 0) + 1);
-    }
+    for (const { priority } of live.unacknowledged) counts.set(priority, (counts.get(priority) ?? 0) + 1);
     const found = [...counts].sort(([a], [b]) => a - b);
     put(this.alarms, JSON.stringify([watched, found]), () => [
       h("span", { class: "hl-muted" }, t("alarms")), " ",

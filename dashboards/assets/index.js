@@ -19,6 +19,7 @@ import { Attention, Components, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
 import { Tile, mark } from "./tiles.js";
 import { Tour } from "./tour.js";
+import { Wall } from "./wall.js";
 
 const METERED = new Set(["plant", "substation", "meter"]);
 const REFRESH_MS = 20000;
@@ -76,6 +77,7 @@ class Board {
   async start() {
     const { config, site } = this.context;
     loaded.then(() => { this.drawing = true; }, () => {}); // it is said below why not
+    this.wall = this.context.wall = new Wall(this.context); // goes on where the rest of the page cannot be had
     this.listen(); // what comes before the page is built is kept
     const place = new URLSearchParams(config.scope.device ? {} : { region: config.scope.region, unit: config.scope.unit });
     const answer = await (await fetch(`/api/site?${place}`)).json();
@@ -274,6 +276,7 @@ class Board {
     clearInterval(this.timer);
     if (this.rehearsal) window.cancelIdleCallback(this.rehearsal);
     this.ranging?.stop();
+    this.wall?.stop();
     this.head?.stop();
     this.keys?.stop();
     this.entry?.stop();
@@ -298,7 +301,7 @@ function drawn(id, since) {
 function url(path, config, changes) {
   const here = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare", "alarm"]) {
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare", "wall", "alarm"]) {
     const value = name in changes ? changes[name] : name === "alarm" ? null : here.get(name);
     if (value !== null && value !== "" && value !== undefined) query.set(name, value);
   }

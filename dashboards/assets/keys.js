@@ -1,4 +1,4 @@
-// Keys: pages by number, the range, comparing, printing. They can be turned off, for people whose software sends keys.
+// Keys: pages by number, the range, comparing, printing, turning. They can be turned off, for people whose software sends keys.
 import { h } from "./dom.js";
 
 const OFF = "hl_keys_off";
@@ -26,7 +26,7 @@ export class Keys {
       "/": () => document.querySelector("#hl-scope select")?.focus(),
       "[": click("[data-range=earlier]"), "]": click("[data-range=later]"), n: click("[data-range=now]"),
       c: click("[data-range=compare]"), d: click(".hl-switches a[data-set^=theme]:not(.hl-here)"), l: click(".hl-switches a[data-set^=lang]:not(.hl-here)"),
-      e: click("[data-enter]"), p: () => window.print(), "?": () => this.help(),
+      e: click("[data-enter]"), p: () => window.print(), w: () => this.context.wall.toggle(), "?": () => this.help(),
     };
   }
 
@@ -44,7 +44,7 @@ export class Keys {
   help() {
     const { t } = this.context;
     const list = [["1–9", t("page")], ["/", t("scope")], ["[ ]", t("earlier, later")], ["n", t("now")], ["c", t("compare with before")],
-      ["d", t("light or dark")], ["l", t("language")], ["e", t("enter by hand")], ["p", t("print")], ["?", t("this help")]];
+      ["d", t("light or dark")], ["l", t("language")], ["e", t("enter by hand")], ["p", t("print")], ["w", t("turn the pages by themselves, or no more")], ["?", t("this help")]];
     const box = h("input", { type: "checkbox", checked: !off(), onchange: (event) => { try { localStorage.setItem(OFF, event.target.checked ? "0" : "1"); } catch { /* not kept then */ } } });
     const dialog = h("dialog", { class: "hl-dialog", "aria-label": t("keys") }, h("h2", {}, t("keys")),
       h("dl", {}, list.map(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),

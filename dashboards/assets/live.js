@@ -15,6 +15,11 @@ export class Live {
     return this.feeds.get(feed) ?? new Map();
   }
 
+  // Alarms that ask for somebody: raised, and neither put aside nor covered by another.
+  get unacknowledged() {
+    return [...this.rows("alarms").values()].filter((row) => row.state === "raised" && !row.suppressed && !row.shelved_until);
+  }
+
   // Takes one message in and returns the names of the feeds that changed.
   take(message) {
     const changed = new Set();

@@ -16,7 +16,7 @@ export class Tour {
     if (!config.tour) return;
     this.link = h("button", { type: "button", class: "hl-tour-link", onclick: () => this.open() }, t("what is this, and where to begin"));
     document.querySelector(".hl-simulated")?.append(" ", this.link);
-    if (config.page.id === "overview" && !this.seen) this.open();
+    if (config.page.id === "overview" && !config.wall.turn_s && !this.seen) this.open();
   }
 
   get seen() {

@@ -34,6 +34,7 @@ PAGE = Page(
     title=Text("Loads", "负荷"),
     question=Text("How much heat will be wanted?", "需要多少热量？"),
     order=4,
+    wall=False,
     rows=("minmax(0,1.2fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         Panel(

@@ -1,0 +1,193 @@
+"""A wall that turns its pages by itself, in a real Chromium."""
+
+from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from alerts.action import ALARM_STREAM
+from alerts.alarm import Phase
+from alerts.rows import alarm_tables
+from models.results import Outputs
+from store.protocol import StoreUnavailableError
+from tests.support.board_running import DESK, PHONE, browser, opened, running, until
+
+__all__ = ["browser", "opened", "running"]  # fixtures
+
+TURNED = ["/network", "/water", "/logistics", "/contracts", "/coal", "/alarms", "/trust", "/"]
+SAID = "document.querySelector('.hl-wall span')?.textContent ?? ''"
+TOUCHED = "at => sessionStorage.setItem('hl_wall_touched', String(Date.now() - at))"
+
+
+def alarm(running, phase):
+    """Put the alarm of priority 1 into `phase`."""
+    out = Outputs(ALARM_STREAM)
+    for name, table in alarm_tables([replace(running.alarms[0], phase=phase)], ALARM_STREAM).items():
+        out.add(name, table)
+    running.day.store.write([out])
+
+
+@pytest.fixture
+def calm(running):
+    alarm(running, Phase.ACKNOWLEDGED)
+    yield
+    alarm(running, Phase.RAISED)
+
+
+def path_of(page):
+    return urlsplit(page.url).path
+
+
+def went(page):
+    """Paths of the pages that follow, as they come."""
+    found = []
+    page.on("framenavigated", lambda frame: found.append(urlsplit(frame.url).path))
+    return found
+
+
+def waited(page, found, count, timeout_s=60.0):
+    for _ in range(int(10 * timeout_s)):
+        if len(found) >= count:
+            return
+        page.wait_for_timeout(100)
+    msg = f"expected {count} pages within {timeout_s:.0f} s, got {found}"
+    raise AssertionError(msg)
+
+
+@pytest.mark.usefixtures("calm")
+def test_pages_turn_round_and_round_in_the_language_theme_scope_and_range_of_the_first(opened):
+    watched = opened("/?wall=5&lang=en&theme=dark&region=north&hours=6")
+    found = went(watched.page)
+    waited(watched.page, found, len(TURNED) + 1, 90.0)
+    assert found[: len(TURNED) + 1] == [*TURNED, "/network"]
+    asked = parse_qs(urlsplit(watched.page.url).query)
+    assert asked == {"wall": ["5"], "lang": ["en"], "theme": ["dark"], "region": ["north"], "hours": ["6"]}
+    assert watched.page.evaluate("history.length") <= 2
+    watched.assert_quiet()
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_touch_pauses_says_so_and_it_goes_on_by_a_button_or_after_two_minutes(opened):
+    page = opened("/?wall=5&lang=en").page
+    page.mouse.move(400, 400)  # the first is where the pointer lies
+    page.mouse.move(440, 440)
+    until(page, f"({SAID}).startsWith('paused: 1')")
+    found = went(page)
+    page.wait_for_timeout(7000)
+    assert found == []
+    page.locator(".hl-nav a", has_text="Water").click()  # who goes elsewhere is left alone there
+    waited(page, found, 1)
+    until(page, f"({SAID}).startsWith('paused: 1')")
+    page.locator("[data-wall=on]").click()
+    page.mouse.move(700, 700)  # the hand leaves
+    until(page, f"({SAID}).startsWith('⟳')")
+    waited(page, found, 2)
+    assert found == ["/water", "/logistics"]
+    until(page, f"({SAID}).startsWith('⟳')")
+    page.keyboard.press("Shift")
+    until(page, f"({SAID}).startsWith('paused: 1')")
+    page.evaluate(TOUCHED, 118_000)
+    page.reload()
+    waited(page, found, 4)
+    assert found[2:] == ["/logistics", "/contracts"]
+
+
+def test_an_alarm_of_priority_1_holds_the_alarms_page_until_somebody_acknowledges_it(opened, running):
+    page = opened("/?wall=60&lang=zh").page
+    page.wait_for_url("**/alarms?*", timeout=20_000)  # at once, not after its minute
+    until(page, f"({SAID}) === '停留：1 级告警'")
+    page.evaluate(TOUCHED, 0)
+    page.goto(page.url.replace("/alarms", "/water"))
+    until(page, f"({SAID}).startsWith('已暂停')")  # whoever is at work is not led away
+    page.wait_for_timeout(2500)
+    assert path_of(page) == "/water"
+    page.goto(page.url.replace("/water", "/alarms").replace("wall=60", "wall=5"))
+    page.locator("[data-wall=on]").click()
+    until(page, f"({SAID}) === '停留：1 级告警'")
+    page.wait_for_timeout(6000)
+    assert path_of(page) == "/alarms"
+    alarm(running, Phase.ACKNOWLEDGED)
+    page.wait_for_url("**/trust?*", timeout=20_000)
+    alarm(running, Phase.RAISED)
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_server_or_a_store_that_is_away_is_waited_for(opened, running, monkeypatch):
+    page = opened("/?wall=5&lang=en").page
+    until(page, f"({SAID}).startsWith('⟳')")
+    page.context.set_offline(True)
+    until(page, f"({SAID}) === 'stays: no answer'")
+    page.wait_for_timeout(4000)
+    assert path_of(page) == "/"
+    page.context.set_offline(False)
+    page.wait_for_url("**/network?*", timeout=20_000)
+
+    def away(*_):
+        raise StoreUnavailableError("the store is restarting")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.day.store, "select", away)
+        until(page, f"({SAID}) === 'stays: no answer'")
+        page.wait_for_timeout(4000)
+        assert path_of(page) == "/network"
+    page.wait_for_url("**/water?*", timeout=60_000)
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_page_that_cannot_be_made_is_passed_over_and_one_without_its_scripts_comes_again(opened):
+    page = opened("/?wall=5&lang=en").page
+    page.route("**/network?*", lambda route: route.fulfill(status=500, body="cannot be made"))
+    broken = []  # asked for by the page's head and by itself
+
+    def once(route):
+        broken.append(route.request.url)
+        route.abort() if len(broken) <= 2 else route.continue_()
+
+    page.route("**/assets/*/index.js", once)
+    found = went(page)
+    waited(page, found, 3)
+    assert found[:3] == ["/water", "/water", "/logistics"]
+
+
+@pytest.mark.usefixtures("calm")
+@pytest.mark.parametrize(("asked", "seconds"), [("1", "5"), ("3601", "3600"), ("0", "5"), ("45", "45")])
+def test_it_turns_no_faster_and_no_slower(opened, asked, seconds):
+    page = opened(f"/water?wall={asked}&lang=en").page
+    until(page, f"({SAID}).startsWith('⟳ ')")
+    shown = page.evaluate(SAID).removeprefix("⟳ ").removesuffix(" s")
+    assert int(seconds) - 3 <= int(shown) <= int(seconds)
+
+
+@pytest.mark.usefixtures("calm")
+def test_a_key_begins_and_ends_it(opened):
+    page = opened("/water?wall=no&lang=en").page
+    assert page.locator(".hl-wall").count() == 0
+    page.keyboard.press("?")
+    assert "turn the pages by themselves, or no more" in page.inner_text("dialog")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("w")
+    until(page, "location.search.includes('wall=30')")
+    until(page, f"({SAID}).startsWith('⟳')")
+    page.keyboard.press("w")
+    until(page, "!location.search.includes('wall') && document.querySelector('.hl-clock b')")
+    assert page.locator(".hl-wall").count() == 0
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_it_says_fits_the_frame(opened, language, size):
+    watched = opened(f"/alarms?wall=5&lang={language}", size)
+    page = watched.page
+    page.keyboard.press("Shift")
+    page.wait_for_selector("[data-wall=off]")
+    page.wait_for_timeout(600)
+    wide, high, head = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.scrollHeight, "
+        "document.querySelector('.hl-header').offsetHeight]"
+    )
+    assert wide <= size["width"]
+    if size is DESK:
+        assert (high <= size["height"], head) == (True, 50)
+    watched.assert_quiet()
+    watched.assert_accessible()
