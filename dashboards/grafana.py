@@ -72,6 +72,7 @@ _LIVE_ONLY: Final = frozenset(
         "health",
         "attention",
         "components",
+        "stages",
         "alarm",
         "alarms",
         "verdicts",

@@ -39,6 +39,8 @@ _NEVER: Final = float("-inf")
 _UNSENT: Final = frozenset(
     {"region", "stream", "offset", "received_ms", "boot", "seq", "pos", "model", "class", "payload"}
 )
+_PART_OF: Final = {"journalled": "ingest", "stepped": "streams", "stored": "store"}
+"""Which component does what messages wait for."""
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +99,8 @@ class Hub:
     clock : callable
         The site's now, ms UTC.
     status : callable
-        Health of the components: ``{"components": [{"name", "state", "detail"}, …], …}``.
+        Health of the components: ``{"components": [{"name", "state", "detail"}, …], …}``, and ``lag``:
+        by stage ``messages`` that wait for it and ``seconds`` that the oldest has.
     tick_s, rest_s : float
         Between two ticks, and from the last page's leaving until memory is given back: later than its server
         forgets a page that does not come back.
@@ -316,8 +319,11 @@ def _scope_of(feed: Feed, scope: Scope) -> Scope:
 
 
 def _status_rows(status: Mapping[str, Any]) -> Rows:
-    components = status.get("components", ())
-    return {
+    rows = {
         str(c["name"]): {k: tellable(v) if isinstance(v, str) else v for k, v in c.items() if k != "name"}
-        for c in components
+        for c in status.get("components", ())
     }
+    for stage, lag in status.get("lag", {}).items():
+        if (row := rows.get(_PART_OF.get(stage, ""))) is not None:
+            row.update(stage=stage, lag_s=lag["seconds"], queued=lag["messages"])
+    return rows

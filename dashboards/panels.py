@@ -41,6 +41,7 @@ Kind = Literal[
     "process",
     "health",
     "components",
+    "stages",
     "attention",
     "alarms",
     "alarm",

@@ -15,7 +15,7 @@ import { Bullets } from "./bullets.js";
 import { Paper } from "./paper.js";
 import { Ranging, rangeOf } from "./range.js";
 import { Bands, Health, Process } from "./substation.js";
-import { Attention, Components, Table, Trips } from "./tables.js";
+import { Attention, Components, Stages, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
 import { Tile, mark } from "./tiles.js";
 import { Tour } from "./tour.js";
@@ -54,7 +54,7 @@ class ChartPanel {
 
 const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
-  process: Process, health: Health, components: Components, attention: Attention,
+  process: Process, health: Health, components: Components, stages: Stages, attention: Attention,
   alarms: Alarms, alarm: Alarm, map: TruckMap, trips: Trips, bullets: Bullets,
   verdicts: Verdicts, strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile,
 };

@@ -103,8 +103,20 @@ function ranked(rows, now) {
   return rows.filter(([, row]) => row.window_start === newest && now < newest + row.window_ms + HOUR_MS).sort(([, a], [, b]) => a.rank - b.rank);
 }
 
+// What waits for each stage, in the order that a message takes: parts of which that is measured.
+const STAGES = new Map([["journalled", "journalling"], ["stepped", "computing"], ["stored", "storing"]]);
+
+export class Stages extends Table {
+  ordered() {
+    const order = [...STAGES.keys()];
+    return [...this.context.live.rows("status")].filter(([, row]) => STAGES.has(row.stage))
+      .sort(([, a], [, b]) => order.indexOf(a.stage) - order.indexOf(b.stage))
+      .map(([part, row]) => [part, { ...row, part, stage: STAGES.get(row.stage) }]);
+  }
+}
+
 const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated", actors: "no alarm within 30 days" };
-const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "rule", "subject", "ahead", "arrival"]);
+const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "part", "rule", "subject", "ahead", "arrival"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
 
@@ -152,6 +164,8 @@ function show(column, row, context) {
       return { content: changes(row, context), classes: ["hl-wrap"] };
     case "evidence":
       return { content: told(row, context).map(([name, x]) => `${name} ${x}`).join(" · "), classes: ["hl-wrap"] };
+    case "part":
+      return { content: { key: value, make: () => [NORMAL.has(value) ? h("span", { class: "hl-muted" }, "●") : mark(true, value === "degraded" ? 2 : 1), ` ${t(value)}`] } };
     case "text":
       return text(String(value ?? ""));
     case "retry":

@@ -35,7 +35,7 @@ PAGE = Page(
     title=Text("Trust", "数据可信"),
     question=Text("Can I believe it?", "数据可信吗？"),
     order=10,
-    rows=("84px", "minmax(0,1.6fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
+    rows=("84px", "minmax(0,1fr)", "164px", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(
@@ -53,6 +53,7 @@ PAGE = Page(
             "table",
             feeds=("ledger", "seen"),
             width=7,
+            height=2,
             series=tuple(Series(_LEDGER, name, text, aggregate="last") for name, text, _ in _COUNTS),
             columns=(
                 ("key", Text("device", "设备"), "device"),
@@ -74,6 +75,24 @@ PAGE = Page(
                     scale=100.0,
                     window_ms=900_000,
                 ),
+            ),
+        ),
+        Panel(
+            "stages",
+            Text("Lag by stage", "各环节滞后"),
+            "stages",
+            feeds=("status",),
+            width=5,
+            columns=(
+                ("stage", Text("stage", "环节"), "reason"),
+                ("part", Text("part", "组件"), "reason"),
+                ("lag_s", Text("oldest", "最久"), "s"),
+                ("queued", Text("messages", "报文"), "count"),
+                ("state", Text("state", "状态"), "part"),
+            ),
+            absent=Text(
+                "measured where the stages run: /metrics of ingest and worker",
+                "在各环节所在进程测量：见 ingest 与 worker 的 /metrics",
             ),
         ),
         Panel(

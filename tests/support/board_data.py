@@ -351,4 +351,9 @@ def status(*, broker: str = "ok") -> dict[str, object]:
             {"name": "streams", "state": "ok", "detail": "lag 0 records"},
             {"name": "store", "state": "ok", "detail": "series.duckdb, 41 MB"},
         ],
+        "lag": {
+            "journalled": {"messages": 12, "seconds": 0.25},
+            "stepped": {"messages": 3400, "records": 40, "seconds": 31.5},
+            "stored": {"messages": 0, "records": 0, "seconds": 0.0},
+        },
     }
