@@ -189,9 +189,20 @@ def within(query: Select) -> str:
     for tag, wanted in (("key", query.keys), ("unit", query.units), ("region", query.regions)):
         if wanted:
             conditions.append(_one_of(tag, wanted))
+    if query.key_prefix:
+        conditions.append(f"r.key =~ {_begins(query.key_prefix)}")
     if is_reading(query.measurement) and query.device_class:
         conditions.append(_one_of("class", (query.device_class,)))
     return " and ".join(conditions)
+
+
+def _begins(text: str) -> str:
+    """Pattern of whatever begins with `text`: unlike a comparison of strings it is looked up in the index."""
+    signs = "\\/.+*?()|[]{}^$"
+    spelt = (
+        f"\\x{ord(c):02x}" if ord(c) < 32 or ord(c) == 127 else f"\\{c}" if c in signs else c for c in text
+    )
+    return f"/^{''.join(spelt)}/"
 
 
 def _one_of(tag: str, wanted: Iterable[str]) -> str:

@@ -64,6 +64,8 @@ class Select:
     extremes : bool
         Beside each number of a step its least and its greatest, in columns that `extremes_of` names. A store
         may leave them out.
+    key_prefix : str
+        Only keys that begin so; empty means all.
     """
 
     measurement: str
@@ -82,6 +84,7 @@ class Select:
     limit: int | None = None
     narrow: bool = False
     extremes: bool = False
+    key_prefix: str = ""
 
 
 def extremes_of(field: str) -> tuple[str, str]:

@@ -191,6 +191,8 @@ def _conditions(query: Select, stored: Mapping[str, pa.DataType], out: Query) ->
     for column, wanted in (("key", query.keys), ("unit", query.units), ("region", query.regions)):
         if wanted:
             conditions.append(f"{column} IN (SELECT unnest({out.value(column, list(wanted))}))")
+    if query.key_prefix:
+        conditions.append(f"starts_with(key, {out.value('key_prefix', query.key_prefix)})")
     if query.from_ms is not None:
         conditions.append(f"window_start >= {out.value('from_ms', query.from_ms)}")
     if query.to_ms is not None:

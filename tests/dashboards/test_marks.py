@@ -1,11 +1,13 @@
 """Alarms of a device stand on its charts."""
 
+from dataclasses import replace
+
 import pytest
 
 from alerts.action import ALARM_STREAM
 from alerts.alarm import Phase
 from alerts.rows import alarm_tables
-from dashboards.marks import MOST_MARKS, alarm_marks
+from dashboards.marks import LONGEST_MS, MOST_MARKS, alarm_marks
 from models.anomaly import Severity
 from models.results import Outputs
 from store.duckdb_series import DuckdbSeries
@@ -47,6 +49,14 @@ def test_marks_are_the_devices_own_within_the_range(store):
     assert alarm_marks(store, site, "gone", NOW_MS - DAY_MS, NOW_MS) == []
 
 
+def test_a_device_that_was_moved_keeps_its_marks(store):
+    seed_alarms(store)
+    site = make_site()
+    moved = {**site.devices, "sub-03": replace(site.devices["sub-03"], unit="elsewhere")}
+    found = alarm_marks(store, replace(site, devices=moved), "sub-03", NOW_MS - DAY_MS, NOW_MS)
+    assert [m["code"] for m in found] == ["pump_trip"]
+
+
 def test_of_more_than_fit_the_gravest_stay(store):
     kinds = [Severity.MINOR] * MOST_MARKS + [Severity.CRITICAL] * 2
     made = [alarm("sub-03", f"c{n:02d}", kind, Phase.RAISED, 10 + n) for n, kind in enumerate(kinds)]
@@ -56,6 +66,12 @@ def test_of_more_than_fit_the_gravest_stay(store):
     store.write([outputs])
     found = alarm_marks(store, make_site(), "sub-03", NOW_MS - DAY_MS, NOW_MS)
     assert [m["code"] for m in found] == ["c13", "c12", *(f"c{n:02d}" for n in range(9, -1, -1))]
+
+
+def test_a_range_of_many_years_has_no_marks(store):
+    seed_alarms(store)
+    assert alarm_marks(store, make_site(), "sub-03", NOW_MS - LONGEST_MS - 1, NOW_MS) == []
+    assert len(alarm_marks(store, make_site(), "sub-03", NOW_MS - LONGEST_MS, NOW_MS)) == 1
 
 
 def test_a_store_without_alarms_has_none(store):

@@ -86,6 +86,7 @@ QUESTIONS = [
     Select("device_heat", keys=("nobody",)),
     Select("nothing"),
     *(Select("device_heat", keys=(k,)) for k in HOSTILE),
+    *(Select("device_heat", key_prefix=k) for k in ("a", "a.", "a b,", ".", "|", "^", *HOSTILE)),
     Select("device_heat", keys=tuple(HOSTILE) + tuple(f"k{n}" for n in range(300))),
     *(Select("device_heat", keys=("a",), every_ms=7 * HOUR, aggregate=a) for a in AGGREGATES),
     Select("device_heat", fields=("heat_gj",), every_ms=24 * HOUR, latest=True),
