@@ -15,17 +15,19 @@ export class Head {
     this.age = h("span", { class: "hl-age", role: "status" }, t("connecting"));
     this.alarms = h("a", { class: "hl-alarms", href: context.url("/alarms", {}) });
     document.getElementById("hl-live")?.replaceChildren(this.alarms, this.age, this.clock);
-    document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.range());
+    this.ranges = this.range();
+    document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.ranges);
     for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => remember(link.dataset.set));
     this.timer = setInterval(() => this.update(), 1000);
   }
 
   // Made anew for another range; who came here by the keyboard stays here.
   ranged() {
-    const box = document.getElementById("hl-scope");
-    const focused = box.contains(document.activeElement) && document.activeElement.dataset.range;
-    box.replaceChildren(this.scope(), this.range());
-    if (focused) (box.querySelector(`[data-range=${focused}]`) ?? box.querySelector("select[data-range]")).focus();
+    const before = this.ranges;
+    const focused = before.contains(document.activeElement) && document.activeElement.dataset.range;
+    this.ranges = this.range();
+    before.replaceWith(this.ranges);
+    if (focused) (this.ranges.querySelector(`[data-range=${focused}]`) ?? this.ranges.querySelector("select")).focus();
     this.alarms.href = this.context.url("/alarms", {});
   }
 

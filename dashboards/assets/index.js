@@ -24,6 +24,7 @@ import { Wall } from "./wall.js";
 const METERED = new Set(["plant", "substation", "meter"]);
 const REFRESH_MS = 20000;
 const SOONEST_MS = 3000;
+const HURRY_MS = 250;
 
 class Refused extends Error {}
 
@@ -66,7 +67,7 @@ class Board {
     this.live = new Live();
     this.fetched = new Map();
     this.context = {
-      config: { ...config, ...rangeOf(), range: config.range }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
+      config: { ...config, ...rangeOf() }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
       metered: (device) => METERED.has(device.class),
       url: (path, changes = {}) => url(path, config, changes), refresh: () => this.update(new Set(["dead_letters"])),
@@ -87,6 +88,7 @@ class Board {
     site.plates = answer.plates;
     site.byId = new Map(answer.devices.map((d) => [d.id, d]));
     this.build();
+    Object.assign(config, rangeOf()); // who went back meanwhile is at another address
     this.ranging = this.context.ranging = new Ranging(this.root, (found) => this.ranged(found));
     this.head = new Head(this.context);
     this.keys = new Keys(this.context);
@@ -177,8 +179,28 @@ class Board {
   ranged(found) {
     Object.assign(this.context.config, found);
     this.head.ranged();
-    for (const { view } of this.panels) view.ranged?.();
-    this.refreshHistory();
+    for (const entry of this.panels) {
+      entry.view.ranged?.();
+      this.giveUp(entry);
+    }
+    // Whoever holds a key down passes many ranges by: only where he stops is asked for.
+    const hurried = performance.now() - this.rangedAt < HURRY_MS;
+    this.rangedAt = performance.now();
+    clearTimeout(this.hurry);
+    if (hurried) this.hurry = setTimeout(() => this.refreshHistory(), HURRY_MS);
+    else this.refreshHistory();
+  }
+
+  // Nobody waits for another range's answer, and nothing drawn passes for another range's.
+  giveUp({ panel, card, range }) {
+    const wanted = this.rangeOf(panel);
+    const asked = this.fetched.get(panel.id);
+    if (asked?.busy && asked.range !== wanted) {
+      asked.stop.abort();
+      this.fetched.delete(panel.id);
+    }
+    if (range && range !== wanted) card.setAttribute("aria-busy", "true");
+    else card.removeAttribute("aria-busy");
   }
 
   // History again every 20 s, or sooner when the site's clock runs ahead of ours; never while nobody looks.
@@ -216,10 +238,8 @@ class Board {
     const { panel, view, card, trouble } = entry;
     const { t, config } = this.context;
     const state = { at: now, site: this.live.now, range, busy: true, failed: false, stop: new AbortController() };
-    this.fetched.get(panel.id)?.stop.abort(); // nobody waits for another range's answer
     this.fetched.set(panel.id, state);
     const { signal } = state.stop;
-    if (entry.range && entry.range !== range) card.setAttribute("aria-busy", "true");
     try {
       const answer = await this.ask(panel, this.wanted(panel), signal);
       state.site ??= answer.to;
@@ -274,6 +294,7 @@ class Board {
 
   stop() {
     clearInterval(this.timer);
+    clearTimeout(this.hurry);
     if (this.rehearsal) window.cancelIdleCallback(this.rehearsal);
     this.ranging?.stop();
     this.wall?.stop();

@@ -7,6 +7,7 @@ const TRAIL_MS = 86400000;
 const LIKELY_LATE = 0.5;
 const FASTEST_M_S = 45;
 const AGREE = 3;
+const AGAIN_MS = 3000;
 
 export class TruckMap {
   constructor(panel, context) {
@@ -23,6 +24,7 @@ export class TruckMap {
 
   stop() {
     this.observer.disconnect();
+    clearTimeout(this.again);
   }
 
   // Places and believable positions are in; who is far off is counted, and does not shrink the others.
@@ -72,9 +74,9 @@ export class TruckMap {
   update() {
     const { live, t } = this.context;
     if (live.now === null) return;
-    if (this.truck && this.trail === undefined) this.fetchTrail();
+    if (this.truck && !this.asked) this.fetchTrail();
     const trucks = this.trucks();
-    const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.context.site.places.length]);
+    const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.trail?.[0]?.window_start, this.context.site.places.length, location.search]);
     if (key === this.drawn) return;
     this.drawn = key;
     const view = this.frame(trucks);
@@ -138,23 +140,27 @@ export class TruckMap {
     return s("polyline", { class: "hl-trail", points: this.trail.map((p) => view.at(p.lat_deg, p.lon_deg).map((v) => v.toFixed(1)).join(",")).join(" ") });
   }
 
+  // The trail stays until that of the new range is there.
   ranged() {
-    this.trail = undefined;
+    clearTimeout(this.again);
+    this.asked = undefined;
     this.update();
   }
 
   async fetchTrail() {
-    const mine = this.trail = [];
+    const mine = this.asked = {};
     const { live, config } = this.context;
     const to = config.range.to ?? live.now;
     const from = config.range.from ?? to - TRAIL_MS;
     const query = new URLSearchParams([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
       ["from", from], ["to", to], ["every_ms", Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000)], ["aggregate", "last"]]);
-    const response = await fetch(`/api/query?${query}`);
-    if (!response.ok || this.trail !== mine) return; // a newer range has its own
-    this.trail = believable((await response.json()).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
+    const found = await positions(query);
+    if (this.asked !== mine) return; // a newer range has its own
+    if (!found) this.again = setTimeout(() => this.ranged(), AGAIN_MS);
+    this.trail = believable((found ?? []).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
     this.slider.hidden = !this.trail.length;
-    if (!this.trail.length) this.when.textContent = this.context.t("no positions of {truck} in this time", { truck: this.truck });
+    const { t } = this.context;
+    if (!this.trail.length) this.when.textContent = found ? t("no positions of {truck} in this time", { truck: this.truck }) : t("the measurements could not be read");
     this.drawn = null;
     this.update();
   }
@@ -166,6 +172,17 @@ export class TruckMap {
     const [x, y] = this.view.at(point.lat_deg, point.lon_deg);
     this.ghost.replaceChildren(s("circle", { cx: x, cy: y, r: 9 }));
     this.when.textContent = this.context.f.moment(point.window_start);
+  }
+}
+
+// None where the question is refused; null where it may be answered later.
+async function positions(query) {
+  try {
+    const response = await fetch(`/api/query?${query}`);
+    return response.ok ? await response.json() : response.status < 500 ? [] : null;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return null; // the server is away: the frame says so
   }
 }
 

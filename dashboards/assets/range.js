@@ -36,7 +36,7 @@ export class Ranging {
   readAddress() {
     const before = this.query;
     this.query = asked();
-    for (const link of this.root.querySelectorAll("a[href]")) carry(link, before, this.query);
+    for (const link of [...this.root.querySelectorAll("a[href]"), ...document.querySelectorAll(".hl-devices a")]) carry(link, before, this.query);
     this.changed(rangeOf(this.query));
   }
 

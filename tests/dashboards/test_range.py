@@ -12,6 +12,7 @@ from tests.support.board_running import browser, opened, running, taken, until
 __all__ = ["browser", "opened", "running"]  # fixtures
 
 HEAT = "#panel-heat_windows"
+TRAIL = re.compile(r"/api/query.*lat_deg")
 HISTORY = re.compile(r"/api/panels/heat_windows/history")
 DRAWN = "n => performance.getEntriesByName(`hl-drawn-${n}`).some(e => e.startTime > (window.chosen ?? 0))"
 
@@ -133,3 +134,118 @@ def test_a_trail_is_that_of_the_range(opened, running):
     until(page, "location.search.includes('to=')")
     page.wait_for_timeout(500)
     assert [f"to={running.now_ms - DAY_MS}" in url for url in asked] == [True]
+
+
+def test_a_trail_that_could_not_be_read_is_asked_for_again(opened, running):
+    page = opened("/logistics?lang=en&truck=truck-3").page
+    page.wait_for_selector(".hl-trail", state="attached")
+    page.route(TRAIL, lambda route: route.fulfill(status=503, body="{}"))
+    choose(page, "168")
+    page.wait_for_selector(".hl-map-foot :text('the measurements could not be read')")
+    assert page.locator(".hl-trail").count() == 0
+    page.unroute(TRAIL)
+    page.route(TRAIL, lambda route: route.abort())
+    choose(page, "6")
+    page.wait_for_timeout(500)
+    page.unroute(TRAIL)
+    page.wait_for_selector(".hl-trail", state="attached", timeout=10_000)
+
+
+def test_the_trail_of_the_range_chosen_last_is_drawn_whatever_answer_comes_last(opened):
+    page = opened("/logistics?lang=en&truck=truck-3").page
+    page.wait_for_selector(".hl-trail", state="attached")
+    page.evaluate("""() => {
+      const ask = window.fetch;
+      window.fetch = async (...asked) => {
+        const answer = await ask(...asked);
+        if (String(asked[0]).includes("field=lat_deg") && !window.release) {
+          const found = await answer.json();
+          answer.json = () => new Promise((done) => { window.release = () => done(found.slice(0, 9)); });
+        }
+        return answer;
+      };
+    }""")
+    points = "document.querySelector('.hl-trail').getAttribute('points').split(' ').length"
+    whole = page.evaluate(points)
+    choose(page, "168")
+    page.wait_for_timeout(300)
+    choose(page, "6")
+    page.wait_for_timeout(500)
+    page.evaluate("window.release()")
+    page.wait_for_timeout(300)
+    assert (page.evaluate(points), whole > 9) == (whole, True)
+
+
+def test_a_link_that_leads_to_now_does_so_from_every_range(opened):
+    page = opened("/logistics?lang=en").page
+    page.wait_for_selector("a.hl-truck", state="attached")
+    page.locator("[data-range=earlier]").click()
+    until(page, "location.search.includes('to=')")
+    assert "from=" not in page.get_attribute("a.hl-truck >> nth=0", "href")
+
+
+def test_who_goes_back_before_the_page_stands_has_what_the_address_says(watched, running):
+    page, held = watched.page, []
+
+    def hold(route):
+        held.append(route)
+
+    page.locator("[data-range=earlier]").click()
+    until(page, "location.search.includes('to=')")
+    page.goto(f"{running.server.url}/network?lang=en")
+    page.wait_for_selector("select[data-range=choose]")
+    page.route("**/api/site*", hold)
+    page.evaluate("history.back()")
+    until(page, "location.pathname === '/'")
+    while not held:
+        page.wait_for_timeout(50)
+    page.evaluate("history.back()")
+    until(page, "!location.search.includes('to=')")
+    for question in held:
+        question.continue_()
+    page.wait_for_selector("select[data-range=choose]")
+    assert page.locator("select[data-range=choose]").input_value() == "24"
+
+
+def test_ranges_that_are_passed_by_are_not_asked_for(watched):
+    page, asked = watched.page, []
+    page.on("request", lambda r: asked.append(r.url) if HISTORY.search(r.url) else None)
+    page.evaluate("""async () => {
+      for (let n = 0; n < 40; n += 1) {
+        document.querySelector("[data-range=earlier]").click();
+        await new Promise((done) => setTimeout(done, 20));
+      }
+    }""")
+    settled(page)
+    last = re.search(r"to=(\d+)", page.url).group(1)
+    assert len(asked) < 10
+    assert f"to={last}" in asked[-1]
+    choose(page, "24")
+    settled(page)
+    assert len(hours_of(page)[1]) > 20
+
+
+def test_what_is_drawn_is_dimmed_from_the_choice_on_until_it_is_the_ranges(watched):
+    page = watched.page
+    busy = f"document.querySelector('{HEAT}').getAttribute('aria-busy')"
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true})")
+    page.evaluate("window.away = true")
+    choose(page, "6")
+    assert page.evaluate(busy) == "true"
+    choose(page, "24")
+    assert page.evaluate(busy) is None
+    choose(page, "6")
+    page.evaluate("window.away = false")
+    settled(page)
+    assert page.evaluate(busy) is None
+
+
+def test_the_focus_stays_on_the_way_to_the_next_device(opened):
+    page = opened("/substation/sub-03?lang=en").page
+    page.wait_for_selector(".hl-devices a")
+    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
+    page.locator(".hl-devices a >> nth=1").focus()
+    page.keyboard.press("[")
+    until(page, "location.search.includes('to=')")
+    assert page.evaluate("document.activeElement.matches('.hl-devices a')")
+    assert "to=" in page.evaluate("document.activeElement.href")
