@@ -21,7 +21,16 @@ function apology({ title, why, home }) {
 
 // Whoever has chosen no theme has that of the system: only the browser knows it.
 const system = window.matchMedia("(prefers-color-scheme: dark)");
-const turnedOver = () => location.reload(); // at dusk: drawings take their colours as they are made
+const WRITING_MS = 5000;
+const writing = () => document.querySelector("dialog[open]")
+  || [...document.querySelectorAll(".hl input[type=text], .hl textarea")].some((field) => field.value !== field.defaultValue);
+
+// At dusk all is made anew, as drawings take their colours then; never while somebody writes.
+function turnedOver() {
+  if (document.querySelector(".hl")?.classList.contains("hl-dark") === system.matches) return;
+  if (writing()) setTimeout(turnedOver, WRITING_MS);
+  else location.reload();
+}
 
 function themed(frame) {
   if (!frame.follows_system || !system.matches) return frame;

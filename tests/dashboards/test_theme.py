@@ -65,6 +65,17 @@ def test_a_page_follows_the_system_at_dusk(seen):
     )
 
 
+def test_dusk_waits_for_who_writes(seen):
+    page = seen("/alarms?lang=en", "light").page
+    field = page.locator(".hl-alarm-deeds input >> nth=1")
+    field.fill("pump seized, spare")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(1500)
+    assert field.input_value() == "pump seized, spare"
+    field.fill("")
+    until(page, f"document.querySelector('.hl') && {THEME} === 'dark'")
+
+
 def test_an_address_that_leads_nowhere_has_the_systems_too(seen):
     page = seen("/substation/sub-99?lang=en", "dark").page
     until(page, f"{THEME} === 'dark'")
