@@ -1,6 +1,7 @@
 // The page's one range: it stands in the address and changes without a new page, which costs five times as long.
 const NAMES = ["from", "to", "hours", "compare"];
 const MOST_H = 24 * 366;
+const FRAME = ".hl-nav a, .hl-switches a, .hl-devices a";
 
 const asked = () => new URLSearchParams(location.search);
 
@@ -18,6 +19,7 @@ export class Ranging {
     this.query = asked();
     this.read = () => this.readAddress();
     window.addEventListener("popstate", this.read);
+    for (const link of document.querySelectorAll(FRAME)) carry(link, new URLSearchParams(), this.query); // the server's have none
   }
 
   go(address) {
@@ -36,7 +38,7 @@ export class Ranging {
   readAddress() {
     const before = this.query;
     this.query = asked();
-    for (const link of [...this.root.querySelectorAll("a[href]"), ...document.querySelectorAll(".hl-devices a")]) carry(link, before, this.query);
+    for (const link of [...this.root.querySelectorAll("a[href]"), ...document.querySelectorAll(FRAME)]) carry(link, before, this.query);
     this.changed(rangeOf(this.query));
   }
 

@@ -249,3 +249,18 @@ def test_the_focus_stays_on_the_way_to_the_next_device(opened):
     until(page, "location.search.includes('to=')")
     assert page.evaluate("document.activeElement.matches('.hl-devices a')")
     assert "to=" in page.evaluate("document.activeElement.href")
+
+
+def test_another_page_language_or_theme_has_the_same_range(opened):
+    watched = opened("/?lang=en&hours=6")
+    page = watched.page
+    links = {what: f".hl-{what} a >> nth=1" for what in ("nav", "switches")}
+    until(page, "document.querySelector('.hl-nav a:nth-child(2)').href.includes('hours=6')")
+    assert all("hours=6" in page.get_attribute(link, "href") for link in links.values())
+    choose(page, "168")
+    assert all("hours=168" in page.get_attribute(link, "href") for link in links.values())
+    page.locator(".hl-switches a[data-set='lang=zh']").click()
+    page.wait_for_url("**lang=zh*")
+    page.wait_for_selector("select[data-range=choose]")
+    assert page.locator("select[data-range=choose]").input_value() == "168"
+    watched.assert_quiet()

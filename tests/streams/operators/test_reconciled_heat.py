@@ -38,9 +38,10 @@ def behind(told: Told, start: int, share: dict[str, float]) -> dict[int, WindowS
     for step in range(start, start + HOUR_MS, STEP_MS):
         heat = told.states[step].values_of("heat_gj", device_heat.fields, np.arange(len(told.day.stream.ids)))
         values = np.full((len(secondary_heat.fields), len(heat)), np.nan)
+        fields = [secondary_heat.fields.index(f) for f in ("heat_gj", "heat_u_gj", "spread_k")]
         for name, factor in share.items():
             at = told.day.stream.ids.index(name)
-            values[:, at] = (factor * heat[at], 0.08 * heat[at], 13.0)
+            values[fields, at] = (factor * heat[at], 0.08 * heat[at], 13.0)
         state = states[step] = WindowState(len(secondary_heat.fields))
         everyone = np.arange(len(heat))
         state.remember(everyone, values, np.ones(len(heat)), np.full(len(heat), FINAL),
