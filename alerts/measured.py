@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import RINGS, Actors, Heard
+from alerts.actors import DAY_MS, RINGS, Actors, Heard
 from alerts.alarm import Alarm, Phase
 from alerts.book import Happened
 from alerts.quality import STALE_MS, TEN_MIN_MS, Standing, figures
@@ -16,7 +16,6 @@ from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
 
 __all__ = ["RINGS", "Measured"]
 
-_DAY_MS: Final = 86_400_000
 _EVERY_MS: Final = 60_000
 
 
@@ -58,10 +57,10 @@ class Measured:
         if now_ms - self._told_ms < _EVERY_MS:
             return None
         self._told_ms = now_ms
-        self._rung = [(t, name) for t, name in self._rung if t >= now_ms - _DAY_MS]
+        self._rung = [(t, name) for t, name in self._rung if t >= now_ms - DAY_MS]
         near = [a for a in alarms if a.phase in {Phase.RAISED, Phase.ACKNOWLEDGED} and not a.quiet]
         standing = [Standing(a.id, a.raised_ms or now_ms, now_ms) for a in near]
-        from_ms = max(now_ms - _DAY_MS, min(self._since_ms, now_ms - TEN_MIN_MS))
+        from_ms = max(now_ms - DAY_MS, min(self._since_ms, now_ms - TEN_MIN_MS))
         day = figures(self._rung, standing, from_ms, now_ms + 1, self._desks)
         start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
         row = {
@@ -72,5 +71,5 @@ class Measured:
         }  # fmt: skip
         return {
             QUALITY: quality_table(start_ms, TEN_MIN_MS, row, ALARM_STREAM),
-            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // _DAY_MS * _DAY_MS, ALARM_STREAM),
+            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // DAY_MS * DAY_MS, ALARM_STREAM),
         }

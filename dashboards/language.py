@@ -47,9 +47,8 @@ def plain(text: str) -> str:
     ('unknown device', 'dp kPa', 'usual ± m³/h', 'no ground c')
     """
     found = _FIELD.fullmatch(text)
-    if found is None or text.startswith(
-        "no_"
-    ):  # a reason: what is lacking, by the name it is registered under
+    lacking = text.startswith("no_")  # a reason: what is not registered, by the name that it would have
+    if found is None or lacking:
         return text.replace("_", " ")
     name = re.sub(r"_u$", " ±", found["name"]).replace("_", " ")
     return f"{name} {_UNITS[found['unit']]}".rstrip()

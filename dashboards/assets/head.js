@@ -72,7 +72,7 @@ export class Head {
     const now = config.scope.unit ? `unit=${config.scope.unit}` : config.scope.region ? `region=${config.scope.region}` : "";
     return this.select(t("scope"), choices, now, (value) => {
       const [kind, id] = value.split("=");
-      return this.context.url(location.pathname, { region: "", unit: "", ...(kind ? { [kind]: id } : {}) });
+      location.assign(this.context.url(location.pathname, { region: "", unit: "", ...(kind ? { [kind]: id } : {}) }));
     });
   }
 
@@ -85,12 +85,12 @@ export class Head {
       return h("a", { class: "hl-step", href: path(other), title: `${label}: ${other.name}`, "aria-label": label }, by < 0 ? "‹" : "›");
     };
     return h("span", { class: "hl-devices" }, step(-1, t("previous")),
-      this.select(t("device"), list.map((d) => [d.id, d.name]), config.scope.device, (id) => path({ id })), step(1, t("next")));
+      this.select(t("device"), list.map((d) => [d.id, d.name]), config.scope.device, (id) => location.assign(path({ id }))), step(1, t("next")));
   }
 
-  select(label, choices, now, target, more = { onchange: (e) => location.assign(target(e.target.value)) }) {
+  select(label, choices, now, chosen, more = {}) {
     const options = choices.map(([value, text]) => h("option", { value, selected: value === now }, text));
-    return h("select", { "aria-label": label, ...more }, options);
+    return h("select", { "aria-label": label, onchange: (e) => chosen(e.target.value), ...more }, options);
   }
 
   // The page's one range: up to now, or a fixed one further back, and whether what was before it is drawn too.
@@ -105,9 +105,7 @@ export class Head {
     const upToNow = (hours) => url(location.pathname, { from: "", to: "", hours: hours === "24" ? "" : hours });
     const step = (way, label, sign) => h("button", { type: "button", class: "hl-step", "data-range": way, "aria-label": label, title: label, onclick: () => this.move(way) }, sign);
     return h("span", { class: "hl-ranges" }, step("earlier", t("earlier"), "‹"),
-      this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), null, {
-        "data-range": "choose", onchange: ({ target: { value } }) => ranging.go(value === "fixed" ? location.href : upToNow(value)),
-      }),
+      this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), (value) => ranging.go(value === "fixed" ? location.href : upToNow(value)), { "data-range": "choose" }),
       fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, { from: "", to: "" }), onclick: follow }, t("now"))],
       h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, { compare: config.compare ? "" : "1" }), onclick: follow }, t("compare")));
   }

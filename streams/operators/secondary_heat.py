@@ -51,19 +51,20 @@ def secondary_heat(samples: Samples, site: StreamSite) -> SecondaryHeat:
     on_return = np.zeros(len(flow), dtype=bool)
     power_kw = heat_power_kw(flow, hot, cold, on_return)
     heat_kj, coverage = samples.integrate(power_kw, gap_limit_ms=gap_limit_ms, rests_on=_TEMPERATURES)
-    covered_s = coverage * (samples.end_ms - samples.start_ms) / 1000.0
-    some = covered_s > 0.0
-    power = np.where(some, heat_kj / np.where(some, covered_s, 1.0), np.nan)
 
-    def mean(values: FloatArray, rests_on: tuple[str, ...]) -> tuple[FloatArray, FloatArray]:
-        """Mean while heat is known, and the share of the window that it covers."""
-        while_known = np.where(np.isnan(power_kw), np.nan, values)
-        total, share = samples.integrate(while_known, gap_limit_ms=gap_limit_ms, rests_on=rests_on)
+    def mean(total: FloatArray, share: FloatArray) -> FloatArray:
         seconds = share * (samples.end_ms - samples.start_ms) / 1000.0
-        return np.where(seconds > 0.0, total / np.where(seconds > 0.0, seconds, 1.0), np.nan), share
+        return np.where(seconds > 0.0, total / np.where(seconds > 0.0, seconds, 1.0), np.nan)
 
-    means = [mean(t, _TEMPERATURES)[0] for t in (hot, cold)]
-    primary = [mean(samples[name], (*_TEMPERATURES, name)) for name in _PRIMARY]
+    def while_known(name: str) -> tuple[FloatArray, FloatArray]:
+        """Mean of a temperature while heat is known, and the share of the window that it covers."""
+        values = np.where(np.isnan(power_kw), np.nan, samples[name])
+        rests_on = tuple(dict.fromkeys((*_TEMPERATURES, name)))
+        total, share = samples.integrate(values, gap_limit_ms=gap_limit_ms, rests_on=rests_on)
+        return mean(total, share), share
+
+    means = [while_known(name)[0] for name in _TEMPERATURES]
+    primary = [while_known(name) for name in _PRIMARY]
     known = coverage >= _MIN_COVERAGE
     whole = (primary[0][1] >= _MIN_COVERAGE) & (primary[1][1] >= _MIN_COVERAGE)
     heat_gj = np.where(known, heat_kj * _GJ_PER_KJ, np.nan)
@@ -74,7 +75,7 @@ def secondary_heat(samples: Samples, site: StreamSite) -> SecondaryHeat:
         heat_gj,
         np.abs(heat_gj) * COVERAGE_FACTOR * secondary_heat_u(*means),
         np.where(known, means[0] - means[1], np.nan),
-        np.where(known & whole, ua_kw_k(power, primary[0][0], primary[1][0], *means), np.nan),
+        np.where(known & whole, ua_kw_k(mean(heat_kj, coverage), *(m for m, _ in primary), *means), np.nan),
         coverage,
         reason,
     )
