@@ -140,7 +140,7 @@ export class LineChart extends Chart {
     const units = [...new Set(lines.map((l) => panel.series[l.index].unit))];
     const earlier = this.before(before, span, panel, units);
     const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.series.name)])];
-    const marks = this.alarms((history.alarms ?? []).filter((a) => a.t >= begin));
+    const marks = this.alarms((history.alarms ?? []).filter((a) => a.t >= begin), (begin + history.to) / 2);
     const above = marks.length ? 16 : 0; // room for what stands on them
     const { legend, top } = this.legend(names, units);
     const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
@@ -169,12 +169,13 @@ export class LineChart extends Chart {
   }
 
   // Where alarms of the device began: a dashed line with their priority; what they are is said where one points.
-  alarms(found) {
+  alarms(found, middle) {
     if (!found.length) return [];
     const { f, t } = this.context;
     const data = found.map(({ t: at, code, priority }) => {
       const color = cssColour(`p${priority}`);
-      const label = { show: true, position: "end", distance: 2, color, fontSize: 14, fontWeight: "bold", formatter: sign(priority) };
+      const align = at > middle ? "right" : "left"; // so that its name has room
+      const label = { show: true, position: "end", align, distance: 2, color, fontSize: 14, fontWeight: "bold", formatter: sign(priority) };
       return { xAxis: f.shifted(at), lineStyle: { color, type: [2, 3], width: 1.5 }, label, emphasis: { label: { ...label, formatter: `${sign(priority)} ${t(code)} ${f.moment(at)}` } } };
     });
     return [{ type: "line", data: [], markLine: { symbol: "none", animation: false, data } }];
