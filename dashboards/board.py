@@ -39,6 +39,8 @@ _PACKED: Final = 4
 _ASSETS: Final = Path(__file__).parent / "assets"
 _STATE: Final = "hearthline_board"
 _RECONNECT_S: Final = 30.0
+_DIGITS: Final = 20
+"""A time has fewer; Python refuses to read thousands."""
 _TURN_S: Final = (5, 3600)
 """A wall turns its pages no faster and no slower. [s]"""
 
@@ -208,7 +210,8 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     header["follows_system"] = not chosen
     try:
         scope.check(site)
-        times = {name: _time(asked.get(name), name) for name in ("from", "to")}
+        for name in ("from", "to"):
+            _check_time(asked.get(name), name)
     except (ScopeError, ValueError) as error:
         client.status_code = 404
         BoardElement({**header, "apology": _apology(texts, in_words(reported(error), texts), kept)})
@@ -222,7 +225,6 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
             "texts": texts,
             "page": _page_data(page, language),
             "scope": {"region": scope.region, "unit": scope.unit, "device": scope.device},
-            "range": times,
             "wall": {"turn_s": turn_s, "pages": [p.path for p in pages() if p.wall and "{" not in p.path]},
             "timezone": site.timezone,
             "simulated": board.simulated,
@@ -313,17 +315,15 @@ def _apology(texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> d
     return {"title": texts["This page does not exist"], "why": error, "home": home}
 
 
-def _time(text: str | None, name: str) -> int | None:
+def _check_time(text: str | None, name: str) -> None:
+    """Refuse what is no time: the page's scripts read the address themselves."""
     if not text:
-        return None
-    try:
-        found = int(text)
-    except ValueError:
-        found = FARTHEST_MS + 1
-    if abs(found) > FARTHEST_MS:
+        return
+    digits = text.removeprefix("-")
+    plain = digits.isascii() and digits.isdecimal() and len(digits) < _DIGITS
+    if not plain or abs(int(text)) > FARTHEST_MS:
         msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
         raise ValueError(msg)
-    return found
 
 
 def _turn_s(text: str | None) -> int:

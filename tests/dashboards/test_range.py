@@ -2,6 +2,8 @@
 
 import re
 from contextlib import suppress
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Error
@@ -264,3 +266,11 @@ def test_another_page_language_or_theme_has_the_same_range(opened):
     page.wait_for_selector("select[data-range=choose]")
     assert page.locator("select[data-range=choose]").input_value() == "168"
     watched.assert_quiet()
+
+
+@pytest.mark.parametrize("time", ["1_000", "%D9%A3", "1e3", "9" * 5000])
+def test_a_time_that_scripts_would_read_otherwise_is_refused(running, time):
+    with pytest.raises(HTTPError) as refused:
+        urlopen(f"{running.server.url}/?from={time}")
+    assert refused.value.code == 404
+    assert urlopen(f"{running.server.url}/?from=-5&to=1000").status == 200
