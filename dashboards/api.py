@@ -318,6 +318,7 @@ def _site(site: Site, scope: Scope) -> dict[str, Any]:
                 "name": d.name or d.device,
                 "class": d.device_class,
                 "unit": d.unit,
+                "network": d.network,
                 "region": site.region_of(d),
                 "stale_ms": stale_ms(d),
                 "silent_ms": silence_ms(d),

@@ -79,6 +79,7 @@ _LIVE_ONLY: Final = frozenset(
         "strip",
         "network",
         "profile",
+        "deviations",
         "waterfall",
         "map",
     }

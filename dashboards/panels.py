@@ -53,10 +53,12 @@ Kind = Literal[
     "waterfall",
     "network",
     "profile",
+    "deviations",
 ]
 """How a panel is drawn. [tile: one number with its trend; bands: numbers with their desired ranges;
 verdicts: open alarms of one device and their evidence; strip: what nobody has acknowledged;
-profile: pressures over the way from the plant]"""
+profile: pressures over the way from the plant;
+deviations: a bar each substation, sorted by how far its return is from the middle of its network]"""
 Across = Literal["", "sum", "mean", "min", "max"]
 """What becomes of several keys: a line each, their sum, their mean, the least or the greatest of them."""
 Scope = Literal["scope", "device"]

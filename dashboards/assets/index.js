@@ -1,6 +1,7 @@
 // A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
 import { Alarm, Alarms, Strip } from "./alarms.js";
 import { LineChart, ScatterChart, loaded, rehearse } from "./charts.js";
+import { Deviations } from "./deviations.js";
 import { h } from "./dom.js";
 import { Entry } from "./entry.js";
 import { Verdicts } from "./evidence.js";
@@ -57,7 +58,7 @@ const KINDS = {
   tile: Tile, line: ChartPanel, scatter: ChartPanel, bands: Bands, table: Table, matrix: Matrix, heatmap: Coverage,
   process: Process, health: Health, components: Components, stages: Stages, attention: Attention,
   alarms: Alarms, alarm: Alarm, map: TruckMap, trips: Trips, bullets: Bullets,
-  verdicts: Verdicts, strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile,
+  verdicts: Verdicts, strip: Strip, waterfall: Waterfall, network: NetworkDrawing, profile: Profile, deviations: Deviations,
 };
 const WITH_HISTORY = new Set(["tile", "line", "scatter", "bands", "heatmap"]);
 

@@ -1,11 +1,11 @@
 // The network: where its heat went, its pipes by flow, and its pressures over the way from the plant.
 import { Chart, loaded } from "./charts.js";
+import { WARM_K, departures, signed } from "./deviations.js";
 import { cssColour, h, put, s } from "./dom.js";
 import { around, placed } from "./labels.js";
 import { mark } from "./tiles.js";
 
 const PARTS = ["loss_gj", "storage_gj", "leak_gj", "residual_gj"];
-const WARM_K = 3;
 const EDGE = 26;
 const FOOT = 26; // the line below that counts what is not as it should be
 const OFF = ["silent", "never", "stale"];
@@ -122,8 +122,8 @@ export class NetworkDrawing {
     const at = (node) => [EDGE + network.nodes[node].x * sx, EDGE + network.nodes[node].y * sy];
     const flows = network.pipes.map((pipe) => this.flow(network, pipe));
     const most = Math.max(1, ...flows.map((x) => x.sum));
-    const middle = this.middle();
-    const found = Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.look(id, at(node), middle))).filter(Boolean);
+    const departed = departures(this.context);
+    const found = Object.entries(network.nodes).flatMap(([node, place]) => place.devices.map((id) => this.look(id, at(node), departed.get(id)?.by ?? null))).filter(Boolean);
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": `${t("network drawing")}: ${network.name}` },
       network.pipes.map((pipe, i) => this.pipe(pipe, flows[i], most, at)),
       this.devices(found, { width, height: height - FOOT }), this.foot(network, found, height));
@@ -161,21 +161,15 @@ export class NetworkDrawing {
       s("title", {}, `${pipe.pipe}: ${says}, ${f.count(pipe.length_m)} m`));
   }
 
-  middle() {
-    const values = [...this.context.live.rows("stations").values()].map((r) => r.return_c).filter(known).sort((a, b) => a - b);
-    return values[Math.floor(values.length / 2)];
-  }
-
-  look(id, at, middle) {
+  look(id, at, by) {
     const { f, t, live, site } = this.context;
     const device = site.byId.get(id);
     if (!device || !this.context.metered(device)) return null;
     const plant = device.class === "plant";
     const row = live.rows(plant ? "plants" : "stations").get(id);
     const { state } = live.state(device, row?.window_start);
-    const by = known(row?.return_c) ? row.return_c - middle : null;
-    const warm = !plant && state === "fresh" && by >= WARM_K;
-    const words = state !== "fresh" ? t(state) : by === null ? t("unknown") : plant ? `${f.number(row.return_c, "°C")} °C` : `${by < 0 ? "" : "+"}${f.number(by, "°C")} K`;
+    const warm = !plant && by >= WARM_K;
+    const words = state !== "fresh" ? t(state) : !known(row?.return_c) ? t("unknown") : plant ? `${f.number(row.return_c, "°C")} °C` : signed(by, f);
     const label = plant ? device.name : warm ? `3 ${words}` : state !== "fresh" ? words : "";
     return { at, device, row, plant, state, warm, words, label, rank: plant ? 0 : warm ? 1 : 2 + OFF.indexOf(state) };
   }

@@ -49,7 +49,7 @@ PAGE = Page(
     title=Text("Network", "热网"),
     question=Text("Where does the heat go?", "热量去哪了？"),
     order=2,
-    rows=("minmax(0,1fr)", "minmax(0,1.05fr)", "minmax(0,1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
+    rows=("214px", "minmax(0,0.45fr)", "112px", "minmax(0,1fr)", "minmax(0,1fr)", "minmax(0,1fr)"),
     panels=(
         Panel(
             "heat_waterfall",
@@ -81,11 +81,26 @@ PAGE = Page(
             "profile",
             feeds=("stations", "plants"),
             width=4,
+            height=2,
             series=(
                 measured("supply_kpa", _SUBSTATION, colour="s", label=Text("supply", "供水")),
                 measured("return_kpa", _SUBSTATION, colour="r", label=Text("return", "回水")),
             ),
             note=Text("gauge pressures, without elevations", "表压，未计高程"),
+        ),
+        Panel(
+            "return_deviations",
+            Text("Substations by how warm their return is", "换热站：按回水偏差排序"),
+            "deviations",
+            feeds=("stations",),
+            width=8,
+            note=Text(
+                "over or under the middle of the network; marked from 3 K, the dashes",
+                "高于或低于本网中位数；达 3 K（虚线）者标出",
+            ),
+            series=(
+                measured("return_c", _SUBSTATION, label=Text("return", "回水")),
+            ),
         ),
         Panel(
             "heat_terms",

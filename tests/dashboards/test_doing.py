@@ -69,6 +69,22 @@ def same_pressures(asked, _page, panel, told):
     )
 
 
+def same_deviations(asked, _page, panel, told):
+    """Bars stand by how far the newest return is from the middle of those that are fresh; the others at the end."""
+    fresh = [row for row in told if row[4] == "fresh"]
+    returns = {row[0]: asked.newest(row[0])["return_c"] for row in fresh}
+    middle = sorted(returns.values())[len(returns) // 2]
+    above = [float(row[3]) for row in fresh]
+    return (
+        len(fresh) > 20
+        and told[: len(fresh)] == fresh
+        and {row[3] for row in told[len(fresh) :]} == {""}
+        and {row[0]: float(row[2]) for row in fresh} == returns
+        and above == pytest.approx([returns[row[0]] - middle for row in fresh], abs=1e-9)
+        and above == sorted(above, reverse=True)
+    )
+
+
 def same_newest(asked, _page, panel, told):
     """A process drawing has the newest readings, as many digits as their unit is read with."""
     words = {row[0] for row in told}
@@ -83,7 +99,9 @@ def read(value, unit):
     return f"{value:,.{digits}f}"
 
 
-DRAWN = {"waterfall": same_terms, "profile": same_pressures, "process": same_newest}
+DRAWN = {
+    "waterfall": same_terms, "profile": same_pressures, "process": same_newest, "deviations": same_deviations,
+}  # fmt: skip
 
 
 def same(expected, cell):
@@ -242,6 +260,44 @@ def test_a_network_is_drawn_with_its_pipes_and_substations(opened):
     ]
     assert max(widths) > 2 * min(widths)
     page.wait_for_selector("#panel-pressure_profile canvas")
+
+
+WARM = """async () => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { Deviations, departures } = await import(from + "deviations.js");
+  const row = (key, network, return_c) => ({ key, network, return_c, class: "substation", id: key, name: key });
+  const all = [row("a", "n", 40), row("b", "n", 41), row("c", "n", 44), row("d", "m", 60), row("e", "m", 52), row("f", "m", 50), row("g", "m", 90), row("h", "m", NaN)];
+  const live = { now: 1, rows: () => new Map(all.map((x) => [x.key, x])), state: (d) => ({ state: d.id === "g" ? "silent" : "fresh" }) };
+  const context = { live, site: { devices: all }, t: (x) => x, f: { number: (x) => x.toFixed(1) }, url: (x) => x };
+  const strip = new Deviations({}, context);
+  strip.update();
+  return {
+    by: [...departures(context)].map(([id, x]) => [id, x.by]),
+    bars: [...strip.body.querySelectorAll(".hl-dev")].map((x) => [x.getAttribute("aria-label"), x.textContent, x.className.split("-").at(-1)]),
+    says: strip.body.querySelector(".hl-devs-says").innerText,
+  };
+}"""
+
+
+def test_a_return_is_measured_by_those_of_its_own_network_and_the_warmest_stand_first(opened):
+    page = opened("/network?lang=en").page
+    page.wait_for_selector("#panel-return_deviations .hl-dev")
+    found = page.evaluate(WARM)
+    assert dict(found["by"]) == {
+        "a": -1, "b": 0, "c": 3, "d": 8, "e": 0, "f": -2, "g": None, "h": None,
+    }  # fmt: skip
+    assert found["bars"] == [
+        ["d: +8.0 K", "3", "warm"],
+        ["c: +3.0 K", "3", "warm"],
+        ["b: +0.0 K", "", "usual"],
+        ["e: +0.0 K", "", "usual"],
+        ["a: −1.0 K", "", "usual"],
+        ["f: −2.0 K", "", "usual"],
+        ["g: silent", "✕", "silent"],
+        ["h: unknown", "?", "fresh"],
+    ]
+    assert "2" in found["says"]
+    assert "silent 1" in found["says"]
 
 
 def test_pipes_that_are_there_before_the_library_that_draws_wait_for_it(opened):
