@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 LEDGER_FIELDS: Final = (
-    "sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat",
+    "sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat", "late",
 )  # fmt: skip
 SLOW_APPEND_S: Final = 5.0
 """An append or a write that takes longer than this degrades its part. [s]"""

@@ -20,6 +20,7 @@ _COUNTS = (
     ("unaccounted", Text("unaccounted", "不明"), _LOST),
     ("duplicate", Text("duplicates", "重复报文"), None),
     ("repeat", Text("repeats", "重复读数"), None),
+    ("late", Text("late readings", "迟到读数"), None),
 )
 _FAULTS = (
     ("out_of_range", Text("out of range", "超出量程"), "a"),

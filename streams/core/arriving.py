@@ -116,6 +116,7 @@ class Arriving:
             stands, replaces, late, lost = standing.stands, standing.replaces, standing.late, standing.lost
             for (repeated, quarter_ms), count in standing.count.items():
                 self._state.book.of(repeated).repeats.add(self._state.book.days.day(quarter_ms), count)
+            self._state.book.count_late(rows.device[rows.t < counted_from], self._state.moving_to_ms)
             flags.update(
                 {
                     int(p): _joined(flags.get(int(p)), "repeat")

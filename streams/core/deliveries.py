@@ -112,10 +112,10 @@ class BootDeliveries:
 
 
 class LedgerCounts(NamedTuple):
-    """The ledger of one device, counted in messages (`repeat` in samples).
+    """The ledger of one device, counted in messages (`repeat` and `late` in samples).
 
-    `sent` = stored + dead_lettered + thinned + waiting + unaccounted; duplicates
-    and repeats stand outside.
+    `sent` = stored + dead_lettered + thinned + waiting + unaccounted; duplicates,
+    repeats and what came late stand outside.
     """
 
     sent: int
@@ -126,6 +126,7 @@ class LedgerCounts(NamedTuple):
     unaccounted: int
     duplicate: int
     repeat: int
+    late: int
 
 
 class Deliveries:
@@ -136,18 +137,21 @@ class Deliveries:
     boots : dict of int to BootDeliveries
     duplicates, repeats : DaySums
         Duplicate messages and repeated samples of each local day.
+    lates : DaySums
+        Samples that came after their windows had ended, by the local day on which they came.
     floor_ms : int
         Of days that began before it nothing is told any more; what is of them counts from there on. [ms UTC]
     taken_over : dict of str to int
         By stream the record at which it gave its sets for this device away to here.
     """
 
-    __slots__ = ("boots", "duplicates", "floor_ms", "repeats", "taken_over")
+    __slots__ = ("boots", "duplicates", "floor_ms", "lates", "repeats", "taken_over")
 
     def __init__(self) -> None:
         self.boots: dict[int, BootDeliveries] = {}
         self.duplicates = DaySums()
         self.repeats = DaySums()
+        self.lates = DaySums()
         self.floor_ms = 0
         self.taken_over: dict[str, int] = {}
 
@@ -265,13 +269,13 @@ class Deliveries:
             thinned += of[2]
             waiting += of[3]
         unaccounted = sent - stored - dead - thinned - waiting
-        duplicate, repeat = self.duplicates.before(before_ms), self.repeats.before(before_ms)
-        return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, duplicate, repeat)
+        beside = (part.before(before_ms) for part in (self.duplicates, self.repeats, self.lates))
+        return LedgerCounts(sent, stored, dead, waiting, thinned, unaccounted, *beside)
 
     def forget_before(self, day_ms: int) -> None:
         """Let days that began before `day_ms` be one with it: nothing is told of them any more."""
         self.floor_ms = max(self.floor_ms, day_ms)
-        for part in (self.duplicates, self.repeats, *(d.tops for d in self.boots.values())):
+        for part in (self.duplicates, self.repeats, self.lates, *(d.tops for d in self.boots.values())):
             part.forget_before(day_ms)
 
     def take_over(self, other: Deliveries, stream: str, offset: int, day_ms: int = 0) -> bool:
@@ -290,6 +294,7 @@ class Deliveries:
                 self.duplicates.add(day_ms, both)
         self.duplicates.unite(other.duplicates)
         self.repeats.unite(other.repeats)
+        self.lates.unite(other.lates)
         self.floor_ms = max(self.floor_ms, other.floor_ms)
         self.taken_over[stream] = offset
         return True
@@ -306,16 +311,17 @@ class Deliveries:
         }  # fmt: skip
         state = {
             "boots": boots, "duplicate": self.duplicates.to_list(), "repeat": self.repeats.to_list(),
-            "floor_ms": self.floor_ms, "taken_over": self.taken_over,
+            "late": self.lates.to_list(), "floor_ms": self.floor_ms, "taken_over": self.taken_over,
         }  # fmt: skip
         return json.dumps(state)
 
     @classmethod
     def from_json(cls, text: str) -> Deliveries:
-        """Read what `to_json` wrote, and what it wrote before it knew of reused numbers or of days."""
+        """Read what `to_json` wrote, and what it wrote before it knew of used numbers, days or lateness."""
         data = json.loads(text)
         self = cls()
         self.duplicates, self.repeats = (DaySums.from_list(data[n]) for n in ("duplicate", "repeat"))
+        self.lates = DaySums.from_list(data.get("late", []))
         self.floor_ms = data.get("floor_ms", 0)
         self.taken_over = data.get("taken_over", {})
         for boot, (stored, dead, waiting, thinned, next_seq, state_at, newest_t, *more) in data[

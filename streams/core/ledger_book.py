@@ -90,6 +90,14 @@ class LedgerBook:
                 learnt.append(at)
         return learnt, others
 
+    def count_late(self, devices: NDArray[np.int64], now_ms: int) -> None:
+        """Count samples of `devices`, one each, that came after their windows, at `now_ms`. [ms UTC]"""
+        if not len(devices):
+            return
+        day = self.days.day(now_ms)
+        for device, count in zip(*np.unique(devices, return_counts=True), strict=True):
+            self.of(int(device)).lates.add(day, int(count))
+
     def reach(self, days: NDArray[np.int64]) -> None:
         """Keep the local days that messages of `days` are of, back to the oldest. [ms UTC]"""
         oldest = int(days.min(initial=believable(2**63 - 1)))

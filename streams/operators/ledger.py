@@ -9,10 +9,20 @@ from streams.core.operator import ledger_operator
 
 __all__ = ["ledger"]
 
-FIELDS = ("sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat")
+FIELDS = (
+    "sent",
+    "stored",
+    "dead_lettered",
+    "waiting",
+    "thinned",
+    "unaccounted",
+    "duplicate",
+    "repeat",
+    "late",
+)
 
 
 @ledger_operator(fields=FIELDS)
 def ledger(counts: Sequence[LedgerCounts]) -> dict[str, list[int]]:
-    """Give one row a device: messages by what became of them; `repeat` counts samples."""
+    """Give one row a device: messages by what became of them; `repeat` and `late` count samples."""
     return {name: [getattr(c, name) for c in counts] for name in FIELDS}

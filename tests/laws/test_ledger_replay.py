@@ -60,7 +60,17 @@ def days(records: list[Record], site) -> dict:
     rest = (Record("u1", n, r.timestamp_ms, r.frame) for n, r in enumerate(records, start=1))
     outputs = [*(pipeline.step(record) for record in (first, *rest)), pipeline.finish()]
     rows = [row for o in outputs for table in o.rows.get("ledger", ()) for row in table.to_pylist()]
-    columns = ("sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat")
+    columns = (
+        "sent",
+        "stored",
+        "dead_lettered",
+        "waiting",
+        "thinned",
+        "unaccounted",
+        "duplicate",
+        "repeat",
+        "late",
+    )
     return {
         (row["key"], row["window_start"]): {c: row[c] for c in columns}
         for row in rows
@@ -81,7 +91,7 @@ def test_past_days_are_the_same_live_and_replayed(tmp_path, seed: int, lateness_
     expected = days(live, site)
     assert len({start for _, start in expected}) == 2
     before = [row for (_, start), row in expected.items() if start < MIDNIGHT]
-    for column in ("stored", "dead_lettered", "duplicate", "repeat"):
+    for column in ("stored", "dead_lettered", "duplicate", "repeat", "late"):
         assert sum(row[column] for row in before) > 0, column
 
     write_recording(export_lines(live, PLACES), tmp_path / "night.jsonl")

@@ -252,13 +252,16 @@ class Day:
             "unaccounted",
             "duplicate",
             "repeat",
+            "late",
         )
         start = (self.now_ms + 28_800_000) // DAY_MS * DAY_MS - 28_800_000
         rows = []
         for i, d in enumerate(self.site.devices.values()):
             lost, dead = (unaccounted, dead_lettered) if d.device == "sub-00" else (0, 0)
             sent = 6127 - 3 * i
-            counts = dict(zip(names, (sent, sent - lost - dead - 1, dead, 1, 0, lost, i % 3, 0), strict=True))
+            counts = dict(
+                zip(names, (sent, sent - lost - dead - 1, dead, 1, 0, lost, i % 3, 0, 4 * i), strict=True)
+            )
             rows.append(
                 {
                     "key": d.device,

@@ -91,6 +91,24 @@ def test_two_readings_of_one_time_in_one_frame_count_once():
     assert run.ledger("sub-1")["repeat"] == 1
 
 
+def test_what_comes_after_its_windows_had_ended_is_counted_as_late_on_the_day_it_came():
+    run = Run()
+    minute, day = 60_000, 86_400_000
+    first = T0 - 8 * 3_600_000  # midnight in Asia/Shanghai
+    run.take(T0 + 1000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0})))
+    run.take(T0 + 29 * minute, telemetry("sub-1", 2, (T0 + minute, {"supply_c": 90.0})))
+    assert run.ledger("sub-1")["late"] == 0
+    bundle = [(T0 + n * minute, {"supply_c": 90.0}) for n in (2, 3, 28, 29)]
+    run.take(T0 + 30 * minute, telemetry("sub-1", 3, *bundle))
+    assert run.ledger("sub-1")["late"] == 2
+    run.take(T0 + 31 * minute, telemetry("sub-1", 3, *bundle))  # a duplicate is late for nothing
+    run.take(T0 + day, telemetry("sub-2", 1, (T0 + 4 * minute, {"supply_c": 90.0})))
+    run.beat(T0 + 2 * day)
+    rows = run.said.rows["ledger"]
+    assert [rows["sub-1", first + n * day]["late"] for n in (0, 1)] == [2, 2]
+    assert [rows["sub-2", first + n * day]["late"] for n in (0, 1)] == [0, 1]
+
+
 def test_the_same_message_twice_is_a_duplicate_and_stored_once():
     run = Run()
     message = telemetry("sub-1", 1, (T0, {"supply_c": 90.0}))
