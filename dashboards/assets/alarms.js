@@ -92,7 +92,7 @@ export class Strip {
     const watched = rows.length > 0 || live.rows("quality").size > 0;
     put(this.body, JSON.stringify([rows, watched, Math.floor(live.now / 60000)]), () => {
       if (!rows.length) return h("div", { class: "hl-empty" }, t(watched ? "none unacknowledged" : "alarms are not watched yet: this says nothing about the plant"));
-      const link = (row) => { const path = url("/alarms"); return `${path}${path.includes("?") ? "&" : "?"}alarm=${encodeURIComponent(row.key)}`; };
+      const link = (row) => url("/alarms", { alarm: row.key });
       return rows.map((row) => h("a", { class: "hl-strip-row", href: link(row), "data-alarm": row.key }, mark(true, row.priority),
         h("b", { title: row.subject }, subject(row.subject ?? "", this.context)), h("span", {}, t(row.code)),
         h("span", { class: "hl-muted" }, f.age(Math.max(0, live.now - (row.raised ?? row.since)), t))));

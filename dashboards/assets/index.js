@@ -26,6 +26,7 @@ const METERED = new Set(["plant", "substation", "meter"]);
 const REFRESH_MS = 20000;
 const SOONEST_MS = 3000;
 const HURRY_MS = 250;
+const OWN = new Set(["alarm", "replay"]); // of one page: others know nothing of them
 
 class Refused extends Error {}
 
@@ -323,8 +324,8 @@ function drawn(id, since) {
 function url(path, config, changes) {
   const here = new URLSearchParams(location.search);
   const query = new URLSearchParams();
-  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare", "wall", "alarm"]) {
-    const value = name in changes ? changes[name] : name === "alarm" ? null : here.get(name);
+  for (const name of ["lang", "theme", "region", "unit", "from", "to", "hours", "truck", "compare", "wall", "alarm", "replay"]) {
+    const value = name in changes ? changes[name] : OWN.has(name) && path !== location.pathname ? null : here.get(name);
     if (value !== null && value !== "" && value !== undefined) query.set(name, value);
   }
   const text = query.toString();

@@ -1,12 +1,12 @@
 // The map of the trucks, drawn from the site's own places; a shape for each state, never colour alone.
 import { h, put, s, startOf } from "./dom.js";
+import { asked, believable } from "./positions.js";
+import { DayReplay } from "./replay.js";
 
 const KM_A_DEGREE = 111.32;
 const MARGIN = 0.12;
-const TRAIL_MS = 86400000;
+const HOUR_MS = 3600000;
 const LIKELY_LATE = 0.5;
-const FASTEST_M_S = 45;
-const AGREE = 3;
 const AGAIN_MS = 3000;
 
 export class TruckMap {
@@ -14,10 +14,12 @@ export class TruckMap {
     this.context = context;
     this.picture = h("div", { class: "hl-map-picture" });
     this.legend = h("div", { class: "hl-map-legend" });
-    this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.replay() });
+    this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.slid() });
     this.when = h("span", { class: "hl-muted" });
-    this.body = h("div", { class: "hl-map" }, this.picture, h("div", { class: "hl-map-foot" }, this.legend, this.slider, this.when));
+    this.player = h("span", { class: "hl-map-player" });
+    this.body = h("div", { class: "hl-map" }, this.picture, h("div", { class: "hl-map-foot" }, this.legend, this.player, this.slider, this.when));
     this.truck = new URLSearchParams(location.search).get("truck");
+    this.day = new DayReplay(context, () => this.update());
     this.observer = new ResizeObserver(() => { this.drawn = null; this.update(); });
     this.observer.observe(this.picture);
   }
@@ -25,6 +27,14 @@ export class TruckMap {
   stop() {
     this.observer.disconnect();
     clearTimeout(this.again);
+    this.day.stop();
+  }
+
+  // The range that is looked at: that of the page. [ms UTC]
+  span() {
+    const { config, live } = this.context;
+    const to = config.range.to ?? live.now;
+    return [config.range.from ?? to - config.hours * HOUR_MS, to];
   }
 
   // Places and believable positions are in; who is far off is counted, and does not shrink the others.
@@ -75,8 +85,9 @@ export class TruckMap {
     const { live, t } = this.context;
     if (live.now === null) return;
     if (this.truck && !this.asked) this.fetchTrail();
-    const trucks = this.trucks();
-    const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.trail?.[0]?.window_start, this.context.site.places.length, location.search]);
+    if (!this.truck) this.replayDay();
+    const trucks = this.day.state === "there" ? this.day.trucks() : this.trucks();
+    const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.trail?.[0]?.window_start, this.context.site.places.length, location.search, this.day.state === "there" && this.day.time]);
     if (key === this.drawn) return;
     this.drawn = key;
     const view = this.frame(trucks);
@@ -90,7 +101,7 @@ export class TruckMap {
     put(this.picture, key, () => s("svg", { viewBox: `0 0 ${view.width} ${view.height}`, role: "group", "aria-label": t("map of the trucks") },
       this.scaleBar(view), this.trailLine(view), this.context.site.places.map((p) => this.place(p, view)), inside.map((x) => this.truckMark(x, view)), this.ghost));
     put(this.legend, `${key}`, () => this.legendOf(trucks, inside.length));
-    this.replay();
+    if (this.truck) this.replay();
   }
 
   place(p, view) {
@@ -110,7 +121,7 @@ export class TruckMap {
     const words = [x.plate, t(x.state), x.trip && `${x.trip.contract} ${f.number(x.trip.loaded_kg / 1000, "t")} t`, x.trip?.eta && t("arrives {time}", { time: f.moment(x.trip.eta) }), late && t("likely late"), f.moment(x.at)];
     const shape = SHAPES[x.state] ?? SHAPES.stopped;
     const classes = ["hl-truck", `hl-truck-${x.state}`, x.trip && "hl-truck-loaded", late && "hl-truck-late", x.device === this.truck && "hl-truck-chosen"];
-    return s("a", { href: this.context.url("/logistics", { truck: x.device, from: "", to: "" }), class: classes.filter(Boolean).join(" "), "aria-label": words.filter(Boolean).join(", ") },
+    return s("a", { href: this.context.url("/logistics", { truck: x.device, replay: "", ...(this.day.on ? {} : { from: "", to: "" }) }), class: classes.filter(Boolean).join(" "), "aria-label": words.filter(Boolean).join(", ") },
       s("title", {}, words.filter(Boolean).join("\n")),
       s("g", { transform: `translate(${cx.toFixed(1)} ${cy.toFixed(1)})` },
         s("circle", { r: 12, class: "hl-truck-target" }),
@@ -143,18 +154,16 @@ export class TruckMap {
   // The trail stays until that of the new range is there.
   ranged() {
     clearTimeout(this.again);
+    this.days = null;
     this.asked = undefined;
     this.update();
   }
 
   async fetchTrail() {
     const mine = this.asked = {};
-    const { live, config } = this.context;
-    const to = config.range.to ?? live.now;
-    const from = config.range.from ?? to - TRAIL_MS;
-    const query = new URLSearchParams([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
+    const [from, to] = this.span();
+    const found = await asked([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
       ["from", from], ["to", to], ["every_ms", Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000)], ["aggregate", "last"]]);
-    const found = await positions(query);
     if (this.asked !== mine) return; // a newer range has its own
     if (!found) this.again = setTimeout(() => this.ranged(), AGAIN_MS);
     this.trail = believable((found ?? []).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
@@ -163,6 +172,40 @@ export class TruckMap {
     if (!this.trail.length) this.when.textContent = found ? t("no positions of {truck} in this time", { truck: this.truck }) : t("the measurements could not be read");
     this.drawn = null;
     this.update();
+  }
+
+  slid() {
+    if (this.truck) this.replay();
+    else this.day.seek(this.slider.value / 1000);
+  }
+
+  // All trucks in the page's range: what is asked for, and what can be done with it.
+  replayDay() {
+    const { day } = this;
+    const { t, f } = this.context;
+    if (day.on) {
+      this.days ??= this.span(); // now goes on, and the range that is replayed stays
+      day.begin(...this.days);
+    } else this.days = null;
+    const state = day.state;
+    this.slider.hidden = state !== "there";
+    if (state === "there" && document.activeElement !== this.slider) this.slider.value = 1000 * day.share;
+    const says = { reading: t("reading the trucks' ways…"), nothing: t("no positions in this time"), away: t("the measurements could not be read"), there: state === "there" ? `${t("replay")} · ${f.moment(day.time)}` : "" };
+    this.when.textContent = says[state] ?? "";
+    this.picture.classList.toggle("hl-map-past", state === "there"); // not what is now
+    const button = (name, text, does) => h("button", { class: "hl-button", type: "button", "data-replay": name, onclick: does }, text);
+    put(this.player, `${state} ${day.playing}`, () => [
+      state === "" && button("begin", `▶ ${t("replay")}`, () => { day.on = true; this.update(); }),
+      state === "there" && (day.playing ? button("pause", `⏸ ${t("pause")}`, () => this.halt()) : button("play", `▶ ${t("play")}`, () => day.play())),
+      state === "away" && button("again", t("try again"), () => day.again()),
+      state !== "" && button("leave", t("back to now"), () => { day.leave(); this.halt(); }),
+    ].filter(Boolean));
+  }
+
+  // Where it stands, so that a colleague sees the same.
+  halt() {
+    if (this.day.on) this.day.pause();
+    history.replaceState(null, "", this.context.url(location.pathname, { replay: this.day.on ? Math.round(this.day.time) : "" }));
   }
 
   // The chosen truck where it was at the slider's time.
@@ -175,17 +218,6 @@ export class TruckMap {
   }
 }
 
-// None where the question is refused; null where it may be answered later.
-async function positions(query) {
-  try {
-    const response = await fetch(`/api/query?${query}`);
-    return response.ok ? await response.json() : response.status < 500 ? [] : null;
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    return null; // the server is away: the frame says so
-  }
-}
-
 const SHAPES = { driving: "M0 -9L7 8L0 4L-7 8Z", stopped: "M-6 -6H6V6H-6Z", offline: "M-6 -6L6 6M6 -6L-6 6" };
 const within = ([x, y], view) => x >= 0 && x <= view.width && y >= 0 && y <= view.height;
 
@@ -193,26 +225,6 @@ const within = ([x, y], view) => x >= 0 && x <= view.width && y >= 0 && y <= vie
 function besides(name, x, y, view) {
   const from = startOf(name, x, 18, view.width);
   return [from, y + 24 > view.height - 44 && from < view.width / 4 + 60 ? y - 18 : y + 24];
-}
-
-// Without fixes that no truck could have reached, unless several in a row agree with each other.
-function believable(points) {
-  const speed = (a, b) => (1000 * KM_A_DEGREE * Math.hypot(a.lat_deg - b.lat_deg, (a.lon_deg - b.lon_deg) * Math.cos((Math.PI / 180) * a.lat_deg))) / Math.max(1, (b.window_start - a.window_start) / 1000);
-  const kept = [];
-  let doubted = [];
-  for (const point of points) {
-    if (!kept.length || speed(kept.at(-1), point) <= FASTEST_M_S) {
-      kept.push(point);
-      doubted = [];
-    } else {
-      doubted = doubted.length && speed(doubted.at(-1), point) > FASTEST_M_S ? [point] : [...doubted, point];
-      if (doubted.length === AGREE) {
-        kept.push(...doubted);
-        doubted = [];
-      }
-    }
-  }
-  return kept;
 }
 
 const near = (place, trail) => trail.some(([lat, lon]) => Math.hypot(lat - place[0], lon - place[1]) < 0.2);

@@ -9,7 +9,9 @@ const asked = () => new URLSearchParams(location.search);
 export function rangeOf(query = asked()) {
   const time = (name) => (query.get(name) ? Number(query.get(name)) : null);
   const hours = Number(query.get("hours"));
-  return { range: { from: time("from"), to: time("to") }, hours: hours > 0 && hours <= MOST_H ? hours : 24, compare: query.get("compare") === "1" };
+  const long = hours > 0 && hours <= MOST_H ? hours : 24;
+  const to = time("to");
+  return { range: { from: time("from") ?? (to === null ? null : to - long * 3600000), to }, hours: long, compare: query.get("compare") === "1" };
 }
 
 export class Ranging {

@@ -31,7 +31,7 @@ PAGE = Page(
             feeds=("positions", "tracks", "trips", "arrivals"),
             width=6,
             height=2,
-            note=Text("choose a truck for its trail", "点击车辆查看轨迹"),
+            note=Text("choose a truck for its trail, or replay them all", "点击车辆查看轨迹，或回放全部车辆"),
             series=(Series(Select("track"), "distance_m", Text("way", "行程"), "m"),),
         ),
         Panel(

@@ -22,6 +22,11 @@ _COUNTS = (
     ("repeat", Text("repeats", "重复读数"), None),
     ("late", Text("late readings", "迟到读数"), None),
 )
+_TILES = (
+    *((name, text, (name,)) for name, text, _ in _COUNTS[:6]),
+    ("duplicate", Text("duplicates / repeats", "重复报文 / 重复读数"), ("duplicate", "repeat")),
+    ("late", Text("late readings", "迟到读数"), ("late",)),
+)
 _FAULTS = (
     ("out_of_range", Text("out of range", "超出量程"), "a"),
     ("fast_change", Text("fast change", "变化过快"), "b"),
@@ -40,13 +45,17 @@ PAGE = Page(
     panels=(
         *(
             Panel(
-                f"count_{name}",
+                f"count_{tile}",
                 text,
                 "tile",
                 feeds=("ledger",),
-                series=(Series(_LEDGER, name, text, across="sum", aggregate="last", band=band),),
+                series=tuple(
+                    Series(_LEDGER, name, label, across="sum", aggregate="last", band=band)
+                    for name, label, band in _COUNTS
+                    if name in names
+                ),
             )
-            for name, text, band in _COUNTS
+            for tile, text, names in _TILES
         ),
         Panel(
             "ledger",

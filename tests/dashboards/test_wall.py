@@ -153,9 +153,15 @@ def test_a_page_that_cannot_be_made_is_passed_over_and_one_without_its_scripts_c
 @pytest.mark.parametrize(("asked", "seconds"), [("1", "5"), ("3601", "3600"), ("0", "5"), ("45", "45")])
 def test_it_turns_no_faster_and_no_slower(opened, asked, seconds):
     page = opened(f"/water?wall={asked}&lang=en").page
-    until(page, f"({SAID}).startsWith('⟳ ')")
-    shown = page.evaluate(SAID).removeprefix("⟳ ").removesuffix(" s")
-    assert int(seconds) - 3 <= int(shown) <= int(seconds)
+    # The most that it ever said: who looks late sees less, and on a busy machine much less.
+    page.add_init_script(f"""setInterval(() => {{
+      const told = Number((({SAID}) ?? "").match(/^⟳ (\\d+) s$/)?.[1] ?? 0);
+      window.most = Math.max(window.most ?? 0, told);
+    }}, 20)""")
+    page.reload()
+    until(page, "window.most > 0")
+    page.wait_for_timeout(300)
+    assert int(seconds) - 1 <= page.evaluate("window.most") <= int(seconds)
 
 
 @pytest.mark.usefixtures("calm")

@@ -337,6 +337,7 @@ def differences(settled: Rows, live: Rows) -> list[str]:
                 continue
             open_day = name == "ledger" and b["status"] == "provisional"
             left_out = {"status"} if open_day else set()
+            left_out |= {"late"} if name == "ledger" else set()  # hangs on when a message came
             fields = {
                 n: (a.get(n), b.get(n)) for n in (a.keys() | b.keys()) - left_out if a.get(n) != b.get(n)
             }

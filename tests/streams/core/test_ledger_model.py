@@ -51,6 +51,7 @@ class Naive:
     boots: dict[int, NaiveBoot] = field(default_factory=dict)
     duplicates: list[int] = field(default_factory=list)  # their days
     retaken: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
 
     def boot(self, number: int) -> NaiveBoot:
         return self.boots.setdefault(number, NaiveBoot())
@@ -95,7 +96,7 @@ class Naive:
         sent = sum(of.values()) + retaken
         return LedgerCounts(
             sent, of["stored"] + retaken, of["dead"], of["waiting"], of["thinned"], of["unaccounted"],
-            duplicate, 0,
+            duplicate, 0, sum(day < before for day in self.late),
         )  # fmt: skip
 
 
@@ -147,6 +148,11 @@ class AnyHistory(RuleBasedStateMachine):
     def is_refused(self, boot: int, seq: int, t: int, altered: bool) -> None:
         told = self.device.refuse(boot, seq, day_of(t), altered=altered)
         assert told is self.naive.refuse(boot, seq, t, altered=altered)
+
+    @rule(t=TIMES, many=st.integers(1, 4))
+    def samples_come_late(self, t: int, many: int) -> None:
+        self.device.lates.add(day_of(t), many)
+        self.naive.late += many * [day_of(t)]
 
     @rule(message=messages)
     def person_allows(self, message: tuple[int, int, int, int]) -> None:

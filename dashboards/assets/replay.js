@@ -1,0 +1,155 @@
+// All trucks as they went in the page's range: where each was, whether it drove, and with a load or without.
+import { asked, believable } from "./positions.js";
+
+const MOST_ROWS = 60000;
+const LONGEST_TRIP_MS = 3 * 86400000;
+const AWAY_MS = 900000;
+const DRIVES_M_S = 1;
+const M_A_DEGREE = 111320;
+const PLAYED_MS = 60000; // a whole range in a minute
+const FRAME_MS = 100;
+
+export class DayReplay {
+  constructor(context, changed) {
+    this.context = context;
+    this.changed = changed;
+    this.time = Number(new URLSearchParams(location.search).get("replay")) || null;
+    this.on = this.time !== null;
+  }
+
+  // "reading", "nothing", "away" where it could not be read, "there", or "" where nobody wants it.
+  get state() {
+    if (!this.on) return "";
+    return this.tracks ? (this.tracks.size ? "there" : "nothing") : this.failed ? "away" : "reading";
+  }
+
+  get playing() {
+    return Boolean(this.timer);
+  }
+
+  // Asks for what it lacks of the range [from, to).
+  begin(from, to) {
+    if (!this.on || (this.from === from && this.to === to)) return;
+    Object.assign(this, { on: true, from, to, tracks: null, failed: false });
+    this.time = Math.min(Math.max(this.time ?? from, from), to);
+    this.read();
+  }
+
+  async read() {
+    const mine = this.reading = {};
+    const { from, to } = this;
+    const { site, config } = this.context;
+    const every = this.every = steps(to - from, site.devices.filter((d) => d.class === "truck").length);
+    const place = Object.entries({ region: config.scope.region, unit: config.scope.unit }).filter(([, name]) => name);
+    const [fixes, trips] = await Promise.all([
+      asked([["measurement", "reading"], ["class", "truck"], ["field", "lat_deg"], ["field", "lon_deg"], ["from", from], ["to", to], ["every_ms", every], ["aggregate", "last"], ["narrow", 1], ...place]),
+      asked([["measurement", "trip"], ["field", "plate"], ["field", "departed"], ["field", "arrived"], ["from", from - LONGEST_TRIP_MS], ["to", to], ...place]),
+    ]);
+    if (this.reading !== mine || !this.on) return;
+    this.failed = !fixes || !trips;
+    if (!this.failed) {
+      this.tracks = tracksOf(fixes.filter((p) => site.byId.has(p.key)));
+      this.loads = loadsOf(trips, site.plates);
+    }
+    this.changed();
+  }
+
+  again() {
+    this.failed = false;
+    this.read();
+    this.changed();
+  }
+
+  // The trucks at the time of the replay, as the map draws them.
+  trucks() {
+    const plates = new Map(Object.entries(this.context.site.plates).map(([plate, device]) => [device, plate]));
+    return [...this.tracks].map(([device, points]) => {
+      const found = between(points, this.time, Math.max(AWAY_MS, 3 * this.every));
+      const trip = (this.loads.get(device) ?? []).find((x) => x.departed <= this.time && this.time < (x.arrived ?? Infinity));
+      return found && { device, plate: plates.get(device) ?? device, ...found, trip: trip ?? null, late: 0 };
+    }).filter(Boolean).sort((a, b) => a.device.localeCompare(b.device));
+  }
+
+  get share() {
+    return this.to > this.from ? (this.time - this.from) / (this.to - this.from) : 0;
+  }
+
+  seek(share) {
+    this.time = Math.round(this.from + share * (this.to - this.from));
+    this.changed();
+  }
+
+  play() {
+    if (this.time >= this.to) this.time = this.from;
+    let last = performance.now();
+    this.timer = setInterval(() => {
+      const now = performance.now();
+      this.time = Math.min(this.to, this.time + ((now - last) * (this.to - this.from)) / PLAYED_MS);
+      last = now;
+      if (this.time >= this.to) this.pause();
+      this.changed();
+    }, FRAME_MS);
+    this.changed();
+  }
+
+  pause() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.changed();
+  }
+
+  leave() {
+    clearInterval(this.timer);
+    Object.assign(this, { on: false, timer: null, time: null, from: null, to: null, tracks: null, reading: null });
+    this.changed();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+  }
+}
+
+// Whole minutes a step, so that all trucks together are not too many rows.
+function steps(span, trucks) {
+  return Math.max(1, Math.ceil((span * Math.max(1, trucks)) / MOST_ROWS / 60000)) * 60000;
+}
+
+function tracksOf(fixes) {
+  const tracks = new Map();
+  for (const p of fixes) {
+    if (typeof p.lat_deg !== "number" || typeof p.lon_deg !== "number") continue;
+    if (!tracks.has(p.key)) tracks.set(p.key, []);
+    tracks.get(p.key).push(p);
+  }
+  return new Map([...tracks].map(([device, points]) => [device, believable(points.sort((a, b) => a.window_start - b.window_start))]));
+}
+
+function loadsOf(trips, plates) {
+  const loads = new Map();
+  for (const trip of trips) {
+    const device = plates[trip.plate];
+    if (!device || typeof trip.departed !== "number") continue;
+    if (!loads.has(device)) loads.set(device, []);
+    loads.get(device).push(trip);
+  }
+  return loads;
+}
+
+// Where a truck was at `time`: between two fixes on the line between them, unless they are too far apart to know.
+export function between(points, time, away) {
+  const next = points.findIndex((p) => p.window_start > time);
+  const at = next < 0 ? points.length - 1 : next - 1;
+  if (at < 0) return null; // not heard of yet
+  const a = points[at];
+  const b = points[at + 1];
+  const here = { lat: a.lat_deg, lon: a.lon_deg, heading: 0, at: a.window_start };
+  if (!b || b.window_start - a.window_start > away) return { ...here, state: time - a.window_start > away ? "offline" : "stopped" };
+  const share = (time - a.window_start) / (b.window_start - a.window_start);
+  const north = (b.lat_deg - a.lat_deg) * M_A_DEGREE;
+  const east = (b.lon_deg - a.lon_deg) * M_A_DEGREE * Math.cos((Math.PI / 180) * a.lat_deg);
+  const drives = (1000 * Math.hypot(north, east)) / (b.window_start - a.window_start) > DRIVES_M_S;
+  return {
+    ...here, lat: a.lat_deg + share * (b.lat_deg - a.lat_deg), lon: a.lon_deg + share * (b.lon_deg - a.lon_deg), at: time,
+    heading: (180 / Math.PI) * Math.atan2(east, north), state: drives ? "driving" : "stopped",
+  };
+}
