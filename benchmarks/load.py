@@ -40,6 +40,8 @@ MOSQUITTO: Final = "max_inflight_messages 10000\nset_tcp_nodelay true"
 """Without these Mosquitto gives a subscriber 20 messages at a time."""
 WINDOW: Final = 2_000  # packets that the broker has not confirmed yet
 SPAN_MS: Final = 600_000
+SETTLE_S: Final = 5.0
+"""What goes before is computed and stored meanwhile."""
 _PUBACK_BYTES: Final = 4
 
 
@@ -179,13 +181,26 @@ class Load:
         Messages/s; 0 is as fast as the broker confirms them, 2,000 at a time.
     fresh : bool
         Whether each sample is of the moment at which it is due; else of the last ten minutes.
+    before : int
+        Messages of each device that are sent and acknowledged before, and not counted.
     """
 
     def __init__(
-        self, port: int, messages: int, devices: int, *, rate: float = 0.0, fresh: bool = False
+        self,
+        port: int,
+        messages: int,
+        devices: int,
+        *,
+        rate: float = 0.0,
+        fresh: bool = False,
+        before: int = 0,
     ) -> None:
         self.port, self.messages, self.devices, self.rate = port, messages, devices, rate
         self.fresh = fresh
+        self.before = before * devices
+        if rate and before:
+            msg = "expected no messages before those of a rate"
+            raise ValueError(msg)
         if fresh and not rate:
             msg = "expected a rate for messages that are made as they are sent"
             raise ValueError(msg)
@@ -196,25 +211,36 @@ class Load:
         self.told = multiprocessing.Array("d", messages if rate else 1, lock=False)
 
     def _built(self) -> list[bytes]:
-        bodies, each = values(), -(-self.messages // self.devices)
+        bodies, each = values(), -(-(self.before + self.messages) // self.devices)
         step = min(10_000, SPAN_MS // each)
         return [
             telemetry(
                 n, n % self.devices, self.boot, n // self.devices + 1, self.boot + step * (n // self.devices),
                 bodies[n % 997],
             )
-            for n in range(self.messages)
+            for n in range(self.before + self.messages)
         ]  # fmt: skip
 
     def _publish(self) -> None:
-        """Send, with at most WINDOW packets unconfirmed."""
+        """Send what goes before, wait until it is acknowledged, and send the rest."""
         built = [] if self.fresh else self._built()
-        bodies = values()
         sock = connect(self.port, b"load")
+        if self.before:
+            self._send(sock, built[: self.before], self.before)
+            while self.counted.value < self.before:
+                time.sleep(0.01)
+            time.sleep(SETTLE_S)
+        self.began.value = time.time()
+        self._send(sock, built[self.before :], self.messages)
+        time.sleep(3600)  # its CPU seconds are read before it is killed
+
+    def _send(self, sock: socket.socket, built: list[bytes], messages: int) -> None:
+        """Send, with at most WINDOW packets unconfirmed."""
+        bodies = values()
         confirmed = sent = answered = 0
-        self.began.value = began = time.time()
-        while confirmed < self.messages:
-            allowed = min(confirmed + WINDOW, self.messages)
+        began = self.began.value
+        while confirmed < messages:
+            allowed = min(confirmed + WINDOW, messages)
             if self.rate:
                 allowed = min(allowed, int((time.time() - began) * self.rate) + 1)
             if sent < allowed:
@@ -237,7 +263,6 @@ class Load:
                         break
             except (BlockingIOError, TimeoutError):
                 pass
-        time.sleep(3600)  # its CPU seconds are read before it is killed
 
     def _made(self, n: int, began: float, bodies: list[str]) -> bytes:
         t = int(1000 * (began + n / self.rate))
@@ -292,16 +317,15 @@ class Load:
         pids = {**processes, "listener": hear.pid, "publisher": send.pid}
         before = {name: cpu_s(pid) for name, pid in pids.items()}
         deadline = time.monotonic() + timeout_s
-        while self.counted.value < self.messages and time.monotonic() < deadline:
+        while self.counted.value < self.before + self.messages and time.monotonic() < deadline:
             time.sleep(0.05)
         spent = {name: cpu_s(pid) - before[name] for name, pid in pids.items()}
         for process in (send, hear):
             process.kill()
             process.join()
-        if self.counted.value < self.messages:
-            raise SystemExit(
-                f"expected {self.messages:,} acknowledged in {timeout_s:.0f} s, got {self.counted.value:,}"
-            )
+        if self.counted.value < self.before + self.messages:
+            counted = self.counted.value - self.before
+            raise SystemExit(f"expected {self.messages:,} acknowledged in {timeout_s:.0f} s, got {counted:,}")
         began = self.began.value
         latency = [told - began - n / self.rate for n, told in enumerate(self.told)] if self.rate else []
         return Loaded(self.messages, self.last.value - began, spent, latency)
