@@ -23,6 +23,7 @@ from hearthline.cli import UsageError
 from hearthline.health import Part, Watch, ledger_totals
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.owning import announce, own
+from hearthline.parts_told import PartsTold, parts_elsewhere, process_name
 from ingest.clock import wall_clock
 from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog, MissingTopicError
 from journal.protocol import JournalError
@@ -36,6 +37,7 @@ __all__ = ["AlertsConfig", "AlertsService"]
 
 _RETRY_S: Final = 2.0
 _RECOUNT_S: Final = 30.0
+_ASK_S: Final = 5.0
 _STOP_S: Final = 10.0
 _log = logging.getLogger("hearthline.alerts")
 
@@ -111,6 +113,8 @@ class AlertsService:
         self._waits = "Kafka"
         self._failure = ""
         self._counted, self._status = float("-inf"), dict[str, Any]()
+        self._asked, self._elsewhere = float("-inf"), list[dict[str, Any]]()
+        self.process = process_name("alerts")
         try:
             self._open()
         except BaseException:
@@ -151,6 +155,7 @@ class AlertsService:
         self.board.start()
         announce(self.config.data_dir, {"url": self.board.url, "token": self.token}, self._stack)
         self._thread.start()
+        self._stack.enter_context(PartsTold(self, self._store, self.process, wall_clock))
 
     def _now(self) -> int:
         """The site's now: the wall's, or on the data clock the newest that a worker said. [ms UTC]"""
@@ -213,15 +218,25 @@ class AlertsService:
         yield from self.alerting.figures()
 
     def status(self) -> dict[str, Any]:
-        """Health, and the ledger and rows of the store, counted now and then."""
+        """Health, that of workers as the store has it, its ledger and rows, looked at now and then."""
         parts = list(self.components())
+        if time.monotonic() - self._asked > _ASK_S:
+            self._asked = time.monotonic()
+            try:
+                self._elsewhere = parts_elsewhere(self._store, wall_clock(), self.process)
+            except StoreError as error:
+                _log.debug("the store does not say how workers fare: %s", error)
         if time.monotonic() - self._counted > _RECOUNT_S:
             self._counted = time.monotonic()
             try:
                 self._status = {"ledger": ledger_totals(self._store), "rows": self._store.counts()}
             except StoreError as error:
                 _log.debug("the store cannot be counted: %s", error)
-        return {"ledger": {}, "rows": {}, **self._status, "components": parts}
+        return {"ledger": {}, "rows": {}, **self._status, "components": [*parts, *self._elsewhere]}
+
+    def lag(self) -> dict[str, dict[str, Any]]:
+        """Nothing of it is a stage of a message's way."""
+        return {}
 
     def close(self) -> None:
         """Stop cleanly: what came is in the alarms or waits in the records, and the next start goes on."""

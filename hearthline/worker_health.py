@@ -67,6 +67,16 @@ class WorkerHealth:
         """State and detail of each part."""
         return self._watch.see(self._parts(self._standing()))
 
+    def lag(self) -> dict[str, dict[str, Any]]:
+        """By part its stage, the records that wait for it, and how long the oldest has. [s]"""
+        standing = self._standing()
+        if standing is None:
+            return {}
+        return {
+            "streams": {"stage": "stepped", "queued": standing.unstepped, "lag_s": self._lag_s(standing)},
+            "store": {"stage": "stored", "queued": standing.unstored, "lag_s": standing.unstored_s},
+        }
+
     def metrics(self) -> bytes:
         """Every figure, in Prometheus' text format."""
         return self._metrics.text()

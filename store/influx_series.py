@@ -173,7 +173,8 @@ class InfluxSeries:
     def _put(self, measurement: str, rows: pa.Table, *, absent: bool) -> None:
         if not rows.num_rows:
             return
-        rows = rows.drop_columns([c for c in INTERNAL if c in rows.column_names])
+        if measurement in (READING, READING_REPEAT):  # a result may have a field of that name
+            rows = rows.drop_columns([c for c in INTERNAL if c in rows.column_names])
         rows, broken = separate(rows, {})
         for misfit, reason in broken:
             self._refused(Refusal(measurement, misfit, reason))

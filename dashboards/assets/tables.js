@@ -111,7 +111,7 @@ export class Stages extends Table {
     const order = [...STAGES.keys()];
     return [...this.context.live.rows("status")].filter(([, row]) => STAGES.has(row.stage))
       .sort(([, a], [, b]) => order.indexOf(a.stage) - order.indexOf(b.stage))
-      .map(([part, row]) => [part, { ...row, part, stage: STAGES.get(row.stage) }]);
+      .map(([name, row]) => [name, { ...row, part: row.process ? `${this.context.t(row.part)} · ${row.process}` : name, stage: STAGES.get(row.stage) }]);
   }
 }
 
@@ -335,7 +335,7 @@ export class Components {
     put(this.body, JSON.stringify(rows), () => rows.length
       ? rows.map(([name, row]) => h("div", { class: "hl-component" },
         NORMAL.has(row.state) ? h("span", { class: "hl-muted hl-first" }, "●") : mark(true, row.state === "degraded" ? 2 : 1),
-        h("b", {}, t(name)), h("span", {}, t(row.state ?? "")), h("span", { class: "hl-muted hl-wrap" }, says(row.what ?? row.detail, t), since(row), row.advice && ` · ${says(row.advice, t)}`)))
+        h("b", {}, t(row.part ?? name), row.process && h("span", { class: "hl-muted hl-process-name" }, ` ${row.process}`)), h("span", {}, t(row.state ?? "")), h("span", { class: "hl-muted hl-wrap" }, says(row.what ?? row.detail, t), since(row), row.advice && ` · ${says(row.advice, t)}`)))
       : h("div", { class: "hl-empty" }, t("no data yet")));
   }
 }

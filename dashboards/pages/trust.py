@@ -97,12 +97,12 @@ PAGE = Page(
                 ("stage", Text("stage", "环节"), "reason"),
                 ("part", Text("part", "组件"), "reason"),
                 ("lag_s", Text("oldest", "最久"), "s"),
-                ("queued", Text("messages", "报文"), "count"),
+                ("queued", Text("waiting", "待处理"), "count"),
                 ("state", Text("state", "状态"), "part"),
             ),
             absent=Text(
-                "measured where the stages run: /metrics of ingest and worker",
-                "在各环节所在进程测量：见 ingest 与 worker 的 /metrics",
+                "told by workers; what waits in ingest stands in its /metrics",
+                "由各 worker 报告；ingest 的排队情况见其 /metrics",
             ),
         ),
         Panel(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _RECOUNT_S = 30.0
+_ASK_S: Final = 5.0
 _PATIENCE_S: Final = 2.0  # somebody waits before the page
 
 
@@ -72,27 +73,33 @@ def _serve(settings: Settings) -> None:
 
 
 def _status(store: SeriesStore, url: str) -> Callable[[], Mapping[str, Any]]:
-    """What can be known here: whether the store answers, its ledger and its rows, counted now and then."""
+    """What can be known here, looked at now and then: the store, and what other processes said in it."""
     import time
 
     from hearthline.health import ledger_totals
+    from hearthline.parts_told import parts_elsewhere
+    from ingest.clock import wall_clock
     from models.wording import listed, reported
     from store.protocol import StoreError
 
     last: dict[str, Any] = {"components": [], "ledger": {}, "rows": {}}
-    counted = float("-inf")
+    counted = asked = float("-inf")
+    elsewhere: list[dict[str, Any]] = []
 
     def status() -> Mapping[str, Any]:
-        nonlocal counted
-        if time.monotonic() - counted < _RECOUNT_S:
+        nonlocal counted, asked, elsewhere
+        if time.monotonic() - asked < _ASK_S:
             return last
-        counted = time.monotonic()
+        asked = time.monotonic()
         try:
-            last.update(ledger=ledger_totals(store), rows=store.counts())
+            if asked - counted >= _RECOUNT_S:
+                last.update(ledger=ledger_totals(store), rows=store.counts())
+                counted = asked
+            elsewhere = parts_elsewhere(store, wall_clock())
             component = {"name": "store", "state": "ok", "detail": listed([url])}
         except StoreError as error:
             component = {"name": "store", "state": "degraded", "detail": reported(error)}
-        last["components"] = [component]
+        last["components"] = [component, *elsewhere]
         return last
 
     return status

@@ -133,6 +133,7 @@ def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> N
 def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> int:
     from hearthline.cli import UsageError
     from hearthline.condition_feed import ConditionFeed
+    from hearthline.parts_told import PartsTold, process_name
     from hearthline.probing import answering
     from hearthline.refusals import Refusals
     from hearthline.worker_health import WorkerHealth
@@ -162,6 +163,7 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
             health.sink(store), log, _fast(settings), health.now_ms if settings.clock == "data" else None
         )
         probes.enter_context(answering(health, settings.metrics_host, settings.metrics_port))
+        probes.enter_context(PartsTold(health, store, process_name("worker"), wall_clock))
         while True:
             try:
                 check_topics(worker)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+import pyarrow as pa
 import pytest
 
+from models.results import result_schema
 from store import downsampling, flux, flux_panels
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
@@ -62,7 +64,7 @@ def stores(url, tmp_path_factory):
         sample("m", T0 + 4, 0, 1, supply_c=51.0, late=True),
     )
     given = [
-        output(0, rows={"device_heat": [table]}, readings=[meters, tickets]),
+        output(0, rows={"device_heat": [table], "ledger": [_ledger()]}, readings=[meters, tickets]),
         output(1, rows={"device_heat": [again]}, readings=[late]),
     ]
     for one in given * 2:
@@ -72,6 +74,24 @@ def stores(url, tmp_path_factory):
     yield influx, embedded
     influx.close()
     embedded.close()
+
+
+def _ledger():
+    """Rows with a field of the name by which a reading tells a store what to do."""
+    fields = [pa.field(name, pa.int64()) for name in ("stored", "late", "replaces")]
+    rows = [
+        {"key": k, "unit": "u", "region": "r", "stream": "u", "window_start": T0, "window_ms": 24 * HOUR,
+         "stored": 9, "late": n, "replaces": n + 1, "status": "final", "revision": 0}
+        for n, k in enumerate("ab")
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=result_schema(fields))
+
+
+def test_what_steers_a_store_in_readings_is_a_field_like_any_other_in_results(stores):
+    for store in stores:
+        assert column(store, "ledger", "late") == [0, 1]
+        assert column(store, "ledger", "replaces") == [1, 2]
+        assert not {"late", "replaces"} & set(store.select(Select("reading")).column_names)
 
 
 AGGREGATES = ("mean", "min", "max", "sum", "last")

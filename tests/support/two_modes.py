@@ -18,6 +18,7 @@ from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 from paho.mqtt.enums import CallbackAPIVersion
 
+from hearthline.parts_told import PART
 from hearthline.site_dir import open_site
 from models.frame import Frame
 from store.influx_series import InfluxSeries
@@ -52,7 +53,7 @@ AFTER_MS: Final = (_HOUR_MS, 6 * _HOUR_MS, 25 * _HOUR_MS)
 """When after its last message a stream's now is moved on: past lateness, past a local day's end. [ms]"""
 _OF_THE_WAY: Final = frozenset({"revision", "offset", "received_ms"})
 """Fields that tell by which way a row came about: how often rewritten, which record held it and when."""
-_HISTORIES: Final = frozenset({"restatement"})
+_HISTORIES: Final = frozenset({"restatement", PART})  # how often it was said, and by which processes
 
 
 class Chain:
