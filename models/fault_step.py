@@ -39,6 +39,8 @@ _TAIL: Final = 3
 _BIN_MS: Final = 60_000
 _SWING: Final = 0.20
 _ROUNDING: Final = 1e-12
+_BEATS: Final = 2.0  # intervals between two readings that are no gap yet
+_FLOW_WANDERS: Final = 0.5
 _LEAST_VALVE_PCT: Final = 3.0
 
 
@@ -283,7 +285,10 @@ def _clocks(
         (flow > FLOW_SHARE * qp) & (d_volume >= 0.0) & (gap_s <= 3_600.0) & (interval_s <= 120.0) & ~stood
     )
     missing = np.where(steady, gap_s - 3_600.0 * d_volume / np.where(steady, flow, 1.0), 0.0)
-    missing = np.where(np.abs(missing) > interval_s, missing, 0.0)
+    # The flow at the end of a gap is not that within it. What a clock skips makes a gap of its own length,
+    # and one set back leaves none: half of what is a gap loses neither.
+    gap_left_s = np.maximum(gap_s - _BEATS * interval_s, 0.0)
+    missing = np.where(np.abs(missing) > interval_s + _FLOW_WANDERS * gap_left_s, missing, 0.0)
     largest = np.maximum.reduceat(missing, groups.first)
     least = np.minimum.reduceat(missing, groups.first)
     out.put("clock_jump_s", groups.device, np.where(largest >= -least, largest, least))

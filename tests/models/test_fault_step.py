@@ -116,6 +116,27 @@ def test_a_clock_that_jumps_is_off_the_water_counted(ahead_s: int) -> None:
     assert fault_step([sound], 1, carried(1))["clock_jump_s"][0] == 0.0
 
 
+@pytest.mark.parametrize(("gap_s", "flow_m3_h", "jump_s"), [
+    (10, 5.0, 0.0), (3000, 5.0, 0.0), (3000, 5.1, 0.0), (3000, 4.0, 0.0), (45, 5.0, 35.0), (610, 5.0, 600.0),
+])  # fmt: skip
+def test_what_flowed_while_a_line_was_cut_is_no_jump_of_a_clock(
+    gap_s: int, flow_m3_h: float, jump_s: float
+) -> None:
+    """Readings every 10 s, then none for a while, and the flow after it is somewhat other than within it."""
+    n = 20
+    t = T0 + 10_000 * np.arange(n) + np.where(np.arange(n) >= 10, 1000 * (gap_s - 10), 0)
+    flowed_s = 10.0 if jump_s else gap_s
+    volume = 900.0 + np.cumsum(np.where(np.arange(n) == 10, flowed_s, 10.0)) * 5.0 / 3600.0
+    values = np.full((len(COLUMNS), n), np.nan)
+    values[AT["flow_m3_h"]] = np.where(np.arange(n) < 10, 5.0, flow_m3_h)
+    values[AT["volume_m3"]], values[AT["energy_gj"]] = volume, 1.0
+    s = samples(0, (0,))
+    cut = Samples(
+        np.zeros(n, dtype=np.int64), t, COLUMNS, values, s.on_supply, s.qp_m3_h, s.dt_min_k, np.full(1, 1e4)
+    )
+    assert fault_step([cut], 1, carried(1))["clock_jump_s"][0] == pytest.approx(jump_s, abs=1e-6)
+
+
 def test_turns_are_counted_by_minute_and_noise_makes_none() -> None:
     t = T0 + 10_000 * np.arange(360)  # an hour at 10 s
     rng = np.random.default_rng(1)
