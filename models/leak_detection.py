@@ -150,7 +150,9 @@ def manner_of(
 
     The floor of a window, its least loss over 5 minutes, rises by the whole of a leak and by nothing of
     bursts: log likelihood ratio of the two for normal scatter, windows in which nothing was lost speaking
-    against a leak.
+    against a leak. The first window may have begun before the loss did: then its floor is the usual one
+    whatever began, and speaks against nothing. Where nothing speaks for either it is a leak, with
+    confidence 0.5.
 
     Parameters
     ----------
@@ -169,7 +171,8 @@ def manner_of(
     expected = np.maximum(over, size_m3_h / 2.0)[seen]
     scatter = max(float(np.nan_to_num(usual.floor_u_m3_h)), _LEAST_FLOOR_SHARE * size_m3_h, 1e-9)
     each = expected * (2.0 * floor[seen] - expected) / (2.0 * scatter**2)
-    ratio = float(np.clip(each, -_MOST_PER_WINDOW, _MOST_PER_WINDOW).sum())
+    each = np.clip(each, -_MOST_PER_WINDOW, _MOST_PER_WINDOW)
+    ratio = float(np.where(np.flatnonzero(seen) == 0, np.maximum(each, 0.0), each).sum())
     lost = float((over * told["hours"])[seen].sum())
     share = float((floor * told["hours"])[seen].sum()) / lost if lost > 0.0 else np.nan
     hour = np.asarray(local_h, dtype=np.int64)

@@ -111,6 +111,20 @@ def test_a_leak_lifts_the_floor_and_draw_off_does_not(usual):
     assert min(leak.confidence, drawn.confidence) > 0.95
 
 
+def test_the_window_in_which_a_loss_begins_accuses_nobody(usual):
+    """A leak that begins within it leaves its floor as it was; only what comes next tells."""
+    lost = np.append(12.0, np.full(3, 20.0))
+    floors = USUAL_M3_H + np.append(0.0, np.full(3, 20.0))
+    first = manner_of(hours(lost[:1], floors=floors[:1]), usual, 12.0, [3])
+    assert (first.code, first.confidence) == (LEAK, 0.5)
+    later = [manner_of(hours(lost[:n], floors=floors[:n]), usual, 18.0, [3, 4, 5, 6][:n]) for n in (2, 3, 4)]
+    assert {m.code for m in later} == {LEAK}
+    assert later[-1].confidence > 0.95
+    bursts = manner_of(hours(lost[:3], floors=np.full(3, USUAL_M3_H)), usual, 17.0, [3, 4, 5])
+    assert bursts.code == DRAW_OFF
+    assert bursts.confidence > 0.95
+
+
 def test_the_side_is_said_only_where_the_meters_can_tell(usual):
     windows = hours([3.5] * 10)
     metered = [w._replace(unbiased_m3=2.0) for w in windows]

@@ -190,6 +190,19 @@ def test_a_burst_is_said_at_once(watched):
     assert watched.lose(60.0)[0]["severity"] == "critical"
 
 
+def test_a_burst_in_the_midst_of_a_window_is_never_called_theft(watched):
+    told = [*watched.lose(60.0, floor=0.0), *(row for _ in range(5) for row in watched.lose(100.0))]
+    assert {r["code"] for r in told} == {"primary_leak"}
+    assert json.loads(told[0]["evidence"])["confidence"] == 0.5, "not decided yet"
+    assert json.loads(told[-1]["evidence"])["confidence"] > 0.95
+
+
+def test_draw_off_is_told_from_a_leak_in_the_windows_after_the_first(watched):
+    told = [row for _ in range(5) for row in watched.lose(100.0, floor=0.0)]
+    assert [r["code"] for r in told if r["status"] != "withdrawn"][-1] == "water_theft"
+    assert [r["code"] for r in told if r["status"] == "withdrawn"] == ["primary_leak"]
+
+
 def test_before_a_week_is_learnt_only_more_than_the_norm_is_said():
     watched = Watched()
     for _ in range(12):
