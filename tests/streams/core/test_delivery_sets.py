@@ -1,6 +1,7 @@
 """What follows on the ends of many devices' sets is taken in at once, and is in them when they are asked for."""
 
 import numpy as np
+import pytest
 
 from streams.core.deliveries import Deliveries
 from streams.core.delivery_sets import DeliverySets, Runs
@@ -78,6 +79,31 @@ def test_whose_set_was_only_looked_at_is_followed_as_before():
         sets.fill()
         assert sets.touched == {0, 1}
     assert list(sets[1].boots[7].stored) == [(1, 4)]
+
+
+@pytest.mark.parametrize("device", [1, 5])
+def test_a_set_that_nobody_could_follow_yet_may_be_looked_at(device):
+    sets = learnt(1)
+    sets[device] = Deliveries()
+    sets[device].boot(7).follow(1, 3, DAY, DAY)
+    assert list(sets.seen(device).boots[7].stored) == [(1, 3)]
+
+
+def test_what_follows_is_of_no_day_that_is_told_no_more():
+    sets = learnt(1)
+    sets.seen(0).forget_before(3 * DAY)
+    assert sets.follow(runs((0, 2, 2)), 0).all()
+    sets.fill()
+    assert sets[0].boots[7].tops.before(3 * DAY) == 0
+    assert sets[0].boots[7].tops.before(4 * DAY) == 2
+
+
+def test_once_all_sets_were_asked_for_the_end_of_each_is_learnt_anew():
+    sets = learnt(2)
+    for deliveries in sets.values():
+        deliveries.boots[7].dead.add(2, 2)
+    sets.learn(runs((0, 2, 2)))
+    assert sets.follow(runs((0, 3, 3), (1, 2, 2)), 0).tolist() == [True, False]
 
 
 def test_a_newest_sample_stays_the_newest():
