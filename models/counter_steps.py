@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.counter_alone import beside_zeros, told_alone
 from models.counter_judge import MS_PER_H, RATE_MARGIN, SHORTEST_H, Readings, Step, is_lost, judge
 from models.counter_line import back_in_line
-from models.counter_zeros import zeros_of
+from models.counter_zeros import Zeros, zeros_of
 
 __all__ = ["KnownSteps", "Steps", "counter_steps", "known_steps"]
 
@@ -128,6 +129,20 @@ def counter_steps(
     zeros = zeros_of(readings)
     if zeros is None:
         return Steps(*_steps(readings), np.zeros(len(value), dtype=bool))
+    steps = _across(readings, zeros)
+    beside = beside_zeros(readings)
+    beside = beside[~steps.left_out[beside]]
+    if len(beside):
+        around, at = told_alone(readings, beside, steps.left_out)
+        alone_zeros = zeros_of(around)
+        assert alone_zeros is not None
+        alone = _across(around, alone_zeros)
+        steps.increase[beside], steps.kind[beside] = alone.increase[at], alone.kind[at]
+    return steps
+
+
+def _across(readings: Readings, zeros: Zeros) -> Steps:
+    """Steps between the readings that are not left out, and what `zeros` say of those beside them."""
     left_out = zeros.left_out
     bridged = zeros.settled & (zeros.kind == Step.BRIDGED)
     settled = zeros.settled & ~bridged  # what comes after zeros may be out of line itself
