@@ -126,7 +126,7 @@ class LedgerCounts(NamedTuple):
     unaccounted: int
     duplicate: int
     repeat: int
-    late: int
+    late: int = 0  # checkpoints that were written before it was counted have none
 
 
 class Deliveries:

@@ -7,6 +7,7 @@ import pytest
 from ingest.messages import ClockMode
 from ingest.service import registry_frame
 from models.frame import Frame, Record
+from streams.core.checkpoint import Checkpoint
 from streams.core.pipeline import Pipeline
 from streams.operators.ledger import ledger
 from tests.support.payloads import NOW, decode, event, site, state, telemetry
@@ -114,3 +115,28 @@ def test_days_that_lack_nothing_are_let_go_and_the_others_are_not():
     live.take(MIDNIGHT + 60 * DAY, sample(31, MIDNIGHT + 30 * DAY + 500))
     live.beat(MIDNIGHT + 60 * DAY + 2 * MINUTE)
     assert [live.day(MIDNIGHT + n * DAY)[3] for n in range(20, 61)] == [0] * 41
+
+
+def test_a_checkpoint_of_before_late_readings_were_counted_is_gone_on_from():
+    live = Live(checkpointed=False)
+    live.take(MIDNIGHT - 20_000, sample(1, MIDNIGHT - 30_000))
+    live.take(MIDNIGHT - 1000, event("sub-1", "state", at=MIDNIGHT - 2000, next_seq=4, waiting=[[2, 2]]))
+    live.beat(MIDNIGHT + 60 * MINUTE)
+    live.take(MIDNIGHT + 61 * MINUTE, sample(2, MIDNIGHT - 25_000))
+    live.take(MIDNIGHT + 61 * MINUTE + 9000, sample(3, MIDNIGHT - 20_000))  # the settled day waits for a minute
+    kept = live.pipeline.checkpoint()
+    book = json.loads(kept.parts["ledger"])
+    for deliveries in book["deliveries"]:
+        known = json.loads(book["deliveries"][deliveries])
+        del known["late"]
+        book["deliveries"][deliveries] = json.dumps(known)
+    for name in ("said", "before"):
+        assert book["days"][name]
+        book["days"][name] = {
+            a: {b: counts[:8] for b, counts in of.items()} for a, of in book["days"][name].items()
+        }
+    parts = {**kept.parts, "ledger": json.dumps(book).encode()}
+    live.pipeline = Pipeline.restore(Checkpoint("u1", kept.offset, parts), [ledger])
+    live.take(MIDNIGHT + 64 * MINUTE, sample(4, MIDNIGHT + 10_000))
+    assert live.day(MIDNIGHT - DAY) == (3, 3, 0, 0, "final", 2)
+    assert [row["late"] for row in live.told if row["window_start"] == MIDNIGHT][-1] == 1
