@@ -14,8 +14,9 @@ export function departures({ live, site }) {
     return { device, row, state: live.state(device, row?.window_start).state, by: null };
   });
   const told = found.filter((x) => x.state === "fresh" && Number.isFinite(x.row?.return_c));
-  for (const network of new Set(told.map((x) => x.device.network))) {
-    const mine = told.filter((x) => x.device.network === network);
+  const networkOf = ({ device }) => device.network ?? `unit ${device.unit}`; // what no network has is alone with its unit's
+  for (const network of new Set(told.map(networkOf))) {
+    const mine = told.filter((x) => networkOf(x) === network);
     const middle = mine.map((x) => x.row.return_c).sort((a, b) => a - b)[Math.floor(mine.length / 2)];
     for (const x of mine) x.by = x.row.return_c - middle;
   }

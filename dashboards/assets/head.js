@@ -97,7 +97,10 @@ export class Head {
   range() {
     const { config, t, f, url, ranging } = this.context;
     const { from, to } = config.range;
-    const follow = (event) => ranging.follow(event);
+    // Made anew when it is pressed: a page's own part of the address may have changed since.
+    const follow = (changes) => (event) => { event.currentTarget.href = url(location.pathname, changes); ranging.follow(event); };
+    const toNow = { from: "", to: "" };
+    const compared = { compare: config.compare ? "" : "1" };
     const fixed = from !== null || to !== null;
     const choices = RANGES.map(([label, hours]) => [String(hours), t(label)]);
     if (!fixed && !choices.some(([value]) => value === String(config.hours))) choices.push([String(config.hours), t("{n} h", { n: config.hours })]);
@@ -106,8 +109,8 @@ export class Head {
     const step = (way, label, sign) => h("button", { type: "button", class: "hl-step", "data-range": way, "aria-label": label, title: label, onclick: () => this.move(way) }, sign);
     return h("span", { class: "hl-ranges" }, step("earlier", t("earlier"), "‹"),
       this.select(t("time range"), choices, fixed ? "fixed" : String(config.hours), (value) => ranging.go(value === "fixed" ? location.href : upToNow(value)), { "data-range": "choose" }),
-      fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, { from: "", to: "" }), onclick: follow }, t("now"))],
-      h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, { compare: config.compare ? "" : "1" }), onclick: follow }, t("compare")));
+      fixed && [step("later", t("later"), "›"), h("a", { class: "hl-step", "data-range": "now", href: url(location.pathname, toNow), onclick: follow(toNow) }, t("now"))],
+      h("a", { class: `hl-compare${config.compare ? " hl-here" : ""}`, "data-range": "compare", role: "button", "aria-pressed": String(config.compare), href: url(location.pathname, compared), onclick: follow(compared) }, t("compare")));
   }
 
   // One range earlier or later; what would end after now is up to now again.

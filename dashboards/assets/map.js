@@ -14,7 +14,7 @@ export class TruckMap {
     this.context = context;
     this.picture = h("div", { class: "hl-map-picture" });
     this.legend = h("div", { class: "hl-map-legend" });
-    this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.slid() });
+    this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.slid(), onchange: () => this.day.on && this.day.tell() });
     this.when = h("span", { class: "hl-muted" });
     this.player = h("span", { class: "hl-map-player" });
     this.body = h("div", { class: "hl-map" }, this.picture, h("div", { class: "hl-map-foot" }, this.legend, this.player, this.slider, this.when));
@@ -33,8 +33,13 @@ export class TruckMap {
   // The range that is looked at: that of the page. [ms UTC]
   span() {
     const { config, live } = this.context;
-    const to = config.range.to ?? live.now;
-    return [config.range.from ?? to - config.hours * HOUR_MS, to];
+    const long = config.hours * HOUR_MS;
+    const { from } = config.range;
+    const { time } = this.day;
+    // Who was sent a moment that has left the last hours meanwhile sees what was around it.
+    const sent = !this.moved && from === null && config.range.to === null && time !== null && time < live.now - long;
+    const to = config.range.to ?? (sent ? time + long / 2 : live.now);
+    return [from ?? to - long, to];
   }
 
   // Places and believable positions are in; who is far off is counted, and does not shrink the others.
@@ -86,7 +91,7 @@ export class TruckMap {
     if (live.now === null) return;
     if (this.truck && !this.asked) this.fetchTrail();
     if (!this.truck) this.replayDay();
-    const trucks = this.day.state === "there" ? this.day.trucks() : this.trucks();
+    const trucks = this.day.past ? this.day.trucks() : this.trucks();
     const key = JSON.stringify([trucks.map((x) => [x.device, x.lat, x.lon, x.state, x.late > LIKELY_LATE, Boolean(x.trip)]), this.trail?.length, this.trail?.[0]?.window_start, this.context.site.places.length, location.search, this.day.state === "there" && this.day.time]);
     if (key === this.drawn) return;
     this.drawn = key;
@@ -118,7 +123,7 @@ export class TruckMap {
     const [cx, cy] = view.at(x.lat, x.lon);
     const { t, f } = this.context;
     const late = x.late > LIKELY_LATE;
-    const words = [x.plate, t(x.state), x.trip && `${x.trip.contract} ${f.number(x.trip.loaded_kg / 1000, "t")} t`, x.trip?.eta && t("arrives {time}", { time: f.moment(x.trip.eta) }), late && t("likely late"), f.moment(x.at)];
+    const words = [x.plate, t(x.state), x.trip && `${x.trip.contract ?? ""} ${f.number(x.trip.loaded_kg / 1000, "t")} t`, x.trip?.eta && t("arrives {time}", { time: f.moment(x.trip.eta) }), late && t("likely late"), f.moment(x.at)];
     const shape = SHAPES[x.state] ?? SHAPES.stopped;
     const classes = ["hl-truck", `hl-truck-${x.state}`, x.trip && "hl-truck-loaded", late && "hl-truck-late", x.device === this.truck && "hl-truck-chosen"];
     return s("a", { href: this.context.url("/logistics", { truck: x.device, replay: "", ...(this.day.on ? {} : { from: "", to: "" }) }), class: classes.filter(Boolean).join(" "), "aria-label": words.filter(Boolean).join(", ") },
@@ -136,7 +141,7 @@ export class TruckMap {
       s("svg", { viewBox: "-9 -9 18 18", width: 18, height: 18 }, s("path", { d: SHAPES[state], class: `hl-truck-${state}` })), `${t(state)} ${count(state)}`));
     const loaded = h("span", { class: "hl-map-entry" }, t("filled: loaded ({n})", { n: trucks.filter((x) => x.trip).length }));
     const off = trucks.length - shown ? h("span", { class: "hl-map-entry" }, t("{n} outside the map", { n: trucks.length - shown })) : null;
-    const chosen = this.truck ? h("a", { href: this.context.url("/logistics", { truck: "", from: "", to: "" }) }, t("all trucks")) : null;
+    const chosen = this.truck ? h("a", { href: this.context.url("/logistics", { truck: "", from: "", to: "", replay: "" }) }, t("all trucks")) : null;
     return [...entries, loaded, off, chosen];
   }
 
@@ -155,6 +160,8 @@ export class TruckMap {
   ranged() {
     clearTimeout(this.again);
     this.days = null;
+    this.moved = true;
+    this.day.follow();
     this.asked = undefined;
     this.update();
   }
@@ -189,23 +196,19 @@ export class TruckMap {
     } else this.days = null;
     const state = day.state;
     this.slider.hidden = state !== "there";
-    if (state === "there" && document.activeElement !== this.slider) this.slider.value = 1000 * day.share;
+    if (state === "there") this.slider.value = 1000 * day.share;
     const says = { reading: t("reading the trucks' ways…"), nothing: t("no positions in this time"), away: t("the measurements could not be read"), there: state === "there" ? `${t("replay")} · ${f.moment(day.time)}` : "" };
     this.when.textContent = says[state] ?? "";
-    this.picture.classList.toggle("hl-map-past", state === "there"); // not what is now
+    this.picture.classList.toggle("hl-map-past", day.past);
+    const focused = this.player.contains(document.activeElement);
     const button = (name, text, does) => h("button", { class: "hl-button", type: "button", "data-replay": name, onclick: does }, text);
     put(this.player, `${state} ${day.playing}`, () => [
-      state === "" && button("begin", `▶ ${t("replay")}`, () => { day.on = true; this.update(); }),
-      state === "there" && (day.playing ? button("pause", `⏸ ${t("pause")}`, () => this.halt()) : button("play", `▶ ${t("play")}`, () => day.play())),
+      state === "" && button("begin", `▶ ${t("replay")}`, () => { day.on = true; this.update(); day.tell(); }),
+      state === "there" && (day.playing ? button("pause", `⏸ ${t("pause")}`, () => day.pause()) : button("play", `▶ ${t("play")}`, () => day.play())),
       state === "away" && button("again", t("try again"), () => day.again()),
-      state !== "" && button("leave", t("back to now"), () => { day.leave(); this.halt(); }),
+      state !== "" && button("leave", t("back to now"), () => day.leave()),
     ].filter(Boolean));
-  }
-
-  // Where it stands, so that a colleague sees the same.
-  halt() {
-    if (this.day.on) this.day.pause();
-    history.replaceState(null, "", this.context.url(location.pathname, { replay: this.day.on ? Math.round(this.day.time) : "" }));
+    if (focused && !this.player.contains(document.activeElement)) this.player.querySelector("button").focus(); // the pressed one is gone
   }
 
   // The chosen truck where it was at the slider's time.

@@ -26,6 +26,7 @@ export function believable(points) {
     } else {
       doubted = doubted.length && speed(doubted.at(-1), point) > FASTEST_M_S ? [point] : [...doubted, point];
       if (doubted.length === AGREE) {
+        if (kept.length === 1) kept.length = 0; // the first is no better founded than those
         kept.push(...doubted);
         doubted = [];
       }

@@ -6,14 +6,16 @@ const LONGEST_TRIP_MS = 3 * 86400000;
 const AWAY_MS = 900000;
 const DRIVES_M_S = 1;
 const M_A_DEGREE = 111320;
+const TRIP = ["plate", "contract", "loaded_kg", "departed", "arrived", "received_ms", "state"];
 const PLAYED_MS = 60000; // a whole range in a minute
 const FRAME_MS = 100;
+const MINUTE_MS = 60000;
 
 export class DayReplay {
   constructor(context, changed) {
     this.context = context;
     this.changed = changed;
-    this.time = Number(new URLSearchParams(location.search).get("replay")) || null;
+    this.time = standing();
     this.on = this.time !== null;
   }
 
@@ -21,6 +23,11 @@ export class DayReplay {
   get state() {
     if (!this.on) return "";
     return this.tracks ? (this.tracks.size ? "there" : "nothing") : this.failed ? "away" : "reading";
+  }
+
+  // What is drawn is not what is now.
+  get past() {
+    return this.on && Boolean(this.tracks);
   }
 
   get playing() {
@@ -31,7 +38,7 @@ export class DayReplay {
   begin(from, to) {
     if (!this.on || (this.from === from && this.to === to)) return;
     Object.assign(this, { on: true, from, to, tracks: null, failed: false });
-    this.time = Math.min(Math.max(this.time ?? from, from), to);
+    if (this.time === null || this.time < from || this.time > to) this.time = from;
     this.read();
   }
 
@@ -43,12 +50,13 @@ export class DayReplay {
     const place = Object.entries({ region: config.scope.region, unit: config.scope.unit }).filter(([, name]) => name);
     const [fixes, trips] = await Promise.all([
       asked([["measurement", "reading"], ["class", "truck"], ["field", "lat_deg"], ["field", "lon_deg"], ["from", from], ["to", to], ["every_ms", every], ["aggregate", "last"], ["narrow", 1], ...place]),
-      asked([["measurement", "trip"], ["field", "plate"], ["field", "departed"], ["field", "arrived"], ["from", from - LONGEST_TRIP_MS], ["to", to], ...place]),
+      asked([["measurement", "trip"], ...TRIP.map((name) => ["field", name]), ["from", from - LONGEST_TRIP_MS], ["to", to], ...place]),
     ]);
     if (this.reading !== mine || !this.on) return;
     this.failed = !fixes || !trips;
     if (!this.failed) {
-      this.tracks = tracksOf(fixes.filter((p) => site.byId.has(p.key)));
+      const interval = (key) => 1000 * (site.byId.get(key).interval_s ?? 0);
+      this.tracks = tracksOf(fixes.filter((p) => site.byId.has(p.key)), every, to, interval);
       this.loads = loadsOf(trips, site.plates);
     }
     this.changed();
@@ -65,8 +73,8 @@ export class DayReplay {
     const plates = new Map(Object.entries(this.context.site.plates).map(([plate, device]) => [device, plate]));
     return [...this.tracks].map(([device, points]) => {
       const found = between(points, this.time, Math.max(AWAY_MS, 3 * this.every));
-      const trip = (this.loads.get(device) ?? []).find((x) => x.departed <= this.time && this.time < (x.arrived ?? Infinity));
-      return found && { device, plate: plates.get(device) ?? device, ...found, trip: trip ?? null, late: 0 };
+      const trip = (this.loads.get(device) ?? []).filter((x) => x.departed <= this.time).at(-1);
+      return found && { device, plate: plates.get(device) ?? device, ...found, trip: trip && this.time < unloaded(trip) ? trip : null, late: 0 };
     }).filter(Boolean).sort((a, b) => a.device.localeCompare(b.device));
   }
 
@@ -84,8 +92,10 @@ export class DayReplay {
     let last = performance.now();
     this.timer = setInterval(() => {
       const now = performance.now();
-      this.time = Math.min(this.to, this.time + ((now - last) * (this.to - this.from)) / PLAYED_MS);
+      const gone = now - last;
       last = now;
+      if (this.state !== "there") return; // it goes on when another range has been read
+      this.time = Math.min(this.to, this.time + (gone * (this.to - this.from)) / PLAYED_MS);
       if (this.time >= this.to) this.pause();
       this.changed();
     }, FRAME_MS);
@@ -95,12 +105,26 @@ export class DayReplay {
   pause() {
     clearInterval(this.timer);
     this.timer = null;
+    this.tell();
     this.changed();
+  }
+
+  // Where it stands, in the address: a colleague who has it sees the same.
+  tell() {
+    history.replaceState(null, "", this.context.url(location.pathname, { replay: this.on ? Math.round(this.time) : "" }));
+  }
+
+  // The address is another one: whoever went back in it may have left the replay, or come to it.
+  follow() {
+    const at = standing();
+    if (at === null && this.on) this.leave();
+    else if (at !== null && !this.playing) Object.assign(this, { on: true, time: at });
   }
 
   leave() {
     clearInterval(this.timer);
     Object.assign(this, { on: false, timer: null, time: null, from: null, to: null, tracks: null, reading: null });
+    this.tell();
     this.changed();
   }
 
@@ -109,17 +133,25 @@ export class DayReplay {
   }
 }
 
+// The time in the address, of all trucks: a chosen one has its trail. [ms UTC]
+function standing() {
+  const query = new URLSearchParams(location.search);
+  return query.get("truck") ? null : Number(query.get("replay")) || null;
+}
+
 // Whole minutes a step, so that all trucks together are not too many rows.
 function steps(span, trucks) {
   return Math.max(1, Math.ceil((span * Math.max(1, trucks)) / MOST_ROWS / 60000)) * 60000;
 }
 
-function tracksOf(fixes) {
+// The last fix of a step stands where it may be expected: an interval of its device before the step's end.
+export function tracksOf(fixes, every, to, interval) {
   const tracks = new Map();
   for (const p of fixes) {
     if (typeof p.lat_deg !== "number" || typeof p.lon_deg !== "number") continue;
     if (!tracks.has(p.key)) tracks.set(p.key, []);
-    tracks.get(p.key).push(p);
+    const after = Math.max(0, every - Math.max(MINUTE_MS, interval(p.key)));
+    tracks.get(p.key).push({ ...p, window_start: Math.min(to, p.window_start + after) });
   }
   return new Map([...tracks].map(([device, points]) => [device, believable(points.sort((a, b) => a.window_start - b.window_start))]));
 }
@@ -132,8 +164,12 @@ function loadsOf(trips, plates) {
     if (!loads.has(device)) loads.set(device, []);
     loads.get(device).push(trip);
   }
+  for (const trips of loads.values()) trips.sort((a, b) => a.departed - b.departed);
   return loads;
 }
+
+// A truck in the yard is loaded until it has been weighed there. [ms UTC]
+const unloaded = (trip) => (trip.state === "open" ? Infinity : trip.received_ms ?? trip.arrived ?? Infinity);
 
 // Where a truck was at `time`: between two fixes on the line between them, unless they are too far apart to know.
 export function between(points, time, away) {

@@ -240,7 +240,7 @@ function retry(row, context) {
 function trailLink(plate, row, context) {
   const device = context.site.plates[plate];
   if (!device) return h("span", {}, plate ?? "");
-  const span = { truck: device, from: row.departed ?? row.window_start, to: row.arrived ?? "" };
+  const span = { truck: device, from: row.departed ?? row.window_start, to: row.arrived ?? "", replay: "" };
   return h("a", { href: context.url("/logistics", span) }, plate);
 }
 

@@ -266,7 +266,8 @@ WARM = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { Deviations, departures } = await import(from + "deviations.js");
   const row = (key, network, return_c) => ({ key, network, return_c, class: "substation", id: key, name: key });
-  const all = [row("a", "n", 40), row("b", "n", 41), row("c", "n", 44), row("d", "m", 60), row("e", "m", 52), row("f", "m", 50), row("g", "m", 90), row("h", "m", NaN)];
+  const all = [row("a", "n", 40), row("b", "n", 41), row("c", "n", 44), row("d", "m", 60), row("e", "m", 52), row("f", "m", 50), row("g", "m", 90), row("h", "m", NaN),
+    { ...row("i", null, 20), unit: "u" }, { ...row("j", null, 95), unit: "v" }];
   const live = { now: 1, rows: () => new Map(all.map((x) => [x.key, x])), state: (d) => ({ state: d.id === "g" ? "silent" : "fresh" }) };
   const context = { live, site: { devices: all }, t: (x) => x, f: { number: (x) => x.toFixed(1) }, url: (x) => x };
   const strip = new Deviations({}, context);
@@ -284,13 +285,15 @@ def test_a_return_is_measured_by_those_of_its_own_network_and_the_warmest_stand_
     page.wait_for_selector("#panel-return_deviations .hl-dev")
     found = page.evaluate(WARM)
     assert dict(found["by"]) == {
-        "a": -1, "b": 0, "c": 3, "d": 8, "e": 0, "f": -2, "g": None, "h": None,
+        "a": -1, "b": 0, "c": 3, "d": 8, "e": 0, "f": -2, "g": None, "h": None, "i": 0, "j": 0,
     }  # fmt: skip
     assert found["bars"] == [
         ["d: +8.0 K", "3", "warm"],
         ["c: +3.0 K", "3", "warm"],
         ["b: +0.0 K", "", "usual"],
         ["e: +0.0 K", "", "usual"],
+        ["i: +0.0 K", "", "usual"],
+        ["j: +0.0 K", "", "usual"],
         ["a: −1.0 K", "", "usual"],
         ["f: −2.0 K", "", "usual"],
         ["g: silent", "✕", "silent"],

@@ -16,6 +16,12 @@ BETWEEN = """async ([points, time, away]) => {
   const { between } = await import(from + "replay.js");
   return between(points.map(([window_start, lat_deg, lon_deg]) => ({ window_start, lat_deg, lon_deg })), time, away);
 }"""
+TRACKS = """async ([fixes, every, to, interval]) => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { tracksOf } = await import(from + "replay.js");
+  const rows = fixes.map(([window_start, lat_deg, lon_deg]) => ({ key: "a", window_start, lat_deg, lon_deg }));
+  return (tracksOf(rows, every, to, () => interval).get("a") ?? []).map((p) => [p.window_start, p.lat_deg]);
+}"""
 WHERE = """() => Object.fromEntries([...document.querySelectorAll(".hl-truck")].map((e) => [
   new URL(e.href.baseVal, location).searchParams.get("truck"), e.querySelector("g").getAttribute("transform").match(/[-.0-9]+/g).map(Number)]))"""
 
@@ -47,6 +53,20 @@ def test_a_truck_is_on_the_line_between_two_fixes_and_nowhere_before_the_first(l
     assert (at(1_000_000)["state"], at(1_000_000)["lat"]) == ("stopped", 40.01)
     assert (at(2_000_000)["state"], at(2_000_000)["lat"]) == ("offline", 40.01)
     assert at(5_100_000)["lat"] == 40.2
+
+
+def test_the_last_fix_of_a_long_step_stands_near_its_end_and_a_wild_first_one_nowhere(logistics):
+    page, minute = logistics.page, MINUTE_MS
+    fixes = [[n * 12 * minute, 40 + 0.01 * n, 116.0] for n in range(4)]
+
+    def tracks(every, interval, given=fixes):
+        return [t / minute for t, _ in page.evaluate(TRACKS, [given, every, 40 * minute, interval])]
+
+    assert tracks(12 * minute, 120_000) == [10, 22, 34, 40]
+    assert tracks(12 * minute, 10_000) == [11, 23, 35, 40]
+    assert tracks(minute, 10_000) == [0, 12, 24, 36]
+    assert tracks(minute, 10_000, [[-12 * minute, 0.0, 0.0], *fixes]) == [0, 12, 24, 36]
+    assert tracks(minute, 10_000, [[-12 * minute, None, 116.0], [-minute, 0.0, 0.0]]) == [-1]
 
 
 @pytest.fixture
@@ -118,3 +138,62 @@ def test_with_the_store_away_it_says_so_and_can_be_tried_again(logistics):
     page.unroute(POSITIONS)
     page.locator("[data-replay=again]").click()
     page.wait_for_selector("[data-replay=play]")
+
+
+def test_a_replayed_truck_says_its_load_and_where_it_stands_is_in_the_address(logistics):
+    page = logistics.page
+    begin(page)
+    slider = page.locator(".hl-map input")
+    slider.fill("990")
+    slider.dispatch_event("change")
+    said = page.inner_text(".hl-map-foot > .hl-muted")
+    loads = [e.get_attribute("aria-label") for e in page.locator(".hl-truck-loaded").all()]
+    assert len(loads) == 3
+    assert all("C01 31.0 t" in load for load in loads), loads
+    until(page, "new URLSearchParams(location.search).has('replay')")
+    for link in page.locator("#panel-open_trips td a").all():
+        assert "replay=" not in link.get_attribute("href")
+    page.locator("[data-range=compare]").click()
+    until(page, "location.search.includes('compare=1') && location.search.includes('replay=')")
+    page.wait_for_selector(f".hl-map-foot :text('{said}')")
+    page.go_back()
+    page.locator("[data-replay=leave]").click()
+    page.go_forward()
+    page.wait_for_selector("[data-replay=play]")
+    page.go_back()
+    page.wait_for_selector("[data-replay=begin]")
+    logistics.assert_quiet()
+
+
+def test_who_plays_by_the_keyboard_stays_at_the_buttons_and_a_held_slider_moves(logistics):
+    page = logistics.page
+    focused = "document.activeElement.dataset.replay"
+    page.locator("[data-replay=begin]").press("Enter")
+    page.wait_for_selector("[data-replay=play]")
+    assert page.evaluate(focused) == "play"
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "pause"
+    page.locator(".hl-map input").focus()
+    value = page.input_value(".hl-map input")
+    until(page, f"Number(document.querySelector('.hl-map input').value) > {value} + 5")
+    for _ in range(2):
+        page.locator("[data-range=earlier]").click()
+    page.wait_for_selector(".hl-map-foot :text('no positions in this time')")
+    assert page.locator(".hl-truck").count() == 0  # those of now are not of that day
+    page.locator("[data-range=now]").click()
+    page.wait_for_selector("[data-replay=pause]")
+    logistics.assert_quiet()
+
+
+def test_a_moment_that_was_sent_days_ago_is_still_that_moment(two_hours, opened):
+    page = two_hours.page
+    query = page.evaluate("location.search")
+    at = int(query.split("from=")[1].split("&")[0]) + HOUR_MS
+    again = opened(f"/logistics?lang=en&replay={at}").page
+    again.wait_for_selector("[data-replay=play]")
+    begin(page)
+    page.locator(".hl-map input").fill("500")
+    said = ".hl-map-foot > .hl-muted"
+    assert again.inner_text(said) == page.inner_text(said)
+    again.locator("[data-range=choose]").select_option("6")  # up to now
+    again.wait_for_selector(f"{said}:not(:text('{page.inner_text(said)}')):text('replay')")

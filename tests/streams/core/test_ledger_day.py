@@ -123,7 +123,9 @@ def test_a_checkpoint_of_before_late_readings_were_counted_is_gone_on_from():
     live.take(MIDNIGHT - 1000, event("sub-1", "state", at=MIDNIGHT - 2000, next_seq=4, waiting=[[2, 2]]))
     live.beat(MIDNIGHT + 60 * MINUTE)
     live.take(MIDNIGHT + 61 * MINUTE, sample(2, MIDNIGHT - 25_000))
-    live.take(MIDNIGHT + 61 * MINUTE + 9000, sample(3, MIDNIGHT - 20_000))  # the settled day waits for a minute
+    live.take(
+        MIDNIGHT + 61 * MINUTE + 9000, sample(3, MIDNIGHT - 20_000)
+    )  # the settled day waits for a minute
     kept = live.pipeline.checkpoint()
     book = json.loads(kept.parts["ledger"])
     for deliveries in book["deliveries"]:
