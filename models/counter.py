@@ -6,18 +6,18 @@ Arrays hold many devices at once, sorted by (group, t); a group is a device, or 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from models.counter_judge import RATE_MARGIN, Step
-from models.counter_steps import KnownSteps, Steps, counter_steps, known_steps
+from models.counter_steps import Beside, KnownSteps, Steps, counter_steps, known_steps
 from models.grouped import overlaps, sum_by_group
 
 __all__ = [
-    "EVENTS", "RATE_MARGIN", "Counted", "KnownSteps", "Step", "Steps", "counter_events", "counter_steps",
-    "events_of", "increase_of", "known_steps", "window_increase",
+    "EVENTS", "RATE_MARGIN", "Beside", "Counted", "KnownSteps", "Step", "Steps", "counter_events",
+    "counter_steps", "events_of", "increase_of", "known_steps", "window_increase",
 ]  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -64,11 +64,8 @@ def window_increase(
     n_groups: int,
     full_scale: ArrayLike = np.nan,
     *,
-    max_rate_per_h: ArrayLike = np.nan,
-    rated: ArrayLike = True,
-    operating_h: FloatArray | None = None,
-    companion: FloatArray | None = None,
     gap_limit_ms: ArrayLike = np.inf,
+    **beside: Unpack[Beside],
 ) -> Counted:
     """How much each counter grew within its window, interpolated linearly at the edges.
 
@@ -89,7 +86,7 @@ def window_increase(
     start_ms, end_ms : array_like of int, scalar or shape (n_groups,)
         Windows, [start, end). [ms UTC]
     n_groups : int
-    full_scale, max_rate_per_h, rated, operating_h, companion
+    full_scale, **beside
         As in `counter_steps`.
     gap_limit_ms : array_like, scalar or shape (n_groups,)
         Longer steps count and cover nothing; of NaN (unknown) none covers. [ms]
@@ -107,16 +104,7 @@ def window_increase(
     >>> counted.increase, counted.covered, counted.lost
     (array([5.]), array([1.]), array([0.]))
     """
-    known = known_steps(
-        group,
-        t_ms,
-        value,
-        full_scale,
-        max_rate_per_h=max_rate_per_h,
-        rated=rated,
-        operating_h=operating_h,
-        companion=companion,
-    )
+    known = known_steps(group, t_ms, value, full_scale, **beside)
     return increase_of(known, start_ms, end_ms, n_groups, gap_limit_ms)
 
 
@@ -164,11 +152,7 @@ def counter_events(
     end_ms: int,
     n_groups: int,
     full_scale: ArrayLike = np.nan,
-    *,
-    max_rate_per_h: ArrayLike = np.nan,
-    rated: ArrayLike = True,
-    operating_h: FloatArray | None = None,
-    companion: FloatArray | None = None,
+    **beside: Unpack[Beside],
 ) -> IntArray:
     """How many of each kind of event happened within a window, by the reading that shows it.
 
@@ -177,7 +161,7 @@ def counter_events(
 
     Parameters
     ----------
-    group, t_ms, value, n_groups, full_scale, max_rate_per_h, rated, operating_h, companion
+    group, t_ms, value, n_groups, full_scale, **beside
         As in `window_increase`, with the same neighbours.
     start_ms, end_ms : int
         The window, [start, end). [ms UTC]
@@ -193,16 +177,7 @@ def counter_events(
     >>> dict(zip([e.name for e in EVENTS], found[:, 0].tolist()))
     {'ROLLOVER': 0, 'RESET': 1, 'CORRUPT': 0, 'SPIKE': 1, 'EXCHANGE': 0}
     """
-    known = known_steps(
-        group,
-        t_ms,
-        value,
-        full_scale,
-        max_rate_per_h=max_rate_per_h,
-        rated=rated,
-        operating_h=operating_h,
-        companion=companion,
-    )
+    known = known_steps(group, t_ms, value, full_scale, **beside)
     return events_of(known, start_ms, end_ms, n_groups)
 
 

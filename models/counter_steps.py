@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,12 +19,21 @@ from models.counter_judge import MS_PER_H, RATE_MARGIN, SHORTEST_H, Readings, St
 from models.counter_line import back_in_line
 from models.counter_zeros import Zeros, zeros_of
 
-__all__ = ["KnownSteps", "Steps", "counter_steps", "known_steps"]
+__all__ = ["Beside", "KnownSteps", "Steps", "counter_steps", "known_steps"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 KindArray = NDArray[np.int8]
+
+
+class Beside(TypedDict, total=False):
+    """What counters are judged by besides their readings and full scale, as in `counter_steps`."""
+
+    max_rate_per_h: ArrayLike
+    rated: ArrayLike
+    operating_h: FloatArray | None
+    companion: FloatArray | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,40 +212,18 @@ def known_steps(
     t_ms: IntArray,
     value: FloatArray,
     full_scale: ArrayLike = np.nan,
-    *,
-    max_rate_per_h: ArrayLike = np.nan,
-    rated: ArrayLike = True,
-    operating_h: FloatArray | None = None,
-    companion: FloatArray | None = None,
+    **beside: Unpack[Beside],
 ) -> KnownSteps:
     """`counter_steps` of the readings that hold the counter."""
-    group, t_ms, value, operating_h, companion = _present(group, t_ms, value, operating_h, companion)
-    steps = counter_steps(
-        group,
-        t_ms,
-        value,
-        full_scale,
-        max_rate_per_h=max_rate_per_h,
-        rated=rated,
-        operating_h=operating_h,
-        companion=companion,
-    )
-    return KnownSteps(group, t_ms, steps)
-
-
-def _present(
-    group: IntArray,
-    t_ms: IntArray,
-    value: FloatArray,
-    operating_h: FloatArray | None,
-    companion: FloatArray | None,
-) -> tuple[IntArray, IntArray, FloatArray, FloatArray | None, FloatArray | None]:
-    """The rows that hold the counter."""
     keep = np.isfinite(value)
-    if keep.all():
-        return group, t_ms, value, operating_h, companion
-    hours, other = (None if x is None else x[keep] for x in (operating_h, companion))
-    return group[keep], t_ms[keep], value[keep], hours, other
+    if not keep.all():
+        group, t_ms, value = group[keep], t_ms[keep], value[keep]
+        of_readings_too: tuple[Literal["operating_h", "companion"], ...] = ("operating_h", "companion")
+        for name in of_readings_too:
+            of_readings = beside.get(name)
+            if of_readings is not None:
+                beside[name] = of_readings[keep]
+    return KnownSteps(group, t_ms, counter_steps(group, t_ms, value, full_scale, **beside))
 
 
 def _odd(readings: Readings, difference: FloatArray) -> IntArray:
