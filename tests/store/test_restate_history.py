@@ -60,3 +60,22 @@ def test_pieces_read_together_are_those_read_one_by_one(tmp_path, monkeypatch, s
     assert found == told(one_by_one, request)
     assert together.asked < one_by_one.asked
     store.close()
+
+
+def test_what_rests_on_nothing_after_it_has_the_two_samples_before_it(tmp_path):
+    """Marks of trucks are made of a window's fixes and those before: two of each, however rare one is."""
+    store = DuckdbSeries(tmp_path / "a.duckdb")
+    rows = []
+    for n in range(60):
+        rare = {"flow_m3_h": 3.0} if n in {3, 9, 20, 55} else {}
+        rows.append(sample("d0", T0 + n * 120_000, n, supply_c=50.0 + n, **rare))
+    store.write([output(1, readings=[readings(*rows)])])
+    low = T0 + HOUR_MS
+    span = Span("d0", "meter", low, low + 900_000, HAS, own=True)
+    [(windows, samples)] = told(store, RestateRequest("s:1", "s1", 1, T0 + DAY_MS, (span,), ()))
+    given = [round((row["t"] - T0) / 120_000) for row in samples["meter"]]
+    widened = range(round((windows[0].from_ms - T0) / 120_000), round((windows[-1].to_ms - T0) / 120_000))
+    before = [n for n in given if n < widened[0]]
+    assert [n for n in before if n not in {3, 9, 20, 55}] == [widened[0] - 2, widened[0] - 1]
+    assert [n for n in before if n in {3, 9, 20, 55}] == [9, 20]
+    assert max(given) <= widened[-1]
