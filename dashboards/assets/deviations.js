@@ -1,4 +1,4 @@
-// How far each substation's return lies from the middle of its network: drawing and strip say the same.
+// How far each substation's return lies from the middle of its network: drawing, strip and Overview say the same.
 import { h, put } from "./dom.js";
 import { mark } from "./tiles.js";
 
@@ -6,20 +6,25 @@ export const WARM_K = 3;
 const SHAPES = { silent: "✕", stale: "▨", never: "?" };
 const ORDER = ["silent", "stale", "never", "fresh"];
 
+// Gives each {device, return_c} the `middle` of its network [°C], and `by` how much it is over that [K].
+export function fromTheMiddle(told) {
+  const networkOf = ({ device }) => device.network ?? `unit ${device.unit}`; // what no network has is alone with its unit's
+  for (const network of new Set(told.map(networkOf))) {
+    const mine = told.filter((x) => networkOf(x) === network);
+    const middle = mine.map((x) => x.return_c).sort((a, b) => a - b)[Math.floor(mine.length / 2)];
+    for (const x of mine) Object.assign(x, { middle, by: x.return_c - middle });
+  }
+  return told;
+}
+
 // Of each substation of the page {device, row, state, by}: `by` [K] is null where it is not known now.
 export function departures({ live, site }) {
   const rows = live.rows("stations");
   const found = site.devices.filter((d) => d.class === "substation").map((device) => {
     const row = rows.get(device.id);
-    return { device, row, state: live.state(device, row?.window_start).state, by: null };
+    return { device, row, return_c: row?.return_c, state: live.state(device, row?.window_start).state, by: null };
   });
-  const told = found.filter((x) => x.state === "fresh" && Number.isFinite(x.row?.return_c));
-  const networkOf = ({ device }) => device.network ?? `unit ${device.unit}`; // what no network has is alone with its unit's
-  for (const network of new Set(told.map(networkOf))) {
-    const mine = told.filter((x) => networkOf(x) === network);
-    const middle = mine.map((x) => x.row.return_c).sort((a, b) => a - b)[Math.floor(mine.length / 2)];
-    for (const x of mine) x.by = x.row.return_c - middle;
-  }
+  fromTheMiddle(found.filter((x) => x.state === "fresh" && Number.isFinite(x.return_c)));
   return new Map(found.map((x) => [x.device.id, x]));
 }
 

@@ -204,7 +204,7 @@ export class TruckMap {
     const button = (name, text, does) => h("button", { class: "hl-button", type: "button", "data-replay": name, onclick: does }, text);
     put(this.player, `${state} ${day.playing}`, () => [
       state === "" && button("begin", `▶ ${t("replay")}`, () => { day.on = true; this.update(); day.tell(); }),
-      state === "there" && (day.playing ? button("pause", `⏸ ${t("pause")}`, () => day.pause()) : button("play", `▶ ${t("play")}`, () => day.play())),
+      state === "there" && (day.playing ? button("pause", `■ ${t("pause")}`, () => day.pause()) : button("play", `▶ ${t("play")}`, () => day.play())),
       state === "away" && button("again", t("try again"), () => day.again()),
       state !== "" && button("leave", t("back to now"), () => day.leave()),
     ].filter(Boolean));

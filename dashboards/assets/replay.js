@@ -38,7 +38,9 @@ export class DayReplay {
   begin(from, to) {
     if (!this.on || (this.from === from && this.to === to)) return;
     Object.assign(this, { on: true, from, to, tracks: null, failed: false });
-    if (this.time === null || this.time < from || this.time > to) this.time = from;
+    this.start = from;
+    this.anew = this.time === null || this.time < from || this.time > to;
+    if (this.anew) this.time = from;
     this.read();
   }
 
@@ -58,6 +60,9 @@ export class DayReplay {
       const interval = (key) => 1000 * (site.byId.get(key).interval_s ?? 0);
       this.tracks = tracksOf(fixes.filter((p) => site.byId.has(p.key)), every, to, interval);
       this.loads = loadsOf(trips, site.plates);
+      // Nobody wants to watch an empty map: it begins where the first truck was heard of.
+      this.start = Math.max(from, Math.min(to, ...[...this.tracks.values()].map((points) => points[0]?.window_start ?? to)));
+      if (this.anew && this.tracks.size) this.time = this.start;
     }
     this.changed();
   }
@@ -88,7 +93,7 @@ export class DayReplay {
   }
 
   play() {
-    if (this.time >= this.to) this.time = this.from;
+    if (this.time >= this.to) this.time = this.start;
     let last = performance.now();
     this.timer = setInterval(() => {
       const now = performance.now();

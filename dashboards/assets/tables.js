@@ -1,4 +1,5 @@
 // Tables and lists: ledgers, windows, dead letters, what needs attention, components.
+import { fromTheMiddle } from "./deviations.js";
 import { h, put, setText } from "./dom.js";
 import { sentence, subject, told } from "./evidence.js";
 import { says } from "./format.js";
@@ -310,13 +311,11 @@ export class Attention {
     const rows = [...live.rows("heat").values()]
       .filter((r) => site.byId.get(r.key)?.class === "substation" && typeof r.return_c === "number");
     if (rows.length < 3) return [];
-    const middle = rows.map((r) => r.return_c).sort((a, b) => a - b)[Math.floor(rows.length / 2)];
-    return rows
-      .map((r) => ({ r, by: r.return_c - middle }))
+    return fromTheMiddle(rows.map((r) => ({ device: site.byId.get(r.key), return_c: r.return_c })))
       .filter((x) => x.by > 0)
       .sort((a, b) => b.by - a.by)
-      .map(({ r, by }) => ({
-        device: site.byId.get(r.key), shape: "△", what: t("return above the median of {value} °C", { value: f.number(middle, "°C") }),
+      .map(({ device, middle, by }) => ({
+        device, shape: "△", what: t("return above the median of {value} °C", { value: f.number(middle, "°C") }),
         much: `+${f.number(by, "°C")} K`,
       }));
   }

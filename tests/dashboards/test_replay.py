@@ -197,3 +197,12 @@ def test_a_moment_that_was_sent_days_ago_is_still_that_moment(two_hours, opened)
     assert again.inner_text(said) == page.inner_text(said)
     again.locator("[data-range=choose]").select_option("6")  # up to now
     again.wait_for_selector(f"{said}:not(:text('{page.inner_text(said)}')):text('replay')")
+
+
+def test_it_begins_where_the_first_truck_was_heard_of(two_hours, running, opened):
+    start = running.now_ms // MINUTE_MS * MINUTE_MS - 20 * 24 * HOUR_MS
+    page = opened(f"/logistics?lang=en&from={start - 2 * HOUR_MS}&to={start + 2 * HOUR_MS}").page
+    page.wait_for_selector(".hl-truck", state="attached")
+    begin(page)
+    assert float(page.evaluate("document.querySelector('.hl-map input').value")) == pytest.approx(500, abs=1)
+    assert "driving 5" in page.inner_text(".hl-map-legend")
