@@ -24,12 +24,12 @@ from ingest.service import Ingest
 from journal.protocol import Append
 from journal.sqlite import SqliteJournal
 from models.frame import Record
-from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
 from streams.core.local_days import day_bounds_ms
 from streams.core.pipeline import Pipeline
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, site, telemetry
+from tests.support.restating import WrittenWhenAsked
 from tests.support.telemetry import SITE_TEXTS, Message, registry_frame, telemetry_frames
 
 ROOT = Path(__file__).parents[2]
@@ -193,7 +193,7 @@ def test_heat_of_the_day_on_which_clocks_change(tmp_path, day, hours):
     texts = {**SITE_TEXTS, "site.toml": SITE_TEXTS["site.toml"].replace("Asia/Shanghai", "Europe/Berlin")}
     start = int(datetime(*day, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1000)
     end = start + hours * HOUR
-    store, pipeline = DuckdbSeries(tmp_path / "s.duckdb"), Pipeline("u1")
+    store, pipeline = WrittenWhenAsked(tmp_path / "s.duckdb"), Pipeline("u1")
     store.write([pipeline.step(Record("u1", 0, start - HOUR, registry_frame(texts).encode()))])
     samples = [
         (t, {"energy_gj": (t - start) / HOUR, "supply_c": 90.0, "return_c": 50.0})

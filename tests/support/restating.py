@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from models.frame import Frame, Record
-from models.results import READING
+from models.results import READING, Outputs
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
 from store.restate import answer
@@ -16,6 +18,30 @@ from streams.core.pipeline import Pipeline
 Row = dict[str, Any]
 REWRITTEN_MS = 400_000
 """How often rows are rewritten while windows of a quarter of an hour fill: twice, as each time costs a window."""
+
+
+class WrittenWhenAsked(DuckdbSeries):
+    """A store that takes what it is handed in one write, once somebody asks: each costs more than its rows."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._handed: list[Outputs] = []
+
+    def write(self, outputs: Sequence[Outputs]) -> None:
+        self._handed += outputs
+
+    def select(self, query: Select) -> pa.Table:
+        self._take()
+        return super().select(query)
+
+    def counts(self) -> dict[str, int]:
+        self._take()
+        return super().counts()
+
+    def _take(self) -> None:
+        handed, self._handed = self._handed, []
+        if handed:
+            super().write(handed)
 
 
 class StoredStream:
@@ -32,7 +58,7 @@ class StoredStream:
     """
 
     def __init__(self, path: Path, operators=None, *, write_every: int = 50, stream: str = "u1"):
-        self.store = DuckdbSeries(path)
+        self.store = WrittenWhenAsked(path)
         self.journal: list[Record] = []
         self.operators = operators
         self.pipeline = Pipeline(stream, operators, provisional_every_ms=REWRITTEN_MS)
