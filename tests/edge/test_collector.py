@@ -216,17 +216,17 @@ def test_samples_can_be_batched(server, broker, tmp_path):
 
 def test_schedules_follow_the_clock_that_is_passed(server, broker, tmp_path):
     began, start = time.monotonic(), 1_700_000_005_000
-    speed = 600.0
+    speed = 120.0  # a minute is half a second: a machine that is busy may be a quarter late
 
     def clock():
         return start + int((time.monotonic() - began) * 1000 * speed)
 
-    units = [(device("a", interval_s=60), Counting(last=8))]
+    units = [(device("a", interval_s=60), Counting(last=6))]
     with Running(broker.port, tmp_path, units, clock=clock, speed=speed) as running:
         until(lambda: not running.thread.is_alive())
     times = [s["t"] for s in server.samples("a")]
     assert all(t % 60_000 < 30_000 for t in times[1:]), "on the minute of that clock, but for the first"
-    assert [b // 60_000 - a // 60_000 for a, b in pairwise(times[1:])] == [1] * 6
+    assert [b // 60_000 - a // 60_000 for a, b in pairwise(times[1:])] == [1] * 4
     assert start <= server.births["a"][0]["at"] < start + 600_000
 
 
