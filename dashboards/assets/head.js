@@ -17,8 +17,15 @@ export class Head {
     document.getElementById("hl-live")?.replaceChildren(this.alarms, this.age, this.clock);
     this.ranges = this.range();
     document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.ranges);
-    for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => remember(link.dataset.set));
+    for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => this.switched(link));
     this.timer = setInterval(() => this.update(), 1000);
+  }
+
+  // The same page as it stands now, with its truck, alarm or moment, in another language or theme.
+  switched(link) {
+    const [name, value] = link.dataset.set.split("=");
+    remember(link.dataset.set);
+    link.href = this.context.url(location.pathname, { [name]: value });
   }
 
   // Made anew for another range; who came here by the keyboard stays here.

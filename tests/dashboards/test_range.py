@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -266,6 +267,16 @@ def test_another_page_language_or_theme_has_the_same_range(opened):
     page.wait_for_selector("select[data-range=choose]")
     assert page.locator("select[data-range=choose]").input_value() == "168"
     watched.assert_quiet()
+
+
+@pytest.mark.parametrize("own", ["/logistics?lang=en&truck=truck-1", "/alarms?lang=en&alarm=a%2Fb&hours=6"])
+def test_another_language_has_the_same_truck_or_alarm(opened, own):
+    page = opened(own).page
+    page.wait_for_selector(".hl-clock b")
+    page.locator(".hl-switches a[data-set='lang=zh']").click()
+    page.wait_for_url("**lang=zh*")
+    asked = {**parse_qs(urlsplit(own).query), "lang": ["zh"]}
+    assert parse_qs(urlsplit(page.url).query) == asked
 
 
 @pytest.mark.parametrize("time", ["1_000", "%D9%A3", "1e3", "9" * 5000])
