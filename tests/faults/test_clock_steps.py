@@ -27,9 +27,9 @@ from models.frame import Record
 from store.protocol import Select
 from streams.core.local_days import day_bounds_ms
 from streams.core.pipeline import Pipeline
+from tests.support.asked_store import WrittenWhenAsked
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, site, telemetry
-from tests.support.restating import WrittenWhenAsked
 from tests.support.telemetry import SITE_TEXTS, Message, registry_frame, telemetry_frames
 
 ROOT = Path(__file__).parents[2]

@@ -217,6 +217,10 @@ def _evaluated(page: Any, expression: str, arg: Any) -> Any:
     try:
         return page.evaluate(expression, arg)
     except Error as error:
-        if "context was destroyed" not in error.message:  # on the way to another page
+        if not any(between in error.message for between in _BETWEEN_PAGES):
             raise
         return False
+
+
+_BETWEEN_PAGES = "context was destroyed", "Cannot read properties of null"
+"""What is said on the way to another page, of whose parts none is there yet."""

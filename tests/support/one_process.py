@@ -12,8 +12,8 @@ from ingest.service import registry_frame
 from models.frame import Frame, Record
 from models.site import Site
 from store import restate
-from store.duckdb_series import DuckdbSeries
 from streams.core.pipeline import Pipeline
+from tests.support.asked_store import WrittenWhenAsked
 
 __all__ = ["OneProcess"]
 
@@ -34,7 +34,7 @@ class OneProcess:
     """
 
     def __init__(self, site: Site, path: Path, seed: int):
-        self.store = DuckdbSeries(path)
+        self.store = WrittenWhenAsked(path)
         self._decoder, self._random = Decoder(site), random.Random(seed)
         self._pipelines = {stream: Pipeline(stream) for stream in site.streams}
         self._offsets: Counter[str] = Counter()

@@ -6,42 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from models.frame import Frame, Record
-from models.results import READING, Outputs
-from store.duckdb_series import DuckdbSeries
+from models.results import READING
 from store.protocol import Select
 from store.restate import answer
 from streams.core.pipeline import Pipeline
+from tests.support.asked_store import WrittenWhenAsked
 
 Row = dict[str, Any]
 REWRITTEN_MS = 400_000
 """How often rows are rewritten while windows of a quarter of an hour fill: twice, as each time costs a window."""
-
-
-class WrittenWhenAsked(DuckdbSeries):
-    """A store that takes what it is handed in one write, once somebody asks: each costs more than its rows."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._handed: list[Outputs] = []
-
-    def write(self, outputs: Sequence[Outputs]) -> None:
-        self._handed += outputs
-
-    def select(self, query: Select) -> pa.Table:
-        self._take()
-        return super().select(query)
-
-    def counts(self) -> dict[str, int]:
-        self._take()
-        return super().counts()
-
-    def _take(self) -> None:
-        handed, self._handed = self._handed, []
-        if handed:
-            super().write(handed)
 
 
 class StoredStream:
