@@ -134,16 +134,6 @@ def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng
     assert all(r["unaccounted"] == 0 for r in last.values())
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.floats(0.05, 0.95))
-def test_a_crash_at_any_point_changes_nothing(seed: int, where: float) -> None:
-    records = in_order(history(seed, hours=1.5))
-    clean = run(records)
-    crashed = run(records, crash_at=max(2, int(where * len(records))))
-    equal(clean, crashed)
-    assert clean.rows == crashed.rows
-
-
 @settings(max_examples=3, deadline=None, phases=PHASES)
 @given(st.integers(0, 10_000))
 def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
