@@ -303,6 +303,24 @@ def test_a_return_is_measured_by_those_of_its_own_network_and_the_warmest_stand_
     assert "silent 1" in found["says"]
 
 
+LARGEST = """async () => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { Attention } = await import(from + "tables.js");
+  const rows = [["a", "n", 40], ["b", "n", 41], ["c", "n", 44], ["d", "m", 60], ["e", "m", 52], ["f", "m", 50]];
+  const devices = new Map(rows.map(([id, network]) => [id, { id, network, class: "substation" }]));
+  const live = { rows: () => new Map(rows.map(([key, , return_c]) => [key, { key, return_c }])) };
+  const f = { number: (x) => x.toFixed(1) };
+  const context = { live, site: { byId: devices }, f, t: (text, of) => of.value };
+  return Attention.prototype.deviations.call({ context }).map((x) => [x.device.id, x.what, x.much]);
+}"""
+
+
+def test_the_largest_deviations_are_from_the_middle_of_their_own_network(opened):
+    page = opened("/?lang=en").page
+    page.wait_for_selector(".hl-clock b")
+    assert page.evaluate(LARGEST) == [["d", "52.0", "+8.0 K"], ["c", "41.0", "+3.0 K"]]
+
+
 def test_pipes_that_are_there_before_the_library_that_draws_wait_for_it(opened):
     watched = opened("/network?lang=en")
 
