@@ -13,17 +13,15 @@ from hearthline.metrics import Figure, labelled
 from ingest.status import IngestStatus
 from models.wording import NOTHING, Worded, reported, worded
 from store.protocol import Select, SeriesStore
+from streams.core.deliveries import LedgerCounts
 from streams.core.leap import Leap, utc
 
 __all__ = [
-    "LEDGER_FIELDS", "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
+    "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
     "how_far", "journal_part", "leap_figures", "leap_trouble", "leaping", "leaps_told", "ledger_totals",
     "slow_write", "taken_in",
 ]  # fmt: skip
 
-LEDGER_FIELDS: Final = (
-    "sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat", "late",
-)  # fmt: skip
 SLOW_APPEND_S: Final = 5.0
 """An append or a write that takes longer than this degrades its part. [s]"""
 SLOW_WAIT_S: Final = 30.0
@@ -39,7 +37,7 @@ def ledger_totals(store: SeriesStore) -> dict[str, int]:
     names = set(rows.column_names)
     return {
         field: sum(value or 0 for value in rows.column(field).to_pylist()) if field in names else 0
-        for field in LEDGER_FIELDS
+        for field in LedgerCounts._fields
     }
 
 

@@ -1,9 +1,8 @@
 // The map of the trucks, drawn from the site's own places; a shape for each state, never colour alone.
 import { h, put, s, startOf } from "./dom.js";
-import { asked, believable } from "./positions.js";
+import { KM_A_DEGREE, believable, fixes } from "./positions.js";
 import { DayReplay } from "./replay.js";
 
-const KM_A_DEGREE = 111.32;
 const MARGIN = 0.12;
 const HOUR_MS = 3600000;
 const LIKELY_LATE = 0.5;
@@ -169,11 +168,10 @@ export class TruckMap {
   async fetchTrail() {
     const mine = this.asked = {};
     const [from, to] = this.span();
-    const found = await asked([["measurement", "reading"], ["key", this.truck], ["field", "lat_deg"], ["field", "lon_deg"],
-      ["from", from], ["to", to], ["every_ms", Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000)], ["aggregate", "last"]]);
+    const found = await fixes(from, to, Math.max(60000, Math.round((to - from) / 1440 / 60000) * 60000), [["key", this.truck]]);
     if (this.asked !== mine) return; // a newer range has its own
     if (!found) this.again = setTimeout(() => this.ranged(), AGAIN_MS);
-    this.trail = believable((found ?? []).filter((p) => typeof p.lat_deg === "number" && typeof p.lon_deg === "number"));
+    this.trail = believable(found ?? []);
     this.slider.hidden = !this.trail.length;
     const { t } = this.context;
     if (!this.trail.length) this.when.textContent = found ? t("no positions of {truck} in this time", { truck: this.truck }) : t("the measurements could not be read");

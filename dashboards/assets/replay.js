@@ -1,11 +1,10 @@
 // All trucks as they went in the page's range: where each was, whether it drove, and with a load or without.
-import { asked, believable } from "./positions.js";
+import { asked, believable, fixes, wayTo } from "./positions.js";
 
 const MOST_ROWS = 60000;
 const LONGEST_TRIP_MS = 3 * 86400000;
 const AWAY_MS = 900000;
 const DRIVES_M_S = 1;
-const M_A_DEGREE = 111320;
 const TRIP = ["plate", "contract", "loaded_kg", "departed", "arrived", "received_ms", "state"];
 const PLAYED_MS = 60000; // a whole range in a minute
 const FRAME_MS = 100;
@@ -50,15 +49,15 @@ export class DayReplay {
     const { site, config } = this.context;
     const every = this.every = steps(to - from, site.devices.filter((d) => d.class === "truck").length);
     const place = Object.entries({ region: config.scope.region, unit: config.scope.unit }).filter(([, name]) => name);
-    const [fixes, trips] = await Promise.all([
-      asked([["measurement", "reading"], ["class", "truck"], ["field", "lat_deg"], ["field", "lon_deg"], ["from", from], ["to", to], ["every_ms", every], ["aggregate", "last"], ["narrow", 1], ...place]),
+    const [found, trips] = await Promise.all([
+      fixes(from, to, every, [["class", "truck"], ["narrow", 1], ...place]),
       asked([["measurement", "trip"], ...TRIP.map((name) => ["field", name]), ["from", from - LONGEST_TRIP_MS], ["to", to], ...place]),
     ]);
     if (this.reading !== mine || !this.on) return;
-    this.failed = !fixes || !trips;
+    this.failed = !found || !trips;
     if (!this.failed) {
       const interval = (key) => 1000 * (site.byId.get(key).interval_s ?? 0);
-      this.tracks = tracksOf(fixes.filter((p) => site.byId.has(p.key)), every, to, interval);
+      this.tracks = tracksOf(found.filter((p) => site.byId.has(p.key)), every, to, interval);
       this.loads = loadsOf(trips, site.plates);
       // Nobody wants to watch an empty map: it begins where the first truck was heard of.
       this.start = Math.max(from, Math.min(to, ...[...this.tracks.values()].map((points) => points[0]?.window_start ?? to)));
@@ -146,31 +145,28 @@ function standing() {
 
 // Whole minutes a step, so that all trucks together are not too many rows.
 function steps(span, trucks) {
-  return Math.max(1, Math.ceil((span * Math.max(1, trucks)) / MOST_ROWS / 60000)) * 60000;
+  return Math.max(1, Math.ceil((span * Math.max(1, trucks)) / MOST_ROWS / MINUTE_MS)) * MINUTE_MS;
 }
 
 // The last fix of a step stands where it may be expected: an interval of its device before the step's end.
-export function tracksOf(fixes, every, to, interval) {
-  const tracks = new Map();
-  for (const p of fixes) {
-    if (typeof p.lat_deg !== "number" || typeof p.lon_deg !== "number") continue;
-    if (!tracks.has(p.key)) tracks.set(p.key, []);
-    const after = Math.max(0, every - Math.max(MINUTE_MS, interval(p.key)));
-    tracks.get(p.key).push({ ...p, window_start: Math.min(to, p.window_start + after) });
+export function tracksOf(found, every, to, interval) {
+  const placed = found.map((p) => ({ ...p, window_start: Math.min(to, p.window_start + Math.max(0, every - Math.max(MINUTE_MS, interval(p.key)))) }));
+  const tracks = [...grouped(placed, (p) => p.key)].map(([device, points]) => [device, believable(points.sort((a, b) => a.window_start - b.window_start))]);
+  return new Map(tracks.filter(([, points]) => points.length));
+}
+
+function grouped(list, keyOf) {
+  const groups = new Map();
+  for (const one of list) {
+    if (!groups.has(keyOf(one))) groups.set(keyOf(one), []);
+    groups.get(keyOf(one)).push(one);
   }
-  return new Map([...tracks].map(([device, points]) => [device, believable(points.sort((a, b) => a.window_start - b.window_start))]));
+  return groups;
 }
 
 function loadsOf(trips, plates) {
-  const loads = new Map();
-  for (const trip of trips) {
-    const device = plates[trip.plate];
-    if (!device || typeof trip.departed !== "number") continue;
-    if (!loads.has(device)) loads.set(device, []);
-    loads.get(device).push(trip);
-  }
-  for (const trips of loads.values()) trips.sort((a, b) => a.departed - b.departed);
-  return loads;
+  const known = trips.filter((trip) => plates[trip.plate] && typeof trip.departed === "number").sort((a, b) => a.departed - b.departed);
+  return grouped(known, (trip) => plates[trip.plate]);
 }
 
 // A truck in the yard is loaded until it has been weighed there. [ms UTC]
@@ -186,8 +182,7 @@ export function between(points, time, away) {
   const here = { lat: a.lat_deg, lon: a.lon_deg, heading: 0, at: a.window_start };
   if (!b || b.window_start - a.window_start > away) return { ...here, state: time - a.window_start > away ? "offline" : "stopped" };
   const share = (time - a.window_start) / (b.window_start - a.window_start);
-  const north = (b.lat_deg - a.lat_deg) * M_A_DEGREE;
-  const east = (b.lon_deg - a.lon_deg) * M_A_DEGREE * Math.cos((Math.PI / 180) * a.lat_deg);
+  const [north, east] = wayTo(a, b);
   const drives = (1000 * Math.hypot(north, east)) / (b.window_start - a.window_start) > DRIVES_M_S;
   return {
     ...here, lat: a.lat_deg + share * (b.lat_deg - a.lat_deg), lon: a.lon_deg + share * (b.lon_deg - a.lon_deg), at: time,

@@ -9,20 +9,8 @@ from streams.core.operator import ledger_operator
 
 __all__ = ["ledger"]
 
-FIELDS = (
-    "sent",
-    "stored",
-    "dead_lettered",
-    "waiting",
-    "thinned",
-    "unaccounted",
-    "duplicate",
-    "repeat",
-    "late",
-)
 
-
-@ledger_operator(fields=FIELDS)
+@ledger_operator(fields=LedgerCounts._fields)
 def ledger(counts: Sequence[LedgerCounts]) -> dict[str, list[int]]:
     """Give one row a device: messages by what became of them; `repeat` and `late` count samples."""
-    return {name: [getattr(c, name) for c in counts] for name in FIELDS}
+    return {name: [getattr(c, name) for c in counts] for name in LedgerCounts._fields}

@@ -33,6 +33,30 @@ def test_a_component_tells_what_waits_for_it_and_one_that_is_not_there_nothing()
     assert _status_rows(only) == {}
 
 
+ELSEWHERE = """async (t) => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { Components, Stages } = await import(from + "tables.js");
+  const rows = new Map([
+    ["store", { state: "ok", detail: "here" }],
+    ["streams · w 1", { part: "streams", process: "w 1", state: "degraded", stage: "stepped", lag_s: 40.5, queued: 12, what: "late" }],
+  ]);
+  const context = { live: { now: 1, rows: () => rows }, t: (x) => t[x] ?? x };
+  const components = new Components({}, context);
+  components.update();
+  const [[, stage]] = Stages.prototype.ordered.call({ context });
+  return { shown: [...components.body.querySelectorAll("b")].map((x) => x.textContent), stage };
+}"""
+
+
+def test_parts_of_other_processes_stand_by_their_name_and_whose_they_are(opened):
+    page = opened("/trust?lang=en").page
+    page.wait_for_selector(".hl-component")
+    found = page.evaluate(ELSEWHERE, {"streams": "流处理", "store": "存储"})
+    assert found["shown"] == ["存储", "流处理 w 1"]
+    expected = {"part": "流处理 · w 1", "stage": "computing", "lag_s": 40.5, "queued": 12}
+    assert {name: found["stage"][name] for name in expected} == expected
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_stage_stands_there_in_the_order_of_a_message_without_scrolling(opened, language):
     watched = opened(f"/trust?lang={language}")

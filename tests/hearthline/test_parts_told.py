@@ -4,8 +4,11 @@ import time
 
 import pytest
 
+from dashboards.live import _status_rows
+from hearthline.commands.board import _status
 from hearthline.health import Part, Watch
 from hearthline.parts_told import PART, PartsTold, parts_elsewhere
+from ingest.clock import wall_clock
 from models.wording import listed, worded
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select, StoreUnavailableError
@@ -59,6 +62,15 @@ def test_a_board_elsewhere_says_what_the_process_says_in_its_own_words(store):
     assert {name: second[name] for name in expected} == expected
     assert second["what"]["with"]["reason"] == {"say": "computing is behind Kafka", "with": {}}
     assert second["advice"] == {"say": WAIT.wording, "with": {}}
+
+
+def test_a_board_of_its_own_has_the_stages_of_workers_beside_the_store(store):
+    running = told(store, wall_clock)
+    looked = _status(store, "the store's address")()
+    running.__exit__()
+    assert [c["name"] for c in looked["components"]] == ["store", "store · w 1", "streams · w 1"]
+    shown = _status_rows(looked)["streams · w 1"]
+    assert (shown["stage"], shown["queued"], shown["lag_s"], shown["process"]) == ("stepped", 12, 40.5, "w 1")
 
 
 def test_who_is_silent_is_shown_as_silent_and_after_a_while_no_more_also_across_midnight(store):

@@ -16,6 +16,7 @@ from journal.export import export_lines, write_recording
 from journal.replay_files import read_recordings
 from models.frame import Record
 from models.site_files import parse_site
+from streams.core.deliveries import LedgerCounts
 from streams.core.operator import LedgerOperator, discovered
 from streams.core.pipeline import Pipeline
 from tests.support.payloads import TEXTS, topic
@@ -60,17 +61,7 @@ def days(records: list[Record], site) -> dict:
     rest = (Record("u1", n, r.timestamp_ms, r.frame) for n, r in enumerate(records, start=1))
     outputs = [*(pipeline.step(record) for record in (first, *rest)), pipeline.finish()]
     rows = [row for o in outputs for table in o.rows.get("ledger", ()) for row in table.to_pylist()]
-    columns = (
-        "sent",
-        "stored",
-        "dead_lettered",
-        "waiting",
-        "thinned",
-        "unaccounted",
-        "duplicate",
-        "repeat",
-        "late",
-    )
+    columns = LedgerCounts._fields
     return {
         (row["key"], row["window_start"]): {c: row[c] for c in columns}
         for row in rows

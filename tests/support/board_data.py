@@ -10,6 +10,7 @@ import pyarrow as pa
 from models.results import Outputs, result_schema
 from models.site import Device, Network, Region, Site, Unit
 from store.duckdb_series import DuckdbSeries
+from streams.core.deliveries import LedgerCounts
 
 NOW_MS = 1_767_862_813_000  # 2026-01-08 17:00:13 in Asia/Shanghai
 DAY_MS = 86_400_000
@@ -243,17 +244,7 @@ class Day:
 
     def write_ledger(self, unaccounted: int = 0, dead_lettered: int = 0) -> None:
         """Today's ledger; the first substation carries what is wrong."""
-        names = (
-            "sent",
-            "stored",
-            "dead_lettered",
-            "waiting",
-            "thinned",
-            "unaccounted",
-            "duplicate",
-            "repeat",
-            "late",
-        )
+        names = LedgerCounts._fields
         start = (self.now_ms + 28_800_000) // DAY_MS * DAY_MS - 28_800_000
         rows = []
         for i, d in enumerate(self.site.devices.values()):

@@ -22,6 +22,7 @@ from models.results import RESULT_HEADER
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
 from store.protocol import Select
 from store.rows import READING_TRAILER, REFUSED
+from streams.core.deliveries import LedgerCounts
 from tests.support.clean_replay import Row, replay_generated, replay_journal
 
 __all__ = ["Generated", "Verdict", "assert_whole", "judge"]
@@ -33,16 +34,7 @@ Name = tuple[Any, ...]
 
 _ABOUT: Final = frozenset(f.name for f in (*RESULT_HEADER, *READING_TRAILER))
 _SHOWN: Final = 4
-_LEDGER: Final = (
-    "sent",
-    "stored",
-    "dead_lettered",
-    "waiting",
-    "thinned",
-    "unaccounted",
-    "duplicate",
-    "repeat",
-)
+_LEDGER: Final = LedgerCounts._fields
 _NOT_WINDOWS: Final = frozenset({
     "reading", "reading_repeat", "dead_letter", "ledger", RESTATEMENT, REFUSED, ALARM, ALARM_OPEN, QUALITY, ACTORS,
 })  # fmt: skip

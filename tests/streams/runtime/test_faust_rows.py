@@ -163,6 +163,7 @@ def test_rows_in_duckdb_equal_those_of_stepping(kafka, tmp_path):
     try:
         counts = direct.counts()
         assert {m: n for m, n in through.counts().items() if m != PART} == counts
+        assert set(through.select(Select(PART))["state"].to_pylist()) == {"stopped"}  # as it said at its end
         assert {"reading", "device_heat", "ledger", "dead_letter"} <= set(counts)
         assert counts["dead_letter"] == len(_STREAMS)
         assert counts["device_heat"] >= 3 * 4 * 4
