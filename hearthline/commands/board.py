@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int | None, typer.Option(help="Port on loopback; 0 takes any free one.")] = None,
         config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     ) -> None:
-        """Show what workers wrote to InfluxDB; nothing can be changed here.
+        """Show what workers wrote to InfluxDB, and how they fare; nothing can be changed here.
 
         It listens on loopback only: other machines reach it through a proxy that has TLS and logins.
 
