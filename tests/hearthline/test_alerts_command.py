@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -17,11 +18,16 @@ from hearthline.alerting import load_fast
 from hearthline.commands.alerts import _answering
 from hearthline.condition_feed import ConditionFeed
 from hearthline.metrics import METRICS
+from hearthline.parts_told import PART, parts_table
 from hearthline.site_dir import open_site
+from ingest.clock import wall_clock
 from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.frame import Frame
 from models.results import Outputs
+from models.wording import worded
+from store.duckdb_series import DuckdbSeries
+from store.protocol import Select
 from store.records import Records
 from tests.support.mock_kafka import MockKafka
 from tests.support.real_kafka import RealKafka
@@ -188,8 +194,6 @@ def kept(request, tmp_path):
 
 
 def test_killed_and_started_anew_it_tells_nothing_twice_and_takes_deeds(tmp_path, kafka, hook, site, kept):
-    from ingest.clock import wall_clock
-
     log = KafkaLog(kafka.bootstrap, CONDITIONS)
     feed = ConditionFeed(_Nowhere(), log, load_fast(site, open_site(site)))
     now = wall_clock()
@@ -264,6 +268,23 @@ def test_kafka_that_is_away_is_said_and_waited_for(tmp_path, site):
         refused = run("alarms", "ack", "x", "--who", "Li", "--data-dir", desk.data, code=1)
         assert "waits for its parts" in refused.stderr
         desk.stop()
+
+
+def test_its_board_shows_how_workers_fare_and_others_show_how_it_does(tmp_path, site):
+    path = tmp_path / "alerts.duckdb"
+    behind = {"name": "streams", "state": "ok", "detail": worded("{n} streams", n="3")}
+    with closing(DuckdbSeries(path)) as store:
+        told = parts_table("worker w 1", [behind], {"streams": {"stage": "stepped"}}, wall_clock())
+        store.write([Outputs("_parts", rows={PART: [told]})])
+    with Desk(tmp_path, "127.0.0.1:1", site) as desk:
+        parts = httpx.get(f"{desk.url}/api/status", timeout=10).json()["components"]
+        assert [p["name"] for p in parts] == ["conditions", "streams · worker w 1"]
+        desk.stop()
+    with closing(DuckdbSeries(path, read_only=True)) as store:
+        said = {
+            (r["process"].split()[0], r["part"], r["state"]) for r in store.select(Select(PART)).to_pylist()
+        }
+    assert said == {("worker", "streams", "ok"), ("alerts", "conditions", "stopped")}
 
 
 def test_bad_rules_stop_the_start_by_file_line_and_field(tmp_path, site):
