@@ -34,7 +34,7 @@ export class Deviations {
   constructor(panel, context) {
     this.panel = panel;
     this.context = context;
-    this.body = h("div", { class: "hl-scroll hl-devs", tabindex: 0 });
+    this.body = h("div", { class: "hl-scroll hl-devs", tabindex: 0, "data-marks": "" });
   }
 
   // The warmest first; those of which nothing is known now stand together at the end.

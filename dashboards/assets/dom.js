@@ -1,4 +1,5 @@
 // Elements from data. Text only ever becomes a text node, so a name that looks like HTML stays a name.
+import { replaceHeld } from "./focus.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -23,7 +24,7 @@ export const s = (tag, attributes, ...children) => fill(document.createElementNS
 export function put(element, key, make) {
   if (element.dataset.shown === key) return;
   element.dataset.shown = key;
-  element.replaceChildren(...[make()].flat(Infinity).filter((n) => n !== null && n !== undefined));
+  replaceHeld(element, [make()].flat(Infinity).filter((n) => n !== null && n !== undefined));
 }
 
 export function setText(element, text) {

@@ -43,7 +43,7 @@ export class Keys {
 
   help() {
     const { t } = this.context;
-    const list = [["1–9", t("page")], ["/", t("scope")], ["[ ]", t("earlier, later")], ["n", t("now")], ["c", t("compare with before")],
+    const list = [["1–9", t("page")], ["/", t("scope")], ["[ ]", t("earlier, later")], ["n", t("now")], ["c", t("compare with before")], ["← →", t("from mark to mark of a drawing")],
       ["d", t("light or dark")], ["l", t("language")], ["e", t("enter by hand")], ["p", t("print")], ["w", t("turn the pages by themselves, or no more")], ["?", t("this help")]];
     const box = h("input", { type: "checkbox", checked: !off(), onchange: (event) => { try { localStorage.setItem(OFF, event.target.checked ? "0" : "1"); } catch { /* not kept then */ } } });
     const dialog = h("dialog", { class: "hl-dialog", "aria-label": t("keys") }, h("h2", {}, t("keys")),

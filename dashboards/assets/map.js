@@ -11,7 +11,7 @@ const AGAIN_MS = 3000;
 export class TruckMap {
   constructor(panel, context) {
     this.context = context;
-    this.picture = h("div", { class: "hl-map-picture" });
+    this.picture = h("div", { class: "hl-map-picture", "data-marks": "" });
     this.legend = h("div", { class: "hl-map-legend" });
     this.slider = h("input", { type: "range", min: 0, max: 1000, value: 1000, hidden: true, "aria-label": context.t("time on the trail"), oninput: () => this.slid(), onchange: () => this.day.on && this.day.tell() });
     this.when = h("span", { class: "hl-muted" });

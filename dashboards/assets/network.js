@@ -94,7 +94,7 @@ export class NetworkDrawing {
   constructor(panel, context) {
     this.panel = panel;
     this.context = context;
-    this.body = h("div", { class: "hl-net", tabindex: 0 });
+    this.body = h("div", { class: "hl-net", tabindex: 0, "data-marks": "" });
     this.observer = new ResizeObserver(() => this.update());
     this.observer.observe(this.body);
     networks(context).then((list) => { this.list = list; this.update(); });

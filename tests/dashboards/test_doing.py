@@ -182,6 +182,49 @@ def test_keys_lead_to_pages_ranges_and_help_and_can_be_turned_off(opened):
     assert "/network" in page.url
 
 
+AT = "document.activeElement.getAttribute('href') ?? document.activeElement.dataset.alarm"
+ANEW = """async (at) => {
+  const { put } = await import(document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "dom.js"));
+  const shown = document.querySelector(at).closest("[data-shown]");
+  const children = [...shown.children].map((child) => child.cloneNode(true));
+  document.activeElement.dataset.old = "";
+  put(shown, "anew", () => children);
+  return document.querySelectorAll("[data-old]").length;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [("/network?lang=en", ".hl-devs"), ("/network?lang=en", ".hl-net"), ("/logistics?lang=en", ".hl-map-picture")],
+)
+def test_one_stop_of_the_tab_key_leads_to_all_marks_of_a_drawing(opened, path, group):
+    page = opened(path).page
+    page.wait_for_selector(f"{group} a[tabindex='0']")
+    marks = page.evaluate(f"[...document.querySelectorAll('{group} a')].map(a => a.getAttribute('href'))")
+    assert len(marks) > 1
+    assert page.locator(f"{group} a[tabindex='0']").count() == 1
+    page.locator(f"{group} a").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(AT) == marks[1]
+    page.keyboard.press("End")
+    assert page.evaluate(AT) == marks[-1]
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(AT) == marks[-1]
+    assert page.locator(f"{group} a[tabindex='0']").get_attribute("href") == marks[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "stop"), [("/alarms?lang=en", "tr[data-alarm]"), ("/network?lang=en", ".hl-devs a")]
+)
+def test_the_keyboard_stays_where_it_is_when_a_panel_is_drawn_anew(opened, path, stop):
+    page = opened(path).page
+    page.wait_for_selector(stop)
+    page.locator(stop).last.focus()
+    at = page.evaluate(AT)
+    assert page.evaluate(ANEW, stop) == 0
+    assert at == page.evaluate(AT)
+
+
 def test_focus_is_seen_wherever_it_goes(opened):
     page = opened("/?lang=en").page
     page.wait_for_selector(".hl-attention td")

@@ -130,7 +130,15 @@ class RunningSystem:
     def await_progress(self) -> None:
         """Wait until something more is journalled."""
         before = self.journalled()
-        until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
+        try:
+            until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._said()}") from None
+
+    def _said(self) -> str:
+        """What the processes said last, and whether they run."""
+        parts = [("server", self.server), ("collector", self.collector)]
+        return "\n".join(f"{n}, {'runs' if p.running else 'ended'}: {p.out[-800:]}{p.err[-800:]}" for n, p in parts)
 
     def status(self) -> dict[str, Any]:
         """What ``hearthline status --json`` prints."""
