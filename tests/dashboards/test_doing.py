@@ -195,7 +195,11 @@ ANEW = """async (at) => {
 
 @pytest.mark.parametrize(
     ("path", "group"),
-    [("/network?lang=en", ".hl-devs"), ("/network?lang=en", ".hl-net"), ("/logistics?lang=en", ".hl-map-picture")],
+    [
+        ("/network?lang=en", ".hl-devs"),
+        ("/network?lang=en", ".hl-net"),
+        ("/logistics?lang=en", ".hl-map-picture"),
+    ],
 )
 def test_one_stop_of_the_tab_key_leads_to_all_marks_of_a_drawing(opened, path, group):
     page = opened(path).page

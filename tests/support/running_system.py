@@ -138,7 +138,9 @@ class RunningSystem:
     def _said(self) -> str:
         """What the processes said last, and whether they run."""
         parts = [("server", self.server), ("collector", self.collector)]
-        return "\n".join(f"{n}, {'runs' if p.running else 'ended'}: {p.out[-800:]}{p.err[-800:]}" for n, p in parts)
+        return "\n".join(
+            f"{n}, {'runs' if p.running else 'ended'}: {p.out[-800:]}{p.err[-800:]}" for n, p in parts
+        )
 
     def status(self) -> dict[str, Any]:
         """What ``hearthline status --json`` prints."""
