@@ -11,8 +11,10 @@ use, looks up anew each time; a name that others have imported from there stays 
 
 from __future__ import annotations
 
+import faulthandler
 import queue
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -24,6 +26,8 @@ SYNCED: Final = "journal as synced"
 TOLD_S: Final = 0.3  # until collectors have deleted what they were told is safe
 HELD_S: Final = 1.0
 CHECKPOINT_S: Final = 0.5
+SAYS_WHERE: Final = signal.SIGUSR2
+"""The signal on which it says where each of its threads is."""
 _SYNCHRONOUS_FULL: Final = 2
 
 
@@ -273,6 +277,7 @@ _ALTER: Final = {
 
 def main() -> None:
     """Alter what the arguments name, and run the command line that follows."""
+    faulthandler.register(SAYS_WHERE, all_threads=True)
     _, names, place, *words = sys.argv
     for name in names.split(","):
         _ALTER[name](Path(place))

@@ -136,10 +136,15 @@ class RunningSystem:
             raise AssertionError(f"{error}\n{self._said()}") from None
 
     def _said(self) -> str:
-        """What the processes said last, and whether they run."""
+        """Whether the processes run, what they said last, and where each of their threads is."""
         parts = [("server", self.server), ("collector", self.collector)]
+        for name, program in parts:
+            if self._altered["up" if name == "server" else "edge"] and program.running:
+                program.process.send_signal(mutant.SAYS_WHERE)
+        time.sleep(1.0)
         return "\n".join(
-            f"{n}, {'runs' if p.running else 'ended'}: {p.out[-800:]}{p.err[-800:]}" for n, p in parts
+            f"{name} {'runs' if program.running else 'ended'}: {program.out[-800:]}\n{program.err[-8000:]}"
+            for name, program in parts
         )
 
     def status(self) -> dict[str, Any]:
