@@ -13,7 +13,18 @@ from typing import Any, Final, NamedTuple
 
 from alerts.alarm import Note
 
-__all__ = ["ACTORS_MS", "DAY_MS", "MOST", "REMEMBERED", "RINGS", "Actor", "Actors", "Heard", "heard_again"]
+__all__ = [
+    "ACTORS_MS",
+    "DAY_MS",
+    "GROUP",
+    "MOST",
+    "REMEMBERED",
+    "RINGS",
+    "Actor",
+    "Actors",
+    "Heard",
+    "heard_again",
+]
 
 RINGS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED})
 """What makes a bell ring."""
@@ -30,6 +41,8 @@ ACTORS_MS: Final = _DAYS * DAY_MS
 """How far back they are counted. [ms]"""
 MOST: Final = 10
 """How many are told of."""
+GROUP: Final = "group"
+"""The scope that holds all others."""
 _CHATTER: Final = 3
 _CHATTER_MS: Final = 60_000
 
@@ -77,7 +90,7 @@ class Actor(NamedTuple):
     alarms, alarms_7d : int
         Within 30 days, and within 7.
     share_pct : float
-        Of all alarms within 30 days. [%]
+        Of all alarms of its scope within 30 days. [%]
     cleared_alone : int
         How many of them cleared without anybody having acknowledged them.
     chatter : int
@@ -119,23 +132,37 @@ class Actors:
         counts.chatter += chatters
         self._rung[name] = [] if chatters else rung
 
-    def worst(self, now_ms: int) -> list[Actor]:
-        """The ten that rang most often, the worst first; forgets what is over 30 days ago."""
+    def worst(self, now_ms: int) -> dict[str, list[Actor]]:
+        """The ten of each scope that rang most often, the worst first; forgets what is over 30 days ago.
+
+        Returns
+        -------
+        dict of str to list of Actor
+            By ``group``, ``region:ID`` and ``unit:ID``; of regions and units those that have any.
+        """
         today = now_ms // DAY_MS
         self._days = {day: counts for day, counts in self._days.items() if day > today - _DAYS}
         self._rung = {n: ts for n, ts in self._rung.items() if ts and now_ms - ts[-1] < _CHATTER_MS}
         month = self._since(today - _DAYS)
         week = self._since(today - _WEEK)
         self._places = {name: self._places[name] for name in month}
-        every = sum(counts.alarms for counts in month.values())
-        most = sorted((n for n in month if month[n].alarms), key=lambda n: (-month[n].alarms, n))[:MOST]
-        return [
-            Actor(
-                *name, *self._places[name], month[name].alarms, week.get(name, _Counts()).alarms,
-                100.0 * month[name].alarms / every, month[name].cleared_alone, month[name].chatter,
-            )
-            for name in most
-        ]  # fmt: skip
+        scopes: dict[str, list[tuple[str, str]]] = {GROUP: []}
+        for name in sorted((n for n in month if month[n].alarms), key=lambda n: (-month[n].alarms, n)):
+            unit, region = self._places[name]
+            for scope in (GROUP, region and f"region:{region}", unit and f"unit:{unit}"):
+                if scope:
+                    scopes.setdefault(scope, []).append(name)
+        told: dict[str, list[Actor]] = {}
+        for scope, names in scopes.items():
+            every = sum(month[name].alarms for name in names)
+            told[scope] = [
+                Actor(
+                    *name, *self._places[name], month[name].alarms, week.get(name, _Counts()).alarms,
+                    100.0 * month[name].alarms / every, month[name].cleared_alone, month[name].chatter,
+                )
+                for name in names[:MOST]
+            ]  # fmt: skip
+        return told
 
     def _since(self, after: int) -> dict[tuple[str, str], _Counts]:
         total: dict[tuple[str, str], _Counts] = {}

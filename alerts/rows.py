@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ ALARM_OPEN: Final = "alarm_open"
 QUALITY: Final = "alarm_quality"
 """What a desk had to bear, by 10 minutes."""
 ACTORS: Final = "alarm_actor"
-"""Which alarms rang most, by their place and day."""
+"""Which alarms rang most, by scope, place and day."""
 _COMMENTS: Final = 20
 
 _ALARM_SCHEMA: Final = result_schema([
@@ -91,18 +91,20 @@ def quality_table(start_ms: int, window_ms: int, figures: dict[str, Any], stream
     return pa.Table.from_pylist([row], schema=_QUALITY_SCHEMA)
 
 
-def actors_table(worst: Sequence[Actor], start_ms: int, stream: str) -> pa.Table:
-    """Rows of `ACTORS`, named by their place: one that nobody takes (any more today) is withdrawn."""
+def actors_table(worst: Mapping[str, Sequence[Actor]], start_ms: int, stream: str) -> pa.Table:
+    """Rows of `ACTORS`, named by scope and place: one that nobody takes (any more today) is withdrawn."""
     around = {
         "stream": stream, "window_start": start_ms, "window_ms": DAY_MS, "coverage": None, "reason": None,
         "revision": 0, "model": None,
     }  # fmt: skip
     rows = [
-        {**around, "key": f"{n:02}", "rank": n, "status": str(Status.FINAL), **actor._asdict()}
-        for n, actor in enumerate(worst, 1)
+        {**around, "key": f"{scope}:{n:02}", "rank": n, "status": str(Status.FINAL), **actor._asdict()}
+        for scope, actors in worst.items()
+        for n, actor in enumerate(actors, 1)
     ]
     rows += [
-        {**around, "key": f"{n:02}", "unit": "", "region": "", "status": str(Status.WITHDRAWN)}
-        for n in range(len(worst) + 1, MOST + 1)
+        {**around, "key": f"{scope}:{n:02}", "unit": "", "region": "", "status": str(Status.WITHDRAWN)}
+        for scope, actors in worst.items()
+        for n in range(len(actors) + 1, MOST + 1)
     ]
     return pa.Table.from_pylist(rows, schema=_ACTORS_SCHEMA)

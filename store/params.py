@@ -11,6 +11,7 @@ from store.protocol import Aggregate, Select
 __all__ = ["ParameterError", "from_params", "parse_time_ms", "time_text", "to_params"]
 
 _LISTS: Final = {"field": "fields", "key": "keys", "unit": "units", "region": "regions"}
+_TEXTS: Final = {"class": "device_class", "key_prefix": "key_prefix"}
 _FLAGS: Final = ("latest", "withdrawn", "newest_first", "narrow", "extremes")
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no", "")
@@ -77,8 +78,7 @@ def to_params(query: Select) -> list[tuple[str, str]]:
     pairs = [("measurement", query.measurement)]
     for name, attribute in _LISTS.items():
         pairs += [(name, value) for value in getattr(query, attribute)]
-    if query.device_class:
-        pairs.append(("class", query.device_class))
+    pairs += [(name, text) for name, attribute in _TEXTS.items() if (text := getattr(query, attribute))]
     for name, number in (("from", query.from_ms), ("to", query.to_ms), ("every_ms", query.every_ms)):
         if number is not None:
             pairs.append((name, str(number)))
@@ -116,7 +116,7 @@ def from_params(
         msg = "measurement: expected the name of a measurement, got none"
         raise ParameterError(msg)
     options: dict[str, Any] = {attribute: tuple(values.pop(name, ())) for name, attribute in _LISTS.items()}
-    options["device_class"] = _one(values, "class", str, "")
+    options |= {attribute: _one(values, name, str, "") for name, attribute in _TEXTS.items()}
     options["from_ms"] = _one(values, "from", parse_time_ms, None)
     options["to_ms"] = _one(values, "to", parse_time_ms, None)
     options["every_ms"] = _one(values, "every_ms", _whole(1, _MAX_INT), None)
@@ -125,7 +125,7 @@ def from_params(
     options |= {name: _one(values, name, _flag, False) for name in _FLAGS}
     if values:
         expected = ", ".join(
-            ["measurement", *_LISTS, "class", "from", "to", "every_ms", "aggregate", *_FLAGS, "limit"]
+            ["measurement", *_LISTS, *_TEXTS, "from", "to", "every_ms", "aggregate", *_FLAGS, "limit"]
         )
         msg = f"{min(values)}: expected one of {expected}"
         raise ParameterError(msg)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dashboards.panels import Band, Feed, Page, Panel, Series, Text
+from dashboards.scope import SCOPE_KEY
 from store.protocol import Select
 
 __all__ = ["PAGE"]
 
 _QUALITY = Select("alarm_quality")
-_ACTORS = Select("alarm_actor")
+_ACTORS = Select("alarm_actor", key_prefix=f"{SCOPE_KEY}:")
 _NONE = Band(low=0, high=0, priority=3)
 _TILES = (
     ("standing", Text("standing now", "当前告警"), None, ""),

@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     def query(
         measurement: Annotated[str, typer.Argument(help="reading, device_heat, ledger, dead_letter …")],
         key: Annotated[Many, typer.Option(help="Only this key, such as a device; may be repeated.")] = None,
+        key_prefix: Annotated[str, typer.Option(help="Only keys that begin so.")] = "",
         field: Annotated[Many, typer.Option(help="Only this field; may be repeated.")] = None,
         unit: Annotated[Many, typer.Option(help="Only this unit; may be repeated.")] = None,
         region: Annotated[Many, typer.Option(help="Only this region; may be repeated.")] = None,
@@ -71,6 +72,7 @@ def register(app: typer.Typer) -> None:
             measurement,
             fields=tuple(field or ()),
             keys=tuple(key or ()),
+            key_prefix=key_prefix,
             units=tuple(unit or ()),
             regions=tuple(region or ()),
             from_ms=_time("--from", since),

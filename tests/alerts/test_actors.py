@@ -1,6 +1,6 @@
 """Worst actors: counted while the desk runs, and counted again to the same after a restart."""
 
-from alerts.actors import DAY_MS, Actors, Heard, heard_again
+from alerts.actors import DAY_MS, GROUP, MOST, Actors, Heard, heard_again
 from alerts.alarm import Note
 
 NOW = 100 * DAY_MS + 3_600_000
@@ -14,7 +14,7 @@ def worst(*told, now_ms=NOW):
     actors = Actors()
     for one in sorted(told):
         actors.note(one)
-    return actors.worst(now_ms)
+    return actors.worst(now_ms)[GROUP]
 
 
 def test_the_worst_come_first_with_their_share_and_no_more_than_ten():
@@ -24,6 +24,27 @@ def test_the_worst_come_first_with_their_share_and_no_more_than_ten():
     assert (found[0].code, found[0].unit, found[0].region) == ("air", "u1", "r1")
     assert worst(heard(NOW, "b"), heard(NOW, "a"))[0].subject == "a"
     assert worst() == []
+
+
+def test_each_region_and_unit_has_its_own_ten_with_their_share_there():
+    actors = Actors()
+    told = [
+        ("big", "u1", "r1", 30),
+        ("other", "u2", "r1", 10),
+        ("small", "u3", "r2", 3),
+        ("tiny", "u3", "r2", 1),
+    ]
+    many = [(f"s{n:02}", "u1", "r1", 20) for n in range(10)]
+    for subject, unit, region, times in [*told, *many, ("mail", "", "", 2)]:
+        for n in range(times):
+            actors.note(Heard(NOW - 3_600_000 * n, Note.RAISED, subject, "air", unit, region, alone=True))
+    found = actors.worst(NOW)
+    assert set(found) == {"group", "region:r1", "region:r2", "unit:u1", "unit:u2", "unit:u3"}
+    assert all(len(found[scope]) == MOST for scope in ("group", "region:r1", "unit:u1"))
+    assert [(a.subject, a.share_pct) for a in found["region:r2"]] == [("small", 75.0), ("tiny", 25.0)]
+    assert found["region:r2"] == found["unit:u3"]
+    assert [(a.subject, a.alarms, a.share_pct) for a in found["unit:u2"]] == [("other", 10, 100.0)]
+    assert found["group"][0].subject == "big"
 
 
 def test_thirty_days_and_seven_are_days_and_older_ones_are_forgotten():

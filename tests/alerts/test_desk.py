@@ -213,12 +213,14 @@ def test_the_worst_actors_are_the_same_after_a_restart(room):
     room.turn(61)
     rows = room.series.select(Select("alarm_actor")).to_pylist()
     told = [
-        (r["key"], r["subject"], r["code"], r["alarms"], r["share_pct"], r["cleared_alone"]) for r in rows
+        (r["key"], r["subject"], r["code"], r["alarms"], r["share_pct"], r["cleared_alone"])
+        for r in rows
+        if r["key"].startswith("group")
     ]
     # Nine pumps of a branch rang once, at the shared cause; what was put aside rang again after that.
     assert told == [
-        ("01", "sub-west", "air", 2, pytest.approx(200 / 3), 1),
-        ("02", "branch:n1/east", "shared_cause", 1, pytest.approx(100 / 3), 0),
+        ("group:01", "sub-west", "air", 2, pytest.approx(200 / 3), 1),
+        ("group:02", "branch:n1/east", "shared_cause", 1, pytest.approx(100 / 3), 0),
     ]
     room.crash()
     room.turn()

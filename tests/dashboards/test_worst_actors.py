@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, Actor
+from alerts.actors import DAY_MS, GROUP, Actor
 from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
 from models.results import Outputs
 from tests.support.board_data import NOW_MS
@@ -33,6 +33,12 @@ def test_the_ten_that_rang_most_stand_there_without_scrolling(opened, language):
     watched.assert_quiet()
 
 
+def test_a_region_has_its_own(opened):
+    page = opened("/alarms?lang=en&region=north").page
+    until(page, f"{ROWS}.length === 4")
+    assert [int(r[2]) for r in page.evaluate(ROWS)] == [50, 45, 40, 35]
+
+
 def test_a_phone_has_them_as_cards(opened):
     page = opened("/alarms?lang=en", PHONE).page
     until(page, f"{ROWS}.length === 10")
@@ -52,7 +58,7 @@ def test_those_of_an_earlier_day_are_not_todays(opened, running):
     ]
     running.now_ms = today + 3_600_000
     out = Outputs(ALARM_STREAM)
-    out.add(ACTORS, actors_table(few, today, ALARM_STREAM))
+    out.add(ACTORS, actors_table({GROUP: few}, today, ALARM_STREAM))
     running.day.store.write([out])
     until(page, f"{ROWS}.length === 2")
     assert [r[2] for r in page.evaluate(ROWS)] == ["3", "1"]

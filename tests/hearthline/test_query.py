@@ -157,6 +157,14 @@ def test_a_range_of_one_key_as_json(run, data_dir):
     assert (code, row["key"], row["heat_gj"]) == (0, "a", 1.5)
 
 
+def test_keys_that_begin_so_here_and_at_a_server(run, data_dir, server):
+    store = server.store
+    store.write([output(2, rows={"device_heat": [heats(heat("ab", T0, 9.0))]})])
+    for place in (("--data-dir", data_dir), ("--url", server.url)):
+        code, out, _ = run("query", "device_heat", "--key-prefix", "ab", "--json", *place)
+        assert (code, [json.loads(line)["key"] for line in out.splitlines()]) == (0, ["ab"])
+
+
 def test_the_same_from_the_server_that_owns_the_directory(run, data_dir, server):
     for place in (("--data-dir", data_dir), ("--url", server.url)):
         code, out, _ = run("query", "device_heat", "--limit", 1, "--json", "--field", "heat_gj", *place)

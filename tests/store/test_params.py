@@ -22,11 +22,14 @@ SELECTS = st.builds(
     units=_MANY,
     regions=_MANY,
     device_class=_TEXT | st.just(""),
+    key_prefix=_TEXT | st.just(""),
     from_ms=_TIME,
     to_ms=_TIME,
     latest=st.booleans(),
     withdrawn=st.booleans(),
     newest_first=st.booleans(),
+    narrow=st.booleans(),
+    extremes=st.booleans(),
     limit=st.none() | st.integers(0, 10**8),
 )
 

@@ -1,7 +1,7 @@
 """Alarms for the board's tests: one raised, one acknowledged, one shelved, one under a shared cause."""
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, Actor
+from alerts.actors import DAY_MS, GROUP, Actor
 from alerts.alarm import Alarm, Event, Member, Note, Phase, Shelf
 from alerts.rows import ACTORS, QUALITY, actors_table, alarm_tables, quality_table
 from models.anomaly import Severity
@@ -57,7 +57,9 @@ def seed_alarms(store) -> list[Alarm]:
         Actor(subject, code, "donghe", "north", 60 - 5 * n, 12 - n, 12.5 - n, 30 - 3 * n, 4 - n // 3)
         for n, (subject, code) in enumerate(_WORST)
     ]
-    outputs.add(ACTORS, actors_table(worst, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
-    outputs.add(ACTORS, actors_table(worst[:3], NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
+    today = {GROUP: worst, "region:north": worst[2:6]}
+    outputs.add(ACTORS, actors_table(today, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
+    yesterday = {GROUP: worst[:3]}
+    outputs.add(ACTORS, actors_table(yesterday, NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
     store.write([outputs])
     return made

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from dashboards.history import step_ms
 from dashboards.panels import NETWORK_WINDOW, Page, Panel, Series
-from dashboards.scope import NETWORK_KEY
+from dashboards.scope import NETWORK_KEY, SCOPE_KEY
 from hearthline.cli import build
 from models.site import Site
 from store.params import time_text
@@ -42,6 +42,7 @@ def rows(url: str, select: Select) -> list[Row]:
         arguments += [x for v in values for x in (option, v)]
     for option, value in (("--from", select.from_ms), ("--to", select.to_ms), ("--limit", select.limit)):
         arguments += [] if value is None else [option, str(value)]
+    arguments += ["--key-prefix", select.key_prefix.replace(SCOPE_KEY, "group")] if select.key_prefix else []
     arguments += ["--latest"] if select.latest else []
     arguments += ["--newest-first"] if select.newest_first else []
     return _said(tuple(arguments))
@@ -83,7 +84,7 @@ class Asked:
         classes = {*series.classes, series.select.device_class} - {""}
         select = Select(
             series.select.measurement, fields=(series.field,), keys=self._keys(panel, series.select.keys, classes),
-            from_ms=self.from_ms, to_ms=until,
+            from_ms=self.from_ms, to_ms=until, key_prefix=series.select.key_prefix,
         )  # fmt: skip
         step = self._step(panel, series, until)
         bins: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -124,6 +125,7 @@ class Asked:
         found = rows(self.url, Select(
             feed.select.measurement, fields=feed.select.fields, keys=keys, latest=feed.select.latest,
             newest_first=feed.select.newest_first, limit=feed.select.limit,
+            key_prefix=feed.select.key_prefix,
         ))  # fmt: skip
         late = {}
         if panel.kind == "trips":
