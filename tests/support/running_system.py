@@ -26,6 +26,7 @@ __all__ = ["RunningSystem", "Victim", "until_restated"]
 
 Victim = Literal["server", "collector", "broker"]
 READY_S: Final = 40.0
+PROGRESS_S: Final = 120.0  # a disk that is busy with other things holds a commit back for long
 CATCH_UP_S: Final = 10.0
 KEEPALIVE_S: Final = 5
 RESTATED_S: Final = 180.0  # on a machine that is busy with other things
@@ -131,7 +132,7 @@ class RunningSystem:
         """Wait until something more is journalled."""
         before = self.journalled()
         try:
-            until(lambda: self.journalled() > before, READY_S, "something is journalled", every=0.02)
+            until(lambda: self.journalled() > before, PROGRESS_S, "something is journalled", every=0.02)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self._said()}") from None
 
