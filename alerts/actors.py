@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.alarm import Note
 
 __all__ = [
     "ACTORS_MS",
     "DAY_MS",
-    "GROUP",
+    "DESK",
     "MOST",
     "REMEMBERED",
     "RINGS",
     "Actor",
     "Actors",
     "Heard",
+    "by_scope",
     "heard_again",
 ]
 
@@ -41,8 +42,8 @@ ACTORS_MS: Final = _DAYS * DAY_MS
 """How far back they are counted. [ms]"""
 MOST: Final = 10
 """How many are told of."""
-GROUP: Final = "group"
-"""The scope that holds all others."""
+DESK: Final = "desk"
+"""The scope of all alarms."""
 _CHATTER: Final = 3
 _CHATTER_MS: Final = 60_000
 
@@ -138,7 +139,7 @@ class Actors:
         Returns
         -------
         dict of str to list of Actor
-            By ``group``, ``region:ID`` and ``unit:ID``; of regions and units those that have any.
+            By ``desk``, ``region:ID`` and ``unit:ID``; of regions and units those that have any.
         """
         today = now_ms // DAY_MS
         self._days = {day: counts for day, counts in self._days.items() if day > today - _DAYS}
@@ -146,22 +147,18 @@ class Actors:
         month = self._since(today - _DAYS)
         week = self._since(today - _WEEK)
         self._places = {name: self._places[name] for name in month}
-        scopes: dict[str, list[tuple[str, str]]] = {GROUP: []}
-        for name in sorted((n for n in month if month[n].alarms), key=lambda n: (-month[n].alarms, n)):
-            unit, region = self._places[name]
-            for scope in (GROUP, region and f"region:{region}", unit and f"unit:{unit}"):
-                if scope:
-                    scopes.setdefault(scope, []).append(name)
-        told: dict[str, list[Actor]] = {}
-        for scope, names in scopes.items():
-            every = sum(month[name].alarms for name in names)
-            told[scope] = [
-                Actor(
-                    *name, *self._places[name], month[name].alarms, week.get(name, _Counts()).alarms,
-                    100.0 * month[name].alarms / every, month[name].cleared_alone, month[name].chatter,
-                )
-                for name in names[:MOST]
-            ]  # fmt: skip
+        actors = [
+            Actor(
+                *name, *self._places[name], counts.alarms, week.get(name, _Counts()).alarms, 0.0,
+                counts.cleared_alone, counts.chatter,
+            )
+            for name, counts in sorted(month.items(), key=lambda x: (-x[1].alarms, x[0]))
+            if counts.alarms
+        ]  # fmt: skip
+        told: dict[str, list[Actor]] = {DESK: []}
+        for scope, found in by_scope(actors).items():
+            every = sum(actor.alarms for actor in found)
+            told[scope] = [a._replace(share_pct=100.0 * a.alarms / every) for a in found[:MOST]]
         return told
 
     def _since(self, after: int) -> dict[tuple[str, str], _Counts]:
@@ -170,6 +167,26 @@ class Actors:
             for name, counts in found.items() if day > after else ():
                 total.setdefault(name, _Counts()).add(counts)
         return total
+
+
+class _Placed(Protocol):
+    @property
+    def unit(self) -> str: ...
+    @property
+    def region(self) -> str: ...
+
+
+_P = TypeVar("_P", bound=_Placed)
+
+
+def by_scope(found: Iterable[_P]) -> dict[str, list[_P]]:
+    """What is of each scope, in order: `DESK` has all, ``region:ID`` and ``unit:ID`` what lies there."""
+    scopes: dict[str, list[_P]] = {}
+    for one in found:
+        for scope in (DESK, one.region and f"region:{one.region}", one.unit and f"unit:{one.unit}"):
+            if scope:
+                scopes.setdefault(scope, []).append(one)
+    return scopes
 
 
 def heard_again(events: Iterable[Mapping[str, Any]]) -> Iterator[Heard]:

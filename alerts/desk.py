@@ -318,7 +318,7 @@ class Desk:
                 if alarms
                 else {}
             )
-            measured = self._measured.due(now_ms, self.book.alarms.values())
+            measured = self._measured.due(now_ms, self.book.alarms.values(), self.policy.site)
             if measured is not None:
                 rows.update({name: [table] for name, table in measured.items()})
         try:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, RINGS, Actors, Heard
+from alerts.actors import DAY_MS, DESK, RINGS, Actors, Heard, by_scope
 from alerts.alarm import Alarm, Phase
 from alerts.book import Happened
 from alerts.quality import STALE_MS, TEN_MIN_MS, Standing, figures
 from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
+from models.site import Site
 
 __all__ = ["RINGS", "Measured"]
 
@@ -30,7 +31,7 @@ class Measured:
 
     def __init__(self, desks: int):
         self._desks = desks
-        self._rung: list[tuple[int, str]] = []
+        self._rung: list[Heard] = []
         self._actors = Actors()
         self._since_ms: int | None = None
         self._told_ms = 0
@@ -48,28 +49,42 @@ class Measured:
         """Take note of what was heard, now or before a restart."""
         self._actors.note(heard)
         if heard.note in RINGS:
-            self._rung.append((heard.at_ms, f"{heard.subject}:{heard.code}"))
+            self._rung.append(heard)
 
-    def due(self, now_ms: int, alarms: Iterable[Alarm]) -> dict[str, pa.Table] | None:
-        """Rows of the running 10 minutes and of the day, once a minute; None between."""
+    def due(self, now_ms: int, alarms: Iterable[Alarm], site: Site) -> dict[str, pa.Table] | None:
+        """Rows of the running 10 minutes and of the day by scope, once a minute; None between."""
         if self._since_ms is None:
             self._since_ms = now_ms
         if now_ms - self._told_ms < _EVERY_MS:
             return None
         self._told_ms = now_ms
-        self._rung = [(t, name) for t, name in self._rung if t >= now_ms - DAY_MS]
+        self._rung = [heard for heard in self._rung if heard.at_ms >= now_ms - DAY_MS]
         near = [a for a in alarms if a.phase in {Phase.RAISED, Phase.ACKNOWLEDGED} and not a.quiet]
+        start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
+        rung, stood = by_scope(self._rung), by_scope(near)
+        places: dict[str, dict[str, str]] = {DESK: {}}
+        places |= {f"region:{region}": {"region": region} for region in site.regions}
+        places |= {f"unit:{u.id}": {"unit": u.id, "region": u.region} for u in site.units.values()}
+        quality = {
+            scope: {**place, **self._figures(now_ms, rung.get(scope, []), stood.get(scope, []))}
+            for scope, place in places.items()
+        }
+        return {
+            QUALITY: quality_table(start_ms, TEN_MIN_MS, quality, ALARM_STREAM),
+            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // DAY_MS * DAY_MS, ALARM_STREAM),
+        }
+
+    def _figures(self, now_ms: int, rung: Sequence[Heard], near: Sequence[Alarm]) -> dict[str, Any]:
+        """What some of the alarms ask of the desk."""
+        assert self._since_ms is not None
         standing = [Standing(a.id, a.raised_ms or now_ms, now_ms) for a in near]
         from_ms = max(now_ms - DAY_MS, min(self._since_ms, now_ms - TEN_MIN_MS))
-        day = figures(self._rung, standing, from_ms, now_ms + 1, self._desks)
+        told = [(heard.at_ms, f"{heard.subject}:{heard.code}") for heard in rung]
+        day = figures(told, standing, from_ms, now_ms + 1, self._desks)
         start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
-        row = {
-            "alarms": sum(t >= start_ms for t, _ in self._rung), "standing": len(near),
+        return {
+            "alarms": sum(t >= start_ms for t, _ in told), "standing": len(near),
             "unacknowledged": sum(a.phase is Phase.RAISED for a in near),
             "stale": sum(s.to_ms - s.from_ms > STALE_MS for s in standing), "a_day": day.a_day,
             "worst_10_min": day.worst_10_min, "flood_pct": day.flood_pct, "chatter": day.chatter,
         }  # fmt: skip
-        return {
-            QUALITY: quality_table(start_ms, TEN_MIN_MS, row, ALARM_STREAM),
-            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // DAY_MS * DAY_MS, ALARM_STREAM),
-        }

@@ -81,14 +81,16 @@ def alarm_tables(alarms: Sequence[Alarm], stream: str) -> dict[str, pa.Table]:
     }
 
 
-def quality_table(start_ms: int, window_ms: int, figures: dict[str, Any], stream: str) -> pa.Table:
-    """A row of `QUALITY`."""
-    row = {
-        "key": "desk", "unit": "", "region": "", "stream": stream, "window_start": start_ms,
-        "window_ms": window_ms, "coverage": None, "status": str(Status.FINAL), "reason": None, "revision": 0,
-        "model": None, **figures,
+def quality_table(
+    start_ms: int, window_ms: int, figures: Mapping[str, Mapping[str, Any]], stream: str
+) -> pa.Table:
+    """Rows of `QUALITY`, by scope."""
+    around = {
+        "unit": "", "region": "", "stream": stream, "window_start": start_ms, "window_ms": window_ms,
+        "coverage": None, "status": str(Status.FINAL), "reason": None, "revision": 0, "model": None,
     }  # fmt: skip
-    return pa.Table.from_pylist([row], schema=_QUALITY_SCHEMA)
+    rows = [{**around, "key": scope, **found} for scope, found in figures.items()]
+    return pa.Table.from_pylist(rows, schema=_QUALITY_SCHEMA)
 
 
 def actors_table(worst: Mapping[str, Sequence[Actor]], start_ms: int, stream: str) -> pa.Table:

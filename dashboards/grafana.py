@@ -208,7 +208,8 @@ def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
     select = Select(
         series.select.measurement, fields=(series.field,), device_class=series.select.device_class,
         aggregate="mean" if series.aggregate == "sum" else series.aggregate,
-        units=series.select.units, regions=series.select.regions, key_prefix=series.select.key_prefix,
+        units=series.select.units, regions=series.select.regions, keys=series.select.keys,
+        key_prefix=series.select.key_prefix,
     )  # fmt: skip
     keys = "${device:json}" if panel.scope == "device" else None
     for name in series.classes:

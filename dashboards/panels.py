@@ -13,6 +13,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Final, Literal, NamedTuple
 
+from dashboards.scope import SCOPE_KEY
 from models.measurements import known
 from store.protocol import Aggregate, Select
 
@@ -265,7 +266,7 @@ class Page:
 FRAME_FEEDS: Final = (
     Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
     Feed("alarms", Select("alarm_open")),
-    Feed("quality", Select("alarm_quality", latest=True)),
+    Feed("quality", Select("alarm_quality", keys=(SCOPE_KEY,), latest=True)),
 )
 """What every page says at its top: how old the data is, and which alarms nobody has acknowledged."""
 

@@ -57,20 +57,21 @@ class Scope:
 NETWORK_KEY: Final = "{network}"
 """In a key of a question: one each of the scope's networks."""
 SCOPE_KEY: Final = "{scope}"
-"""In what keys begin with: rows that were made for the scope itself, as what is worst within it."""
+"""In keys, and in what they begin with: rows made for the scope itself, as what is worst within it."""
 
 
 def narrowed(select: Select, scope: Scope, *, to_device: bool, site: Site | None = None) -> Select:
     """`select` within `scope`; to its one device when the panel is about a device.
 
-    With a `site`, keys that name ``{network}`` become those of its networks. Of rows whose keys begin with
-    ``{scope}`` it has those of ``group``, ``region:ID`` or ``unit:ID``.
+    With a `site`, keys that name ``{network}`` become those of its networks. Where keys name ``{scope}`` it
+    has the rows of ``desk``, which are about the group, of ``region:ID`` or of ``unit:ID``.
     """
     if to_device:
         return replace(select, keys=(scope.device,))
-    if SCOPE_KEY in select.key_prefix:
-        name = f"unit:{scope.unit}" if scope.unit else f"region:{scope.region}" if scope.region else "group"
-        return replace(select, key_prefix=select.key_prefix.replace(SCOPE_KEY, name))
+    if SCOPE_KEY in "".join((select.key_prefix, *select.keys)):
+        name = f"unit:{scope.unit}" if scope.unit else f"region:{scope.region}" if scope.region else "desk"
+        keys = tuple(key.replace(SCOPE_KEY, name) for key in select.keys)
+        return replace(select, keys=keys, key_prefix=select.key_prefix.replace(SCOPE_KEY, name))
     if site is not None and any(NETWORK_KEY in key for key in select.keys):
         names = [n.id for n in networks_in(site, scope)]
         keys = tuple(key.replace(NETWORK_KEY, name) for key in select.keys for name in names)

@@ -10,7 +10,7 @@ from store.protocol import Select
 
 __all__ = ["PAGE"]
 
-_QUALITY = Select("alarm_quality")
+_QUALITY = Select("alarm_quality", keys=(SCOPE_KEY,))
 _ACTORS = Select("alarm_actor", key_prefix=f"{SCOPE_KEY}:")
 _NONE = Band(low=0, high=0, priority=3)
 _TILES = (

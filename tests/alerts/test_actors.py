@@ -1,6 +1,6 @@
 """Worst actors: counted while the desk runs, and counted again to the same after a restart."""
 
-from alerts.actors import DAY_MS, GROUP, MOST, Actors, Heard, heard_again
+from alerts.actors import DAY_MS, DESK, MOST, Actors, Heard, heard_again
 from alerts.alarm import Note
 
 NOW = 100 * DAY_MS + 3_600_000
@@ -14,7 +14,7 @@ def worst(*told, now_ms=NOW):
     actors = Actors()
     for one in sorted(told):
         actors.note(one)
-    return actors.worst(now_ms)[GROUP]
+    return actors.worst(now_ms)[DESK]
 
 
 def test_the_worst_come_first_with_their_share_and_no_more_than_ten():
@@ -39,12 +39,12 @@ def test_each_region_and_unit_has_its_own_ten_with_their_share_there():
         for n in range(times):
             actors.note(Heard(NOW - 3_600_000 * n, Note.RAISED, subject, "air", unit, region, alone=True))
     found = actors.worst(NOW)
-    assert set(found) == {"group", "region:r1", "region:r2", "unit:u1", "unit:u2", "unit:u3"}
-    assert all(len(found[scope]) == MOST for scope in ("group", "region:r1", "unit:u1"))
+    assert set(found) == {"desk", "region:r1", "region:r2", "unit:u1", "unit:u2", "unit:u3"}
+    assert all(len(found[scope]) == MOST for scope in ("desk", "region:r1", "unit:u1"))
     assert [(a.subject, a.share_pct) for a in found["region:r2"]] == [("small", 75.0), ("tiny", 25.0)]
     assert found["region:r2"] == found["unit:u3"]
     assert [(a.subject, a.alarms, a.share_pct) for a in found["unit:u2"]] == [("other", 10, 100.0)]
-    assert found["group"][0].subject == "big"
+    assert found["desk"][0].subject == "big"
 
 
 def test_thirty_days_and_seven_are_days_and_older_ones_are_forgotten():

@@ -203,6 +203,26 @@ def test_boards_see_alarms_as_rows_and_closed_ones_in_the_history_only(room):
     assert room.series.select(Select("alarm_quality")).to_pylist()[-1]["standing"] == 0
 
 
+def test_each_region_and_unit_is_told_what_it_asks_of_the_desk(room):
+    room.desk.receive(said(5, anomaly("sub-001"), anomaly("sub-west", code="air")))
+    room.turn(601)
+    rows = {r["key"]: r for r in room.series.select(Select("alarm_quality", latest=True)).to_pylist()}
+    site = room.desk.policy.site
+    assert set(rows) == {"desk", *(f"region:{r}" for r in site.regions), *(f"unit:{u}" for u in site.units)}
+    for scope, row in rows.items():
+        mine = [
+            a
+            for a in room.desk.book.alarms.values()
+            if scope in {"desk", f"region:{a.region}", f"unit:{a.unit}"}
+        ]
+        assert row["standing"] == len(mine), scope
+        unit = site.units.get(scope.removeprefix("unit:"))
+        assert (row["unit"], row["region"]) == (
+            (unit.id, unit.region) if unit else ("", scope.removeprefix("region:").removeprefix("desk"))
+        )
+    assert rows["desk"]["standing"] == 2
+
+
 def test_the_worst_actors_are_the_same_after_a_restart(room):
     room.desk.receive(said(5, *(anomaly(f"sub-{n:03}") for n in range(9)), anomaly("sub-west", code="air")))
     room.turn(1)
@@ -215,12 +235,12 @@ def test_the_worst_actors_are_the_same_after_a_restart(room):
     told = [
         (r["key"], r["subject"], r["code"], r["alarms"], r["share_pct"], r["cleared_alone"])
         for r in rows
-        if r["key"].startswith("group")
+        if r["key"].startswith("desk")
     ]
     # Nine pumps of a branch rang once, at the shared cause; what was put aside rang again after that.
     assert told == [
-        ("group:01", "sub-west", "air", 2, pytest.approx(200 / 3), 1),
-        ("group:02", "branch:n1/east", "shared_cause", 1, pytest.approx(100 / 3), 0),
+        ("desk:01", "sub-west", "air", 2, pytest.approx(200 / 3), 1),
+        ("desk:02", "branch:n1/east", "shared_cause", 1, pytest.approx(100 / 3), 0),
     ]
     room.crash()
     room.turn()

@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, GROUP, Actor
+from alerts.actors import DAY_MS, DESK, Actor
 from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
 from models.results import Outputs
 from tests.support.board_data import NOW_MS
@@ -37,6 +37,8 @@ def test_a_region_has_its_own(opened):
     page = opened("/alarms?lang=en&region=north").page
     until(page, f"{ROWS}.length === 4")
     assert [int(r[2]) for r in page.evaluate(ROWS)] == [50, 45, 40, 35]
+    tile = "document.querySelector('#panel-alarm_standing')"
+    until(page, f"{tile}?.innerText.includes('1') && !{tile}.innerText.includes('no data')")
 
 
 def test_a_phone_has_them_as_cards(opened):
@@ -58,7 +60,7 @@ def test_those_of_an_earlier_day_are_not_todays(opened, running):
     ]
     running.now_ms = today + 3_600_000
     out = Outputs(ALARM_STREAM)
-    out.add(ACTORS, actors_table({GROUP: few}, today, ALARM_STREAM))
+    out.add(ACTORS, actors_table({DESK: few}, today, ALARM_STREAM))
     running.day.store.write([out])
     until(page, f"{ROWS}.length === 2")
     assert [r[2] for r in page.evaluate(ROWS)] == ["3", "1"]
@@ -70,6 +72,6 @@ def test_those_of_an_earlier_day_are_not_todays(opened, running):
         "alarms": 0, "standing": 0, "unacknowledged": 0, "stale": 0, "a_day": 0.0, "worst_10_min": 0,
         "flood_pct": 0.0, "chatter": 0,
     }  # fmt: skip
-    out.add(QUALITY, quality_table(running.now_ms - 600_000, 600_000, none, ALARM_STREAM))
+    out.add(QUALITY, quality_table(running.now_ms - 600_000, 600_000, {DESK: none}, ALARM_STREAM))
     running.day.store.write([out])
     until(page, f"{empty}.innerText === 'no alarm within 30 days'")

@@ -1,7 +1,7 @@
 """Alarms for the board's tests: one raised, one acknowledged, one shelved, one under a shared cause."""
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, GROUP, Actor
+from alerts.actors import DAY_MS, DESK, Actor
 from alerts.alarm import Alarm, Event, Member, Note, Phase, Shelf
 from alerts.rows import ACTORS, QUALITY, actors_table, alarm_tables, quality_table
 from models.anomaly import Severity
@@ -50,16 +50,17 @@ def seed_alarms(store) -> list[Alarm]:
         figures = {
             "alarms": n, "standing": 2, "unacknowledged": 1, "stale": 0, "a_day": 48.0, "worst_10_min": 11, "flood_pct": 0.5, "chatter": 0,
         }  # fmt: skip
+        of = {DESK: figures, "region:north": {**figures, "region": "north", "standing": 1}}
         outputs.add(
-            QUALITY, quality_table(NOW_MS // 600_000 * 600_000 - n * 600_000, 600_000, figures, ALARM_STREAM)
+            QUALITY, quality_table(NOW_MS // 600_000 * 600_000 - n * 600_000, 600_000, of, ALARM_STREAM)
         )
     worst = [
         Actor(subject, code, "donghe", "north", 60 - 5 * n, 12 - n, 12.5 - n, 30 - 3 * n, 4 - n // 3)
         for n, (subject, code) in enumerate(_WORST)
     ]
-    today = {GROUP: worst, "region:north": worst[2:6]}
+    today = {DESK: worst, "region:north": worst[2:6]}
     outputs.add(ACTORS, actors_table(today, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
-    yesterday = {GROUP: worst[:3]}
+    yesterday = {DESK: worst[:3]}
     outputs.add(ACTORS, actors_table(yesterday, NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
     store.write([outputs])
     return made

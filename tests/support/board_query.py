@@ -42,7 +42,7 @@ def rows(url: str, select: Select) -> list[Row]:
         arguments += [x for v in values for x in (option, v)]
     for option, value in (("--from", select.from_ms), ("--to", select.to_ms), ("--limit", select.limit)):
         arguments += [] if value is None else [option, str(value)]
-    arguments += ["--key-prefix", select.key_prefix.replace(SCOPE_KEY, "group")] if select.key_prefix else []
+    arguments += ["--key-prefix", select.key_prefix.replace(SCOPE_KEY, "desk")] if select.key_prefix else []
     arguments += ["--latest"] if select.latest else []
     arguments += ["--newest-first"] if select.newest_first else []
     return _said(tuple(arguments))
