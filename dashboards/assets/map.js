@@ -199,6 +199,8 @@ export class TruckMap {
     this.when.textContent = says[state] ?? "";
     this.picture.classList.toggle("hl-map-past", day.past);
     const focused = this.player.contains(document.activeElement);
+    const moved = this.player.dataset.state !== state;
+    this.player.dataset.state = state;
     const button = (name, text, does) => h("button", { class: "hl-button", type: "button", "data-replay": name, onclick: does }, text);
     put(this.player, `${state} ${day.playing}`, () => [
       state === "" && button("begin", `▶ ${t("replay")}`, () => { day.on = true; this.update(); day.tell(); }),
@@ -206,7 +208,7 @@ export class TruckMap {
       state === "away" && button("again", t("try again"), () => day.again()),
       state !== "" && button("leave", t("back to now"), () => day.leave()),
     ].filter(Boolean));
-    if (focused && !this.player.contains(document.activeElement)) this.player.querySelector("button").focus(); // the pressed one is gone
+    if (focused && (moved || !this.player.contains(document.activeElement))) this.player.querySelector("button").focus(); // the pressed one is gone
   }
 
   // The chosen truck where it was at the slider's time.
