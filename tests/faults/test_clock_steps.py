@@ -28,8 +28,10 @@ from store.protocol import Select
 from streams.core.local_days import day_bounds_ms
 from streams.core.pipeline import Pipeline
 from tests.support.asked_store import WrittenWhenAsked
+from tests.support.examples import law
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, site, telemetry
+from tests.support.restating import REWRITTEN_MS
 from tests.support.telemetry import SITE_TEXTS, Message, registry_frame, telemetry_frames
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +101,7 @@ def _times(directory: Path) -> list[int]:
     return times
 
 
-@given(st.lists(st.integers(-HOUR, HOUR), min_size=1, max_size=12))
+@law(gate=15, soak=100, steps=st.lists(st.integers(-HOUR, HOUR), min_size=1, max_size=12))
 def test_a_streams_now_never_goes_back(tmp_path_factory, steps):
     journal = SqliteJournal(tmp_path_factory.mktemp("j") / "j.sqlite3", lambda: now)
     now = NOW
@@ -193,7 +195,10 @@ def test_heat_of_the_day_on_which_clocks_change(tmp_path, day, hours):
     texts = {**SITE_TEXTS, "site.toml": SITE_TEXTS["site.toml"].replace("Asia/Shanghai", "Europe/Berlin")}
     start = int(datetime(*day, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1000)
     end = start + hours * HOUR
-    store, pipeline = WrittenWhenAsked(tmp_path / "s.duckdb"), Pipeline("u1")
+    store, pipeline = (
+        WrittenWhenAsked(tmp_path / "s.duckdb"),
+        Pipeline("u1", provisional_every_ms=REWRITTEN_MS),
+    )
     store.write([pipeline.step(Record("u1", 0, start - HOUR, registry_frame(texts).encode()))])
     samples = [
         (t, {"energy_gj": (t - start) / HOUR, "supply_c": 90.0, "return_c": 50.0})

@@ -6,10 +6,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.laws.test_pipeline_laws import PHASES, journal
+from tests.laws.test_pipeline_laws import journal
 from tests.laws.test_zero_counters import (
     COUNTERS,
     HOUR_MS,
@@ -22,6 +21,7 @@ from tests.laws.test_zero_counters import (
     true_m3,
     whole_history,
 )
+from tests.support.examples import SEEDS, law
 from tests.support.restating import StoredStream, run_all
 from tests.support.telemetry import T0, Message, history
 
@@ -64,8 +64,7 @@ def total_m3(messages: list[Message], device: str) -> float:
     return max(values) - min(values)
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000), late=st.sampled_from([0.0, 0.3]))
+@law(gate=2, soak=10, seed=SEEDS, late=st.sampled_from([0.3, 0.0]))
 def test_what_is_out_of_line_is_never_counted(seed: int, late: float, tmp_path_factory) -> None:
     rng = random.Random(seed)
     true = counters_only(history(seed, hours=5.0, devices=["sub-1", "meter-1"], longest_gap_ms=600_000))

@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind, Record
@@ -34,7 +33,7 @@ from streams.core.entity_operator import (
 from streams.core.operator import SampleOperator, discovered
 from streams.core.pipeline import Pipeline
 from streams.operators.reading import reading
-from tests.laws.test_pipeline_laws import PHASES
+from tests.support.examples import RANDOM, SEEDS, law
 from tests.support.restating import StoredStream, run_all
 from tests.support.road import (
     CLASS_OF,
@@ -138,8 +137,7 @@ def equal(a, b) -> None:
         assert of_a == of_b, measurement
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.integers(1, 30), st.randoms(use_true_random=False))
+@law(gate=1, soak=10, seed=SEEDS, size=st.sampled_from([20, 1, 5, 30]), rng=RANDOM)
 def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     events = sorted(trips(seed), key=lambda e: (e.t, e.device, e.seq))
     cuts = sorted(rng.sample(range(1, len(events)), min(size, len(events) - 1)))
@@ -149,8 +147,7 @@ def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     equal(whole, run(road_journal(batches, [b[-1].t + 500 for b in batches])))
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+@law(gate=1, soak=10, seed=SEEDS, rng=RANDOM)
 def test_order_lateness_and_duplication_change_nothing(seed: int, rng) -> None:
     events = trips(seed)
     late = [(e.t + rng.randint(0, 30 * HOUR_MS if rng.random() < 0.2 else LATENESS_MS), e) for e in events]
@@ -160,8 +157,7 @@ def test_order_lateness_and_duplication_change_nothing(seed: int, rng) -> None:
     equal(run(in_order(events)), run(shuffled))
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+@law(gate=1, soak=10, seed=SEEDS, rng=RANDOM)
 def test_a_crash_at_any_point_changes_nothing(seed: int, rng) -> None:
     records = in_order(trips(seed))
     clean = run(records)
@@ -170,8 +166,7 @@ def test_a_crash_at_any_point_changes_nothing(seed: int, rng) -> None:
     assert [f for f in crashed.forwards if f not in clean.forwards] == [], "what is emitted again is equal"
 
 
-@settings(max_examples=4, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000))
+@law(gate=1, soak=10, seed=SEEDS)
 def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     records = in_order(trips(seed))
     equal(run(records), run(records, every_ms=None))
@@ -196,8 +191,7 @@ def batch_entity(operator: EntityOperator, items, site, now_ms):
     return rows
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000))
+@law(gate=1, soak=10, seed=SEEDS)
 def test_results_equal_a_batch_computation_over_the_whole_history(seed: int) -> None:
     events = trips(seed)
     told = run(in_order(events))

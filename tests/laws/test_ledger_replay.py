@@ -20,6 +20,7 @@ from streams.core.deliveries import LedgerCounts
 from streams.core.operator import LedgerOperator, discovered
 from streams.core.pipeline import Pipeline
 from tests.support.payloads import TEXTS, topic
+from tests.support.restating import REWRITTEN_MS
 
 MIDNIGHT = 1_767_283_200_000  # of Asia/Shanghai
 BOOT = MIDNIGHT - 86_400_000
@@ -54,9 +55,8 @@ def a_night(seed: int, refused: float = 0.05) -> list[tuple[int, list[Message]]]
 
 
 def days(records: list[Record], site) -> dict:
-    pipeline = Pipeline(
-        "u1", [o for o in discovered() if isinstance(o, LedgerOperator) or o.name == "device_heat"]
-    )
+    operators = [o for o in discovered() if isinstance(o, LedgerOperator) or o.name == "device_heat"]
+    pipeline = Pipeline("u1", operators, provisional_every_ms=REWRITTEN_MS)
     first = Record("u1", 0, MIDNIGHT - 3 * HOUR, registry_frame(site).encode())
     rest = (Record("u1", n, r.timestamp_ms, r.frame) for n, r in enumerate(records, start=1))
     outputs = [*(pipeline.step(record) for record in (first, *rest)), pipeline.finish()]
@@ -69,7 +69,7 @@ def days(records: list[Record], site) -> dict:
     }
 
 
-@pytest.mark.parametrize(("seed", "lateness_s"), [(0, 900), (1, 1000)])
+@pytest.mark.parametrize(("seed", "lateness_s"), [(0, 900), pytest.param(1, 1000, marks=pytest.mark.soak)])
 def test_past_days_are_the_same_live_and_replayed(tmp_path, seed: int, lateness_s: int) -> None:
     texts = dict(TEXTS)
     texts["site.toml"] = texts["site.toml"].replace("retention", f"lateness_s = {lateness_s}\nretention")

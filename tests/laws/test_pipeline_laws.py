@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from models.frame import Record
@@ -14,6 +13,7 @@ from streams.core.pipeline import Pipeline
 from streams.core.rows import Rows, concat, numeric_columns
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
+from tests.support.examples import RANDOM, SEEDS, law
 from tests.support.restating import REWRITTEN_MS
 from tests.support.results import Said
 from tests.support.telemetry import (
@@ -31,7 +31,6 @@ from tests.support.telemetry import (
 
 WINDOWS = [o for o in discovered() if isinstance(o, WindowOperator)]
 LATENESS_MS = 900_000
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a history does not get clearer by shrinking
 
 
 def journal(
@@ -103,8 +102,7 @@ def equal(a: Said, b: Said) -> None:
     }
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.integers(1, 40), st.randoms(use_true_random=False))
+@law(gate=1, soak=10, seed=SEEDS, size=st.sampled_from([30, 1, 10, 40]), rng=RANDOM)
 def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     messages = history(seed)
     ordered = sorted(messages, key=lambda m: (m.newest_t, m.device))
@@ -114,8 +112,7 @@ def test_splitting_changes_nothing(seed: int, size: int, rng) -> None:
     equal(run(in_order(messages)), run(split))
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
+@law(gate=1, soak=10, seed=SEEDS, rng=RANDOM)
 def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng) -> None:
     messages = history(seed)
     delayed = [(m.newest_t + rng.randint(0, LATENESS_MS - GAP_MS - HELD_MS - 10_000), m) for m in messages]
@@ -134,8 +131,7 @@ def test_order_and_duplication_within_the_lateness_change_nothing(seed: int, rng
     assert all(r["unaccounted"] == 0 for r in last.values())
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000))
+@law(gate=1, soak=10, seed=SEEDS)
 def test_settled_rows_do_not_depend_on_provisional_ones(seed: int) -> None:
     records = in_order(history(seed))
     equal(run(records), run(records, provisional_every_ms=None))
@@ -183,8 +179,7 @@ def batch_rows(
     return expected
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000))
+@law(gate=1, soak=10, seed=SEEDS)
 def test_results_equal_a_batch_computation_over_the_whole_history(seed: int) -> None:
     messages = history(seed)
     done = run(in_order(messages))

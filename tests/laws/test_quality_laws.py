@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example
 from hypothesis import strategies as st
 
 from models.frame import Record
@@ -20,7 +20,8 @@ from streams.core.operator import SampleOperator, WindowOperator, discovered
 from streams.core.rows import Rows, numeric_columns
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
-from tests.laws.test_pipeline_laws import PHASES, WINDOWS, in_order, journal, run
+from tests.laws.test_pipeline_laws import WINDOWS, in_order, journal, run
+from tests.support.examples import RANDOM, SEEDS, law
 from tests.support.restating import Row, StoredStream, run_all
 from tests.support.telemetry import CLASS_OF, SITE_TEXTS, Message, history, with_water
 
@@ -74,9 +75,8 @@ def stored(records: list[Record], operators: Sequence[WindowOperator]) -> dict[s
             stream.store.close()
 
 
-@settings(max_examples=2, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.randoms(use_true_random=False))
-@example(204, Random(204)).via("a spike makes a gap longer than the lateness")
+@law(gate=0, soak=5, seed=SEEDS, rng=RANDOM)
+@example(seed=204, rng=Random(204)).via("a spike makes a gap longer than the lateness")
 def test_order_duplication_and_splitting_change_no_judgement(seed: int, rng) -> None:
     messages = faulty(seed)
     delayed = [(m.newest_t + rng.randint(0, 240_000), m) for m in messages]
@@ -98,8 +98,7 @@ def test_order_duplication_and_splitting_change_no_judgement(seed: int, rng) -> 
     assert sum(row[n] for row in rows for n in ("out_of_range", "fast_change", "counter_spike")) > 3
 
 
-@settings(max_examples=5, deadline=None, phases=PHASES)
-@given(st.integers(0, 10_000), st.floats(0.05, 0.95))
+@law(gate=1, soak=10, seed=SEEDS, where=st.floats(0.05, 0.95))
 def test_a_crash_changes_no_judgement(seed: int, where: float) -> None:
     records = in_order(faulty(seed))
     clean = run(records)
@@ -108,8 +107,7 @@ def test_a_crash_changes_no_judgement(seed: int, where: float) -> None:
 
 
 @pytest.mark.parametrize("operator", WINDOWS, ids=lambda o: o.name)
-@settings(max_examples=1, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000))
+@law(gate=0, soak=5, seed=SEEDS)
 @example(seed=204).via("the first reading after a window that was restated is masked")
 def test_judgement_equals_a_batch_computation_over_the_whole_history(operator, seed: int) -> None:
     messages = faulty(seed)

@@ -6,11 +6,11 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.core.operator import WindowOperator, discovered
-from tests.laws.test_pipeline_laws import PHASES, batch_rows, journal
+from tests.laws.test_pipeline_laws import batch_rows, journal
+from tests.support.examples import SEEDS, law
 from tests.support.restating import StoredStream, run_all
 from tests.support.telemetry import T0, history
 
@@ -41,8 +41,7 @@ def assert_equals_batch(stream: StoredStream, messages) -> None:
         assert got == expected, operator.name
 
 
-@settings(max_examples=2, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000))
+@law(gate=1, soak=5, seed=SEEDS)
 def test_hours_of_lateness_change_nothing_but_the_revision(seed: int, tmp_path_factory) -> None:
     messages = history(seed, hours=5.0, longest_gap_ms=3 * HOUR_MS)
     home = tmp_path_factory.mktemp("late")
@@ -53,8 +52,8 @@ def test_hours_of_lateness_change_nothing_but_the_revision(seed: int, tmp_path_f
 
 
 def test_a_device_that_comes_back_after_hours_gets_its_counter_differences(tmp_path) -> None:
-    messages = sorted(history(7, hours=8.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
-    gone = (T0 + 2 * HOUR_MS, T0 + 6 * HOUR_MS)
+    messages = sorted(history(7, hours=6.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
+    gone = (T0 + HOUR_MS, T0 + int(4.5 * HOUR_MS))
     there = [m for m in messages if m.device != "sub-1" or not gone[0] <= m.newest_t < gone[1]]
     stream = run_all(
         StoredStream(tmp_path / "a.duckdb"), journal([[m] for m in there], [m.newest_t + 500 for m in there])
@@ -98,8 +97,7 @@ def test_what_was_said_late_is_listed_with_old_and_new(tmp_path, seed: int) -> N
     assert {k for (k, _), r in rows.items() if r["revision"]} == {"sub-1"}
 
 
-@settings(max_examples=2, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000), crashes=st.integers(1, 6))
+@law(gate=1, soak=5, seed=SEEDS, crashes=st.sampled_from([5, 1, 3]))
 def test_crashes_between_request_and_answer_change_nothing(seed: int, crashes: int, tmp_path_factory) -> None:
     messages = history(seed, hours=3.0, longest_gap_ms=2 * HOUR_MS)
     rng = random.Random(seed)

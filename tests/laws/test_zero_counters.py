@@ -6,13 +6,13 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tests.laws.test_pipeline_laws as laws
 from streams.core.operator import SampleOperator, WindowOperator, discovered
 from streams.core.rows import concat
-from tests.laws.test_pipeline_laws import PHASES, batch_rows, journal
+from tests.laws.test_pipeline_laws import batch_rows, journal
+from tests.support.examples import SEEDS, law
 from tests.support.restating import StoredStream, run_all
 from tests.support.telemetry import SITE_TEXTS, T0, Message, history
 
@@ -116,8 +116,7 @@ def true_m3(messages: list[Message], device: str, start: int, end: int) -> float
     return min((v for t, v in values if t >= end), default=values[-1][1]) - low
 
 
-@settings(max_examples=3, deadline=None, phases=PHASES)
-@given(seed=st.integers(0, 10_000), late=st.sampled_from([0.0, 0.3]), bare=st.booleans())
+@law(gate=2, soak=10, seed=SEEDS, late=st.sampled_from([0.3, 0.0]), bare=st.sampled_from([True, False]))
 def test_zeros_end_as_the_whole_history_has_them_and_no_final_row_is_wrong(
     seed: int, late: float, bare: bool, tmp_path_factory
 ) -> None:
