@@ -14,6 +14,7 @@ from models.site import Site
 from store import restate
 from streams.core.pipeline import Pipeline
 from tests.support.asked_store import WrittenWhenAsked
+from tests.support.restating import REWRITTEN_MS
 
 __all__ = ["OneProcess"]
 
@@ -36,7 +37,9 @@ class OneProcess:
     def __init__(self, site: Site, path: Path, seed: int):
         self.store = WrittenWhenAsked(path)
         self._decoder, self._random = Decoder(site), random.Random(seed)
-        self._pipelines = {stream: Pipeline(stream) for stream in site.streams}
+        self._pipelines = {
+            stream: Pipeline(stream, provisional_every_ms=REWRITTEN_MS) for stream in site.streams
+        }
         self._offsets: Counter[str] = Counter()
         self._asked: dict[str, str] = {}
         self._now_ms: dict[str, int] = {}

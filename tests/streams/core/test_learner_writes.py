@@ -10,6 +10,7 @@ from models.anomaly import ANOMALY, ANOMALY_SCHEMA, Anomaly, Severity, State, an
 from streams.core.operator import discovered, learner
 from streams.core.pipeline import Pipeline
 from tests.laws.test_pipeline_laws import journal
+from tests.support.restating import REWRITTEN_MS
 from tests.support.telemetry import history
 
 
@@ -34,7 +35,7 @@ def telling(name, code):
 def test_rows_of_two_learners_stand_under_one_measurement():
     operators = (*discovered(), telling("one", "high_return"), telling("two", "bypass"))
     messages = sorted(history(3, hours=2.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
-    pipeline = Pipeline("u1", operators)
+    pipeline = Pipeline("u1", operators, provisional_every_ms=REWRITTEN_MS)
     rows = []
     for record in journal([[m] for m in messages], [m.newest_t + 500 for m in messages]):
         outputs = pipeline.step(record)

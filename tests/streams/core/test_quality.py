@@ -14,6 +14,7 @@ from streams.core.rows import Rows, edge_indices, numeric_columns
 from streams.core.samples import ClassSamples, Samples
 from streams.core.stream_site import StreamSite
 from streams.operators.data_quality import data_quality
+from tests.support.restating import REWRITTEN_MS
 from tests.support.results import Said
 from tests.support.telemetry import SITE_TEXTS, T0, Log, Message, registry_frame, telemetry_frames
 
@@ -24,7 +25,7 @@ CALM = {"flow_m3_h": 6.0, "supply_c": 90.0, "return_c": 50.0}
 
 def said(device, samples, until=T0 + 2 * WINDOW + WINDOW, at=None):
     """Everything said of one device's samples, each a message of its own, once all is final."""
-    log, pipeline, out = Log(), Pipeline("u1"), Said()
+    log, pipeline, out = Log(), Pipeline("u1", provisional_every_ms=REWRITTEN_MS), Said()
     log.append(registry_frame(), T0)
     for seq, (t, values) in enumerate(samples):
         for frame in telemetry_frames([Message(device, T0 - 5, seq + 1, ((t, values),))]):
@@ -152,7 +153,7 @@ def household(changes):
 
 
 def hourly(changes, at=None):
-    log, pipeline, out = Log(), Pipeline("u1"), Said()
+    log, pipeline, out = Log(), Pipeline("u1", provisional_every_ms=REWRITTEN_MS), Said()
     text = SITE_TEXTS["devices.csv"].replace(
         "meter-1,meter,u1,n1,3,3,3,return,600", "meter-1,meter,u1,n1,,,,,3600"
     )

@@ -12,6 +12,7 @@ from streams.core.checkpoint import Checkpoint
 from streams.core.pipeline import Pipeline
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support import telemetry as support
+from tests.support.restating import REWRITTEN_MS
 from tests.support.results import Row, Said
 from tests.support.telemetry import SITE_TEXTS, T0, Log, Message, registry_frame, telemetry_frames
 
@@ -29,7 +30,7 @@ def texts(devices: str) -> dict[str, str]:
 class Stepped:
     """A pipeline over a log in memory, with everything that it said."""
 
-    def __init__(self, devices: str = DEVICES, *, provisional_every_ms: int | None = 10_000) -> None:
+    def __init__(self, devices: str = DEVICES, *, provisional_every_ms: int | None = REWRITTEN_MS) -> None:
         self.log = Log()
         self.pipeline = Pipeline("u1", provisional_every_ms=provisional_every_ms)
         self.said = Said()
@@ -57,7 +58,7 @@ def classes(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
     return known
 
 
-@pytest.mark.parametrize("provisional_every_ms", [10_000, None])
+@pytest.mark.parametrize("provisional_every_ms", [REWRITTEN_MS, None])
 @pytest.mark.parametrize("registered", [True, False], ids=["registered before", "registered later"])
 def test_a_device_with_a_longer_interval_that_joins_late_takes_no_final_row_back(
     classes: Mapping[str, str], registered: bool, provisional_every_ms: int | None
@@ -177,7 +178,7 @@ def test_a_stream_computed_anew_keeps_its_own_segments_over_those_of_a_checkpoin
 
 
 def test_what_a_restored_stream_says_after_late_readings_is_what_it_would_have_said() -> None:
-    run = Stepped()
+    run = Stepped(provisional_every_ms=10_000)
     run.take("sub-1", 100)
     run.take("sub-2", 100)
     late = Message("meter-1", 5, 1, ((T0 + 5 * MINUTE, {"energy_gj": 1.0}),))
@@ -193,7 +194,7 @@ def test_what_a_restored_stream_says_after_late_readings_is_what_it_would_have_s
 
 
 def test_numbers_that_add_up_beyond_what_a_column_holds_do_not_stop_the_stream() -> None:
-    run = Stepped()
+    run = Stepped(provisional_every_ms=10_000)
     run.take("sub-1", 0, MOST, boot=1)
     run.take("sub-1", 1, MOST, boot=2)
     run.take("sub-1", 2, 1, boot=3)
