@@ -194,6 +194,7 @@ class Fleet:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(2.0)
+        _await_readings((*self.units, *self._retired))
         self._intake.stop()
         self._network.stop()
         self._workers.close()
@@ -287,9 +288,7 @@ class Fleet:
         """Read some no more, and wait a little for what is being read: a recording goes on after it."""
         kept = [u for u in self.units if u not in units]
         self._schedule.replace([u for u in kept if u.device.id not in self._in_step])
-        end_s = time.monotonic() + RETIRE_S
-        while any(u.busy_since_s is not None for u in units) and time.monotonic() < end_s:
-            time.sleep(0.01)
+        _await_readings(units)
         for unit in units:
             unit.retired = True
             if unit.busy_since_s is None:
@@ -322,3 +321,10 @@ class Fleet:
             self.complaints.add(f"driver {unit.device.id}", f"{unit.device.id}: driver failed: {error!r}")
         finally:
             self._intake.offer(batch)
+
+
+def _await_readings(units: Sequence[Unit]) -> None:
+    """Wait a little for what is being read, until it is kept: a device that hangs is left behind."""
+    end_s = time.monotonic() + RETIRE_S
+    while any(unit.busy_since_s is not None for unit in units) and time.monotonic() < end_s:
+        time.sleep(0.01)
