@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres
 
 # In CI the same cases every time, so that a change is judged by itself; on a desk new ones at each run.
-settings.register_profile("ci", derandomize=True, deadline=None)
-settings.register_profile("desk", deadline=None)
+# How long an example takes to be made says how busy the machine is.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", PATIENT, derandomize=True)
+settings.register_profile("desk", PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 

@@ -17,8 +17,9 @@ from streams.runtime.faust_topics import check_topics
 from tests.support.chain_feed import ROOT, TOPIC
 from tests.support.mosquitto import free_port
 from tests.support.real_kafka import JAVA_OPTIONS, kafka_libraries
+from tests.support.waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.soak
 
 _PROGRAMS = {
     "kafka-storage.sh": "kafka.tools.StorageTool",
@@ -163,7 +164,7 @@ def test_a_worker_logs_in_and_joins(stack, tmp_path):
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         process.terminate()
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
     finally:
         process.kill()
     assert passwords["worker"] not in log.read_text()

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from hearthline.cli import build
 from ingest.endpoint import Endpoint
 from tests.support.door import Client, Gate, forged, refused, say_too_much, started
-from tests.support.edge_server import until
 from tests.support.mosquitto import free_port
 from tests.support.payloads import TEXTS, topic
+from tests.support.waiting import until
 
 
 def run(*words):
@@ -66,7 +66,7 @@ def door(tmp_path_factory):
 def settled(server, device):
     """Wait until everything that was said before has come, or never will."""
     device.publish(topic("sub-1", "state"), b"last")
-    until(lambda: (topic("sub-1", "state"), b"last") in [h[:2] for h in server.heard], 20)
+    until(lambda: (topic("sub-1", "state"), b"last") in [h[:2] for h in server.heard])
     heard = [h[:2] for h in server.heard if h[1] != b"last"]
     server.heard.clear()
     return heard
@@ -114,7 +114,7 @@ def test_a_device_hears_what_is_meant_for_it_and_nothing_else(door):
         other.publish(topic("sub-2"))
         for place in (topic("sub-2", "ack"), topic("sub-1", "ack"), topic("sub-1", "command")):
             server.publish(place)
-        until(lambda: {topic("sub-1", "ack"), topic("sub-1", "command")} <= set(device.topics), 20)
+        until(lambda: {topic("sub-1", "ack"), topic("sub-1", "command")} <= set(device.topics))
         settled(server, device)
         assert set(device.topics) == {topic("sub-1", "ack"), topic("sub-1", "command")}
         assert device.connected.is_set()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import command_paths, group_paths
 from tests.support.system import ended
+from tests.support.waiting import PATIENCE_S
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -54,6 +55,6 @@ def test_version():
     import hearthline
 
     words = [Path(sys.executable).with_name("hearthline"), "--version"]  # executed, as operators do it
-    result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert result.returncode == 0
     assert result.stdout == f"hearthline {hearthline.__version__}\n"

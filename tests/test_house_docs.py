@@ -14,6 +14,7 @@ from hearthline.settings import Settings
 from models import site
 from models.measurements import CLASSES, Kind, known
 from tests.support.commands import command_paths
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,7 +29,9 @@ def fences(text: str) -> list[str]:
 def tracked() -> list[Path]:
     """Every file that git knows or would take."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    listed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     if listed.returncode:
         pytest.skip("no git checkout, so what belongs to the project cannot be told")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -55,7 +58,7 @@ def test_ci_runs_the_command_of_the_readme():
     function = re.search(r"readme_test_command\(\) \{\n(.*?)\n\}", script, flags=re.DOTALL)
     assert function
     done = subprocess.run(
-        ["bash", "-c", function[1]], timeout=10, cwd=ROOT, capture_output=True, text=True, check=True
+        ["bash", "-c", function[1]], timeout=PATIENCE_S, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == fences(README)[1]
     assert "pip install" not in script

@@ -11,6 +11,8 @@ from pathlib import Path
 import grimp
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 ROOMS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
 PURE = ("models", "streams/core", "streams/operators")
@@ -166,7 +168,7 @@ print(",".join(sorted(heavy & set(sys.modules))))
 
 def test_command_line_and_edge_load_nothing_heavy():
     command = [sys.executable, "-c", COLLECTOR]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert result.stdout.strip() == ""
 
 

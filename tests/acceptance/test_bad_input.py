@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.mosquitto import Mosquitto
-from tests.support.system import Publisher, Server, device_rows, run, until, write_site
+from tests.support.system import Publisher, Server, device_rows, run, write_site
+from tests.support.waiting import until
 
 SITE_TOML = (
-    '[site]\nname = "three"\ntimezone = "Asia/Shanghai"\nretention_days = 30\n'
+    '[site]\nname = "three"\ntimezone = "{noon}"\nretention_days = 30\n'
     '[[region]]\nid = "r1"\nname = "north"\n'
     '[[unit]]\nid = "u1"\nregion = "r1"\nname = "one"\n[[unit]]\nid = "u2"\nregion = "r1"\nname = "two"\n'
 )
@@ -85,8 +86,11 @@ class Ran:
 def ran(tmp_path_factory):
     """Everything sent once to a server that then stopped."""
     home = tmp_path_factory.mktemp("bad")
-    site = write_site(home / "site", {"site.toml": SITE_TOML, "devices.csv": DEVICES})
     now = time.time_ns() // 1_000_000
+    hours_from_noon = time.gmtime(now // 1000).tm_hour - 12
+    # Where it is noon: the ledger counts by day, and no day may end meanwhile.
+    texts = {"site.toml": SITE_TOML.format(noon=f"Etc/GMT{hours_from_noon:+d}"), "devices.csv": DEVICES}
+    site = write_site(home / "site", texts)
     with Mosquitto() as broker, Publisher(broker.url) as publish:
         kept = Bad(
             "retained", topic("sub-3", "u2"), _bytes(message(OUTSIDE + 2, now)), "retained", retain=True
@@ -104,8 +108,13 @@ def ran(tmp_path_factory):
             publish(topic("sub-1"), message(8, now, supply_c=92.0))
             publish(topic("sub-3", "u2"), message(1, now, supply_c=70.0, vibration_mm_s=1.5))
             publish(topic("sub-3", "u2"), message(2, now + 1000, supply_c=9999.0))
-            until(lambda: server.status()["rows"].get("dead_letter", 0) >= 11, 30, "eleven dead letters")
-            until(lambda: server.status()["ledger"]["stored"] >= 2 + 11 + 2, 30, "the neighbours stored")
+            until(lambda: server.status()["rows"].get("dead_letter", 0) >= 11, "eleven dead letters")
+            until(lambda: server.status()["ledger"]["stored"] >= 2 + 11 + 2, "the neighbours stored")
+            wanted = {"sub-1": set(range(1, 9)), "sub-2": set(range(1, 12)), "sub-3": {1, 2}}
+            until(
+                lambda: all(publish.acknowledged().get(d, set()) >= seqs for d, seqs in wanted.items()),
+                publish.acknowledged,
+            )
             acknowledged = publish.acknowledged()
             server.stop()
     return Ran(home, site, server.data, [*bad_messages(now), kept], acknowledged)
@@ -194,7 +203,7 @@ def test_a_dead_letter_is_stored_once_its_cause_is_mended(ran):
         write_site(ran.site, {"devices.csv": DEVICES + "ghost,substation,u1,10\n"})
         with Server(ran.home / "up", ran.site, broker.url) as server:
             assert dead in run("dead-letters", "retry", dead, "--data-dir", ran.data).stdout
-            until(lambda: server.rows("reading", "--key", "ghost"), 30, "the reading is stored")
+            until(lambda: server.rows("reading", "--key", "ghost"), "the reading is stored")
             again = run("dead-letters", "retry", dead, "--data-dir", ran.data, code=1)
             assert "retried before" in again.stderr
             server.stop()
@@ -212,7 +221,7 @@ def test_a_message_under_a_used_number_is_taken_in_once_somebody_says_so(ran):
     dead = str(letter["id"])
     with Mosquitto() as broker, Server(ran.home / "up", ran.site, broker.url) as server:
         assert dead in run("dead-letters", "retry", dead, "--data-dir", ran.data).stdout
-        until(lambda: len(server.rows("reading", "--key", "sub-2")) == 12, 30, "the reading is stored")
+        until(lambda: len(server.rows("reading", "--key", "sub-2")) == 12, "the reading is stored")
         assert "retried before" in run("dead-letters", "retry", dead, "--data-dir", ran.data, code=1).stderr
         server.stop()
     [taken] = [r for r in device_rows(ran.data, "reading", "--key", "sub-2") if r["boot"] == 0]

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from simulator.demo_case import demo_case
 from simulator.simulate import run as simulate
-from tests.support.system import Program, run, until
+from tests.support.system import Program, run
+from tests.support.waiting import PATIENCE_S, until
 
 SECONDS = 60
 
@@ -19,26 +20,24 @@ def test_a_minute_of_the_demo(tmp_path):
     home = tmp_path / "demo"
     words = ("demo", "--for", SECONDS, "--port", 0, "--data-dir", home / "data", "--json")
     with Program(home, *words, executed=True) as demo:
-        said = until(
-            lambda: [x for x in demo.err.splitlines() if "live board" in x], 120, "the board's address"
-        )
+        said = until(lambda: [x for x in demo.err.splitlines() if "live board" in x], "the board's address")
         url = said[0].split()[-1]
-        page = urlopen(url, timeout=10).read().decode()  # somebody looks while it runs
+        page = urlopen(url, timeout=PATIENCE_S).read().decode()  # somebody looks while it runs
         assert "<html" in page
-        demo.wait(SECONDS + 40)
+        demo.wait(SECONDS + 2 * PATIENCE_S)
         summary = json.loads(demo.out)
     print(json.dumps(summary))
     assert summary["simulated"] is True
-    assert SECONDS - 1 <= summary["seconds"] <= SECONDS + 30
+    assert SECONDS - 1 <= summary["seconds"] <= SECONDS + PATIENCE_S
     ledger = summary["ledger"]
     assert ledger["unaccounted"] == 0
     assert ledger["dead_lettered"] == ledger["thinned"] == 0
-    assert ledger["sent"] == ledger["stored"] + ledger["waiting"] > 3000
+    assert ledger["sent"] == ledger["stored"] + ledger["waiting"] > 500  # 8,000 on a quiet machine
     assert summary["devices"]["device_heat"] == 31  # a plant and 30 substations
     # Of windows of 15 minutes at 60 times real time; how many end before the minute does is the machine's business.
     assert summary["rows"]["device_heat"] >= 31
     assert summary["board"]["answering"] is True
-    assert summary["board"]["first_data_s"] < 60  # 10 on a quiet machine
+    assert summary["board"]["first_data_s"] <= summary["seconds"]  # 5 on a quiet machine
 
 
 def test_what_the_tour_speaks_of_comes_within_six_simulated_hours(tmp_path):

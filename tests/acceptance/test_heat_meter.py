@@ -16,7 +16,8 @@ import pytest
 
 from models.heat import heat_power_kw
 from tests.support.mosquitto import Mosquitto
-from tests.support.system import Program, Server, device_rows, recordings, run, until, write_site
+from tests.support.system import Program, Server, device_rows, recordings, run, write_site
+from tests.support.waiting import until
 
 ZONE = ZoneInfo("Europe/Tallinn")
 GJ_PER_MWH = 3.6
@@ -92,12 +93,12 @@ def ran(recording, tmp_path_factory):
         config = home / "collector.toml"
         config.write_text(COLLECTOR.format(url=broker.url, path=path), encoding="utf-8")
         with Program(home / "edge", "edge", "--config", config, "--json") as collector:
-            collector.wait(120)
+            collector.wait(300)
             sent = json.loads(collector.out)
         until(
             lambda: server.status()["rows"].get("reading", 0) >= len(rows) - repeated,
-            240,
             "every reading stored",
+            seconds=240,
         )
         status = server.status()
         server.stop()
@@ -183,7 +184,7 @@ def test_the_exported_journal_replays_to_the_same_rows(recording, ran):
     )
     out = home / "replayed"
     words = ("--site", ran["site"], "--out", out, "--json")
-    replayed = json.loads(run("replay", home / "journal.parquet", *words, timeout=250).stdout)
+    replayed = json.loads(run("replay", home / "journal.parquet", *words, timeout=300).stdout)
     print(f"exported {exported}, replayed {replayed}")
     assert replayed["dead_letters"] == 0
     ours = {w["window_start"]: w for w in device_rows(ran["data"], "device_heat")}

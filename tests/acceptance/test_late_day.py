@@ -73,7 +73,6 @@ def rows(out, measurement: str, *without: str) -> dict[tuple[str, int], dict]:
     return {(r["key"], r["window_start"]): r for r in table.to_pylist()}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("devices", [16, pytest.param(100, marks=pytest.mark.soak)])
 def test_a_day_that_came_late_shuffled_and_twice_equals_the_sorted_day(tmp_path, devices) -> None:
     rng = random.Random(SEED)

@@ -16,7 +16,8 @@ import pytest
 
 from models.water_table import DENSITY_KG_M3, ENTHALPY_KJ_KG
 from tests.support.mosquitto import Mosquitto
-from tests.support.system import Program, Server, device_rows, recordings, until, write_site
+from tests.support.system import Program, Server, device_rows, recordings, write_site
+from tests.support.waiting import until
 
 EPOCH = "2018-01-15T00:06:40Z"  # between windows, so that their edges have to be interpolated
 EPOCH_MS = 1_515_974_800_000
@@ -78,11 +79,10 @@ def windows(recording, tmp_path_factory):
         config = home / "collector.toml"
         config.write_text(_collector(broker.url, path), encoding="utf-8")
         with Program(home / "edge", "edge", "--config", config, "--json") as collector:
-            collector.wait(120)
+            collector.wait(300)
             assert json.loads(collector.out)["complaints"] == {}
         until(
-            lambda: server.status()["rows"].get("reading", 0) == len(rows) * len(DEVICES),
-            120, "every reading stored", every=1,
+            lambda: server.status()["rows"].get("reading", 0) == len(rows) * len(DEVICES), "every reading stored", every=1,
         )  # fmt: skip
         ledger = server.status()["ledger"]
         server.stop()

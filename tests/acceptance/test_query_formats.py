@@ -10,7 +10,8 @@ import time
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.system import Publisher, Server, run, until, write_site
+from tests.support.system import Publisher, Server, run, write_site
+from tests.support.waiting import until
 
 SITE = {
     "site.toml": (
@@ -41,7 +42,7 @@ def asked(tmp_path_factory):
                 publish(
                     f"hearthline/v1/r1/u1/{device}/telemetry", {"boot": 7, "seq": seq, "samples": [sample]}
                 )
-        until(lambda: server.status()["rows"].get("reading", 0) == ROWS, 30, "every reading stored")
+        until(lambda: server.status()["rows"].get("reading", 0) == ROWS, "every reading stored")
         answers.append(answer("--url", server.url, out=home / "url.parquet"))
         answers.append(answer("--data-dir", server.data, out=home / "running.parquet"))
         server.stop()

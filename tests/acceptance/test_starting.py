@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.support.mosquitto import Mosquitto
-from tests.support.system import Program, Publisher, Server, device_rows, run, until, write_site
+from tests.support.system import Program, Publisher, Server, device_rows, run, write_site
+from tests.support.waiting import PATIENCE_S, until
 
 SITE = {
     "site.toml": (
@@ -93,8 +94,8 @@ def test_a_second_server_or_collector_on_the_same_data(tmp_path, site):
         one_line(*up(site, server.data), says=["data-dir", server.data])
         config = collector(tmp_path, server.broker, rows=1000, pace=1.0)
         with Program(tmp_path / "edge", "edge", "--config", config, executed=True) as first:
-            until((tmp_path / "outbox" / "outbox.sqlite").exists, 20, "the first collector's outbox")
-            until(lambda: server.status()["rows"].get("reading"), 20, "a reading")
+            until((tmp_path / "outbox" / "outbox.sqlite").exists, "the first collector's outbox")
+            until(lambda: server.status()["rows"].get("reading"), "a reading")
             one_line("edge", "--config", config, says=["outbox"])
             first.stop()
         server.stop()
@@ -126,24 +127,23 @@ def test_an_unreachable_broker_is_waited_for(tmp_path, site):
         Server(tmp_path / "up", site, broker.url, executed=True) as server,
         Program(tmp_path / "edge", "edge", "--config", config, executed=True) as edge,
     ):
-        until(lambda: server.states()["ingest"] == "degraded", 20, "ingest is degraded")
-        until(lambda: "degraded" in server.err and "degraded" in edge.err, 20, "both say so")
+        until(lambda: server.states()["ingest"] == "degraded", "ingest is degraded")
+        until(lambda: "degraded" in server.err and "degraded" in edge.err, "both say so")
         assert run("status", "--data-dir", server.data, "--check", code=1)
-        check.wait(30, code=1)
+        check.wait(PATIENCE_S, code=1)
         assert check.err.count("degraded") == 1
         time.sleep(1)
         assert server.running
         assert edge.running
         with broker:
-            server.ready_for_messages(40)
-            edge.wait(60)
-            until(lambda: server.status()["ledger"]["stored"] > 0, 30, "the recording stored")
+            server.ready_for_messages()
+            edge.wait(PATIENCE_S)
+            until(lambda: server.status()["ledger"]["stored"] > 0, "the recording stored")
             with Publisher(broker.url) as publish:
                 sample = {"t": time.time_ns() // 1_000_000, "supply_c": 80.0}
                 publish("hearthline/v1/r1/u1/meter-1/telemetry", {"boot": 5, "seq": 1, "samples": [sample]})
             until(
                 lambda: server.rows("reading", "--field", "supply_c")[-1].get("supply_c"),
-                30,
                 "a message stored",
             )
             server.stop()

@@ -11,7 +11,6 @@ from tests.support.one_process import OneProcess
 from tests.support.two_modes import AFTER_MS, Chain, Day, differences, rows_of
 
 
-@pytest.mark.timeout(300)
 def test_a_day_and_its_midnight_are_the_same_in_any_flushes_of_the_datas_clock(tmp_path):
     day = Day(tmp_path, substations=1, trucks=1, hours=17)  # local midnight is at 16:00
     live = OneProcess(open_site(day.site), tmp_path / "series.duckdb", seed=3)

@@ -20,8 +20,6 @@ from tests.support.alert_site import rules, site
 from tests.support.mock_kafka import MockKafka
 from tests.support.two_desks import Nowhere, TwoDesks
 
-pytestmark = pytest.mark.timeout(120)
-
 T0 = 1_767_585_600_000
 SITE = site(40)
 RULES = rules(

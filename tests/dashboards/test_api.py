@@ -12,6 +12,7 @@ from dashboards.board import create_app
 from dashboards.serve import BindError, BoardServer
 from store.protocol import Select, StoreUnavailableError
 from tests.support.board_data import seeded, status
+from tests.support.waiting import PATIENCE_S
 
 TOKEN = "k3y-of-this-server"
 
@@ -35,7 +36,7 @@ def board(tmp_path_factory):
     app = create_app(day.store, day.site, lambda: day.now_ms, status, actions, simulated=True, token=TOKEN)
     server = BoardServer(app, port=0)
     server.start()
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
         client.day, client.actions, client.server = day, actions, server
         yield client
     server.stop()
@@ -47,7 +48,7 @@ def test_what_the_site_says_does_not_wait_for_a_store_that_keeps_others_waiting(
 
     def slow(query):
         asked.release()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_S)
         return select(query)
 
     board.day.store.select = slow
@@ -56,8 +57,8 @@ def test_what_the_site_says_does_not_wait_for_a_store_that_keeps_others_waiting(
             answers = [
                 pool.submit(board.get, f"/api/query?measurement=ledger&limit={n + 1}") for n in range(4)
             ]
-            assert asked.acquire(timeout=20)
-            assert asked.acquire(timeout=20)  # as many as the board has threads for
+            assert asked.acquire(timeout=PATIENCE_S)
+            assert asked.acquire(timeout=PATIENCE_S)  # as many as the board has threads for
             assert len(board.get("/api/site").json()["devices"]) == 38
             assert board.get("/api/networks").status_code == 200
             go_on.set()
@@ -225,7 +226,7 @@ def test_the_websocket_checks_its_origin(board, origin, opened):
     url = board.server.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
     if opened:
         with connect(url, additional_headers=headers) as ws:
-            assert ws.recv(timeout=5).startswith("0")
+            assert ws.recv(timeout=PATIENCE_S).startswith("0")
     else:
         with pytest.raises(InvalidStatus, match="403"):
             connect(url, additional_headers=headers)
@@ -265,9 +266,9 @@ def test_a_server_starts_answers_and_stops_and_another_may_follow_in_the_same_pr
         app = create_app(day.store, day.site, lambda: day.now_ms, status)
         server = BoardServer(app, port=0)
         server.start()
-        assert httpx.get(server.url + "/?lang=zh").status_code == 200
+        assert httpx.get(server.url + "/?lang=zh", timeout=PATIENCE_S).status_code == 200
         assert (
-            httpx.post(server.url + "/api/dead-letters/x/retry").status_code == 403
+            httpx.post(server.url + "/api/dead-letters/x/retry", timeout=PATIENCE_S).status_code == 403
         )  # without a token nobody may
         server.stop()
         server.stop()

@@ -8,7 +8,7 @@ from store.protocol import StoreUnavailableError
 from tests.support.board_data import DAY_MS
 from tests.support.board_query import CHARTS, TABLES, Asked, number, read_cells
 from tests.support.board_rest import fill
-from tests.support.board_running import Running, browser, opened, taken, until
+from tests.support.board_running import Running, browser, opened, stand, taken, until, until_here
 
 __all__ = ["browser", "opened"]  # fixtures
 
@@ -33,10 +33,8 @@ def test_every_panel_can_be_taken_along_as_csv_with_the_numbers_that_query_print
     span = f"from={asked.from_ms}&to={asked.now_ms + 1}"
     watched = opened(f"{shown.path.replace('{device}', asked.device)}?lang=en&{span}")
     page = watched.page
-    until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
-    page.wait_for_timeout(500)
-    rows = {p.id: taken(page, p.id) for p in shown.panels}
-    assert [panel for panel, cells in rows.items() if not any(any(row) for row in cells)] == []
+    stand(page, shown)
+    rows = {p.id: until_here(page, lambda p=p: filled(taken(page, p.id))) for p in shown.panels}
     for panel in shown.panels:
         told = rows[panel.id][1:]
         if panel.kind in CHARTS and panel.series:
@@ -51,6 +49,11 @@ def test_every_panel_can_be_taken_along_as_csv_with_the_numbers_that_query_print
         elif panel.kind in DRAWN:
             assert DRAWN[panel.kind](asked, shown, panel, told), panel.id
     watched.assert_quiet()
+
+
+def filled(rows):
+    """Rows of a panel that has something: what is drawn from an answer of its own comes a moment later."""
+    return rows if any(any(row) for row in rows) else None
 
 
 def same_terms(asked, page, panel, told):
@@ -116,6 +119,7 @@ def test_a_panel_can_be_taken_along_as_a_picture(opened, path, panel):
     watched = opened(path + "?lang=zh")
     page = watched.page
     page.wait_for_selector(f"#panel-{panel} :is(canvas, svg line, tbody td)")
+    stand(page, next(p for p in PAGES.values() if p.path == path))
     box = page.locator(f"#panel-{panel}").bounding_box()
     page.locator(f"#panel-{panel} .hl-tools summary").click()
     with page.expect_download() as caught:
@@ -129,7 +133,7 @@ def test_a_panel_can_be_taken_along_as_a_picture(opened, path, panel):
 
 def test_the_numbers_of_a_chart_are_those_of_the_store(opened, running):
     page = opened("/?lang=en").page
-    page.wait_for_selector("#panel-heat_windows canvas")
+    stand(page, PAGES["overview"])
     rows = taken(page, "heat_windows")
     assert rows[0] == ["series", "key", "name", "time", "utc", "value", "unit", "state"]
     mine = next(r for r in rows if r[0] == "plant" and r[4] == "2026-01-08T06:00:00.000Z")
@@ -152,11 +156,7 @@ def test_a_range_is_compared_with_the_one_before(opened, running):
         spans = [tuple(int(u.split(f"{n}=")[1].split("&")[0]) for n in ("from", "to")) for u in asked]
         return [(a, b) for a in spans for b in spans if b[1] == a[0] and b[1] - b[0] == a[1] - a[0]]
 
-    for _ in range(300):
-        if pairs():
-            break
-        page.wait_for_timeout(100)
-    assert pairs()
+    until_here(page, pairs)
     watched.assert_quiet()
 
 
@@ -276,7 +276,9 @@ def test_an_event_is_entered_by_hand_once_confirmed(opened, running):
     page.locator("[data-enter]").click()
     page.get_by_label("volume, m³").fill("12.5")
     page.get_by_role("button", name="go on").click()
-    assert "12.5 m³ of network net-1 at now counts as authorised water" in page.inner_text(".hl-entry-says")
+    page.wait_for_selector(
+        ".hl-entry-says:has-text('12.5 m³ of network net-1 at now counts as authorised water')"
+    )
     assert running.actions.entered == []
     page.locator("[data-enter=yes]").click()
     page.wait_for_selector(".hl-entry-says:has-text('who: expected the name of a person, got none')")
@@ -479,20 +481,17 @@ def test_a_store_that_goes_away_is_said_and_comes_back_by_itself(opened, running
 
     with monkeypatch.context() as patched:
         patched.setattr(running.day.store, "select", away)
-        page.wait_for_selector(
-            ".hl-age:has-text('the store cannot be read: the store is restarting')", timeout=20_000
-        )
+        page.wait_for_selector(".hl-age:has-text('the store cannot be read: the store is restarting')")
         assert "◆1" in page.inner_text(".hl-age")
         late = opened("/?lang=en&region=north").page  # nobody has read of this region alone yet
-        late.wait_for_selector(".hl-age:has-text('the store cannot be read')", timeout=20_000)
+        late.wait_for_selector(".hl-age:has-text('the store cannot be read')")
         unread = "getComputedStyle(document.querySelector('#panel-state_matrix'), '::after').content"
         until(late, f"{unread} === '\"not read yet\"'")
         assert late.locator(".hl-square").count() == 0, "a device that nobody read of is not a silent one"
-        assert (
-            late.locator(".hl-trouble").all_inner_texts().count("◆3 cannot be read: the store is away") >= 1
-        )
-    until(late, "!document.querySelector('.hl-unread')", timeout_s=60.0)
-    until(page, "/^data .* old$/.test(document.querySelector('.hl-age')?.textContent)", timeout_s=60.0)
+        why = "e => e.innerText === '◆3 cannot be read: the store is away'"
+        until(late, f"[...document.querySelectorAll('.hl-trouble')].some({why})")
+    until(late, "!document.querySelector('.hl-unread')")
+    until(page, "/^data .* old$/.test(document.querySelector('.hl-age')?.textContent)")
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "en"), ("zh", "zh-CN")])

@@ -11,6 +11,7 @@ from dashboards.board import create_app
 from dashboards.kept_files import KeptFiles, chart_modules
 from dashboards.serve import BoardServer
 from tests.support.board_data import seeded, status
+from tests.support.waiting import PATIENCE_S
 
 SCRIPT = "export const value = 1;\n" * 500
 LASTING = {"cache-control": "public, max-age=31536000, immutable"}
@@ -41,7 +42,7 @@ def board(tmp_path):
     day = seeded(tmp_path, trouble=False)
     server = BoardServer(create_app(day.store, day.site, lambda: day.now_ms, status), port=0)
     server.start()
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
         yield client
     server.stop()
     day.store.close()

@@ -7,6 +7,7 @@ import pytest
 
 from dashboards.shared import SharedAnswers
 from store.protocol import Select, StoreError
+from tests.support.waiting import PATIENCE_S
 
 HEAT, WATER = Select("device_heat"), Select("network_water")
 
@@ -19,7 +20,7 @@ class Store:
 
     def select(self, query):
         self.asked.append(query)
-        assert self.may.wait(10)
+        assert self.may.wait(PATIENCE_S)
         if self.wrong:
             raise StoreError("no such field")
         return pa.table({"n": [len(self.asked)]})
@@ -43,7 +44,7 @@ def test_who_asks_meanwhile_waits_for_the_same_answer():
         asker.start()
     store.may.set()
     for asker in askers:
-        asker.join(10)
+        asker.join(PATIENCE_S)
     assert [a is answers[0] for a in answers] == [True] * 3
     assert store.asked == [HEAT]
 

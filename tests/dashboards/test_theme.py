@@ -9,7 +9,7 @@ __all__ = ["browser", "running"]  # fixtures
 
 # Nothing while the page is on its way to another: a wait may fall between the two.
 THEME = "document.querySelector('.hl')?.className.match(/hl-(light|dark)/)[1]"
-HERE = "document.querySelector('.hl-switches a[data-set^=theme].hl-here').dataset.set"
+HERE = "document.querySelector('.hl-switches a[data-set^=theme].hl-here')?.dataset.set"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_who_has_chosen_none_has_the_systems(seen, system):
     watched = seen("/?lang=en", system)
     page = watched.page
     page.wait_for_selector(".hl-clock b")
-    assert (page.evaluate(THEME), page.evaluate(HERE)) == (system, f"theme={system}")
+    until(page, f"{THEME} === '{system}' && {HERE} === 'theme={system}'")
     watched.assert_quiet()
 
 
@@ -43,7 +43,7 @@ def test_what_was_chosen_stays_whatever_the_system_has(seen, chosen):
     other = "light" if chosen == "dark" else "dark"
     page = seen(f"/?lang=en&theme={chosen}", other).page
     page.wait_for_selector(".hl-clock b")
-    assert (page.evaluate(THEME), page.evaluate(HERE)) == (chosen, f"theme={chosen}")
+    until(page, f"{THEME} === '{chosen}' && {HERE} === 'theme={chosen}'")
 
 
 def test_a_choice_against_the_system_is_remembered(seen):
@@ -53,7 +53,7 @@ def test_a_choice_against_the_system_is_remembered(seen):
     until(page, f"{THEME} === 'light'")
     page.goto(page.url.split("?")[0] + "?lang=en")
     page.wait_for_selector(".hl-clock b")
-    assert page.evaluate(THEME) == "light"
+    until(page, f"{THEME} === 'light'")
 
 
 def test_a_page_follows_the_system_at_dusk(seen):

@@ -17,8 +17,8 @@ from edge.simulators.jt808 import Terminal, location
 from models.wire import Command
 from tests.edge.test_collector import Counting, device
 from tests.support.driving import driving
-from tests.support.edge_server import until
 from tests.support.mosquitto import free_port
+from tests.support.waiting import PATIENCE_S, until
 
 NOW = 1_767_225_600_000
 PHONE = "013912345678"
@@ -76,7 +76,7 @@ def test_a_terminal_outlives_a_configuration_that_is_not_taken(tmp_path):
             assert "configuration not taken" in running.said[-1]
             line.sendall(terminal.message(0x0200, location(NOW, 39.9, 116.4, 5.0, 0)))
             found = []
-            until(lambda: found.extend(unit.driver.read(NOW)) or found, 30)
+            until(lambda: found.extend(unit.driver.read(NOW)) or found)
             assert [reading.t_ms for reading in found] == [NOW]
 
 
@@ -118,7 +118,7 @@ def test_two_terminals_of_one_number_are_told_apart_by_who_came_last():
             assert first.recv(1000) == b"", "hung up on, and not answered: it calls again with its position"
             second.sendall(two.message(0x0200, location(NOW + 1000, 30.0, 110.0, 5.0, 0)))
             found = []
-            until(lambda: found.extend(driver.read(NOW)) or found, 30)
+            until(lambda: found.extend(driver.read(NOW)) or found)
         assert [reading.t_ms for reading in found] == [NOW + 1000]
         assert driver.complaints.counts == {"d1 two terminals": 1}
 
@@ -151,11 +151,11 @@ def test_a_text_that_cannot_be_sent_costs_nothing_but_itself(tmp_path, text, why
     thread.start()
     try:
         outbox = fleet.units[0].outbox
-        until(lambda: outbox.count, 30)
+        until(lambda: outbox.count)
         (message,) = outbox.after(0, 9)
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert message.payload.decode().count('"t":') == 3
     assert message.payload.decode().count('"plate"') == 2
     assert any(line.startswith("a: plate: ") and why in line for line in said)

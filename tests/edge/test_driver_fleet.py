@@ -13,8 +13,9 @@ from edge.simulators import mbus as mbus_sim
 from edge.simulators import modbus as modbus_sim
 from edge.simulators.peer import Peer
 from tests.support.driving import device
-from tests.support.edge_server import FakeServer, until
+from tests.support.edge_server import FakeServer
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import PATIENCE_S, until
 
 SHOWN = {
     "energy_gj": 3.6, "volume_m3": 31.0, "heat_kw": 59.4, "flow_m3_h": 1.5, "supply_c": 90.0, "return_c": 50.0,
@@ -60,16 +61,15 @@ def test_a_silent_a_damaged_and_a_wrong_device_leave_their_neighbours_whole(tmp_
         thread.start()
         try:
             # Before the silent one has timed out once, the sound ones have been read many times.
-            until(lambda: len(server.samples("sound")) > 10 and len(server.samples("meter")) > 10, 60)
-            until(lambda: any("damaged: byte 60: expected checksum" in line for line in said), 60)
+            until(lambda: len(server.samples("sound")) > 10 and len(server.samples("meter")) > 10)
+            until(lambda: any("damaged: byte 60: expected checksum" in line for line in said))
             until(
                 lambda: any("another: byte 5: expected meter 7, got an answer of meter 8" in s for s in said),
-                60,
             )
-            until(lambda: any("silent: " in s and "got none within 1 s" in s for s in said), 60)
+            until(lambda: any("silent: " in s and "got none within 1 s" in s for s in said))
         finally:
             stop.set()
-            thread.join(60)
+            thread.join(PATIENCE_S)
             server.close()
         assert not thread.is_alive()
         assert {json.dumps(s["supply_c"]) for s in server.samples("sound")} == {"90.0"}

@@ -15,12 +15,13 @@ from edge.lines import LineOptions, open_line
 from edge.run import make_drivers
 from edge.simulators.weighbridge import Shown, toledo
 from tests.support.driving import driving
+from tests.support.waiting import PATIENCE_S
 
 
 def test_a_device_that_speaks_by_itself_is_called_again_after_a_silence():
     """Its box lost power and came back: the old connection stands for ever, and nothing comes on it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
+        listener.settimeout(PATIENCE_S)
         where = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         with driving("weighbridge", {"address": where, "timeout_s": 0.2, "step": "gross"}) as driver:
             with pytest.raises(DriverError, match="expected the device to speak, got nothing within"):
@@ -30,13 +31,13 @@ def test_a_device_that_speaks_by_itself_is_called_again_after_a_silence():
             with pytest.raises(DriverError, match="got nothing within"):
                 driver.read(0)  # on a connection of its own
             listener.accept()[0].close()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while "17240" not in driver.glance() and time.monotonic() < deadline:
                 thread = threading.Thread(target=speak, args=(listener,))
                 thread.start()
                 with suppress(DriverError):  # a busy machine may take longer than the driver waits
                     driver.read(0)
-                thread.join(20)
+                thread.join(PATIENCE_S)
             assert "17240 kg" in driver.glance()
             silent.close()
 

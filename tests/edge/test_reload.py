@@ -11,7 +11,7 @@ from edge.config import EdgeConfig
 from edge.reload import changes
 from edge.supervisor import Notifier, Supervisor
 from tests.edge.test_collector import DEVICE, TOML, broker, edge, server, write_csv  # noqa: F401  fixtures
-from tests.support.edge_server import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 def config(*names, url="mqtt://127.0.0.1:1", directory="outbox", **kw):
@@ -58,25 +58,25 @@ def test_devices_come_change_and_go_without_loss(server, broker, tmp_path, monke
     write(a=10, b=10, c=10)
     process = edge(path)
     try:
-        until(lambda: all(len(server.stored[name]) > 5 for name in "abc"), 40)
+        until(lambda: all(len(server.stored[name]) > 5 for name in "abc"))
         path.write_text(path.read_text() + "\n[[device]]\nid = 'x y'\n")
         process.send_signal(signal.SIGHUP)
         told = [manager.heard()[0] for _ in range(3)]  # the wrong file was read before the next is written
         before = len(server.stored["a"])
-        until(lambda: len(server.stored["a"]) > before + 20, 30, "a wrong file changes nothing")
+        until(lambda: len(server.stored["a"]) > before + 20, "a wrong file changes nothing")
         births = {name: len(server.births[name]) for name in "abc"}
         write(a=10, b=20, d=10)
         process.send_signal(signal.SIGHUP)
-        until(lambda: len(server.births["b"]) > births["b"], 30)
-        until(lambda: len(server.stored["d"]) > 5 and server.deaths["c"], 30)
+        until(lambda: len(server.births["b"]) > births["b"])
+        until(lambda: len(server.stored["d"]) > 5 and server.deaths["c"])
         assert server.births["b"][-1]["interval_s"] == 20
         assert len(server.births["a"]) == births["a"], "not disturbed"
         count, other = len(server.stored["c"]), len(server.stored["b"])
-        until(lambda: len(server.stored["b"]) > other + 10, 30)
+        until(lambda: len(server.stored["b"]) > other + 10)
         assert len(server.stored["c"]) == count, "read no more"
     finally:
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE_S)
     assert "configuration not taken, the old one holds: " in said
     assert "id: expected 1 to 64" in said
     assert "configuration read again: 1 added: d; 1 changed: b; 1 removed: c" in said
@@ -94,7 +94,7 @@ class Manager:
     def __init__(self, path, **more):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(30)
+        self.socket.settimeout(PATIENCE_S)
         self.notifier = Notifier({"NOTIFY_SOCKET": str(path), **more})
 
     def heard(self):

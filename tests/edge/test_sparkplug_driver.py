@@ -16,6 +16,7 @@ from edge.simulators.sparkplug import EdgeNode, metric, payload
 from edge.sparkplug import MetricPoint, Node, decode, rebirth_request
 from tests.support.driving import device, driving
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import PATIENCE_S
 
 T = 1_767_225_600_000
 INT16, DOUBLE, BOOLEAN, STRING = 2, 10, 11, 12
@@ -176,8 +177,8 @@ SHOW = {None: {}, "meter": {"Supply/T": lambda _: 92.5, "Energy": lambda _: 10.0
 SHOWN = {"supply_c": 92.5, "energy_gj": 36.0}
 
 
-def until(driver, found, seconds=30.0):
-    got, deadline = [], time.monotonic() + seconds
+def until(driver, found):
+    got, deadline = [], time.monotonic() + PATIENCE_S
     while not found(got) and time.monotonic() < deadline:
         got += driver.read(int(time.time() * 1000))
         time.sleep(0.02)
@@ -189,7 +190,7 @@ def test_a_node_at_a_real_broker_is_asked_for_its_births_and_followed():
     with Mosquitto() as broker:
         url = f"mqtt://127.0.0.1:{broker.port}"
         with closing(EdgeNode("127.0.0.1", broker.port, "heat", "edge-1", SHOW)) as node:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while not node.births and time.monotonic() < deadline:
                 time.sleep(0.02)
             with driving("sparkplug", {**OPTIONS, "broker": url}) as driver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from contextlib import closing
 
@@ -15,6 +16,7 @@ from edge.drivers.weighbridge import Bridge, Options, Weight, decode, decode_sic
 from edge.simulators.peer import Peer
 from edge.simulators.weighbridge import Indicator, Shown, sics, toledo, traffic
 from tests.support.driving import device, driving
+from tests.support.waiting import PATIENCE_S
 
 NOW = 1_767_225_600_000
 BOTH = pytest.mark.parametrize("serial", [False, True], ids=["tcp", "serial"])
@@ -115,11 +117,14 @@ def test_answers_that_are_no_weight(record, error, expected):
 class Scripted(Indicator):
     """Shows one thing after the other, a record each."""
 
-    def __init__(self, script, **more):
+    def __init__(self, script, opened=None, **more):
         super().__init__(self._next, **more)
         self._script = list(script)
+        self._opened = opened
 
     def _next(self):
+        if self._opened is not None and not self._opened.is_set():
+            return Shown(0.0)
         return self._script.pop(0) if len(self._script) > 1 else self._script[0]
 
 
@@ -129,7 +134,7 @@ SCRIPT = [
 ]  # fmt: skip
 
 
-def collected(driver, count, seconds=30.0):
+def collected(driver, count, seconds=PATIENCE_S):
     got, deadline = [], time.monotonic() + seconds
     while len(got) < count and time.monotonic() < deadline:
         got += driver.read(NOW)
@@ -139,12 +144,14 @@ def collected(driver, count, seconds=30.0):
 @BOTH
 def test_weighings_off_a_continuous_output(serial):
     more = {"step": "gross", "ticket_prefix": "B1-"}
-    # A terminal speaks before the driver opens it, which forgets what came: it is empty long enough.
-    talk = lambda: Scripted([*[Shown(0.0)] * 200, *SCRIPT])  # noqa: E731
+    # A terminal speaks before the driver opens it, which forgets what came: it is empty until then.
+    opened = threading.Event()
+    talk = lambda: Scripted(SCRIPT, opened)  # noqa: E731
     with (
         closing(Peer(talk, serial=serial, period_s=0.01)) as peer,
         driving("weighbridge", {**peer.at, **more}, device_class="weighbridge") as driver,
     ):
+        opened.set()
         got = collected(driver, 2)
     assert [reading.values["mass_kg"] for reading in got] == [17_240.0, 45_100.0]
     assert got[0].values == {"mass_kg": 17_240.0, "step": "gross", "ticket": "B1-20260101T000000.000"}
@@ -183,7 +190,7 @@ def test_damaged_records_are_counted_and_no_weighing_comes_of_them():
     ):
         peer.mangle = noise
         got = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while len(got) < 2 and time.monotonic() < deadline:
             try:
                 got += driver.read(NOW)

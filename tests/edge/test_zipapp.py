@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from tests.edge.test_collector import DEVICE, ROOT, TOML, write_csv
-from tests.support.edge_server import FakeServer, until
+from tests.support.edge_server import FakeServer
 from tests.support.mosquitto import Mosquitto
+from tests.support.waiting import until
 
 
 def test_the_single_file_reads_sends_and_ends(tmp_path):

@@ -27,8 +27,9 @@ from tests.support.damage import copied
 from tests.support.full_disk import full, full_disk, room
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, TEXTS
-from tests.support.system import Publisher, Server, until, write_site
+from tests.support.system import Publisher, Server, write_site
 from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
+from tests.support.waiting import PATIENCE_S, until
 
 SEED = 20_260_106
 LIMIT = 200_000
@@ -169,11 +170,10 @@ def test_a_collector_says_that_its_disk_is_full_and_loses_no_reading(tmp_path):
         with full_disk(LIMIT):
             until(
                 lambda: any("degraded" in line and "expected room to write" in line for line in said),
-                30,
                 "said",
             )
             stuck = fleet.units[0].outbox.next_seq
-        until(lambda: fleet.units[0].outbox.next_seq > stuck + 10, 30, "it goes on by itself")
+        until(lambda: fleet.units[0].outbox.next_seq > stuck + 10, "it goes on by itself")
     finally:
         fleet.stop()
     file = OutboxFile(tmp_path / "outbox.sqlite", boot_ms=1, max_bytes=10**9)
@@ -262,19 +262,19 @@ def test_the_runtime_is_degraded_while_the_disk_is_full(tmp_path):
     try:
         with full_disk(30_000):
             thread.start()
-            until(lambda: runtime.status.state == "degraded", 30, "degraded")
+            until(lambda: runtime.status.state == "degraded", "degraded")
             assert "cannot be written now" in runtime.status.detail
-        until(lambda: runtime.status.state == "ok" and not any(runtime.status.lag.values()), 30, "ok again")
+        until(lambda: runtime.status.state == "ok" and not any(runtime.status.lag.values()), "ok again")
         assert store.counts()["reading"] == 20_000
         journal.append([Append("u1", registry_frame().encode(), T0 + 3 * 10**7)])
-        until(lambda: checkpoints.offsets().get("u1") == len(frames), 30, "checkpointed")
+        until(lambda: checkpoints.offsets().get("u1") == len(frames), "checkpointed")
         with full_disk(4096):
             journal_end = journal.streams()["u1"][0]
             time.sleep(0.3)
         assert journal.streams()["u1"][0] == journal_end
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE_S)
         for part in (journal, store, checkpoints):
             part.close()
 
@@ -290,14 +290,14 @@ def test_a_server_with_a_full_disk_acknowledges_nothing_and_goes_on(tmp_path):
                 publish("hearthline/v1/r1/u1/sub-1/telemetry", {"boot": 1, "seq": seq, "samples": [sample]})
 
         send(range(1, 6))
-        until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3, 4, 5}, 30, "acknowledged")
+        until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3, 4, 5}, "acknowledged")
         log = Path(server.data / "journal.sqlite3-wal").stat().st_size
         assert log > 20_000
         full(server.process.pid, 20_000)
         try:
             send(range(6, 11))
             parts = until(
-                lambda: [p for p in server.status()["components"] if p["state"] == "degraded"], 30, "degraded"
+                lambda: [p for p in server.status()["components"] if p["state"] == "degraded"], "degraded"
             )
             journal = next(p for p in parts if p["name"] in ("journal", "ingest"))
             assert "cannot append" in journal["detail"], parts
@@ -307,7 +307,7 @@ def test_a_server_with_a_full_disk_acknowledges_nothing_and_goes_on(tmp_path):
             assert server.running
         finally:
             room(server.process.pid)
-        until(lambda: publish.acknowledged().get("sub-1") == set(range(1, 11)), 30, "acknowledged")
+        until(lambda: publish.acknowledged().get("sub-1") == set(range(1, 11)), "acknowledged")
         server.ready_for_messages()
-        until(lambda: server.status()["ledger"]["stored"] == 10, 30, "stored")
+        until(lambda: server.status()["ledger"]["stored"] == 10, "stored")
         assert server.status()["ledger"]["unaccounted"] == 0

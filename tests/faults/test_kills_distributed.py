@@ -40,7 +40,6 @@ def survive(home, seed, times):
         )
 
 
-@pytest.mark.timeout(600)
 def test_each_part_is_killed_once(tmp_path):
     survive(tmp_path, 32, 1)
 

@@ -118,21 +118,18 @@ def _is_red(copy: Path, lock: Lock) -> None:
     assert " failed" in done.stdout or " error" in done.stdout
 
 
-@pytest.mark.timeout(250)
 @pytest.mark.parametrize("tests", sorted({lock.tests for lock in GATE}), ids=" ".join)
 def test_the_copy_as_it_is_stays_green(copy: Path, tests: tuple[str, ...]) -> None:
     done = run(copy, tests)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-500:]
 
 
-@pytest.mark.timeout(250)
 @pytest.mark.parametrize("altered", GATE, ids=str, indirect=True)
 def test_a_lock_taken_out_is_seen(copy: Path, altered: Lock) -> None:
     _is_red(copy, altered)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(250)
 @pytest.mark.parametrize("altered", SOAK, ids=str, indirect=True)
 def test_every_other_lock_matters(copy: Path, altered: Lock) -> None:
     _is_red(copy, altered)

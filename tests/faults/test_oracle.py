@@ -11,7 +11,7 @@ from tests.support import kill_points
 from tests.support.oracle import Verdict, judge
 from tests.support.recorded_fleet import record_fleet
 from tests.support.running_system import RunningSystem
-from tests.support.system import until
+from tests.support.waiting import until
 
 PACE = 600.0
 soak = pytest.mark.soak
@@ -26,7 +26,7 @@ def leave_alone(_system: RunningSystem) -> None:
 
 
 def kill_when_it_hurts(system: RunningSystem) -> None:
-    until(system.marker.exists, 30, "something is acknowledged and not journalled", every=0.01)
+    until(system.marker.exists, "something is acknowledged and not journalled", every=0.01)
     system.kill("server", ready=True)
 
 
@@ -46,7 +46,7 @@ def kill_the_broker_while_the_server_is_away(system: RunningSystem) -> None:
 
 def kill_once_stored(system: RunningSystem) -> None:
     kill_points.arm(system.fleet.home, "server", "stored, no checkpoint", 3)
-    until(lambda: not system.server.running, 30, "the server passes the point", every=0.01)
+    until(lambda: not system.server.running, "the server passes the point", every=0.01)
     system.start("server", ready=True)
 
 
@@ -55,13 +55,12 @@ def run(home, altered: str, trouble=leave_alone, *, collector: str = "", hours: 
     fleet = record_fleet(home, seed=7, hours=hours, lateness_s=600)
     with RunningSystem(fleet, PACE, altered=altered, collector_altered=collector) as system:
         trouble(system)
-        system.drain(60)
+        system.drain(240)
     verdict = judge(fleet.generated, system.data, home / "replay")
     print(verdict, verdict.faults)
     return verdict
 
 
-@pytest.mark.timeout(120)
 def test_a_broker_that_delivers_twice_is_no_fault(tmp_path):
     verdict = run(tmp_path, "twice")
     assert not verdict.faults
@@ -69,7 +68,6 @@ def test_a_broker_that_delivers_twice_is_no_fault(tmp_path):
     assert verdict.windows > 0
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("altered", "trouble"),
     [
@@ -82,7 +80,6 @@ def test_the_same_trouble_is_no_fault_while_nothing_is_taken_out(tmp_path, alter
     assert not run(tmp_path, altered, trouble, collector="hasty_collector").faults
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("altered", "collector", "trouble", "promises"),
     [
@@ -101,7 +98,6 @@ def test_turns_red(tmp_path, altered, collector, trouble, promises):
 
 
 @soak
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("altered", "collector", "promises"),
     [

@@ -8,7 +8,8 @@ import sqlite3
 from journal.sqlite import FILE_NAME
 from tests.support.damage import flip
 from tests.support.payloads import TEXTS
-from tests.support.system import Publisher, Server, run, until, write_site
+from tests.support.system import Publisher, Server, run, write_site
+from tests.support.waiting import until
 
 
 def part(server: Server, name: str) -> dict:
@@ -29,7 +30,7 @@ def test_it_starts_and_says_so(tmp_path):
                         "samples": [{"t": 1_767_225_600_000 + seq, "supply_c": 90.0 + seq}],
                     },
                 )
-            until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3, 4, 5}, 30, "acknowledged")
+            until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3, 4, 5}, "acknowledged")
         server.stop()
         path = server.data / FILE_NAME
         sound = json.loads(run("journal", "check", "--data-dir", server.data, "--json").stdout)
@@ -46,14 +47,14 @@ def test_it_starts_and_says_so(tmp_path):
         assert f"record {offset} of stream '{stream}': expected its checksum" in said["faults"][0]
 
     with Server(tmp_path / "one", site, None) as server:
-        journal = until(lambda: (p := part(server, "journal"))["state"] == "degraded" and p, 30, "degraded")
+        journal = until(lambda: (p := part(server, "journal"))["state"] == "degraded" and p, "degraded")
         assert f"1 records lost ({stream} {offset}–{offset})" in journal["detail"]
         assert "journal.sqlite3.damaged-" in journal["detail"]
         assert "hearthline journal accept" in journal["advice"]
         losses = json.loads(run("journal", "check", "--data-dir", server.data, "--json").stdout)["losses"]
         assert [x["records"] for x in losses if x["stream"]] == [1]
         assert run("journal", "accept", "--data-dir", server.data).stdout == "2 losses accepted\n"
-        until(lambda: part(server, "journal")["state"] == "ok", 20, "ok again")
+        until(lambda: part(server, "journal")["state"] == "ok", "ok again")
         done = run("journal", "recover", "--data-dir", server.data, code=2)
         assert "no server uses" in done.stderr
         server.stop()

@@ -19,7 +19,8 @@ from models.results import Outputs
 from store.duckdb_series import DuckdbSeries
 from tests.support import system
 from tests.support.series import heat, heats
-from tests.support.system import Publisher, Server, until, write_site
+from tests.support.system import Publisher, Server, write_site
+from tests.support.waiting import PATIENCE_S, until
 
 SITE = {
     "site.toml": '[site]\nid = "s"\nname = "s"\ntimezone = "Asia/Shanghai"\n[[region]]\nid = "r1"\nname = "r"\n'
@@ -77,7 +78,7 @@ class Siren:
         self._client.on_message = lambda _c, _d, m: self.heard.append(json.loads(m.payload)["alarms"][0])
         self._client.connect(host, int(port))
         self._client.loop_start()
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE_S)
 
     def stop(self):
         self._client.disconnect()
@@ -101,26 +102,26 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
 
         sample(1, 1000.0)
         sample(2, 1700.0)
-        until(lambda: siren.heard, 30, "the siren sounds")
+        until(lambda: siren.heard, "the siren sounds")
         told = siren.heard[0]
         assert (told["subject"], told["code"], told["note"], told["provisional"]) == (
             "sub-1", "pressure_high", "raised", True,
         )  # fmt: skip
         where = ("--data-dir", server.data)
-        listed = until(lambda: json.loads(run("alarms", "list", *where, "--json").stdout), 30, "it is listed")
+        listed = until(lambda: json.loads(run("alarms", "list", *where, "--json").stdout), "it is listed")
         assert [(a["id"], a["state"], a["priority"]) for a in listed] == [(told["alarm"], "raised", 1)]
         run("alarms", "ack", told["alarm"], "--who", "李", *where)
         run("alarms", "assign", told["alarm"], "王", "--who", "李", *where)
         run("alarms", "comment", told["alarm"], "=valve closed by hand", "--who", "李", *where)
         refused = run("alarms", "ack", told["alarm"], "--who", "王", *where, code=1)
         assert "acknowledged by 李" in refused.stderr
-        until(lambda: siren.heard[1:], 30, "the siren is silenced")
+        until(lambda: siren.heard[1:], "the siren is silenced")
         assert (siren.heard[1]["alarm"], siren.heard[1]["who"]) == (told["alarm"], "李")
 
         def row():
             return next(csv.DictReader(io.StringIO(run("alarms", "list", *where, "--csv").stdout)))
 
-        until(lambda: row()["owner"] == "王", 30, "the board has what was done")
+        until(lambda: row()["owner"] == "王", "the board has what was done")
         assert row()["acknowledged_by"] == "李"
         sample(3, 1400.0)
         until(
@@ -128,7 +129,6 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
                 [(h["note"], h["sounds"]) for h in siren.heard]
                 == [("raised", True), ("acknowledged", False), ("cleared", False)]
             ),
-            30,
             "the siren is told of the end",
         )
         lost = json.loads(run("alarms", "unsent", *where, "--json").stdout)

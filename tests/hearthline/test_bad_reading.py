@@ -34,6 +34,7 @@ from models.site_files import SiteError
 from tests.support.board_data import seeded, status
 from tests.support.payloads import NOW, site, telemetry, topic
 from tests.support.telemetry import SITE_TEXTS
+from tests.support.waiting import PATIENCE_S
 
 SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 WHOLE_SITE = {
@@ -265,7 +266,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     app = create_app(day.store, day.site, lambda: day.now_ms, status, None, simulated=True, token="t0ken")
     server = BoardServer(app, port=0)
     server.start()
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE_S) as client:
         yield client
     server.stop()
     day.store.close()
@@ -350,7 +351,7 @@ def test_wrong_questions_end_with_2_and_one_line(tmp_path: Path, words: list[str
     DuckdbSeries(tmp_path / SERIES_FILE).close()
     done = subprocess.run(
         [sys.executable, "-m", "hearthline", *words, "--data-dir", str(tmp_path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done
     assert said in done.stderr
@@ -364,6 +365,6 @@ def test_measurements_without_rows_yet_are_no_mistake(tmp_path: Path) -> None:
     DuckdbSeries(tmp_path / SERIES_FILE).close()
     done = subprocess.run(
         [sys.executable, "-m", "hearthline", "query", "device_heat", "--data-dir", str(tmp_path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "no rows\n")

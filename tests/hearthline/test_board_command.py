@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.payloads import TEXTS
+from tests.support.waiting import PATIENCE_S
 
 COMMAND = [sys.executable, "-m", "hearthline", "board"]
 
@@ -35,14 +36,14 @@ def test_the_board_reads_influxdb_and_says_how_it_fares(site_dir):
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as program:
         try:
             url = program.stdout.readline().split()[-1]
-            with urllib.request.urlopen(f"{url}/healthz", timeout=20) as answer:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=PATIENCE_S) as answer:
                 assert answer.read() == b"ok\n"
-            with urllib.request.urlopen(f"{url}/api/status", timeout=20) as answer:
+            with urllib.request.urlopen(f"{url}/api/status", timeout=PATIENCE_S) as answer:
                 status = json.load(answer)
             assert [(c["name"], c["state"]) for c in status["components"]] == [("store", "ok")]
             assert influx.queries
             program.send_signal(signal.SIGTERM)
-            assert program.wait(20) == 0
+            assert program.wait(PATIENCE_S) == 0
         finally:
             program.kill()
             influx.close()

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from edge.config import MqttConfig
 from hearthline.cli import UsageError, build
 from tests.edge.test_collector import Counting, Running, device
-from tests.support.edge_server import FakeServer, until
+from tests.support.edge_server import FakeServer
 from tests.support.mosquitto import Mosquitto
 from tests.support.payloads import TEXTS
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def test_it_is_obeyed_and_answered(site, tmp_path):
         server = FakeServer(broker.port)
 
         def say(*words):
+            words = [*words, *([] if "--wait-s" in words else ["--wait-s", "60"])]
             return CliRunner().invoke(build(), ["command", *words, "--site", str(site), "--mqtt", broker.url])
 
         with Running(broker.port, tmp_path / "edge", [(device("sub-1"), Counting())]):
@@ -74,7 +76,7 @@ def test_the_broker_inside_is_opened_by_the_data_directory(site, tmp_path, door)
                 cert_file=pki / "devices" / "{device}.pem", key_file=pki / "devices" / "{device}.key",
             )  # fmt: skip
         with Running(server.broker.port, tmp_path / "edge", [(device("sub-1"), Counting())], mqtt=mqtt) as it:
-            until(lambda: it.fleet.connected == 1, 60)
+            until(lambda: it.fleet.connected == 1)
             words = ["command", "sub-1", "diagnose", "--site", str(site), "--wait-s", "60"]
             done = CliRunner().invoke(build(), [*words, "--data-dir", str(tmp_path / "data")])
             assert done.exit_code == 0, (done.output, done.exception)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from tests.support.waiting import PATIENCE_S
+
 
 def test_a_file_in_the_place_of_the_data_directory_is_one_clear_line(tmp_path):
     file = tmp_path / "file"
@@ -14,7 +16,7 @@ def test_a_file_in_the_place_of_the_data_directory_is_one_clear_line(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 2
     assert done.stderr == f"hearthline: data-dir: expected a writable directory, got {file}: File exists\n"

@@ -15,7 +15,8 @@ from hearthline.server_health import HoldBack
 from hearthline.site_dir import read_site
 from ingest.clock import wall_clock
 from tests.acceptance.test_starting import SITE
-from tests.support.system import until, write_site
+from tests.support.system import write_site
+from tests.support.waiting import PATIENCE_S, until
 
 OPERATION = (Path(__file__).parents[2] / "docs/operation.md").read_text(encoding="utf-8")
 
@@ -45,14 +46,15 @@ def server(tmp_path_factory):
     site = read_site(write_site(home / "site", SITE))
     started = Server(ServerConfig(home / "data", site, wall_clock, broker=0, port=0, checkpoint_s=0.5))
     started.start()
-    until(lambda: {p["state"] for p in started.components()} == {"ok"}, 20, "every part ok")
-    until(lambda: started._checkpoints.age_s is not None, 20, "a checkpoint, after half a second and not 30")
+    until(lambda: {p["state"] for p in started.components()} == {"ok"}, "every part ok")
+    assert started.runtime._checkpoint_every_s == 0.5
+    until(lambda: started._checkpoints.age_s is not None, "a checkpoint")
     yield started
     started.close()
 
 
 def families(server):
-    answer = httpx.get(f"{server.board.url}/metrics", timeout=20)
+    answer = httpx.get(f"{server.board.url}/metrics", timeout=PATIENCE_S)
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return {f.name: f for f in text_string_to_metric_families(answer.text)}
 
@@ -74,7 +76,7 @@ def test_a_server_serves_what_the_table_says_and_nothing_else(server):
     assert {s.labels["count"]: s.value for s in served["hearthline_ledger_messages"].samples}[
         "unaccounted"
     ] == 0
-    assert served["hearthline_stream_now_age_seconds"].samples[0].value < 30
+    assert served["hearthline_stream_now_age_seconds"].samples[0].value < PATIENCE_S
     bounds = {s.labels["queue"]: s.value for s in served["hearthline_queue_limit_messages"].samples}
     depths = {s.labels["queue"]: s.value for s in served["hearthline_queue_messages"].samples}
     assert set(bounds) == set(depths) == {"acks", "broker", "intake", "journal"}
@@ -86,11 +88,11 @@ def test_a_server_serves_what_the_table_says_and_nothing_else(server):
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
 def test_the_doors_are_those_of_every_route(server, path):
     url = f"{server.board.url}{path}"
-    assert httpx.get(url).status_code == 200
-    assert httpx.get(url, headers={"host": "evil.example"}).status_code == 421
-    assert httpx.get(url, headers={"origin": "http://evil.example"}).status_code == 403
-    assert httpx.post(url).status_code in (404, 405)
-    headers = httpx.get(url).headers
+    assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
+    assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE_S).status_code == 421
+    assert httpx.get(url, headers={"origin": "http://evil.example"}, timeout=PATIENCE_S).status_code == 403
+    assert httpx.post(url, timeout=PATIENCE_S).status_code in (404, 405)
+    headers = httpx.get(url, timeout=PATIENCE_S).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
@@ -100,15 +102,15 @@ def test_health_fails_only_for_good_and_ready_whenever_a_part_is_not_ok(server, 
     url = server.board.url
     monkeypatch.setattr(server.runtime.status, "state", "degraded")
     monkeypatch.setattr(server.runtime.status, "detail", "the store is away")
-    until(lambda: httpx.get(f"{url}/ready").status_code in (200, 503), 5, "an answer")
+    until(lambda: httpx.get(f"{url}/ready", timeout=PATIENCE_S).status_code in (200, 503), "an answer")
     monkeypatch.setattr(server, "_failure", "PipelineError: it broke")
-    answer = httpx.get(f"{url}/ready")
+    answer = httpx.get(f"{url}/ready", timeout=PATIENCE_S)
     assert answer.status_code == 503
     streams = next(p for p in answer.json()["components"] if p["name"] == "streams")
     assert (streams["state"], streams["reason"]) == ("failed", "PipelineError: it broke")
-    dead = httpx.get(f"{url}/health")
+    dead = httpx.get(f"{url}/health", timeout=PATIENCE_S)
     assert (dead.status_code, dead.text) == (503, "failed: streams\n")
-    assert httpx.get(f"{url}/healthz").status_code == 200  # as before
+    assert httpx.get(f"{url}/healthz", timeout=PATIENCE_S).status_code == 200  # as before
 
 
 def test_a_figure_that_the_table_does_not_have_is_an_error():

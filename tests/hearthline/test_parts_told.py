@@ -12,6 +12,7 @@ from ingest.clock import wall_clock
 from models.wording import listed, worded
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select, StoreUnavailableError
+from tests.support.waiting import until
 
 T0 = 1_767_225_600_000 + 86_400_000 - 120_000  # two minutes before a day's end
 BEHIND = worded("computing is behind Kafka")
@@ -44,9 +45,7 @@ def told(store, at=lambda: T0, process="w 1", every_s=0.02, health=None):
     """Have a process say how it fares at least twice; still running when this returns."""
     made = PartsTold(health or Health(), store, process, at, every_s)
     made.__enter__()
-    until = time.monotonic() + 10
-    while not store.select(Select(PART)).num_rows and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: store.select(Select(PART)).num_rows)
     time.sleep(3 * every_s)
     return made
 
@@ -102,10 +101,7 @@ def test_a_store_that_is_away_and_comes_back_is_told_again(store, monkeypatch):
         patched.setattr(store, "write", away)
         time.sleep(0.2)
         health.parts = [Part("streams", "ok", worded("{n} streams", n="3"))]
-    until = time.monotonic() + 10
-    while parts_elsewhere(store, T0)[-1]["state"] != "ok":
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    until(lambda: parts_elsewhere(store, T0)[-1]["state"] == "ok")
     running.__exit__()
 
 

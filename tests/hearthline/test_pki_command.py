@@ -21,6 +21,7 @@ from hearthline.pki import Pki
 from hearthline.serving import up_config
 from hearthline.settings import load_settings
 from tests.support.payloads import TEXTS
+from tests.support.waiting import PATIENCE_S
 
 
 def run(*words, code=0):
@@ -135,7 +136,7 @@ def test_of_certificates_issued_at_once_none_is_forgotten(pki):
     ]
     for process in issuing:
         process.stdin.close()
-    assert [process.wait(60) for process in issuing] == [0, 0, 0]
+    assert [process.wait(PATIENCE_S) for process in issuing] == [0, 0, 0]
     listed = {c["serial"] for c in json.loads(run("pki", "list", "--dir", pki, "--json"))["certificates"]}
     made = {f"{load(path).serial_number:x}" for path in (pki / "devices").glob("*.pem")}
     assert made == listed
@@ -223,7 +224,7 @@ def test_the_broker_inside_opens_to_others_only_with_certificates(site, tmp_path
     ]
     done = subprocess.run(
         [*map(str, command), "--mqtt-port", "0", "--pki", str(tmp_path / "none")],
-        capture_output=True, text=True, check=False, env=dict(os.environ), timeout=60,
+        capture_output=True, text=True, check=False, env=dict(os.environ), timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 2
     assert "pki: expected PEM files in" in done.stderr

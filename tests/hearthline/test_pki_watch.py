@@ -9,8 +9,8 @@ import sys
 
 from hearthline.audit import verify
 from tests.support.door import Client, gate, make_pki, refused
-from tests.support.edge_server import until
 from tests.support.payloads import topic
+from tests.support.waiting import PATIENCE_S, until
 
 
 def test_what_a_real_mosquitto_denies_is_kept_and_the_rest_is_not(tmp_path):
@@ -37,8 +37,8 @@ def test_what_a_real_mosquitto_denies_is_kept_and_the_rest_is_not(tmp_path):
                 for quote in ("", "'", "', ... (0 bytes))"):
                     device.publish(topic("sub-2") + quote)
             assert refused(opened, "gone")
-            until(lambda: audit.exists() and len(audit.read_text().splitlines()) >= 3, 30)
-        assert watch.wait(30) == 0
+            until(lambda: audit.exists() and len(audit.read_text().splitlines()) >= 3)
+        assert watch.wait(PATIENCE_S) == 0
     entries = [json.loads(line) for line in audit.read_text().splitlines()]
     told = [(e["device"], e["what"], e["topic"]) for e in entries]
     assert told == [("sub-1", "publish", topic("sub-2") + quote) for quote in ("", "'", "', ... (0 bytes))")]

@@ -14,7 +14,8 @@ from ingest.clock import wall_clock
 from models.wording import worded
 from streams.core.leap import Leap
 from tests.acceptance.test_starting import SITE
-from tests.support.system import run, until, write_site
+from tests.support.system import run, write_site
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def home(tmp_path):
     server = Server(ServerConfig(tmp_path / "data", site, wall_clock, broker=0, port=0))
     server.start()
     try:
-        until(lambda: {p["state"] for p in server.components()} == {"ok"}, 20, "every part ok")
-        until(lambda: server.status()["now"], 20, "the streams have a now")
+        until(lambda: {p["state"] for p in server.components()} == {"ok"}, "every part ok")
+        until(lambda: server.status()["now"], "the streams have a now")
         yield tmp_path / "data", server
     finally:
         server.close()
@@ -38,12 +39,12 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
     )
     assert set(said["lag"]) == {"journalled", "stepped", "stored"}
     assert all({"messages", "seconds"} <= set(wait) for wait in said["lag"].values())
-    assert said["now"]["u1"]["age_s"] < 30
+    assert said["now"]["u1"]["age_s"] < PATIENCE_S
     assert said["restating"]["u1"] == 0
     assert said["leaps"] == {}
     assert (said["degraded"], said["held_back"]) == ([], False)
     assert said["ledger"]["unaccounted"] == 0
-    assert 0 < said["ready_s"] < 30
+    assert 0 < said["ready_s"] < PATIENCE_S
     told = run("status", "--data-dir", data, "--check").stdout
     assert "not yet stored: 0 messages" in told
     assert "now of u1: 20" in told

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import textwrap
 
+from tests.support.waiting import PATIENCE_S
+
 
 def ended(program: str) -> int:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=PATIENCE_S, check=False)
     return done.returncode
 
 

@@ -27,8 +27,8 @@ from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
 from tests.support.mosquitto import free_port
 from tests.support.series import heat, heats, output
-from tests.support.system import until
 from tests.support.telemetry import STREAM, T0, history, registry_frame, telemetry_frames
+from tests.support.waiting import PATIENCE_S, until
 
 COMMAND = [str(Path(sys.executable).with_name("hearthline")), "worker"]
 
@@ -54,7 +54,6 @@ def connect(stub, refusals):
     return store
 
 
-@pytest.mark.timeout(120)
 def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
     port = free_port()
     words = [
@@ -63,10 +62,10 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
     ]  # fmt: skip
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(
         [*COMMAND, *map(str, words)], stdout=log, stderr=log
-    ) as worker, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as probe:  # fmt: skip
+    ) as worker, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as probe:  # fmt: skip
         try:
-            until(lambda: answers(probe, "/health"), 40, "it answers")
-            until(lambda: answers(probe, "/ready"), 40, "it owns its partitions")
+            until(lambda: answers(probe, "/health"), "it answers")
+            until(lambda: answers(probe, "/ready"), "it owns its partitions")
             for n in range(5):
                 kafka.append("frames", "u1", Frame.heartbeat().encode(), wall_clock(), n % 4)
             kafka.flush()
@@ -79,11 +78,9 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
                 samples = [s for f in served().values() for s in f.samples if s.name == name]
                 return next((s.value for s in samples if s.labels == labels), None)
 
-            until(lambda: value("hearthline_stepped_records_total") == 5, 20, "five records are stepped")
-            until(
-                lambda: value("hearthline_lag_records", stage="stored") == 0, 20, "their results are stored"
-            )
-            until(lambda: (value("hearthline_checkpoint_seconds_count") or 0) > 0, 20, "a checkpoint")
+            until(lambda: value("hearthline_stepped_records_total") == 5, "five records are stepped")
+            until(lambda: value("hearthline_lag_records", stage="stored") == 0, "their results are stored")
+            until(lambda: (value("hearthline_checkpoint_seconds_count") or 0) > 0, "a checkpoint")
             assert value("hearthline_lag_records", stage="stepped") == 0
             assert value("hearthline_component_ok", component="store") == 1
             expected = {n.removesuffix("_total") for n, m in METRICS.items() if "worker" in m.where}
@@ -92,7 +89,7 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
                 assert probe.get(path, headers={"host": "evil.example"}).status_code == 421
                 assert probe.get(path, headers={"origin": "http://evil.example"}).status_code == 403
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(40) == 0
+            assert worker.wait(PATIENCE_S) == 0
         finally:
             print((tmp_path / "log").read_text())
             worker.kill()
@@ -101,14 +98,13 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
 def test_topics_with_another_number_of_partitions_are_named_with_what_to_do(kafka, tmp_path):
     words = ["--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "12"]
     done = subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=100, check=False
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert f"topic frames on {kafka.bootstrap}: expected 12 partitions, got 4; set --partitions 4" in line
 
 
-@pytest.mark.timeout(180)
 def test_a_token_without_rights_ends_the_worker_with_one_line_and_loses_nothing(kafka, stub, tmp_path):
     registry = registry_frame().encode()
     kafka.append("frames", STREAM, registry, T0)
@@ -118,7 +114,7 @@ def test_a_token_without_rights_ends_the_worker_with_one_line_and_loses_nothing(
     kafka.flush()
     stub.may_write = False
     with worker(kafka, stub, tmp_path / "first") as refused:
-        assert refused.wait(90) == 75, (tmp_path / "first").read_text()
+        assert refused.wait(PATIENCE_S) == 75, (tmp_path / "first").read_text()
     [line] = [each for each in (tmp_path / "first").read_text().splitlines() if "HTTP 403" in each]
     assert "the store refuses: " in line
     assert (
@@ -130,9 +126,9 @@ def test_a_token_without_rights_ends_the_worker_with_one_line_and_loses_nothing(
     assert not stub.points
     stub.may_write = True
     with worker(kafka, stub, tmp_path / "second") as again:
-        until(caught_up(kafka), 90, "everything is under a checkpoint")
+        until(caught_up(kafka), "everything is under a checkpoint")
         again.terminate()
-        assert again.wait(60) == 0
+        assert again.wait(PATIENCE_S) == 0
     kept = [t for (name, _, t), _ in stub.contents().items() if name == "reading"]
     assert len(kept) == sum(len(m.samples) for m in messages)
 

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from ingest.client import BulkClient
 from ingest.packets import MalformedError, PacketCutter, Publishes, pubacks
 from ingest.packets import publish as build
+from tests.support.waiting import PATIENCE_S
 
 
 def length(n):
@@ -183,7 +184,7 @@ def connected(client):
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     client._sock = theirs
-    ours.settimeout(5)
+    ours.settimeout(PATIENCE_S)
     return ours
 
 

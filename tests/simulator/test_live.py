@@ -6,7 +6,8 @@ import time
 import pyarrow.parquet as pq
 
 from tests.support.simulated_cases import case_text
-from tests.support.system import Program, Server, run, until
+from tests.support.system import Program, Server, run
+from tests.support.waiting import until
 
 
 def test_a_case_is_played_through_collectors_and_arrives_whole(tmp_path):
@@ -40,15 +41,14 @@ def test_a_case_is_played_through_collectors_and_arrives_whole(tmp_path):
             rows = [r for r in server.rows("reading") if r["key"] == device]
             return sorted(rows, key=lambda r: r["window_start"])
 
-        rows = until(lambda: (r := of("sub-02")) and len(r) >= 90 and r, 60, "90 readings", every=1.0)
+        rows = until(lambda: (r := of("sub-02")) and len(r) >= 90 and r, "90 readings", every=1.0)
         assert [row["supply_c"] == 850.0 for row in rows] == [False] * 45 + [True] * 45
         assert len(of("sub-03")) == 90
         # Fifteen minutes in one quarter of a minute, and nothing of it is refused as ahead of the clock.
         assert rows[0]["window_start"] < began_ms - 600_000.0
         assert rows[-1]["window_start"] <= time.time() * 1000.0
         ledger = until(
-            lambda: (told := server.status()["ledger"]) and told["stored"] == told["sent"] > 90 and told,
-            60, "everything to be stored", every=1.0,
+            lambda: (told := server.status()["ledger"]) and told["stored"] == told["sent"] > 90 and told, "everything to be stored", every=1.0,
         )  # fmt: skip
         assert (ledger["dead_lettered"], ledger["waiting"], ledger["unaccounted"]) == (0, 0, 0)
     assert pq.read_table(out / "truth_device.parquet").num_rows == 90 * 4

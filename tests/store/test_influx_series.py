@@ -14,6 +14,7 @@ from store.influx_series import InfluxSeries
 from store.protocol import Select, SeriesStore, StoreError, StoreUnavailableError
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.series import column, heat, heats, output, readings, rows, sample
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def store(stub):
 
 
 def connect(stub, **more):
-    options = {"timeout_s": 0.5, "patience_s": 5.0} | more
+    options = {"timeout_s": PATIENCE_S, "patience_s": PATIENCE_S} | more
     return InfluxSeries(stub.url, "o", "b", TOKEN, **options)
 
 
@@ -71,10 +72,12 @@ def test_a_server_that_asks_for_more_than_our_patience_is_unavailable_and_left_a
 
 
 @pytest.mark.parametrize("failure", [(503, {}), (500, {}), "hang", "drop"])
-def test_a_failure_is_tried_again_and_nothing_is_lost_or_doubled(stub, store, failure):
+def test_a_failure_is_tried_again_and_nothing_is_lost_or_doubled(stub, failure):
+    store = connect(stub, **({"timeout_s": 2.0} if failure == "hang" else {}))
     stub.script = [failure]
     store.write([output(0, rows={"device_heat": [heats(heat("a", 0, 1.0), heat("b", 0, 2.0))]})])
     assert (stub.tries, len(stub.points)) == (2, 2)
+    store.close()
 
 
 def test_a_server_that_stays_away_is_unavailable(stub):
@@ -151,7 +154,7 @@ def test_closing_ends_a_wait(stub):
         time.sleep(0.01)
     time.sleep(0.1)
     store.close()
-    thread.join(timeout=5)
+    thread.join(PATIENCE_S)
     assert said
     assert said[0].endswith("the store is closed")
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from store import records
 from store.database import database_url
 from store.records import Batch, Records, RecordsError
-from tests.support.edge_server import until
 from tests.support.postgres import Postgres
+from tests.support.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,12 +154,12 @@ def test_of_several_that_start_at_once_one_makes_the_tables(postgres):
         for thread in threads:
             thread.start()
         other = subprocess.Popen([sys.executable, "-c", again, where], cwd=ROOT)
-        until(lambda: holder.execute(waiting).fetchone() == (2,), 60)
+        until(lambda: holder.execute(waiting).fetchone() == (2,))
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     for one in opened:
         one.close()
-    assert (len(opened), other.wait(60)) == (2, 0)
+    assert (len(opened), other.wait(PATIENCE_S)) == (2, 0)
 
 
 def test_one_alone_keeps_the_records_of_a_database(postgres):

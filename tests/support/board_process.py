@@ -16,6 +16,7 @@ from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
 from models.site import Device, Network, Region, Site, Unit, Vehicle
 from tests.support.board_data import DAY_MS, NOW_MS, Day, seeded, status
+from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
 PAYLOADS = (
@@ -120,7 +121,7 @@ def board_process(folder: Path, port: int = 0, kind: str = "plain") -> Iterator[
         yield url
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def main(folder: Path, port: int, kind: str) -> None:

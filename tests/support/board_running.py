@@ -6,9 +6,11 @@ import csv
 import io
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary
 
 import duckdb
@@ -16,6 +18,8 @@ import pytest
 
 from dashboards.api import ActionRefusedError
 from dashboards.board import create_app
+from dashboards.live import Hub
+from dashboards.panels import Page
 from dashboards.serve import BoardServer
 from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
@@ -24,6 +28,7 @@ from tests.support.board_alarms import seed_alarms
 from tests.support.board_coal import site_with_coal, write_coal
 from tests.support.board_data import NOW_MS, Day, make_site, seeded, status
 from tests.support.chromium import Watched, chromium
+from tests.support.waiting import PATIENCE_S
 
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
@@ -73,17 +78,22 @@ class Running:
         self.now_ms = NOW_MS
         self.write_anomalies()
         write_coal(self.day)
-        app = create_app(
-            self.day.store,
-            self.day.site,
-            lambda: self.now_ms,
-            status,
-            self.actions,
-            simulated=True,
-            token="t",
-        )
+        with mock.patch("dashboards.board.Hub", self._keep_hub):
+            app = create_app(
+                self.day.store,
+                self.day.site,
+                lambda: self.now_ms,
+                status,
+                self.actions,
+                simulated=True,
+                token="t",
+            )
         self.server = BoardServer(app, port=0)
         self.server.start()
+
+    def _keep_hub(self, *parts: Any) -> Hub:
+        self.hub = Hub(*parts)
+        return self.hub
 
     def write_anomalies(self) -> None:
         """A leak, and a meter that drifts."""
@@ -125,18 +135,21 @@ def browser():
 def opened(running, browser):
     """Open a path of the board in a tab of its own; what tests before it left in the browser is gone.
 
+    What `before` does with the page is done when nothing is on it yet.
     Every window and profile costs Chromium half a second of processor time, so the first tab of a test is one
     in a window that stays; further ones have each a profile of their own, as of other people.
     """
     open_ = []
 
-    def go(path: str, size: dict[str, int] = DESK, url: str = "") -> Watched:
+    def go(path: str, size: dict[str, int] = DESK, url: str = "", *, before: Any = None) -> Watched:
         at = url or running.server.url
         profile = browser.new_context(**_ABROAD) if open_ else _window(browser, at)
         page = profile.new_page()
         open_.append(profile if open_ else page)
         page.set_viewport_size(size)
         watched = Watched(page)
+        if before is not None:
+            before(page)
         watched.page.goto(at + path)
         watched.page.wait_for_selector(".hl-clock b")
         return watched
@@ -200,15 +213,38 @@ _COUNT_FILES = """() => {
 }"""
 
 
-def until(page: Any, expression: str, arg: Any = None, timeout_s: float = 30.0) -> None:
-    """Wait until `expression` is true on the page.
+def until(page: Any, expression: str, arg: Any = None, timeout_s: float = PATIENCE_S) -> Any:
+    """Wait until `expression` is true on the page; what it gave.
 
     Playwright's own way polls by `eval`, which the page's policy refuses.
     """
     end = time.monotonic() + timeout_s
-    while not _evaluated(page, expression, arg):
+    while not (given := _evaluated(page, expression, arg)):
         assert time.monotonic() < end, f"not so after {timeout_s:.0f} s: {expression}"
         page.wait_for_timeout(100)
+    return given
+
+
+_HISTORY = {"tile", "line", "scatter", "bands", "heatmap"}
+
+
+def stand(page: Any, shown: Page) -> None:
+    """Wait until every panel of `shown` has been read, and what has a history is drawn."""
+    until(
+        page,
+        "document.querySelector('.hl-clock b') && !document.querySelector('.hl-unread, [aria-busy=true]')",
+    )
+    drawn = [p.id for p in shown.panels if p.kind in _HISTORY and p.series]
+    until(page, "ids => ids.every(id => performance.getEntriesByName(`hl-drawn-${id}`).length > 0)", drawn)
+
+
+def until_here(page: Any, condition: Callable[[], Any]) -> Any:
+    """Wait in Python for what a page, or the server for it, does."""
+    end = time.monotonic() + PATIENCE_S
+    while not (given := condition()):
+        assert time.monotonic() < end, f"not within {PATIENCE_S:g} s"
+        page.wait_for_timeout(50)
+    return given
 
 
 def _evaluated(page: Any, expression: str, arg: Any) -> Any:

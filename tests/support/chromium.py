@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.needs import missing
+from tests.support.waiting import PATIENCE_S
 
+PATIENCE_MS = 1000 * PATIENCE_S
 LOOPBACK = {"127.0.0.1", "localhost", "[::1]", "::1"}
 _INSTALL = "apt-get install -y chromium fonts-wqy-zenhei"
 _ARGUMENTS = (
@@ -46,6 +48,7 @@ class Watched:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
         self.foreign: list[str] = []
         page.on("console", self._console)
@@ -104,7 +107,15 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS), timeout=PATIENCE_MS)
+        make = browser.new_context
+
+        def patient(**options: Any) -> Any:
+            context = make(**options)
+            context.set_default_timeout(PATIENCE_MS)
+            return context
+
+        browser.new_context = patient  # type: ignore[method-assign]
         try:
             yield browser
         finally:

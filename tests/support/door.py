@@ -27,9 +27,9 @@ from ingest.broker import EmbeddedBroker
 from ingest.door import Door, DoorFiles, Rules
 from ingest.endpoint import Endpoint
 from ingest.polling_client import PollingClient
-from tests.support.edge_server import until
 from tests.support.mosquitto import _binary, free_port
 from tests.support.payloads import site, topic
+from tests.support.waiting import PATIENCE_S, until
 
 DEVICES = ("sub-1", "sub-2", "truck-1")
 ODD_NAMES = ("a+b", "a#b", "a/b", "+", "#")
@@ -146,15 +146,15 @@ class Client:
         self.client.loop_stop()
 
     def subscribe(self, *topics):
-        assert self.connected.wait(10)
+        assert self.connected.wait(PATIENCE_S)
         for place in topics:
             self.subscribed.clear()
             self.client.subscribe(place, 1)
-            assert self.subscribed.wait(10)
+            assert self.subscribed.wait(PATIENCE_S)
 
     def publish(self, topic, payload=b"{}", *, retain=False):
-        assert self.connected.wait(10)
-        self.client.publish(topic, payload, 1, retain=retain).wait_for_publish(10)
+        assert self.connected.wait(PATIENCE_S)
+        self.client.publish(topic, payload, 1, retain=retain).wait_for_publish(PATIENCE_S)
 
     @property
     def topics(self) -> list[str]:
@@ -168,7 +168,7 @@ def refused(gate: Gate, certificate: str | None, **options) -> bool:
     client.client.on_disconnect = lambda *_: gone.set()
     try:
         with client:
-            until(lambda: client.connected.is_set() or gone.is_set(), 20)
+            until(lambda: client.connected.is_set() or gone.is_set())
             return not client.connected.is_set()
     except (ssl.SSLError, OSError):
         return True
@@ -179,7 +179,7 @@ def say_too_much(gate: Gate) -> None:
     with Client(gate, "sub-1") as device:
         device.publish(topic("sub-1"), b"x" * 300 * 1024)
         device.client.publish(topic("sub-1"), b"y" * 1_100_000, 1)
-        until(lambda: not device.client.is_connected(), 20)
+        until(lambda: not device.client.is_connected())
 
 
 def listening(port: int) -> bool:
@@ -232,7 +232,7 @@ def started(config: Path, log: Path, ports: tuple[int, ...]):
         subprocess.Popen([_binary(), "-c", str(config)], stderr=out, stdout=out) as process,
     ):
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while not all(listening(port) for port in ports):
                 if process.poll() is not None or time.monotonic() > deadline:
                     pytest.fail(

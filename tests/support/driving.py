@@ -24,9 +24,15 @@ def device(driver, options, *, name="d1", device_class="meter", interval_s=10):
     )
 
 
+_ON_A_LINE = ("cjt188", "mbus", "modbus", "nmea", "weighbridge")
+_LONGEST_S = 60
+
+
 @contextmanager
 def driving(driver, options, **more):
-    """The driver, and all that it says."""
+    """The driver, and all that it says; as patient as it may be, unless `options` say otherwise."""
+    if driver in _ON_A_LINE:
+        options = {"timeout_s": _LONGEST_S, **options}
     said = []
     with closing(make(device(driver, options, **more))) as made:
         made.complaints = Complaints(said.append)

@@ -12,15 +12,9 @@ from collections.abc import Callable
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-__all__ = ["FakeServer", "until"]
+from tests.support.waiting import PATIENCE_S
 
-
-def until(condition: Callable[[], bool], seconds: float = 60.0, what: str = "") -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.01)
+__all__ = ["FakeServer"]
 
 
 class FakeServer:
@@ -43,7 +37,7 @@ class FakeServer:
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(PATIENCE_S)
 
     def _heard(self, _client, _data, message):
         *_, device, kind = message.topic.split("/")

@@ -15,12 +15,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeVar
 
+from tests.support.waiting import PATIENCE_S
+
 __all__ = ["CLEAR", "FaultProxy", "Faults"]
 
 _T = TypeVar("_T")
 _CHUNK: Final = 65_536
 _QUEUED: Final = 64  # chunks that may wait for their latency, of each direction of each connection
-_PATIENCE_S: Final = 10.0
 _RST: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends a reset instead of the rest."""
 
@@ -137,12 +138,12 @@ class FaultProxy:
     def __exit__(self, *_: object) -> None:
         self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(PATIENCE_S)
         self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
         asked: Future[_T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        return asked.result(_PATIENCE_S)
+        return asked.result(PATIENCE_S)
 
     async def _begin(self) -> None:
         self._open.set()

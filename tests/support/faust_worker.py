@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE_S
+
 __all__ = ["WorkerProcess"]
 
 _ROOT = Path(__file__).parents[2]
@@ -33,7 +35,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def send(self, sign: int) -> None:
         self.process.send_signal(sign)
@@ -49,13 +51,13 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
         return self.process.returncode
 
-    def wait_until(self, condition, timeout_s: float = 60.0) -> None:
+    def wait_until(self, condition, timeout_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             self.keep_up()

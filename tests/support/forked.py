@@ -87,7 +87,7 @@ class ForkedProgram:
             request = {"args": self.args, "cwd": str(cwd or Path.cwd()), "env": dict(env)}
             fds = [stdout.fileno(), stderr.fileno(), theirs.fileno()]
             socket.send_fds(_stem(), [json.dumps(request).encode()], fds)
-        said = self._hear(60.0)
+        said = self._hear(300.0)
         assert said, f"{self.args}: nothing was forked"
         self.pid = int(said[_PID])
 

@@ -26,7 +26,7 @@ from tests.support.payloads import BOOT, NOW, acks, site, telemetry
 __all__ = ["FrontDoor"]
 
 LIMIT_S = 1.0
-CROWDED = 5.0
+CROWDED = 60.0
 FIRST = 1_000_000
 """Number of the first case of a batch."""
 KEPT = 480 * 1024 + 1

@@ -16,6 +16,7 @@ from typing import Self
 
 from tests.support.mosquitto import free_port
 from tests.support.needs import missing
+from tests.support.waiting import PATIENCE_S
 
 __all__ = ["Influxd"]
 
@@ -53,14 +54,14 @@ class Influxd:
         log = self.home / "log"
         with log.open("ab") as out:
             self._process = subprocess.Popen([self._program, "-config", self._config], stdout=out, stderr=out)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/ping", timeout=1).close()
                 break
             except OSError:
                 assert self._process.poll() is None, log.read_text()[-2000:]
-                assert time.monotonic() < deadline, "influxd was not up in 60 s"
+                assert time.monotonic() < deadline, f"influxd was not up in {PATIENCE_S:g} s"
                 time.sleep(0.05)
         self.database(DATABASE)
 
@@ -73,13 +74,13 @@ class Influxd:
     def database(self, name: str) -> str:
         """Make a database; the bucket that it is to clients of version 2."""
         request = urllib.request.Request(f"{self.url}/query?q=CREATE+DATABASE+{name}", method="POST")
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=PATIENCE_S).close()
         return f"{name}/autogen"
 
     def end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(30)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def kill(self) -> None:

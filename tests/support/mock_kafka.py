@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from tests.support.waiting import PATIENCE_S
+
 __all__ = ["KafkaClient", "Kept", "MockKafka"]
 
 PRODUCING = {"linger.ms": 0, "partitioner": "murmur2_random"}
@@ -44,7 +46,7 @@ class KafkaClient:
     def committed(self, group: str, topic: str) -> dict[int, int]:
         """Committed offset of each partition that has one."""
         asked = [TopicPartition(topic, partition) for partition in range(self.partitions)]
-        found = self._consumer(group).committed(asked, timeout=10)
+        found = self._consumer(group).committed(asked, timeout=PATIENCE_S)
         return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
 
     def ends(self, topic: str) -> dict[int, int]:
@@ -87,7 +89,9 @@ class KafkaClient:
         return self._consumers[group]
 
     def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return self._consumer("reader").get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+        return self._consumer("reader").get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=PATIENCE_S
+        )
 
 
 class MockKafka(KafkaClient):
@@ -100,12 +104,12 @@ class MockKafka(KafkaClient):
 
     def __init__(self):
         producer = Producer({"bootstrap.servers": "mock:1", "test.mock.num.brokers": 1, **PRODUCING})
-        broker = next(iter(producer.list_topics(timeout=10).brokers.values()))
+        broker = next(iter(producer.list_topics(timeout=PATIENCE_S).brokers.values()))
         super().__init__(f"{broker.host}:{broker.port}", producer)
 
     def make_topics(self, *names: str) -> None:
         for name in names:
-            deadline = time.monotonic() + 10
-            while len(self._producer.list_topics(name, timeout=10).topics[name].partitions) != 4:
-                assert time.monotonic() < deadline, f"topic {name} was not made in 10 s"
+            deadline = time.monotonic() + PATIENCE_S
+            while len(self._producer.list_topics(name, timeout=PATIENCE_S).topics[name].partitions) != 4:
+                assert time.monotonic() < deadline, f"topic {name} was not made in {PATIENCE_S:g} s"
                 time.sleep(0.05)

@@ -17,6 +17,7 @@ from typing import Self
 import pytest
 
 from tests.support.needs import missing
+from tests.support.waiting import PATIENCE_S
 
 __all__ = ["Mosquitto", "free_port"]
 
@@ -83,7 +84,7 @@ class Mosquitto:
         self.process = subprocess.Popen(
             [self._binary, "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 text = self.process.stderr.read().decode() if self.process.stderr else ""
@@ -94,12 +95,12 @@ class Mosquitto:
                 time.sleep(0.02)
             else:
                 return
-        pytest.fail("mosquitto does not listen after 10 s")
+        pytest.fail(f"mosquitto does not listen after {PATIENCE_S:g} s")
 
     def _end(self, number: int) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             if self.process.stderr:
                 self.process.stderr.close()
             self.process = None

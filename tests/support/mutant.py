@@ -71,6 +71,13 @@ def hasty_collector(_home: Path) -> None:
     network.STEADY_S = 1.0
 
 
+def patient_collector(_home: Path) -> None:
+    """Nothing is broken: what a collector sends again by itself comes after ten minutes."""
+    from edge import pacing
+
+    pacing.FIRST_RETRY_S = pacing.LAST_RETRY_S = 600.0
+
+
 def frequent_checkpoints(_home: Path) -> None:
     """Nothing is broken: a checkpoint every half second, so that kills come before, in and after many."""
     from streams.runtime.local import LocalRuntime
@@ -270,7 +277,7 @@ _ALTER: Final = {
     for f in (
         acks_before_commit, checkpoint_before_store, collector_kill_points, forgets_what_it_sent,
         frequent_checkpoints, hasty, hasty_collector, kill_points, late_commit, no_duplicate_filter, no_sync,
-        power_cut, readings_again, twice, uncertainty_a_bit_off,
+        patient_collector, power_cut, readings_again, twice, uncertainty_a_bit_off,
     )
 }  # fmt: skip
 

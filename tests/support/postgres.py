@@ -20,6 +20,7 @@ import psycopg
 
 from tests.support.mosquitto import free_port
 from tests.support.needs import missing
+from tests.support.waiting import PATIENCE_S
 
 __all__ = ["Postgres", "program"]
 
@@ -111,21 +112,21 @@ class Postgres:
                 cwd=self.directory,
                 **self.user,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 self.connect().close()
                 break
             except psycopg.OperationalError:
                 assert self._process.poll() is None, self.log.read_text()[-3000:]
-                assert time.monotonic() < deadline, "PostgreSQL was not up in 60 s"
+                assert time.monotonic() < deadline, f"PostgreSQL was not up in {PATIENCE_S:g} s"
                 time.sleep(0.05)
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[Any]:
         """As its superuser, outside transactions."""
         return psycopg.connect(
             host="127.0.0.1", port=self.port, user="postgres", password=self.password, dbname=database,
-            autocommit=True, connect_timeout=5,
+            autocommit=True, connect_timeout=int(PATIENCE_S),
         )  # fmt: skip
 
     def database(self) -> str:
@@ -152,14 +153,14 @@ class Postgres:
             for child in children:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
-            self._process.wait(20)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def stop(self) -> None:
         """End it at once but in order: connections are cut, everything is written."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(60)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def __enter__(self) -> Self:

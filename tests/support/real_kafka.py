@@ -104,7 +104,7 @@ class RealKafka(KafkaClient):
     def kill(self) -> None:
         if self._process and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(180)
 
     def close(self) -> None:
         self.kill()

@@ -19,14 +19,13 @@ from tests.support import kill_points, mutant
 from tests.support.fault_proxy import FaultProxy
 from tests.support.mosquitto import Mosquitto
 from tests.support.recorded_fleet import RecordedFleet
-from tests.support.system import Program, until
+from tests.support.system import Program
+from tests.support.waiting import until
 from tests.support.weather import change
 
 __all__ = ["RunningSystem", "Victim", "until_restated"]
 
 Victim = Literal["server", "collector", "broker"]
-READY_S: Final = 40.0
-PROGRESS_S: Final = 120.0  # a disk that is busy with other things holds a commit back for long
 CATCH_UP_S: Final = 10.0
 KEEPALIVE_S: Final = 5
 RESTATED_S: Final = 180.0  # on a machine that is busy with other things
@@ -82,7 +81,7 @@ class RunningSystem:
             self.server_side = self._stack.enter_context(FaultProxy(self.broker.port))
             self.server = self._serve()
             self._stack.callback(self._kill_programs)
-            until(self._server_ready, READY_S, "the server is ready")
+            until(self._server_ready, "the server is ready")
             self.collector = self._collect()
         except BaseException:
             self._stack.close()
@@ -132,7 +131,7 @@ class RunningSystem:
         """Wait until something more is journalled."""
         before = self.journalled()
         try:
-            until(lambda: self.journalled() > before, PROGRESS_S, "something is journalled", every=0.02)
+            until(lambda: self.journalled() > before, "something is journalled", every=0.02)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self._said()}") from None
 
@@ -189,7 +188,7 @@ class RunningSystem:
             return
         self.server = self._serve()
         if ready:
-            until(self._server_ready, READY_S, "the server is ready again", every=0.02)
+            until(self._server_ready, "the server is ready again", every=0.02)
             self.back_s.append(time.monotonic() - began)
 
     def _cut_power(self) -> None:
@@ -208,7 +207,7 @@ class RunningSystem:
         if point in kill_points.STARTING_POINTS:
             self.kill(victim)
         program = self.server if victim == "server" else self.collector
-        until(lambda: not program.running, READY_S, f"{victim} passes {point!r}", every=0.01)
+        until(lambda: not program.running, f"{victim} passes {point!r}", every=0.01)
         assert program.process.returncode == -signal.SIGKILL, f"{point}: {program.err}"
         assert not kill_points.armed(self.fleet.home, victim)
         done = {"point": point, "journalled": self.journalled(), "checkpointed": self.checkpointed()}
@@ -283,7 +282,7 @@ def until_restated(status: Callable[[], dict[str, Any]]) -> None:
         waits = [wait.get(what, 0) for wait in said["lag"].values() for what in ("messages", "records")]
         return not any(waits) and bool(said["restating"]) and not any(said["restating"].values())
 
-    until(done, RESTATED_S, "all is computed and restated", every=0.2)
+    until(done, "all is computed and restated", seconds=RESTATED_S, every=0.2)
 
 
 def _number(path: Path, query: str) -> int:

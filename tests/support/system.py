@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from hearthline.client import ServerClient
 from tests.support import mutant
 from tests.support.forked import ForkedProgram
+from tests.support.waiting import PATIENCE_S, until
 
 __all__ = [
     "HEARTHLINE",
@@ -34,7 +35,6 @@ __all__ = [
     "ended",
     "recordings",
     "run",
-    "until",
     "write_site",
 ]
 
@@ -50,17 +50,8 @@ def recordings(name: str) -> Path:
     return Path(root) / name
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.2) -> Any:
-    """Wait until a condition is true and return what it gave."""
-    end = time.monotonic() + seconds
-    while not (given := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(every)
-    return given
-
-
 def ended(
-    *words: object, timeout: float = 120, cwd: Path | None = None, env: Mapping[str, str] = _QUIET
+    *words: object, timeout: float = PATIENCE_S, cwd: Path | None = None, env: Mapping[str, str] = _QUIET
 ) -> subprocess.CompletedProcess[str]:
     """What a command said until its end, and how it ended."""
     args = [HEARTHLINE, *map(str, words)]
@@ -75,7 +66,7 @@ def ended(
 
 
 def run(
-    *words: object, code: int = 0, timeout: float = 120, cwd: Path | None = None
+    *words: object, code: int = 0, timeout: float = PATIENCE_S, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and see that it ends with `code`."""
     done = ended(*words, timeout=timeout, cwd=cwd)
@@ -141,7 +132,7 @@ class Program:
             pytest.fail(f"{self.process.args} goes on after {seconds} s:\n{self.out}\n{self.err}")
         assert ended == code, f"{self.process.args} ended with {ended}:\n{self.out}\n{self.err}"
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 40, code: int = 0) -> float:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = PATIENCE_S, code: int = 0) -> float:
         """Tell it to stop; how long it took. [s]"""
         began = time.monotonic()
         self.process.send_signal(number)
@@ -152,7 +143,7 @@ class Program:
         """End it as a power cut would."""
         if self.running:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +176,7 @@ class Server(Program):
         super().__init__(directory, *words, *broker, *options, executed=executed)
         self.said: Mapping[str, Any] = {}
         try:
-            until(self._ready, 40, f"{self.process.args} is ready")
+            until(self._ready, f"{self.process.args} is ready")
         except BaseException:
             self.kill()
             raise
@@ -217,9 +208,9 @@ class Server(Program):
         """State of each component."""
         return {part["name"]: part["state"] for part in self.status()["components"]}
 
-    def ready_for_messages(self, seconds: float = 30) -> None:
+    def ready_for_messages(self) -> None:
         """Wait until every component is ok, so that what is published is heard."""
-        until(lambda: set(self.states().values()) == {"ok"}, seconds, "every component ok")
+        until(lambda: set(self.states().values()) == {"ok"}, "every component ok", every=0.2)
 
     def rows(self, measurement: str, *options: object) -> list[dict[str, Any]]:
         """What ``hearthline query`` gives."""
@@ -261,7 +252,7 @@ class Publisher:
         self._client.on_message = self._heard
         self._client.connect(host, int(port))
         self._client.loop_start()
-        assert subscribed.wait(10), f"no subscription at {url}"
+        assert subscribed.wait(PATIENCE_S), f"no subscription at {url}"
 
     def _heard(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:
         device = message.topic.split("/")[-2]
@@ -276,7 +267,7 @@ class Publisher:
         """Publish, and wait until the broker has it."""
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         sent = self._client.publish(topic, body, qos=1, retain=retain)
-        sent.wait_for_publish(10)
+        sent.wait_for_publish(PATIENCE_S)
         assert sent.is_published()
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ from tests.support.chain_pipeline import rows_of
 from tests.support.faust_worker import WorkerProcess
 from tests.support.real_kafka import RealKafka
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from tests.support.chain_feed import CHANGELOG, GROUP, TOPIC, caught_up
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
 from tests.support.telemetry import SITE_TEXTS, T0, history, registry_frame, telemetry_frames
-
-pytestmark = pytest.mark.timeout(180)
+from tests.support.waiting import PATIENCE_S
 
 _ROOT = Path(__file__).parents[3]
 _STREAMS = ("u1", "u2", "u3")
@@ -121,15 +120,15 @@ def _run(kafka: MockKafka, log: Path, *options: str, late_ms: int = 0) -> None:
         while ends != kafka.ends(TOPIC):  # what is stepped last may ask, and be answered, once more
             ends = kafka.ends(TOPIC)
             _wait(caught_up(kafka), worker, log)
-            time.sleep(2.0)
+            time.sleep(4.0)
         worker.terminate()
-        assert worker.wait(30) == 0, log.read_text()
+        assert worker.wait(PATIENCE_S) == 0, log.read_text()
     finally:
         worker.kill()
 
 
 def _wait(condition, worker: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert worker.poll() is None, log.read_text()[-4000:]
         assert time.monotonic() < deadline, log.read_text()[-4000:]

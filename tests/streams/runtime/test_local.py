@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from store.restate import answer
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
+from tests.support.waiting import PATIENCE_S, until
 
 
 class Running:
@@ -36,7 +36,7 @@ class Running:
 
     def __exit__(self, *_):
         self.stop.set()
-        self.thread.join(60)
+        self.thread.join(PATIENCE_S)
         self.journal.close()
         self.checkpoints.close()
         self.store.close()
@@ -45,10 +45,7 @@ class Running:
         self.journal.append([Append("u1", frame.encode(), at)])
 
     def wait(self, what) -> None:
-        deadline = time.monotonic() + 100
-        while not what():
-            assert time.monotonic() < deadline, "not within 100 s"
-            time.sleep(0.05)
+        until(what)
 
 
 def message(seq: int, minute: int) -> Frame:

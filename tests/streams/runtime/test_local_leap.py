@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.support.silence import GAP_MS, silence
 from tests.support.telemetry import T0
+from tests.support.waiting import PATIENCE_S
 
 QUARTERS = GAP_MS // 900_000
 
@@ -151,13 +151,17 @@ def test_a_stop_amid_a_leap_is_at_once_and_the_next_start_begins_it_anew(
     tmp_path, undisturbed, caplog
 ) -> None:
     parts = Parts(tmp_path).journalled()
+    passed: list[str] = []
+
+    def stop(name: str) -> None:
+        passed.append(name)
+        if passed.count("stepped") == QUARTERS // 2:
+            parts.stop.set()
+
+    parts.runtime._kill_point = stop
     thread = threading.Thread(target=parts.runtime.run, args=(parts.stop,))
     thread.start()
-    while not parts.runtime.status.leaps:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    parts.stop.set()
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert parts.runtime.status.leaps, "expected it to be stopped before its end"
     assert "u1 is stopped amid a leap" in caplog.text
