@@ -47,6 +47,7 @@ class Echo:
 
     def close(self) -> None:
         """Take nobody any more."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # or its thread might take who calls the next test's
         self._listener.close()
 
 
