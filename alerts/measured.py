@@ -62,16 +62,17 @@ class Measured:
         near = [a for a in alarms if a.phase in {Phase.RAISED, Phase.ACKNOWLEDGED} and not a.quiet]
         start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
         rung, stood = by_scope(self._rung), by_scope(near)
-        places: dict[str, dict[str, str]] = {DESK: {}}
-        places |= {f"region:{region}": {"region": region} for region in site.regions}
+        places = {DESK: {"unit": "", "region": ""}}
+        places |= {f"region:{region}": {"unit": "", "region": region} for region in site.regions}
         places |= {f"unit:{u.id}": {"unit": u.id, "region": u.region} for u in site.units.values()}
         quality = {
             scope: {**place, **self._figures(now_ms, rung.get(scope, []), stood.get(scope, []))}
             for scope, place in places.items()
         }
+        today_ms = now_ms // DAY_MS * DAY_MS
         return {
             QUALITY: quality_table(start_ms, TEN_MIN_MS, quality, ALARM_STREAM),
-            ACTORS: actors_table(self._actors.worst(now_ms), now_ms // DAY_MS * DAY_MS, ALARM_STREAM),
+            ACTORS: actors_table(self._actors.worst(now_ms), places, today_ms, ALARM_STREAM),
         }
 
     def _figures(self, now_ms: int, rung: Sequence[Heard], near: Sequence[Alarm]) -> dict[str, Any]:

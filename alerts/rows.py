@@ -93,20 +93,32 @@ def quality_table(
     return pa.Table.from_pylist(rows, schema=_QUALITY_SCHEMA)
 
 
-def actors_table(worst: Mapping[str, Sequence[Actor]], start_ms: int, stream: str) -> pa.Table:
-    """Rows of `ACTORS`, named by scope and place: one that nobody takes (any more today) is withdrawn."""
+def actors_table(
+    worst: Mapping[str, Sequence[Actor]],
+    places: Mapping[str, Mapping[str, str]],
+    start_ms: int,
+    stream: str,
+) -> pa.Table:
+    """Rows of `ACTORS`, named by scope and place: one that nobody takes (any more today) is withdrawn.
+
+    They bear the unit and region of their scope, which `places` has, and not those of whoever takes a place:
+    some stores name a row by them too, and would keep the one before beside it.
+    """
     around = {
         "stream": stream, "window_start": start_ms, "window_ms": DAY_MS, "coverage": None, "reason": None,
         "revision": 0, "model": None,
     }  # fmt: skip
     rows = [
-        {**around, "key": f"{scope}:{n:02}", "rank": n, "status": str(Status.FINAL), **actor._asdict()}
-        for scope, actors in worst.items()
+        {
+            **around, **actor._asdict(), **places[scope],
+            "key": f"{scope}:{n:02}", "rank": n, "status": str(Status.FINAL),
+        }
+        for scope, actors in worst.items() if scope in places
         for n, actor in enumerate(actors, 1)
-    ]
+    ]  # fmt: skip
     rows += [
-        {**around, "key": f"{scope}:{n:02}", "unit": "", "region": "", "status": str(Status.WITHDRAWN)}
-        for scope, actors in worst.items()
+        {**around, **places[scope], "key": f"{scope}:{n:02}", "status": str(Status.WITHDRAWN)}
+        for scope, actors in worst.items() if scope in places
         for n in range(len(actors) + 1, MOST + 1)
-    ]
+    ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_ACTORS_SCHEMA)

@@ -266,7 +266,7 @@ class Page:
 FRAME_FEEDS: Final = (
     Feed("seen", Select("reading", fields=("received_ms",), latest=True), recent_ms=120_000),
     Feed("alarms", Select("alarm_open")),
-    Feed("quality", Select("alarm_quality", keys=(SCOPE_KEY,), latest=True)),
+    Feed("quality", Select("alarm_quality", keys=(SCOPE_KEY,), latest=True), recent_ms=1_200_000),
 )
 """What every page says at its top: how old the data is, and which alarms nobody has acknowledged."""
 

@@ -210,6 +210,7 @@ class InfluxSeries:
             units=query.units,
             regions=query.regions,
             device_class=query.device_class,
+            key_prefix=query.key_prefix,
             from_ms=query.from_ms,
             to_ms=query.to_ms,
             withdrawn=query.withdrawn,

@@ -1,7 +1,8 @@
 """Worst actors: counted while the desk runs, and counted again to the same after a restart."""
 
-from alerts.actors import DAY_MS, DESK, MOST, Actors, Heard, heard_again
+from alerts.actors import DAY_MS, DESK, MOST, Actor, Actors, Heard, heard_again
 from alerts.alarm import Note
+from alerts.rows import actors_table
 
 NOW = 100 * DAY_MS + 3_600_000
 
@@ -45,6 +46,17 @@ def test_each_region_and_unit_has_its_own_ten_with_their_share_there():
     assert found["region:r2"] == found["unit:u3"]
     assert [(a.subject, a.alarms, a.share_pct) for a in found["unit:u2"]] == [("other", 10, 100.0)]
     assert found["desk"][0].subject == "big"
+
+
+def test_a_place_bears_the_unit_and_region_of_its_scope_whoever_takes_it():
+    one, other = (Actor("s", "air", unit, "r1", 5, 5, 50.0, 0, 0) for unit in ("u1", "u2"))
+    places = {DESK: {"unit": "", "region": ""}, "region:r1": {"unit": "", "region": "r1"}}
+    named = set()
+    for taken in ([one, other], [other, one], [other], []):
+        table = actors_table({DESK: taken, "region:r1": taken, "unit:gone": taken}, places, 0, "alarm")
+        named |= {(r["key"], r["unit"], r["region"]) for r in table.to_pylist()}
+    ten = [f"{n:02}" for n in range(1, MOST + 1)]
+    assert named == {*((f"desk:{n}", "", "") for n in ten), *((f"region:r1:{n}", "", "r1") for n in ten)}
 
 
 def test_thirty_days_and_seven_are_days_and_older_ones_are_forgotten():

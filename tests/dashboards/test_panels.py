@@ -1,5 +1,5 @@
 from dashboards.language import LANGUAGES
-from dashboards.panels import Band, pages, panel
+from dashboards.panels import FRAME_FEEDS, Band, pages, panel
 from models.measurements import known
 
 
@@ -44,3 +44,9 @@ def test_a_panel_fits_the_twelve_columns_of_its_page():
             if p.kind != "tile":
                 row += p.width * p.height
         assert row % 12 == 0, page.id
+
+
+def test_of_the_newest_rows_that_every_page_has_those_of_the_last_minutes_are_read_each_second():
+    newest = [feed for feed in FRAME_FEEDS if feed.select.latest]
+    assert newest
+    assert all(feed.recent_ms is not None and feed.recent_ms <= 3_600_000 for feed in newest)

@@ -60,7 +60,7 @@ def test_those_of_an_earlier_day_are_not_todays(opened, running):
     ]
     running.now_ms = today + 3_600_000
     out = Outputs(ALARM_STREAM)
-    out.add(ACTORS, actors_table({DESK: few}, today, ALARM_STREAM))
+    out.add(ACTORS, actors_table({DESK: few}, {DESK: {"unit": "", "region": ""}}, today, ALARM_STREAM))
     running.day.store.write([out])
     until(page, f"{ROWS}.length === 2")
     assert [r[2] for r in page.evaluate(ROWS)] == ["3", "1"]

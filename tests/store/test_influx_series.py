@@ -136,6 +136,12 @@ def test_a_refused_query_is_an_error(stub, store):
         store.select(Select("device_heat"))
 
 
+@pytest.mark.parametrize("every_ms", [None, 60_000])
+def test_the_server_is_asked_only_for_keys_that_begin_so(stub, store, every_ms):
+    store.select(Select("device_heat", key_prefix="unit:u1:", every_ms=every_ms))
+    assert "r.key =~ /^unit:u1:/" in stub.queries[-1]
+
+
 def test_closing_ends_a_wait(stub):
     import threading
 

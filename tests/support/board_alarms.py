@@ -59,8 +59,9 @@ def seed_alarms(store) -> list[Alarm]:
         for n, (subject, code) in enumerate(_WORST)
     ]
     today = {DESK: worst, "region:north": worst[2:6]}
-    outputs.add(ACTORS, actors_table(today, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
+    places = {DESK: {"unit": "", "region": ""}, "region:north": {"unit": "", "region": "north"}}
+    outputs.add(ACTORS, actors_table(today, places, NOW_MS // DAY_MS * DAY_MS, ALARM_STREAM))
     yesterday = {DESK: worst[:3]}
-    outputs.add(ACTORS, actors_table(yesterday, NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
+    outputs.add(ACTORS, actors_table(yesterday, places, NOW_MS // DAY_MS * DAY_MS - DAY_MS, ALARM_STREAM))
     store.write([outputs])
     return made
