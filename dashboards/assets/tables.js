@@ -2,6 +2,7 @@
 import { fromTheMiddle } from "./deviations.js";
 import { h, put, setText } from "./dom.js";
 import { sentence, subject, told } from "./evidence.js";
+import { keepFocus } from "./focus.js";
 import { says } from "./format.js";
 import { mark } from "./tiles.js";
 
@@ -28,6 +29,13 @@ export class Table {
     const { live, t } = this.context;
     if (live.now === null) return;
     const rows = this.ordered();
+    keepFocus(this.lines, () => this.fill(rows));
+    this.empty.hidden = rows.length > 0;
+    if (!rows.length) setText(this.empty, this.nothing());
+  }
+
+  // Rows that are there stay; one that comes to another place loses the keyboard on its way.
+  fill(rows) {
     const names = new Set(rows.map(([name]) => name));
     for (const [name, line] of this.rows) if (!names.has(name)) { line.remove(); this.rows.delete(name); }
     rows.forEach(([name, row], place) => {
@@ -36,8 +44,6 @@ export class Table {
       this.panel.columns.forEach((column, i) => this.cell(line.children[i], column, row));
       if (this.lines.children[place] !== line) this.lines.insertBefore(line, this.lines.children[place] ?? null);
     });
-    this.empty.hidden = rows.length > 0;
-    if (!rows.length) setText(this.empty, this.nothing());
   }
 
   // Rows that are there for what is wrong: none of them is good news; of others it is said why there are none.

@@ -229,6 +229,61 @@ def test_the_keyboard_stays_where_it_is_when_a_panel_is_drawn_anew(opened, path,
     assert at == page.evaluate(AT)
 
 
+MOVED = """async (at) => {
+  const dom = await import(document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "dom.js"));
+  const { put, h } = dom;
+  const row = (name, words) => h("tr", { "data-alarm": name, tabindex: 0 }, h("td", {}, h("a", { href: "/substation/one" }, "one"), h("input", { "aria-label": "words" }), words));
+  const lines = h("tbody");
+  const box = h("div", { tabindex: 0, id: "box" }, h("table", {}, lines));
+  document.querySelector(".hl").append(box);
+  put(lines, "1", () => [row("a"), row("b")]);
+  lines.querySelector(`[data-alarm=b] ${at}`).focus();
+  if (at === "input") { document.activeElement.value = "half a word"; document.activeElement.setSelectionRange(4, 6); }
+  put(lines, "2", () => [row("c"), row("a"), row("b")]);
+  const now = document.activeElement;
+  const there = [now.localName, now.closest("[data-alarm]")?.dataset.alarm, now.value, now.selectionStart, now.selectionEnd];
+  put(lines, "3", () => [row("a")]);
+  return [there, document.activeElement.id];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("at", "there"),
+    [("a", ["a", "b", None, None, None]), ("input", ["input", "b", "half a word", 4, 6])],
+)
+def test_of_rows_that_lead_to_one_device_the_keyboard_stays_in_its_own_and_beside_it_when_it_goes(
+    opened, at, there
+):
+    page = opened("/?lang=en").page
+    page.wait_for_selector(".hl-attention td")
+    assert page.evaluate(MOVED, at) == [there, "box"]
+
+
+REORDERED = """async () => {
+  const { Table } = await import(document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "tables.js"));
+  const device = (id) => ({ id, name: id });
+  let rows = new Map();
+  const context = { t: (x) => x, url: (x) => x, metered: () => true, site: { byId: { get: device } }, live: { now: 1, rows: () => rows } };
+  const columns = [{ field: "key", unit: "device", label: "device" }];
+  const table = new Table({ id: "some", feeds: ["some"], codes: [], states: [], unknown: [], columns }, context);
+  document.querySelector(".hl").append(table.body);
+  const shown = (...keys) => {
+    rows = new Map(keys.map((key, n) => [key, { key, window_start: -n }]));
+    table.update();
+    return [...table.body.querySelectorAll("a")].map((a) => a.textContent).join("");
+  };
+  shown("a", "b", "c");
+  table.body.querySelectorAll("a")[2].focus();
+  return [shown("c", "a", "b"), document.activeElement.textContent, shown("a"), document.activeElement === table.body];
+}"""
+
+
+def test_the_keyboard_goes_along_with_a_row_of_a_table(opened):
+    page = opened("/?lang=en").page
+    page.wait_for_selector(".hl-attention td")
+    assert page.evaluate(REORDERED) == ["cab", "c", "a", True]
+
+
 def test_focus_is_seen_wherever_it_goes(opened):
     page = opened("/?lang=en").page
     page.wait_for_selector(".hl-attention td")
