@@ -39,7 +39,7 @@ def rows(url: str, select: Select) -> list[Row]:
     """What `hearthline query` prints for `select`, in its order."""
     arguments = [select.measurement, "--url", url]
     for option, values in (("--field", select.fields), ("--key", select.keys)):
-        arguments += [x for v in values for x in (option, v)]
+        arguments += [x for v in values for x in (option, v.replace(SCOPE_KEY, "desk"))]
     for option, value in (("--from", select.from_ms), ("--to", select.to_ms), ("--limit", select.limit)):
         arguments += [] if value is None else [option, str(value)]
     arguments += ["--key-prefix", select.key_prefix.replace(SCOPE_KEY, "desk")] if select.key_prefix else []
