@@ -31,7 +31,7 @@ Row = dict[str, Any]
 @cache
 def _said(arguments: tuple[str, ...]) -> list[Row]:
     done = CliRunner().invoke(build(), ["query", *arguments, "--format", "jsonl"])
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 0, (done.output, done.exception)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
