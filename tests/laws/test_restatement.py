@@ -200,8 +200,9 @@ def test_a_backlog_that_never_comes_holds_windows_for_two_hours_only(tmp_path) -
 def test_a_sample_overtaken_within_the_lateness_is_the_neighbour_of_what_is_settled(tmp_path) -> None:
     messages = sorted(history(4, hours=3.0, longest_gap_ms=0), key=lambda m: (m.newest_t, m.device))
     cut = T0 + HOUR_MS
-    # Nothing of sub-1 around the cut; then a sample well after it, and late, but in time, the one at the cut.
-    gone = [m for m in messages if m.device == "sub-1" and cut - 120_000 <= m.newest_t < cut + 840_000]
+    # Nothing of sub-1 around the cut; a sample after it before what ends there is settled, else that is
+    # restated for want of one; and late, but in time, the one at the cut.
+    gone = [m for m in messages if m.device == "sub-1" and cut - 120_000 <= m.newest_t < cut + 540_000]
     there = [m for m in messages if m not in gone]
     first = next(m for m in gone if all(cut <= t for t, _ in m.samples))
     arrivals = [(m.newest_t + 500, m) for m in there] + [(cut + 1_020_000, first)]
