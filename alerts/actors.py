@@ -9,23 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple
 
 from alerts.alarm import Note
+from alerts.scopes import DESK, by_scope
 
-__all__ = [
-    "ACTORS_MS",
-    "DAY_MS",
-    "DESK",
-    "MOST",
-    "REMEMBERED",
-    "RINGS",
-    "Actor",
-    "Actors",
-    "Heard",
-    "by_scope",
-    "heard_again",
-]
+__all__ = ["ACTORS_MS", "DAY_MS", "MOST", "REMEMBERED", "RINGS", "Actor", "Actors", "Heard", "heard_again"]
 
 RINGS: Final = frozenset({Note.RAISED, Note.REALARMED, Note.WORSENED})
 """What makes a bell ring."""
@@ -42,8 +31,6 @@ ACTORS_MS: Final = _DAYS * DAY_MS
 """How far back they are counted. [ms]"""
 MOST: Final = 10
 """How many are told of."""
-DESK: Final = "desk"
-"""The scope of all alarms."""
 _CHATTER: Final = 3
 _CHATTER_MS: Final = 60_000
 
@@ -167,26 +154,6 @@ class Actors:
             for name, counts in found.items() if day > after else ():
                 total.setdefault(name, _Counts()).add(counts)
         return total
-
-
-class _Placed(Protocol):
-    @property
-    def unit(self) -> str: ...
-    @property
-    def region(self) -> str: ...
-
-
-_P = TypeVar("_P", bound=_Placed)
-
-
-def by_scope(found: Iterable[_P]) -> dict[str, list[_P]]:
-    """What is of each scope, in order: `DESK` has all, ``region:ID`` and ``unit:ID`` what lies there."""
-    scopes: dict[str, list[_P]] = {}
-    for one in found:
-        for scope in (DESK, one.region and f"region:{one.region}", one.unit and f"unit:{one.unit}"):
-            if scope:
-                scopes.setdefault(scope, []).append(one)
-    return scopes
 
 
 def heard_again(events: Iterable[Mapping[str, Any]]) -> Iterator[Heard]:

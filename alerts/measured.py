@@ -8,11 +8,12 @@ from typing import Any, Final
 import pyarrow as pa
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, DESK, RINGS, Actors, Heard, by_scope
+from alerts.actors import DAY_MS, RINGS, Actors, Heard
 from alerts.alarm import Alarm, Phase
 from alerts.book import Happened
 from alerts.quality import STALE_MS, TEN_MIN_MS, Standing, figures
 from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
+from alerts.scopes import by_scope, places_of
 from models.site import Site
 
 __all__ = ["RINGS", "Measured"]
@@ -62,9 +63,7 @@ class Measured:
         near = [a for a in alarms if a.phase in {Phase.RAISED, Phase.ACKNOWLEDGED} and not a.quiet]
         start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
         rung, stood = by_scope(self._rung), by_scope(near)
-        places = {DESK: {"unit": "", "region": ""}}
-        places |= {f"region:{region}": {"unit": "", "region": region} for region in site.regions}
-        places |= {f"unit:{u.id}": {"unit": u.id, "region": u.region} for u in site.units.values()}
+        places = places_of(site)
         quality = {
             scope: {**place, **self._figures(now_ms, rung.get(scope, []), stood.get(scope, []))}
             for scope, place in places.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from alerts.scopes import scope_name
 from models.measurements import EVENT_CLASSES
 from models.site import Device, Network, Site
 from models.wording import worded
@@ -69,7 +70,7 @@ def narrowed(select: Select, scope: Scope, *, to_device: bool, site: Site | None
     if to_device:
         return replace(select, keys=(scope.device,))
     if SCOPE_KEY in "".join((select.key_prefix, *select.keys)):
-        name = f"unit:{scope.unit}" if scope.unit else f"region:{scope.region}" if scope.region else "desk"
+        name = scope_name(scope.region, scope.unit)
         keys = tuple(key.replace(SCOPE_KEY, name) for key in select.keys)
         return replace(select, keys=keys, key_prefix=select.key_prefix.replace(SCOPE_KEY, name))
     if site is not None and any(NETWORK_KEY in key for key in select.keys):

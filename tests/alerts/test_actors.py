@@ -1,8 +1,9 @@
 """Worst actors: counted while the desk runs, and counted again to the same after a restart."""
 
-from alerts.actors import DAY_MS, DESK, MOST, Actor, Actors, Heard, heard_again
+from alerts.actors import DAY_MS, MOST, Actor, Actors, Heard, heard_again
 from alerts.alarm import Note
 from alerts.rows import actors_table
+from alerts.scopes import DESK
 
 NOW = 100 * DAY_MS + 3_600_000
 

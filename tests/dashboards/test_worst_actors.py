@@ -3,8 +3,9 @@
 import pytest
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, DESK, Actor
+from alerts.actors import DAY_MS, Actor
 from alerts.rows import ACTORS, QUALITY, actors_table, quality_table
+from alerts.scopes import DESK
 from models.results import Outputs
 from tests.support.board_data import NOW_MS
 from tests.support.board_running import PHONE, browser, opened, running, until

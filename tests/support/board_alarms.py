@@ -1,9 +1,10 @@
 """Alarms for the board's tests: one raised, one acknowledged, one shelved, one under a shared cause."""
 
 from alerts.action import ALARM_STREAM
-from alerts.actors import DAY_MS, DESK, Actor
+from alerts.actors import DAY_MS, Actor
 from alerts.alarm import Alarm, Event, Member, Note, Phase, Shelf
 from alerts.rows import ACTORS, QUALITY, actors_table, alarm_tables, quality_table
+from alerts.scopes import DESK
 from models.anomaly import Severity
 from models.results import Outputs
 from tests.support.board_data import NOW_MS
