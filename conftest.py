@@ -1,8 +1,8 @@
-"""How the tests of a whole run are spread over three processes.
+"""How the tests of a whole run are spread over four processes.
 
 By file, since what is costly is made once for a file. Those that hold whole systems to seconds run one
 after the other in one process, and those that mostly wait (for a Kafka group to notice that a member is
-gone, say) in another, so that two cores are busy with the third. What takes long begins first.
+gone, say) in another, so that two cores are busy with the other two. What takes long begins first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-WORKERS: Final = 3  # the gate has two cores
+WORKERS: Final = 4  # the gate has two cores, and a process waits for a third of its time
 TIMED: Final = (
     "tests/faults/test_kills.py",
     "tests/faults/test_outages.py",
@@ -54,7 +54,7 @@ def file_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three for everything; none where somebody names what to run, and wants to see it at once."""
+    """Four for everything; none where somebody names what to run, and wants to see it at once."""
     return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
@@ -71,15 +71,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what takes long first, so that both processes end at about the same time."""
+    """Put what takes long first, so that all processes end at about the same time."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: place(item.nodeid))  # stable: within a file the order stays
 
 
+def pytest_collection() -> None:
+    """Look for nothing that can be freed while all is imported that thousands of tests need."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Leave what was imported for thousands of tests out of every later search for what can be freed."""
+    """Leave what was imported out of every later search, too."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def place(nodeid: str) -> int:
