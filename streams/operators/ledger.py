@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.core.deliveries import LedgerCounts
 from streams.core.operator import ledger_operator
@@ -11,6 +14,6 @@ __all__ = ["ledger"]
 
 
 @ledger_operator(fields=LedgerCounts._fields)
-def ledger(counts: Sequence[LedgerCounts]) -> dict[str, list[int]]:
+def ledger(counts: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
     """Give one row a device: messages by what became of them; `repeat` and `late` count samples."""
-    return {name: [getattr(c, name) for c in counts] for name in LedgerCounts._fields}
+    return {name: counts[name] for name in LedgerCounts._fields}
