@@ -219,7 +219,7 @@ class Arriving:
         Where that is before the windows at hand, those between were settled
         without a sample after them, or without one that tells a reading out of line, and are to be restated.
         """
-        newest = buffer.newest_by(known)[:, fresh.device]
+        newest = buffer.newest_by(known, fresh.device)
         valid = holding(fresh.values, buffer.counters)
         kept_from = self._state.kept_from_ms()
         before = np.where(valid & (newest > _NEVER), newest, _ALWAYS).min(axis=0, initial=_ALWAYS)

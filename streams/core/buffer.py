@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.restless import Restless
-from streams.core.rows import Rows, concat, counter_places, edge_indices, holding, numeric_columns
+from streams.core.rows import (
+    Rows,
+    concat,
+    counter_places,
+    edge_indices,
+    group_starts,
+    holding,
+    numeric_columns,
+)
 
 __all__ = ["BUCKET_MS", "Bucket", "ClassBuffer", "bucket_of", "standing"]
 
@@ -115,7 +123,8 @@ class ClassBuffer:
         self._after: list[Rows] | None = None
         self.restless = Restless(self.counters)
         self._newest_t: IntArray = np.empty(0, np.int64)
-        self._newest_by: IntArray = np.empty((len(self.columns) + len(self.counters), 0), np.int64)
+        # A device's times lie side by side: what comes of a few devices concerns little of it.
+        self._newest_by: IntArray = np.empty((0, len(self.columns) + len(self.counters)), np.int64)
 
     def bucket(self, start: int) -> Bucket:
         """The bucket that starts at `start`, made when there is none."""
@@ -139,26 +148,39 @@ class ClassBuffer:
             self._newest_t = np.append(self._newest_t, np.full(lacking, _NEVER))
         return self._newest_t
 
-    def newest_by(self, devices: int) -> IntArray:
-        """Time of the newest sample that holds each of `holding`, by device index; else least int64."""
-        lacking = devices - self._newest_by.shape[1]
+    def newest_by(self, devices: int, of: IntArray) -> IntArray:
+        """Time of the newest sample that holds each of `holding`, shape (holding, n); else least int64.
+
+        Parameters
+        ----------
+        devices : int
+            How many devices the stream knows.
+        of : ndarray, shape (n,)
+            Whose, by index.
+        """
+        self._know(devices)
+        return self._newest_by[of].T
+
+    def _know(self, devices: int) -> None:
+        lacking = devices - len(self._newest_by)
         if lacking > 0:
-            more = np.full((len(self._newest_by), lacking), _NEVER)
-            self._newest_by = np.append(self._newest_by, more, axis=1)
-        return self._newest_by
+            more = np.full((lacking, self._newest_by.shape[1]), _NEVER)
+            self._newest_by = np.append(self._newest_by, more, axis=0)
 
     def _note_newest(self, rows: Rows, devices: int) -> None:
-        of_device = np.full(devices, _NEVER)
-        np.maximum.at(of_device, rows.device, rows.t)
-        newest_t, newest = self.newest_t(devices), self.newest_by(devices)
-        np.maximum(newest_t, of_device, out=newest_t)
         self.restless.note(rows, devices)
+        self._know(devices)
+        newest_t, newest = self.newest_t(devices), self._newest_by
+        who, last = _last_of_each(rows)
+        newest_t[who] = np.maximum(newest_t[who], last)
         there = holding(rows.values, self.counters)
-        for column, known in enumerate(there):
-            if known.all():  # most columns are either had by every sample or by none
-                np.maximum(newest[column], of_device, out=newest[column])
-            elif known.any():
-                np.maximum.at(newest[column], rows.device[known], rows.t[known])
+        whole = there.all(axis=1)  # most columns are either had by every sample or by none
+        held = newest[who]
+        np.maximum(held, last[:, None], out=held, where=True if whole.all() else whole)
+        newest[who] = held
+        for column in np.flatnonzero(~whole & there.any(axis=1)).tolist():
+            known = there[column]
+            np.maximum.at(newest[:, column], rows.device[known], rows.t[known])
 
     def add(self, rows: Rows, devices: int) -> None:
         """Take in samples; those before the oldest kept bucket only matter as neighbours.
@@ -241,3 +263,13 @@ class ClassBuffer:
                 built.append(after)
             self._after = built[::-1]
         return self._after[at]
+
+
+def _last_of_each(rows: Rows) -> tuple[IntArray, IntArray]:
+    """Devices of `rows`, each once, and the time of the newest sample of each. [ms UTC]"""
+    if bool((rows.device[1:] > rows.device[:-1]).all()):
+        return rows.device, rows.t
+    order = np.argsort(rows.device, kind="stable")
+    device = rows.device[order]
+    starts = group_starts(device)
+    return device[starts], np.maximum.reduceat(rows.t[order], starts) if len(starts) else rows.t

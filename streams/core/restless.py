@@ -59,8 +59,8 @@ class Restless:
         of_device: IntArray | None = None
         for held in self._held(rows):
             who, at = held.who, held.counter
-            newest_t, newest = self._times[0, at, who], self._newest[at, who]
-            fell = self._fell[at, who]
+            newest_t, newest = self._times[0, at][who], self._newest[at][who]
+            fell = self._fell[at][who]
             odd = held.falls_from(newest) | (held.first_t < newest_t) | (newest == 0.0)
             if not odd.any() and int(fell.max(initial=_NEVER)) == _NEVER:
                 continue
@@ -77,23 +77,25 @@ class Restless:
         self._know(devices)
         for held in self._held(rows):
             who, at = held.who, held.counter
-            newest_t = self._times[0, at, who]
-            fell_now = held.falls_from(self._newest[at, who]) | (held.first_t < newest_t)
+            newest_t = self._times[0, at][who]
+            fell_now = held.falls_from(self._newest[at][who]) | (held.first_t < newest_t)
             if fell_now.any():
                 self._fell[at, who[fell_now]] = np.maximum(
-                    self._fell[at, who[fell_now]], held.t[held.stops[fell_now] - 1]
+                    self._fell[at, who[fell_now]], held.last_t[fell_now]
                 )
-            last = held.stops - 1
-            newer = held.t[last] >= newest_t
-            self._newest[at, who[newer]] = held.value[last[newer]]
-            _insert(self._times[:, at], held.device, held.t, held.starts, held.stops)
+            newer = held.last_t >= newest_t
+            if newer.all():
+                self._newest[at][who] = held.last
+            else:
+                self._newest[at, who[newer]] = held.last[newer]
+            _insert(self._times[:, at], held)
             there = held.value != 0.0
             if there.all():
-                _insert(self._not_zero[:, at], held.device, held.t, held.starts, held.stops)
+                _insert(self._not_zero[:, at], held)
             elif there.any():
-                device, t = held.device[there], held.t[there]
-                starts = group_starts(device)
-                _insert(self._not_zero[:, at], device, t, starts, np.append(starts[1:], len(t)))
+                _insert(
+                    self._not_zero[:, at], _Held.of(at, held.device[there], held.t[there], held.value[there])
+                )
 
     def _held(self, rows: Rows) -> list[_Held]:
         """Readings of each counter, sorted by (device, t); what was sorted last is at hand."""
@@ -114,13 +116,20 @@ class Restless:
             if not there.all():
                 there = there[order]
                 device, t, value = device[there], t[there], value[there]
-            starts = group_starts(device)
-            yield _Held(at, device, t, value, starts, np.append(starts[1:], len(device)))
+            yield _Held.of(at, device, t, value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Readings of one counter, sorted by (device, t): those of a device in [start, stop)."""
+    """Readings of one counter, sorted by (device, t): those of a device in [start, stop).
+
+    Attributes
+    ----------
+    alone : bool
+        Whether each device has one: a batch of a large fleet is such.
+    who, first_t, first, last_t, last : ndarray
+        Each device with its first and its last reading.
+    """
 
     counter: int
     device: IntArray
@@ -128,19 +137,28 @@ class _Held:
     value: FloatArray
     starts: IntArray
     stops: IntArray
+    alone: bool
+    who: IntArray
+    first_t: IntArray
+    first: FloatArray
+    last_t: IntArray
+    last: FloatArray
 
-    @property
-    def who(self) -> IntArray:
-        return self.device[self.starts]
-
-    @property
-    def first_t(self) -> IntArray:
-        return self.t[self.starts]
+    @classmethod
+    def of(cls, counter: int, device: IntArray, t: IntArray, value: FloatArray) -> _Held:
+        """Readings that are sorted."""
+        starts = group_starts(device)
+        stops = np.append(starts[1:], len(device))
+        if len(starts) == len(device):
+            return cls(counter, device, t, value, starts, stops, True, device, t, value, t, value)
+        ends = stops - 1
+        edges = device[starts], t[starts], value[starts], t[ends], value[ends]
+        return cls(counter, device, t, value, starts, stops, False, *edges)
 
     def falls_from(self, newest: FloatArray) -> BoolArray:
         """Of each device, whether a reading is below the one before it, the first one below `newest`."""
-        falls: BoolArray = self.value[self.starts] < newest
-        if len(self.starts) < len(self.value):
+        falls: BoolArray = self.first < newest
+        if not self.alone:
             inside = np.append(False, self.value[1:] < self.value[:-1])
             inside[self.starts] = False
             falls = falls | np.logical_or.reduceat(inside, self.starts)
@@ -155,18 +173,26 @@ def _oldest(times: IntArray) -> IntArray:
     return found
 
 
-def _insert(times: IntArray, device: IntArray, t: IntArray, starts: IntArray, stops: IntArray) -> None:
-    """Put the newest readings of each device, sorted by (device, t), among its newest times, in place."""
-    for back in range(min(len(times), int((stops - starts).max())), 0, -1):
-        at = stops - back
-        at = at[at >= starts]
-        who, new = device[at], t[at]
-        if bool((new > times[0, who]).all()):  # nearly always
-            times[1:, who] = times[:-1, who]
-            times[0, who] = new
+def _insert(times: IntArray, held: _Held) -> None:
+    """Put the newest readings of each device among its newest times, in place."""
+    for back in range(min(len(times), int((held.stops - held.starts).max())), 0, -1):
+        who, new = _from_the_last(held, back)
+        if bool((new > times[0][who]).all()):  # nearly always
+            for place in range(len(times) - 1, 0, -1):
+                times[place][who] = times[place - 1][who]
+            times[0][who] = new
             continue
         for place in range(len(times)):
-            held = times[place, who]
-            again = new == held
-            times[place, who] = np.maximum(held, new)
-            new = np.where(again, _NEVER, np.minimum(held, new))
+            before = times[place, who]
+            again = new == before
+            times[place, who] = np.maximum(before, new)
+            new = np.where(again, _NEVER, np.minimum(before, new))
+
+
+def _from_the_last(held: _Held, back: int) -> tuple[IntArray, IntArray]:
+    """Devices that have so many readings, and when that one was taken, counted from the last. [ms UTC]"""
+    if held.alone:
+        return held.who, held.t
+    at = held.stops - back
+    at = at[at >= held.starts]
+    return held.device[at], held.t[at]
