@@ -8,11 +8,16 @@ each device go before, and are not counted.
 ``--inside`` hands the messages to the server's own stages in one process, without a broker, and on a
 clock of its own that moves 100 ms with each 2,000 of them: so the work that goes by the clock (rows of
 windows that fill, checkpoints) is the same for every fleet, however slow the machine is just then.
+
+``--pace`` is what an owner of a fleet pays: each device sends a sample every 10 s, for a minute, into
+windows that are half full by then. All that goes by timers is in it: rows of windows that fill, checkpoints,
+the board that nobody looks at; with few devices that is nearly all of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +39,8 @@ GOAL: Final = 1.0
 _BATCH: Final = 2_000
 _BATCH_MS: Final = 100
 _BEFORE: Final = 2
+INTERVAL_S: Final = 10.0
+HALF_A_WINDOW_S: Final = 450.0
 
 
 def measure(messages: int = MESSAGES, rounds: int = 2) -> dict[tuple[int, bool], list[Loaded]]:
@@ -75,6 +82,16 @@ def inside_us(messages: int, devices: int) -> float:
         return 1e6 * (time.process_time() - began) / messages
 
 
+def at_its_pace(devices: int, seconds: float) -> Loaded:
+    """A fleet whose devices send a sample every `INTERVAL_S`, for so long. [s]"""
+    with mosquitto() as broker, running(site_texts(devices), broker) as server:
+        assert broker.process is not None
+        rate = devices / INTERVAL_S
+        before = int(HALF_A_WINDOW_S / INTERVAL_S)
+        load = Load(broker.port, int(rate * seconds), devices, rate=rate, fresh=True, before=before)
+        return load.run({"broker": broker.process.pid, "server": server.process.pid}, 600.0 + seconds)
+
+
 def figures() -> list[Figure]:
     """What the table shows."""
     costs = {which: cost_us(loads) for which, loads in measure().items()}
@@ -92,8 +109,18 @@ def main() -> None:
     arguments.add_argument("--messages", type=int, default=MESSAGES)
     arguments.add_argument("--rounds", type=int, default=2)
     arguments.add_argument("--inside", action="store_true", help="in one process, without a broker")
+    arguments.add_argument("--pace", action="store_true", help="each device at its own pace")
+    arguments.add_argument("--seconds", type=float, default=60.0, help="how long at its own pace")
     given = arguments.parse_args()
     print(f"machine: {machine()}")
+    if given.pace:
+        for devices in FLEETS * given.rounds:
+            paid = at_its_pace(devices, given.seconds)
+            core_pct = 100 * paid.cpu_s["server"] / given.seconds
+            cost = f"{paid.cpu_us('server'):,.1f} µs of CPU a message, {core_pct:.1f} % of a core"
+            told = f"told after {1000 * median(paid.latency_s):.0f} ms, load {os.getloadavg()[0]:.1f}"
+            print(f"{devices:6,} devices, each every {INTERVAL_S:.0f} s: server {cost}, {told}", flush=True)
+        return
     if given.inside:
         for _ in range(given.rounds):
             costs = [f"{devices:,} {inside_us(given.messages, devices):.1f}" for devices in FLEETS]

@@ -182,7 +182,8 @@ class Load:
     fresh : bool
         Whether each sample is of the moment at which it is due; else of the last ten minutes.
     before : int
-        Messages of each device that are sent and acknowledged before, and not counted.
+        Messages of each device that are sent and acknowledged before, and not counted. Of a `fresh` load
+        they are of its own pace until now.
     """
 
     def __init__(
@@ -198,9 +199,6 @@ class Load:
         self.port, self.messages, self.devices, self.rate = port, messages, devices, rate
         self.fresh = fresh
         self.before = before * devices
-        if rate and before:
-            msg = "expected no messages before those of a rate"
-            raise ValueError(msg)
         if fresh and not rate:
             msg = "expected a rate for messages that are made as they are sent"
             raise ValueError(msg)
@@ -226,26 +224,38 @@ class Load:
         built = [] if self.fresh else self._built()
         sock = connect(self.port, b"load")
         if self.before:
-            self._send(sock, built[: self.before], self.before)
+            for part in self._past() if self.fresh else [built[: self.before]]:
+                self._send(sock, part, len(part))
             while self.counted.value < self.before:
                 time.sleep(0.01)
             time.sleep(SETTLE_S)
         self.began.value = time.time()
-        self._send(sock, built[self.before :], self.messages)
+        self._send(sock, built[self.before :], self.messages, self.rate)
         time.sleep(3600)  # its CPU seconds are read before it is killed
 
-    def _send(self, sock: socket.socket, built: list[bytes], messages: int) -> None:
-        """Send, with at most WINDOW packets unconfirmed."""
+    def _past(self) -> Iterator[list[bytes]]:
+        """What a fleet that keeps its own pace has sent until now, one message of each device at a time."""
+        bodies, steps = values(), self.before // self.devices
+        now, interval_s = time.time(), self.devices / self.rate
+        for step in range(steps):
+            t = int(1000 * (now - (steps - step) * interval_s))
+            yield [
+                telemetry(n, n, self.boot, step + 1, t + int(1000 * n / self.rate), bodies[n % 997])
+                for n in range(self.devices)
+            ]
+
+    def _send(self, sock: socket.socket, built: list[bytes], messages: int, rate: float = 0.0) -> None:
+        """Send, with at most WINDOW packets unconfirmed; what is not built is made as it is due."""
         bodies = values()
         confirmed = sent = answered = 0
         began = self.began.value
         while confirmed < messages:
             allowed = min(confirmed + WINDOW, messages)
-            if self.rate:
-                allowed = min(allowed, int((time.time() - began) * self.rate) + 1)
+            if rate:
+                allowed = min(allowed, int((time.time() - began) * rate) + 1)
             if sent < allowed:
                 stop = min(allowed, sent + 200)
-                if self.fresh:
+                if not built:
                     part = [self._made(n, began, bodies) for n in range(sent, stop)]
                 else:
                     part = built[sent:stop]
@@ -254,7 +264,7 @@ class Load:
                 sent = stop
                 sock.settimeout(0.0)
             else:
-                sock.settimeout(0.002 if self.rate else 0.005)
+                sock.settimeout(0.002 if rate else 0.005)
             try:
                 while data := sock.recv(65_536):
                     answered += len(data)
@@ -266,7 +276,8 @@ class Load:
 
     def _made(self, n: int, began: float, bodies: list[str]) -> bytes:
         t = int(1000 * (began + n / self.rate))
-        return telemetry(n, n % self.devices, self.boot, n // self.devices + 1, t, bodies[n % 997])
+        seq = (self.before + n) // self.devices + 1
+        return telemetry(n, n % self.devices, self.boot, seq, t, bodies[n % 997])
 
     def _hear(self) -> None:
         """Subscribe to every device's `ack` and count the numbers in it."""
@@ -288,7 +299,9 @@ class Load:
                     if self.rate:
                         device = int(body[2 : 2 + size].split(b"/")[4][1:])
                         for seq in range(a, b + 1):
-                            self.told[(seq - 1) * self.devices + device] = now
+                            n = (seq - 1) * self.devices + device - self.before
+                            if n >= 0:
+                                self.told[n] = now
                 self.last.value = now
 
     def run(
