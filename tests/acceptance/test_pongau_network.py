@@ -1,5 +1,6 @@
-"""A real network's week through collectors, broker and server: every window equals plain arithmetic over the file.
+"""A real network's days through collectors, broker and server: every window equals plain arithmetic over the file.
 
+The recording is a week; the gate has its first three days, the soak all of it.
 The recording has the plant's flow and supply temperature and those at three substations, but no return
 temperatures. So the four devices give flow, volume and supply temperature and no heat. Three more say what
 the recording can give of heat: each is a substation's branch, with the plant's temperature as its supply and
@@ -23,6 +24,7 @@ EPOCH = "2018-01-15T00:06:40Z"  # between windows, so that their edges have to b
 EPOCH_MS = 1_515_974_800_000
 STEP_MS = WINDOW_MS = 900_000
 GAP_MS = 3 * STEP_MS
+DAY_MS = 96 * STEP_MS
 KELVIN = 273.15
 REL = 1e-9
 FIELDS = ("heat_gj", "volume_m3", "supply_c", "return_c", "flow_m3_h")
@@ -61,9 +63,14 @@ def _collector(url: str, path: object) -> str:
     return "".join(tables)
 
 
-@pytest.fixture(scope="module")
-def recording():
-    path = recordings("pipes/ait_pongau_dh_15min.csv")
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(3, id="three days"), pytest.param(7, id="a week", marks=pytest.mark.soak)],
+)
+def recording(request, tmp_path_factory):
+    lines = recordings("pipes/ait_pongau_dh_15min.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    path = tmp_path_factory.mktemp("recording") / "pongau.csv"
+    path.write_text("".join(lines[: 1 + request.param * DAY_MS // STEP_MS]), encoding="utf-8")
     with path.open(encoding="utf-8") as file:
         return path, [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
@@ -142,7 +149,8 @@ def _window(t_ms, series, start, end):
 
 def test_the_recording_is_as_the_plain_arithmetic_takes_it(recording):
     _, rows = recording
-    assert [row["t_s"] for row in rows] == [900.0 * i for i in range(672)]
+    assert [row["t_s"] for row in rows] == [900.0 * i for i in range(len(rows))]
+    assert len(rows) in {288, 672}
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -171,7 +179,7 @@ def test_every_window_equals_plain_arithmetic(recording, windows, device):
         + (f"heat {heat_gj:.4f} GJ" if back else "heat unknown")
     )
     settled = [w["status"] for w in ours.values() if w["status"] != "provisional"]
-    assert len(settled) > 500
+    assert len(settled) > 0.6 * len(rows), "what may still come, a day late, is provisional"
     if back is None:
         assert set(settled) == {"unknown"}, "without a return temperature heat is not known, and never zero"
         assert {w["heat_gj"] for w in ours.values()} == {None}

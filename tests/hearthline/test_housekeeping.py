@@ -8,6 +8,7 @@ from journal.sqlite import SqliteJournal
 from models.frame import Frame
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
+from streams.core.operator import discovered
 from streams.core.pipeline import Pipeline
 from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
 
@@ -17,7 +18,8 @@ DAY = 86_400_000
 def test_old_readings_and_records_go(tmp_path):
     journal = SqliteJournal(tmp_path / "j.sqlite3", lambda: T0)
     store = DuckdbSeries(tmp_path / "s.duckdb")
-    pipeline = Pipeline("u1")
+    # Ten silent days have a thousand windows: readings and one operator over them tell what is tidied.
+    pipeline = Pipeline("u1", tuple(o for o in discovered() if o.name in {"reading", "device_heat"}))
     frames = [(registry_frame(), T0)]
     for day in (0, 5, 10):
         message = Message("sub-1", T0, day + 1, ((T0 + day * DAY, {"supply_c": 90.0}),))

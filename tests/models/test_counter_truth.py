@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.counter import EVENTS, Step, counter_events, counter_steps, window_increase
 from tests.support.counter_neighbours import neighbourhood
+from tests.support.examples import law
 
 H = 3_600_000
 FULL_GJ, FULL_M3 = 10_000.0, 100_000.0
@@ -168,8 +168,13 @@ def counted(history, start, end, **more):
     return window_increase(np.zeros(len(near), int), t[near], energy[near], start, end, 1, **limits)
 
 
-@settings(max_examples=150)
-@given(histories(), st.sampled_from([900_000, H, 7 * H, 24 * H]), st.integers(0, H))
+@law(
+    gate=50,
+    soak=150,
+    history=histories(),
+    width_ms=st.sampled_from([900_000, H, 7 * H, 24 * H]),
+    shift_ms=st.integers(0, H),
+)
 def test_windows_add_up_to_the_true_consumption_less_what_nobody_can_know(history, width_ms, shift_ms):
     total = 0.0
     for start, end in windows_of(history, width_ms, shift_ms):
@@ -181,8 +186,13 @@ def test_windows_add_up_to_the_true_consumption_less_what_nobody_can_know(histor
     assert total == pytest.approx(known.sum(), abs=1e-6), history.events
 
 
-@settings(max_examples=150)
-@given(histories(), st.sampled_from([900_000, H, 5 * H]), st.integers(0, H))
+@law(
+    gate=50,
+    soak=150,
+    history=histories(),
+    width_ms=st.sampled_from([900_000, H, 5 * H]),
+    shift_ms=st.integers(0, H),
+)
 def test_no_window_counts_more_than_the_meter_can(history, width_ms, shift_ms):
     for start, end in windows_of(history, width_ms, shift_ms):
         grown = counted(history, start, end).increase[0]
@@ -191,8 +201,7 @@ def test_no_window_counts_more_than_the_meter_can(history, width_ms, shift_ms):
         assert np.isnan(grown) or grown <= most, history.events
 
 
-@settings(max_examples=150)
-@given(histories(), st.integers(0, H))
+@law(gate=50, soak=150, history=histories(), shift_ms=st.integers(0, H))
 def test_away_from_events_a_window_has_its_true_share(history, shift_ms):
     there = np.isfinite(history.energy_gj)
     curve = np.cumsum(np.where(history.lost, 0.0, history.true_gj))
@@ -212,8 +221,7 @@ def test_away_from_events_a_window_has_its_true_share(history, shift_ms):
         assert counted(history, start, end).increase[0] == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=100)
-@given(histories(), st.sampled_from([900_000, 3 * H]))
+@law(gate=40, soak=100, history=histories(), width_ms=st.sampled_from([900_000, 3 * H]))
 def test_every_event_is_counted_once_in_the_window_that_shows_it(history, width_ms):
     there = np.isfinite(history.energy_gj)
     t, energy = history.t[there], history.energy_gj[there]
@@ -232,8 +240,7 @@ def test_every_event_is_counted_once_in_the_window_that_shows_it(history, width_
     assert sorted(found) == sorted(expected)
 
 
-@settings(max_examples=60)
-@given(histories(kinds=("exchange", "new_meter", "reset")))
+@law(gate=20, soak=60, history=histories(kinds=("exchange", "new_meter", "reset")))
 def test_a_window_within_an_exchange_knows_nothing_and_says_why(history):
     steps = counter_steps(np.zeros(len(history.t), int), history.t, history.energy_gj, **history.limits())
     for i in np.flatnonzero(history.lost):
