@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -16,18 +16,20 @@ _OF_A_RULE = {"rule", "why"}
 
 def evidence_names(root: Path) -> set[str]:
     """Fields of evidence, those one level deeper among them."""
-    names = {key for table in _tables(root) for key in _keys(table)} - {"numbers"}
-    return names | {key for table in _numbers(root) for key in _keys(table)}
+    nodes = list(_walk(root))
+    names = {key for table in _tables(nodes) for key in _keys(table)} - {"numbers"}
+    return names | {key for table in _numbers(nodes) for key in _keys(table)}
 
 
 def evidence_sentences(root: Path) -> set[str]:
     """Rules and what a cost is of, with ``{0}``, ``{1}`` … for what is filled in."""
     found = {c.rule for c in CODES.values()} | {c.lost for c in CODES.values()}
-    for table in _tables(root):
+    nodes = list(_walk(root))
+    for table in _tables(nodes):
         for key, value in zip(table.keys, table.values, strict=True):
             if isinstance(key, ast.Constant) and key.value in _SENTENCES:
                 found.update(_texts(value))
-    for node in _walk(root):
+    for node in nodes:
         if isinstance(node, ast.Assign) and any(
             isinstance(t, ast.Name) and t.id in _OF_A_RULE for t in node.targets
         ):
@@ -42,14 +44,14 @@ def _walk(root: Path) -> Iterator[ast.AST]:
                 yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def _tables(root: Path) -> Iterator[ast.Dict]:
-    for node in _walk(root):
+def _tables(nodes: Iterable[ast.AST]) -> Iterator[ast.Dict]:
+    for node in nodes:
         if isinstance(node, ast.Dict) and _MARKS & set(_keys(node)):
             yield node
 
 
-def _numbers(root: Path) -> Iterator[ast.Dict]:
-    for node in _walk(root):
+def _numbers(nodes: Iterable[ast.AST]) -> Iterator[ast.Dict]:
+    for node in nodes:
         of = node.targets if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) else []
         if any(isinstance(t, ast.Name) and t.id == "numbers" for t in of):
             yield node.value

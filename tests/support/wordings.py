@@ -26,13 +26,14 @@ def wordings(tree: ast.Module) -> Iterator[tuple[int, str | None]]:
 
 def unworded(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Line and what is refused with a text that is English alone: a constant, or one filled in by Python."""
-    for call in _calls(tree, set(REFUSERS)):
-        place = REFUSERS[_name(call)]
+    for call in _calls(tree, {*REFUSERS, "HTTPException"}):
+        place = REFUSERS.get(_name(call))
+        if place is None:
+            yield call.lineno, ast.unparse(call)
+            continue
         told = call.args[place] if len(call.args) > place else None
         if isinstance(told, ast.Constant | ast.JoinedStr | ast.BinOp):
             yield call.lineno, ast.unparse(told)
-    for call in _calls(tree, {"HTTPException"}):
-        yield call.lineno, ast.unparse(call)
 
 
 def _calls(tree: ast.Module, names: set[str]) -> Iterator[ast.Call]:
