@@ -5,7 +5,10 @@ const FIELDS = "input, select, textarea";
 const STOPS = `a[href], button, ${FIELDS}, [tabindex]`;
 
 const nameOf = (element) => element.dataset.alarm ?? element.getAttribute("href") ?? element.getAttribute("aria-label") ?? element.textContent;
-const rowOf = (element) => element.closest("[data-alarm]")?.dataset.alarm;
+const rowOf = (element) => {
+  const { alarm, row } = element.closest("[data-alarm], [data-row]")?.dataset ?? {};
+  return alarm ?? row;
+};
 const marksOf = (group) => [...group.querySelectorAll("a[href]")];
 
 // Of the marks of a drawing the tab key stops at one: where it stood last, else at the first.

@@ -7,6 +7,7 @@ const PAUSE_MS = 120000;
 const GRACE_MS = 5000; // the hand that pressed "go on" leaves
 const MOVED_PX = 4; // browsers tell of a pointer that lies still when a page comes up below it
 const AGAIN_MS = 3000;
+const GONE = 404;
 const TOUCHES = ["pointermove", "pointerdown", "keydown", "wheel"];
 
 const remembered = () => { try { return Number(sessionStorage.getItem(TOUCHED)); } catch { return 0; } };
@@ -85,15 +86,16 @@ export class Wall {
       const answer = await fetch(to, { cache: "no-store", signal: AbortSignal.timeout(AGAIN_MS) });
       if (!answer.ok) this.passed += 1; // it cannot be made: the one after it perhaps can
       else if (!this.stopped && Date.now() - this.touched > PAUSE_MS) location.replace(to);
-      if (!answer.ok) this.stay();
+      if (!answer.ok) this.stay(answer.status === GONE);
     } catch {
       this.stay();
     }
   }
 
-  stay() {
+  stay(gone = false) {
     const { t } = this.context;
-    this.say(t("stays: no answer"), t("the server or the store is away: tried again until it answers"));
+    if (gone) this.say(t("stays: no such page"), t("the region or unit of this address is registered no more: choose another"));
+    else this.say(t("stays: no answer"), t("the server or the store is away: tried again until it answers"));
   }
 
   // What it does, in the frame; where it is paused also what can be done about that.

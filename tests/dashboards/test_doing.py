@@ -229,19 +229,19 @@ def test_the_keyboard_stays_where_it_is_when_a_panel_is_drawn_anew(opened, path,
     assert at == page.evaluate(AT)
 
 
-MOVED = """async (at) => {
+MOVED = """async ([at, named]) => {
   const dom = await import(document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "dom.js"));
   const { put, h } = dom;
-  const row = (name, words) => h("tr", { "data-alarm": name, tabindex: 0 }, h("td", {}, h("a", { href: "/substation/one" }, "one"), h("input", { "aria-label": "words" }), words));
+  const row = (name, words) => h("tr", { [named]: name, tabindex: 0 }, h("td", {}, h("a", { href: "/substation/one" }, "one"), h("input", { "aria-label": "words" }), words));
   const lines = h("tbody");
   const box = h("div", { tabindex: 0, id: "box" }, h("table", {}, lines));
   document.querySelector(".hl").append(box);
   put(lines, "1", () => [row("a"), row("b")]);
-  lines.querySelector(`[data-alarm=b] ${at}`).focus();
+  lines.querySelector(`[${named}=b] ${at}`).focus();
   if (at === "input") { document.activeElement.value = "half a word"; document.activeElement.setSelectionRange(4, 6); }
   put(lines, "2", () => [row("c"), row("a"), row("b")]);
   const now = document.activeElement;
-  const there = [now.localName, now.closest("[data-alarm]")?.dataset.alarm, now.value, now.selectionStart, now.selectionEnd];
+  const there = [now.localName, now.closest(`[${named}]`)?.getAttribute(named), now.value, now.selectionStart, now.selectionEnd];
   put(lines, "3", () => [row("a")]);
   return [there, document.activeElement.id];
 }"""
@@ -251,12 +251,15 @@ MOVED = """async (at) => {
     ("at", "there"),
     [("a", ["a", "b", None, None, None]), ("input", ["input", "b", "half a word", 4, 6])],
 )
+@pytest.mark.parametrize("named", ["data-alarm", "data-row"])
 def test_of_rows_that_lead_to_one_device_the_keyboard_stays_in_its_own_and_beside_it_when_it_goes(
-    opened, at, there
+    opened, at, there, named
 ):
     page = opened("/?lang=en").page
     page.wait_for_selector(".hl-attention td")
-    assert page.evaluate(MOVED, at) == [there, "box"]
+    rows = page.evaluate("[...document.querySelectorAll('.hl-attention [data-row]')].map(r => r.dataset.row)")
+    assert len(set(rows)) == len(rows) > 1
+    assert page.evaluate(MOVED, [at, named]) == [there, "box"]
 
 
 REORDERED = """async () => {

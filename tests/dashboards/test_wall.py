@@ -185,6 +185,13 @@ def test_a_page_that_cannot_be_made_is_passed_over_and_one_without_its_scripts_c
 
 
 @pytest.mark.usefixtures("calm")
+def test_a_region_that_leaves_the_registry_is_not_taken_for_a_server_that_is_away(opened):
+    page = opened("/?wall=15&lang=en&region=north").page  # time enough to take it away
+    page.evaluate("history.replaceState(null, '', location.href.replace('north', 'gone'))")
+    until(page, f"({SAID}) === 'stays: no such page'")
+
+
+@pytest.mark.usefixtures("calm")
 @pytest.mark.parametrize(("asked", "seconds"), [("1", "5"), ("3601", "3600"), ("0", "5"), ("45", "45")])
 def test_it_turns_no_faster_and_no_slower(opened, asked, seconds):
     # What it says is left, and that with the page's age: a page that was long in coming says less.
