@@ -121,7 +121,7 @@ class DeliverySets(MutableMapping[int, Deliveries]):
 
     def look(self, device: int) -> Deliveries | None:
         """The set of a device, to be looked at only; None where it has none."""
-        if device < len(self._first) and self._first[device]:
+        if self._has_end(device) and self._first[device]:
             self._fill(np.array([device]))
         return self._of.get(device)
 
@@ -219,8 +219,12 @@ class DeliverySets(MutableMapping[int, Deliveries]):
             self._any_end = False
 
     def _ask_for(self, device: int) -> None:
-        if self._any_end and device < len(self._boot) and self._boot[device] != _NO_BOOT:
+        if self._any_end and self._has_end(device):
             self._complete(np.array([device]))
+
+    def _has_end(self, device: int) -> bool:
+        """Whether the end of its set is known; -1 is a device that the stream lacks, not its last."""
+        return 0 <= device < len(self._boot) and bool(self._boot[device] != _NO_BOOT)
 
     def _complete(self, devices: IntArray) -> None:
         """Put what was gathered of `devices` into their sets, whose ends are not known any more."""

@@ -86,7 +86,7 @@ class LedgerBook:
                 self.days.remember(device)
             if not gapless or not known.follow(first, last, newest, max(day, found.floor_ms)):
                 others.append(at)
-            elif not known.claimed(last + 1):
+            elif day >= found.floor_ms and not known.claimed(last + 1):
                 learnt.append(at)
         return learnt, others
 

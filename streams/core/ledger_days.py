@@ -107,7 +107,10 @@ class LedgerDays:
         self.timezone = timezone
         if self.kept:
             start, end = day_of(now_ms, timezone)
-            self.kept = [*((a, b) for a, b in self.kept if b <= start), (start, end)]
+            kept = [*((a, b) for a, b in self.kept if b <= start), (start, end)]
+            for day, _ in set(self.kept) - set(kept):  # nothing is added to it should it be one again
+                self._said.pop(day, None)
+            self.kept = kept
 
     def _days(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
         days = []
@@ -275,12 +278,13 @@ def _followed(grown: Grown, said: SaidCounts, end_ms: int) -> tuple[IntArray, In
     """
     on = grown.day < end_ms
     there = said.there(grown.device)
+    counts = said.of(grown.device)
     more = on & there & ~grown.whole
-    after = grown_by(said.of(grown.device[more]), grown.last[more] - grown.told[more])
+    counts[more] = grown_by(counts[more], grown.last[more] - grown.told[more])
     alone = on & grown.whole
-    devices = np.append(grown.device[more], grown.device[alone])
-    counts = np.append(after, of_one_run(grown.first[alone], grown.last[alone]), axis=0)
-    return devices, counts, grown.device[~grown.whole & ~there].tolist()
+    counts[alone] = of_one_run(grown.first[alone], grown.last[alone])
+    known = more | alone
+    return grown.device[known], counts[known], grown.device[~grown.whole & ~there].tolist()
 
 
 def _fresh(start: int, end: int, devices: IntArray, counts: IntArray, *, final: bool) -> LedgerSaid:

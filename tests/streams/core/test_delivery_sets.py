@@ -165,3 +165,12 @@ def test_a_set_that_goes_takes_its_end_along():
     assert 0 not in sets
     assert sets.follow(runs((0, 4, 5)), 0).all()
     assert list(sets[0].boots[7].stored) == [(4, 5)]
+
+
+def test_what_is_asked_of_a_device_that_the_stream_does_not_have_takes_nothing_of_the_last_one():
+    sets = learnt(1)
+    assert sets.follow(runs((0, 2, 2), (1, 1, 5)), 0).all()
+    assert sets.pop(-1, None) is None
+    assert sets.look(-1) is None
+    assert sets.grown(()).device.tolist() == [0, 1]
+    assert [list(sets[d].boots[7].stored) for d in (0, 1)] == [[(1, 2)], [(1, 5)]]

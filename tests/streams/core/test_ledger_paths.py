@@ -121,6 +121,14 @@ def test_a_device_that_moves_to_another_stream_takes_its_numbers_along(
     assert streams.ledger("sub-1") == {"sent": 12, "stored": 11, "dead_lettered": 1, "duplicate": 5}
 
 
+def test_a_registry_that_comes_again_gives_nothing_away_of_a_device_that_stays(streams: Streams) -> None:
+    streams.take(numbered(1), numbered(2))
+    streams.register(TEXTS["devices.csv"])  # of other streams' devices this one has never heard
+    assert not streams.forwards
+    streams.take(numbered(3), numbered(2))
+    assert streams.ledger("sub-1") == {"sent": 3, "stored": 3, "duplicate": 1}
+
+
 def test_what_a_stream_gives_away_is_taken_once_however_often_it_is_told(streams: Streams) -> None:
     streams.take(numbered(1), numbered(2), numbered(2))
     streams.register(MOVED)

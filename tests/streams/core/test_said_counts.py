@@ -1,8 +1,10 @@
 """What is told of a day is counted in columns where sets only grew, and one by one where they did not."""
 
+import json
+
 import numpy as np
 
-from streams.core.deliveries import LedgerCounts
+from streams.core.deliveries import Deliveries, LedgerCounts
 from streams.core.delivery_sets import Runs
 from streams.core.ledger_book import LedgerBook
 from streams.core.said_counts import MOST, SaidCounts, as_counts, grown_by
@@ -82,6 +84,38 @@ def test_rows_are_told_in_order_of_devices_however_they_were_counted():
     (said, _) = book.changed(0)
     assert said.devices.tolist() == [1, 3, 4]
     assert said.counts[:, SENT].tolist() == [1, 5, 1]
+    book.deliveries.look(4)
+    for device, number in ((4, 2), (0, 1)):
+        arrive(book, device, number, number)
+    (said, _) = book.changed(0)
+    assert said.devices.tolist() == [0, 4]
+    assert said.counts[:, SENT].tolist() == [1, 2]
+
+
+def test_what_was_said_in_a_time_zone_that_was_not_the_right_one_is_not_added_to():
+    book, now = LedgerBook(), 10 * DAY + DAY // 2
+    book.open(now)
+    arrive(book, 0, 1, 2, day=10 * DAY)
+    book.deliveries.look(0)
+    told(book)
+    arrive(book, 0, 3, 3, day=10 * DAY)
+    book.days.set_timezone("Asia/Shanghai", now)
+    assert list(told(book).values()) == [(3, 3, 0)]
+    book.days.set_timezone("UTC", now)
+    arrive(book, 0, 4, 4, day=10 * DAY)
+    assert told(book) == {(10, 0): (4, 4, 0)}
+
+
+def test_nothing_is_added_to_a_day_of_which_the_stream_before_tells_nothing_any_more():
+    book, theirs = opened(), Deliveries()
+    arrive(book, 0, 1, 2)
+    theirs.forget_before(4 * DAY)
+    book.take_over(0, json.dumps({"deliveries": theirs.to_json(), "names": ""}), "before", 1)
+    told(book)
+    for number in (3, 4):
+        arrive(book, 0, number, number)
+        assert told(book) == {}
+    assert book.deliveries[0].counts(2 * DAY).sent == 2
 
 
 def test_wild_numbers_are_told_as_the_largest_there_is():
