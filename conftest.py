@@ -1,8 +1,8 @@
-"""How the tests of a whole run are spread over four processes.
+"""How the tests of a whole run are spread over three processes.
 
 By file, since what is costly is made once for a file. Those that hold whole systems to seconds run one
 after the other in one process, and those that mostly wait (for a Kafka group to notice that a member is
-gone, say) in another, so that two cores are busy with the other two. What takes long begins first.
+gone, say) in another, so that two cores are busy with the third. What takes long begins first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-WORKERS: Final = 4  # the gate has two cores, and a process waits for a third of its time
+WORKERS: Final = 3  # the gate has two cores; with four it took longer
 TIMED: Final = (
     "tests/faults/test_kills.py",
     "tests/faults/test_outages.py",
@@ -54,7 +54,7 @@ def file_of(nodeid: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Four for everything; none where somebody names what to run, and wants to see it at once."""
+    """Three for everything; none where somebody names what to run, and wants to see it at once."""
     return WORKERS if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
