@@ -28,6 +28,8 @@ def test_many_devices_at_once_are_known_as_one_by_one(seed):
     rng = np.random.default_rng(seed)
     together, apart = ClassBuffer("substation"), ClassBuffer("substation")
     newest = np.full((len(together.columns) + len(together.counters), DEVICES), NEVER)
+    counted_t = np.full((len(together.counters), DEVICES), NEVER)
+    counted = np.full(counted_t.shape, np.nan)
     everybody = np.arange(DEVICES)
     for _ in range(30):
         rows = batch(rng, int(rng.integers(1, 9)), each_once=bool(rng.random() < 0.6))
@@ -41,6 +43,12 @@ def test_many_devices_at_once_are_known_as_one_by_one(seed):
         for at, there in enumerate(holding(rows.values, together.counters)):
             for device, t in zip(rows.device[there], rows.t[there], strict=True):
                 newest[at, device] = max(newest[at, device], t)
+        for n in np.lexsort((rows.t, rows.device)):
+            of = rows.device[n]
+            for at, value in enumerate(rows.values[list(together.counters), n]):
+                if not np.isnan(value) and rows.t[n] >= counted_t[at, of]:
+                    counted_t[at, of], counted[at, of] = rows.t[n], value
+        assert np.array_equal(together.restless._newest, counted, equal_nan=True)
         assert np.array_equal(together.newest_by(DEVICES, everybody), newest)
         assert np.array_equal(together.newest_t(DEVICES), newest.max(axis=0))
         assert np.array_equal(apart.newest_by(DEVICES, everybody), newest)

@@ -118,6 +118,16 @@ def test_nothing_is_added_to_a_day_of_which_the_stream_before_tells_nothing_any_
     assert book.deliveries[0].counts(2 * DAY).sent == 2
 
 
+def test_nothing_is_added_to_what_was_said_before_a_device_went_to_another_stream():
+    book = opened()
+    arrive(book, 0, 1, 2)
+    told(book)
+    assert book.give_away(0) is not None
+    arrive(book, 0, 3, 3)
+    book.deliveries.look(0)
+    assert told(book) == {(1, 0): (3, 1, 2), (2, 0): (3, 1, 2)}
+
+
 def test_wild_numbers_are_told_as_the_largest_there_is():
     of_all = LedgerCounts(2 * MOST, MOST, 0, 0, 0, MOST, 0, 0, 0)
     (counts,) = as_counts([of_all, [1] * 9])[:1]
