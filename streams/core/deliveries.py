@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from streams.core.day_marks import DaySums, DayTops
 from streams.core.intervals import IntervalSet
-from streams.core.local_days import QUARTER_MS
 
-__all__ = ["RETAKEN_BOOT", "Arrival", "BootDeliveries", "Deliveries", "LedgerCounts", "text_of_run"]
+__all__ = ["RETAKEN_BOOT", "Arrival", "BootDeliveries", "Deliveries", "LedgerCounts"]
 
 RETAKEN_BOOT: Final = 0
 """Boot of messages that a person took in although their number was used; no device can send it."""
@@ -20,10 +19,6 @@ _MOST_REUSED: Final = 1000
 _MOST_THINNED: Final = 250_000
 """Separate ranges of thinned numbers kept of each boot, as of an outbox of 200 MB; more stay unaccounted."""
 _REFUSED, _ALLOWED, _TAKEN = range(3)
-_NEVER: Final = -(2**63)
-# JSON of a device and of each of its boots: made from text, as a checkpoint has it of every device.
-_TEXT: Final = '{"boots": {%s}, "duplicate": %s, "repeat": %s, "late": %s, "floor_ms": %d, "taken_over": %s}'
-_BOOT_TEXT: Final = '"%d": [%s, %s, %s, %s, %d, %d, %d, %s, %s]'
 
 
 class Arrival(Enum):
@@ -60,8 +55,8 @@ class BootDeliveries:
     waiting: IntervalSet = field(default_factory=IntervalSet)
     thinned: IntervalSet = field(default_factory=IntervalSet)
     next_seq: int = 1
-    state_at: int = _NEVER
-    newest_t: int = _NEVER
+    state_at: int = -(2**63)
+    newest_t: int = -(2**63)
     reused: dict[tuple[int, int], int] = field(default_factory=dict)
     tops: DayTops = field(default_factory=DayTops)
 
@@ -82,14 +77,6 @@ class BootDeliveries:
     def claimed(self, number: int) -> bool:
         """Whether a report or a refusal may have told of `number` before it came."""
         return number < self.next_seq or number <= self.dead.highest
-
-    def to_json(self, boot: int) -> str:
-        """State as JSON text, under the name of its boot."""
-        sets = map(_ranges, (self.stored, self.dead, self.waiting, self.thinned))
-        reused = [[*name, fate] for name, fate in self.reused.items()]
-        return _BOOT_TEXT % (
-            boot, *sets, self.next_seq, self.state_at, self.newest_t, reused, self.tops.to_list()
-        )  # fmt: skip
 
     def unite(self, other: BootDeliveries) -> int:
         """Take in what is known of the same boot elsewhere; how many messages both had."""
@@ -314,9 +301,19 @@ class Deliveries:
 
     def to_json(self) -> str:
         """State as JSON text; `from_json` reads it."""
-        boots = ", ".join([d.to_json(boot) for boot, d in self.boots.items()])
-        sums = (part.to_list() for part in (self.duplicates, self.repeats, self.lates))
-        return _TEXT % (boots, *sums, self.floor_ms, json.dumps(self.taken_over))
+        boots = {
+            str(boot): [
+                list(d.stored), list(d.dead), list(d.waiting), list(d.thinned),
+                d.next_seq, d.state_at, d.newest_t, [[*name, fate] for name, fate in d.reused.items()],
+                d.tops.to_list(),
+            ]
+            for boot, d in self.boots.items()
+        }  # fmt: skip
+        state = {
+            "boots": boots, "duplicate": self.duplicates.to_list(), "repeat": self.repeats.to_list(),
+            "late": self.lates.to_list(), "floor_ms": self.floor_ms, "taken_over": self.taken_over,
+        }  # fmt: skip
+        return json.dumps(state)
 
     @classmethod
     def from_json(cls, text: str) -> Deliveries:
@@ -340,14 +337,3 @@ class Deliveries:
             else:
                 found.tops.see(0, max(next_seq - 1, found.stored.highest, found.dead.highest))
         return self
-
-
-def text_of_run(boot: int, first: int, last: int, newest_t: int, day_ms: int) -> str:
-    """What `to_json` says of a device of which only the messages `first` to `last` came, of one day."""
-    run = (boot, f"[[{first}, {last}]]", "[]", "[]", "[]", 1, _NEVER, newest_t, "[]")
-    return _TEXT % (_BOOT_TEXT % (*run, f"[{day_ms // QUARTER_MS}, {last}]"), "[]", "[]", "[]", 0, "{}")
-
-
-def _ranges(numbers: IntervalSet) -> str:
-    """The intervals as JSON."""
-    return f"[{', '.join([f'[{first}, {last}]' for first, last in numbers])}]" if numbers else "[]"

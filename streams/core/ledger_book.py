@@ -54,7 +54,7 @@ class LedgerBook:
 
     def is_whole(self, device: int) -> bool:
         """Whether all that ever came of a device came in this stream."""
-        deliveries = self.deliveries.look(device)
+        deliveries = self.deliveries.get(device)
         return device not in self.awaited and (deliveries is None or not deliveries.taken_over)
 
     def arrive_runs(self, runs: Runs) -> list[int]:
@@ -86,7 +86,7 @@ class LedgerBook:
                 self.days.remember(device)
             if not gapless or not known.follow(first, last, newest, max(day, found.floor_ms)):
                 others.append(at)
-            elif day >= found.floor_ms and not known.claimed(last + 1):
+            elif not known.claimed(last + 1):
                 learnt.append(at)
         return learnt, others
 
@@ -120,7 +120,7 @@ class LedgerBook:
         """
         at = _not_ahead(state.at, now_ms)
         day = self.days.day(at)
-        if self._concerns_settled(self.deliveries.look(device), state, day):
+        if self._concerns_settled(self.deliveries.get(device), state, day):
             deliveries = self.of(device)
         else:
             self.touched.add(device)
@@ -200,6 +200,7 @@ class LedgerBook:
 
     def changed(self, now_ms: int, *, whole: bool = False) -> list[LedgerSaid]:
         """What differs from what was said last; `whole` of settled days too, which else wait for a minute."""
+        self.deliveries.fill()
         told = [*self.days.changed(self.touched), *self.days.restated(None if whole else now_ms)]
         self.touched.clear()
         return told
@@ -212,11 +213,11 @@ class LedgerBook:
 
     def to_bytes(self) -> bytes:
         """State as JSON; `from_bytes` reads it."""
-        grown = self.deliveries.grown(self.touched).device.tolist()
+        self.deliveries.complete()
         state = {
             "version": 2,
-            "deliveries": {str(device): text for device, text in self.deliveries.texts().items()},
-            "touched": sorted([*self.touched, *grown]),
+            "deliveries": {str(d): x.to_json() for d, x in self.deliveries.items()},
+            "touched": sorted(self.touched),
             "awaited": sorted(self.awaited),
             "days": self.days.to_json(),
             "names": {str(d): names.to_text() for d, names in self._names.items()},

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from heapq import merge
 from itertools import takewhile
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from streams.core.deliveries import Deliveries, LedgerCounts
-from streams.core.delivery_sets import DeliverySets, Grown
+from streams.core.delivery_sets import DeliverySets
 from streams.core.local_days import believable, day_of
-from streams.core.said_counts import SaidCounts, as_counts, grown_by, of_one_run
 
 __all__ = ["LedgerDays", "LedgerSaid"]
 
-IntArray = NDArray[np.int64]
 _DAY_MS: Final = 86_400_000
 _KEPT_MS: Final = 10 * _DAY_MS
 """How long a day in which nothing lacks is still restated. [ms]"""
@@ -35,22 +29,21 @@ class LedgerSaid:
     ----------
     day_ms, end_ms : int
         Its bounds. [ms UTC]
-    devices : ndarray, shape (n,)
+    devices : list of int
         By index.
-    counts : ndarray, shape (n, fields)
-        Fields as of `LedgerCounts`.
+    counts : list of LedgerCounts
     final : bool
-    revisions : ndarray, shape (n,)
+    revisions : list of int
     was : list of LedgerCounts or None
-        What was said of a day that had been settled; None where it had not. Empty where none had been.
+        What was said of a day that had been settled; None where it had not.
     """
 
     day_ms: int
     end_ms: int
-    devices: IntArray
-    counts: IntArray
+    devices: list[int]
+    counts: list[LedgerCounts]
     final: bool
-    revisions: IntArray
+    revisions: list[int]
     was: list[LedgerCounts | None]
 
 
@@ -79,7 +72,7 @@ class LedgerDays:
         self.timezone = "UTC"
         self.kept: list[tuple[int, int]] = []
         self.closed_ms = 0
-        self._said: dict[int, SaidCounts] = {}  # by day, of those not settled
+        self._said: dict[int, dict[int, LedgerCounts]] = {}  # by day, of those not settled
         self._before: dict[int, dict[int, LedgerCounts]] = {}  # by device, of settled days
         self._revisions: dict[int, dict[int, int]] = {}  # by device and settled day, above 0
         self._restated_ms = 0
@@ -107,10 +100,7 @@ class LedgerDays:
         self.timezone = timezone
         if self.kept:
             start, end = day_of(now_ms, timezone)
-            kept = [*((a, b) for a, b in self.kept if b <= start), (start, end)]
-            for day, _ in set(self.kept) - set(kept):  # nothing is added to it should it be one again
-                self._said.pop(day, None)
-            self.kept = kept
+            self.kept = [*((a, b) for a, b in self.kept if b <= start), (start, end)]
 
     def _days(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
         days = []
@@ -124,7 +114,7 @@ class LedgerDays:
     def remember(self, device: int) -> None:
         """Keep what was said of settled days of a device, which are about to change."""
         if device not in self._before:
-            self._before[device] = dict(self._settled(self._deliveries.look(device)))
+            self._before[device] = dict(self._settled(self._deliveries.get(device)))
 
     def taken_over(self, device: int, given: Deliveries, revisions: Mapping[str, int]) -> None:
         """Take for said what another stream said of a device."""
@@ -141,7 +131,7 @@ class LedgerDays:
         self._before.pop(device, None)
         self._revisions.pop(device, None)
         for said in self._said.values():
-            said.forget(device)
+            said.pop(device, None)
 
     def _settled(self, deliveries: Deliveries | None) -> Iterator[tuple[int, LedgerCounts]]:
         first = None if deliveries is None else deliveries.first_day_ms()
@@ -155,23 +145,18 @@ class LedgerDays:
 
     # -- what is to be said -----------------------------------------------------------
 
-    def changed(self, touched: Collection[int]) -> list[LedgerSaid]:
-        """Rows of open days that differ from what was said last, of `touched` devices and where sets grew."""
+    def changed(self, touched: Iterable[int]) -> list[LedgerSaid]:
+        """Rows of open days that differ from what was said last."""
         told = []
         ordered = sorted(touched)
-        grown = self._deliveries.grown(touched)
         for start, end in self._open():
-            said = self._said.setdefault(start, SaidCounts())
-            devices, counts, others = _followed(grown, said, end)
-            counted = dict(self._counted(merge(ordered, others), end))
-            if counted:
-                devices = np.append(devices, np.array(list(counted), dtype=np.int64))
-                counts = np.append(counts, as_counts(list(counted.values())), axis=0)
-                order = np.argsort(devices)
-                devices, counts = devices[order], counts[order]
-            differs = said.say(devices, counts)
-            told.append(_fresh(start, end, devices[differs], counts[differs], final=False))
-        self._deliveries.told()
+            said = self._said.setdefault(start, {})
+            devices = []
+            for device, now in self._counted(ordered, end):
+                if said.get(device) != now:
+                    said[device] = now
+                    devices.append(device)
+            told.append(_fresh(start, end, {d: said[d] for d in devices}, final=False))
         return told
 
     def restated(self, now_ms: int | None = None) -> list[LedgerSaid]:
@@ -179,27 +164,30 @@ class LedgerDays:
         if now_ms is not None and now_ms - self._restated_ms < _RESTATED_EVERY_MS:
             return []
         self._restated_ms = now_ms or self._restated_ms
-        told: dict[int, list[tuple[int, LedgerCounts, int, LedgerCounts | None]]] = {}
+        told: dict[int, LedgerSaid] = {}
+        ends = dict(self.kept)
         for device, before in sorted(self._before.items()):
-            for start, now in self._settled(self._deliveries.look(device)):
+            for start, now in self._settled(self._deliveries.get(device)):
                 was = before.get(start)
                 if was == now:
                     continue
                 if was is not None:
                     revisions = self._revisions.setdefault(device, {})
                     revisions[start] = revisions.get(start, 0) + 1
-                row = (device, now, self.revisions(device).get(start, 0), was)
-                told.setdefault(start, []).append(row)
+                row = told.setdefault(start, LedgerSaid(start, ends[start], [], [], True, [], []))
+                row.devices.append(device)
+                row.counts.append(now)
+                row.revisions.append(self.revisions(device).get(start, 0))
+                row.was.append(was)
         self._before.clear()
-        ends = dict(self.kept)
-        return [_again(start, ends[start], rows) for start, rows in told.items()]
+        return list(told.values())
 
     def close(self, until_ms: int) -> list[LedgerSaid]:
         """Settle the days that ended by `until_ms`."""
         told = []
         for start, end in [day for day in self._open() if day[1] <= until_ms]:
             counts = dict(self._counted(sorted(self._deliveries), end))
-            told.append(_settling(start, end, counts))
+            told.append(_fresh(start, end, counts, final=True))
             self._said.pop(start, None)
             self.closed_ms = end
             for device, before in self._before.items():
@@ -212,7 +200,7 @@ class LedgerDays:
     def last(self, devices: Iterable[int]) -> list[LedgerSaid]:
         """What is left to say of devices that go: their open days."""
         ordered = sorted(devices)
-        return [_settling(a, b, dict(self._counted(ordered, b))) for a, b in self._open()]
+        return [_fresh(a, b, dict(self._counted(ordered, b)), final=True) for a, b in self._open()]
 
     def _open(self) -> list[tuple[int, int]]:
         """The days that are not settled, in order."""
@@ -221,8 +209,8 @@ class LedgerDays:
     def _counted(self, devices: Iterable[int], end_ms: int) -> Iterator[tuple[int, LedgerCounts]]:
         """Counts of the devices that were known by the end of a day."""
         for device in devices:
-            deliveries = self._deliveries.look(device)
-            if deliveries is not None and deliveries.known_before(end_ms):
+            deliveries = self._deliveries.seen(device)
+            if deliveries.known_before(end_ms):
                 yield device, deliveries.counts(end_ms)
 
     def _drop(self) -> None:
@@ -248,14 +236,14 @@ class LedgerDays:
         outdated = {
             str(device): {str(day): list(counts) for day, counts in before.items()}
             for device, before in self._before.items()
-            if before != dict(self._settled(self._deliveries.look(device)))
+            if before != dict(self._settled(self._deliveries.get(device)))
         }
         return {
             "timezone": self.timezone,
             "kept": self.kept,
             "closed_ms": self.closed_ms,
             "restated_ms": self._restated_ms,
-            "said": {str(day): said.to_json() for day, said in self._said.items()},
+            "said": {str(a): {str(d): list(c) for d, c in of.items()} for a, of in self._said.items()},
             "before": outdated,
             "revisions": {str(d): {str(a): n for a, n in of.items()} for d, of in self._revisions.items()},
         }
@@ -265,43 +253,13 @@ class LedgerDays:
         self.timezone, self.closed_ms = state["timezone"], state["closed_ms"]
         self.kept = [(start, end) for start, end in state["kept"]]
         self._restated_ms = state["restated_ms"]
-        self._said = {int(day): SaidCounts.from_json(said) for day, said in state["said"].items()}
-        self._before = _unflat(state["before"])
+        self._said, self._before = (_unflat(state[name]) for name in ("said", "before"))
         self._revisions = {int(d): {int(a): n for a, n in of.items()} for d, of in state["revisions"].items()}
 
 
-def _followed(grown: Grown, said: SaidCounts, end_ms: int) -> tuple[IntArray, IntArray, list[int]]:
-    """Devices and counts where only what followed is new on a day, and devices that are to be counted.
-
-    Numbers that follow on the last are above all that are known of the device, and are stored: so they add to
-    what was said of their own day and later ones, and to nothing else.
-    """
-    on = grown.day < end_ms
-    there = said.there(grown.device)
-    counts = said.of(grown.device)
-    more = on & there & ~grown.whole
-    counts[more] = grown_by(counts[more], grown.last[more] - grown.told[more])
-    alone = on & grown.whole
-    counts[alone] = of_one_run(grown.first[alone], grown.last[alone])
-    known = more | alone
-    return grown.device[known], counts[known], grown.device[~grown.whole & ~there].tolist()
-
-
-def _fresh(start: int, end: int, devices: IntArray, counts: IntArray, *, final: bool) -> LedgerSaid:
-    return LedgerSaid(start, end, devices, counts, final, np.zeros(len(devices), np.int64), [])
-
-
-def _settling(start: int, end: int, counted: Mapping[int, LedgerCounts]) -> LedgerSaid:
-    devices = np.array(list(counted), dtype=np.int64)
-    return _fresh(start, end, devices, as_counts(list(counted.values())), final=True)
-
-
-def _again(
-    start: int, end: int, rows: Sequence[tuple[int, LedgerCounts, int, LedgerCounts | None]]
-) -> LedgerSaid:
-    devices, counts, revisions, was = zip(*rows, strict=True)
-    numbers = np.array(devices, dtype=np.int64), as_counts(counts), True, np.array(revisions, dtype=np.int64)
-    return LedgerSaid(start, end, *numbers, list(was))
+def _fresh(start: int, end: int, counts: Mapping[int, LedgerCounts], *, final: bool) -> LedgerSaid:
+    n = len(counts)
+    return LedgerSaid(start, end, list(counts), list(counts.values()), final, [0] * n, [None] * n)
 
 
 def _unflat(state: Mapping[str, Mapping[str, list[int]]]) -> dict[int, dict[int, LedgerCounts]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -10,13 +10,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from streams.core.entity_operator import EntityOperator, MarkOperator
 
 if TYPE_CHECKING:
+    from streams.core.deliveries import LedgerCounts
     from streams.core.network_rows import NetworkRows, Settled
     from streams.core.samples import Samples
     from streams.core.stream_site import StreamSite
@@ -27,7 +26,6 @@ __all__ = [
     "window_operator",
 ]  # fmt: skip
 
-_Counting = Callable[[Mapping[str, NDArray[np.int64]]], dict[str, NDArray[np.int64]]]
 _NOT_FIELDS = frozenset({"coverage", "reason", "model"})
 
 
@@ -78,11 +76,11 @@ class SampleOperator:
 
 @dataclass(frozen=True, slots=True)
 class LedgerOperator:
-    """Delivery counts of devices, by field of `LedgerCounts` → one row a device and local day, cumulative."""
+    """Delivery counts of devices → one row a device and local day, cumulative."""
 
     name: str
     fields: tuple[str, ...]
-    function: _Counting
+    function: Callable[[Sequence[LedgerCounts]], dict[str, list[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +274,12 @@ def in_order_of_reading(operators: Sequence[NetworkOperator]) -> tuple[NetworkOp
         raise ValueError(msg) from error
 
 
-def ledger_operator(*, fields: Sequence[str]) -> Callable[[_Counting], LedgerOperator]:
+def ledger_operator(
+    *, fields: Sequence[str]
+) -> Callable[[Callable[[Sequence[LedgerCounts]], dict[str, list[int]]]], LedgerOperator]:
     """Declare the decorated function a ledger operator of its own name."""
 
-    def declare(function: _Counting) -> LedgerOperator:
+    def declare(function: Callable[[Sequence[LedgerCounts]], dict[str, list[int]]]) -> LedgerOperator:
         return LedgerOperator(function.__name__, tuple(fields), function)
 
     return declare

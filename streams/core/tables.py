@@ -28,6 +28,7 @@ __all__ = [
     "window_table",
 ]
 
+_MOST = 2**63 - 1
 _STATUS = np.array(STATUS_NAMES, dtype=object)
 RESTATEMENT_SCHEMA = result_schema([
     pa.field("measurement", pa.string()),
@@ -179,9 +180,9 @@ def _number(value: float) -> float | None:
 
 
 def ledger_rows(
-    fields: Mapping[str, NDArray[np.int64]],
-    devices: NDArray[np.int64],
-    revisions: NDArray[np.int64],
+    fields: Mapping[str, Sequence[int]],
+    devices: Sequence[int],
+    revisions: Sequence[int],
     day_ms: int,
     day_end_ms: int,
     site: StreamSite,
@@ -193,13 +194,18 @@ def ledger_rows(
     schema = result_schema([pa.field(f, pa.int64()) for f in fields])
     n = len(devices)
     columns = _header(devices, site, stream, day_ms, day_end_ms - day_ms)
-    columns.update({f: pa.array(v, pa.int64()) for f, v in fields.items()})
+    # Numbers reach to 2^63 - 1 in every boot: what a wild one adds up to must not stop the stream.
+    columns.update({f: pa.array(_at_most(v), pa.int64()) for f, v in fields.items()})
     columns["coverage"] = pa.array([1.0] * n)
     columns["status"] = pa.array([Status.FINAL if final else Status.PROVISIONAL] * n, pa.string())
     columns["reason"] = pa.nulls(n, pa.string())
-    columns["revision"] = pa.array(revisions.astype(np.int32))
+    columns["revision"] = pa.array(revisions, pa.int32())
     columns["model"] = pa.nulls(n, pa.string())
     return pa.table(columns).select(schema.names).cast(schema)
+
+
+def _at_most(counts: Sequence[int]) -> Sequence[int]:
+    return counts if max(counts, default=0) <= _MOST else [min(count, _MOST) for count in counts]
 
 
 def dead_letter_rows(stream: str, letters: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.restate import RESTATEMENT
 from models.results import Outputs
@@ -14,7 +13,6 @@ from streams.core.ledger_days import LedgerSaid
 from streams.core.operator import LedgerOperator
 from streams.core.restating import LATE, SOURCE, Why
 from streams.core.row_engine import Changed, NetworkComputed
-from streams.core.said_counts import as_counts
 from streams.core.stream_site import StreamSite
 from streams.core.stream_state import StreamState
 from streams.core.tables import ledger_rows, network_table, restated_rows, window_table
@@ -134,52 +132,44 @@ class Telling:
         """Tell what the ledger counts on local days, and of which settled ones it counts anew."""
         site = self._state.site if site is None else site
         for said in told:
-            mine = np.flatnonzero(site.owned[said.devices])
-            if len(mine):
+            mine = np.array([bool(site.owned[d]) for d in said.devices], dtype=bool)
+            if mine.any():
                 for operator in self._ledgers:
-                    self._ledger_of(operator, outputs, said, mine, site)
+                    self._ledger_of(operator, outputs, said, np.flatnonzero(mine).tolist(), site)
 
     def _ledger_of(
-        self,
-        operator: LedgerOperator,
-        outputs: Outputs,
-        said: LedgerSaid,
-        mine: NDArray[np.int64],
-        site: StreamSite,
+        self, operator: LedgerOperator, outputs: Outputs, said: LedgerSaid, mine: list[int], site: StreamSite
     ) -> None:
-        devices, revisions = said.devices[mine], said.revisions[mine]
-        fields = operator.function(_by_field(said.counts[mine]))
+        devices, revisions = [said.devices[at] for at in mine], [said.revisions[at] for at in mine]
+        fields = operator.function([said.counts[at] for at in mine])
         table = ledger_rows(
             fields, devices, revisions, said.day_ms, said.end_ms, site, self._stream, final=said.final
         )
         outputs.add(operator.name, table)
-        before = [said.was[at] for at in mine] if said.was else []
+        before = [said.was[at] for at in mine]
         if any(before):
             rows = _as_rows(operator, fields, devices, revisions, before)
             now_ms = self._state.now_ms or 0
             outputs.add(RESTATEMENT, restated_rows(operator, table, rows, now_ms, lambda *_: LATE))
 
 
-def _by_field(counts: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    return dict(zip(LedgerCounts._fields, counts.T, strict=True))
-
-
 def _as_rows(
     operator: LedgerOperator,
-    fields: Mapping[str, NDArray[np.int64]],
-    devices: NDArray[np.int64],
-    revisions: NDArray[np.int64],
+    fields: Mapping[str, Sequence[int]],
+    devices: Sequence[int],
+    revisions: Sequence[int],
     before: Sequence[LedgerCounts | None],
 ) -> WindowRows:
     """Rows of a settled day with what was said of it before, where it was."""
     n, ones = len(devices), np.ones(len(devices))
     known = [at for at, counts in enumerate(before) if counts is not None]
     was = np.full((len(operator.fields) + 1, n), np.nan)
-    old = operator.function(_by_field(as_counts([counts for counts in before if counts is not None])))
+    old = operator.function([counts for counts in before if counts is not None])
     was[:, known] = [*(old[name] for name in operator.fields), ones[known]]
     status = np.full(n, NONE)
     status[known] = FINAL
     values = np.array([fields[name] for name in operator.fields], dtype=float)
     return WindowRows(
-        devices, values, ones, np.full(n, FINAL), np.full(n, "", object), revisions, was, status
+        np.array(devices), values, ones, np.full(n, FINAL), np.full(n, "", object), np.array(revisions), was,
+        status,
     )  # fmt: skip

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from streams.core.deliveries import LedgerCounts
 from streams.core.operator import ledger_operator
@@ -14,6 +11,6 @@ __all__ = ["ledger"]
 
 
 @ledger_operator(fields=LedgerCounts._fields)
-def ledger(counts: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+def ledger(counts: Sequence[LedgerCounts]) -> dict[str, list[int]]:
     """Give one row a device: messages by what became of them; `repeat` and `late` count samples."""
-    return {name: counts[name] for name in LedgerCounts._fields}
+    return {name: [getattr(c, name) for c in counts] for name in LedgerCounts._fields}

@@ -100,14 +100,6 @@ class Naive:
         )  # fmt: skip
 
 
-def opened() -> LedgerBook:
-    """A book of which the days of all moments are open."""
-    book = LedgerBook()
-    book.open(day_of(0))
-    book.open(day_of(60))
-    return book
-
-
 class AnyHistory(RuleBasedStateMachine):
     """Messages, duplicates, refusals, reports, retries, checkpoints and moves in any order."""
 
@@ -115,10 +107,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.book = opened()
+        self.book = LedgerBook()
         self.naive = Naive()
         self.streams = 0
-        self.told: dict[int, LedgerCounts] = {}
 
     @property
     def device(self) -> Deliveries:
@@ -204,36 +195,15 @@ class AnyHistory(RuleBasedStateMachine):
         assert DEVICE not in self.book.deliveries
         if given is None:
             return
-        self.book, self.told = opened(), {}
+        self.book = LedgerBook()
         self.streams += 1
         for _ in range(1 + twice):  # what streams tell each other comes at least once
             self.book.take_over(DEVICE, given, f"stream-{self.streams}", 7)
 
-    @rule(
-        boot=BOOTS,
-        t=TIMES,
-        lengths=st.lists(st.integers(1, 3), min_size=2, max_size=4),
-        between=st.booleans(),
-    )
-    def runs_follow_each_other(self, boot: int, t: int, lengths: list[int], between: bool) -> None:
+    @rule(boot=BOOTS, t=TIMES, lengths=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+    def runs_follow_each_other(self, boot: int, t: int, lengths: list[int]) -> None:
         for later, length in enumerate(lengths):
             self.run_arrives(boot, max(self.naive.boot(boot).stored, default=0) + 1, length, t + later)
-            if between:
-                self.days_are_told()
-
-    @rule()
-    def days_are_told(self) -> None:
-        """What was told of each day last is what is counted of it now."""
-        for said in self.book.changed(0, whole=True):
-            assert not said.final
-            assert said.devices.tolist() in ([], [DEVICE])
-            for counts in said.counts.tolist():
-                assert self.told.get(said.day_ms) != LedgerCounts(*counts)
-                self.told[said.day_ms] = LedgerCounts(*counts)
-        for start, end in self.book.days.kept:
-            counted = self.naive.counts(end)
-            assert self.told.get(start, counted) == counted
-            assert start in self.told or not counted.sent
 
     @rule()
     def somebody_counts(self) -> None:
@@ -245,7 +215,6 @@ class AnyHistory(RuleBasedStateMachine):
         assert counts.sent == fates
 
     def teardown(self) -> None:
-        self.days_are_told()
         self.somebody_counts()
 
 
