@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import string
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +31,7 @@ from journal.replay_files import ReplayError, read_recordings
 from models.site_files import SiteError
 from tests.support.board_data import seeded, status
 from tests.support.payloads import NOW, site, telemetry, topic
+from tests.support.system import ended
 from tests.support.telemetry import SITE_TEXTS
 from tests.support.waiting import PATIENCE_S
 
@@ -349,10 +348,7 @@ def test_wrong_questions_end_with_2_and_one_line(tmp_path: Path, words: list[str
     from store.duckdb_series import SERIES_FILE, DuckdbSeries
 
     DuckdbSeries(tmp_path / SERIES_FILE).close()
-    done = subprocess.run(
-        [sys.executable, "-m", "hearthline", *words, "--data-dir", str(tmp_path)],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    done = ended(*words, "--data-dir", tmp_path)
     assert done.returncode == 2, done
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -363,8 +359,5 @@ def test_measurements_without_rows_yet_are_no_mistake(tmp_path: Path) -> None:
     from store.duckdb_series import SERIES_FILE, DuckdbSeries
 
     DuckdbSeries(tmp_path / SERIES_FILE).close()
-    done = subprocess.run(
-        [sys.executable, "-m", "hearthline", "query", "device_heat", "--data-dir", str(tmp_path)],
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    done = ended("query", "device_heat", "--data-dir", tmp_path)
     assert (done.returncode, done.stdout) == (0, "no rows\n")

@@ -18,6 +18,7 @@ from models.frame import Frame, FrameKind
 from tests.support.mock_kafka import MockKafka
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.payloads import TEXTS, telemetry
+from tests.support.system import Program, ended
 from tests.support.waiting import PATIENCE_S, until
 
 COMMAND = [str(Path(sys.executable).with_name("hearthline")), "ingest"]
@@ -75,14 +76,10 @@ def test_from_mqtt_to_kafka_until_told_to_stop(site_dir, kafka, mosquitto):
 
 def test_check(site_dir, kafka, mosquitto):
     good = flags(site_dir, mosquitto.url, kafka.bootstrap)
-    done = subprocess.run(
-        [*COMMAND, *good, "--check"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = ended("ingest", *good, "--check")
     assert (done.returncode, done.stdout[:3]) == (0, "ok:")
     bad = flags(site_dir, f"mqtt://127.0.0.1:{free_port()}", kafka.bootstrap)
-    done = subprocess.run(
-        [*COMMAND, *bad, "--check"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = ended("ingest", *bad, "--check")
     assert done.returncode == 1
     assert done.stdout.startswith("degraded")
     assert "expected a broker there" in done.stdout
@@ -99,24 +96,18 @@ def test_check(site_dir, kafka, mosquitto):
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments, message, tmp_path):
-    done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=tmp_path
-    )
+    done = ended("ingest", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
 
 
-def test_health_readiness_and_metrics_on_a_port_of_its_own(site_dir, kafka, mosquitto):
+def test_health_readiness_and_metrics_on_a_port_of_its_own(site_dir, kafka, mosquitto, tmp_path):
     port = free_port()
-    with subprocess.Popen(
-        [*COMMAND, *flags(site_dir, mosquitto.url, kafka.bootstrap), "--metrics-port", str(port)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as program:  # fmt: skip
-        for line in program.stdout:
-            if line.startswith("ok"):
-                break
+    words = [*flags(site_dir, mosquitto.url, kafka.bootstrap), "--metrics-port", port]
+    with Program(tmp_path / "ingest", "ingest", *words) as program:
+        until(lambda: "\nok" in f"\n{program.out}", "it listens")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S) as probe:
             assert probe.get("/health").text == "ok\n"
             until(lambda: probe.get("/ready").status_code == 200, lambda: probe.get("/ready").text)
@@ -140,8 +131,7 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(site_dir, kafka, mosq
             assert (
                 probe.get("/health").status_code == 200
             )  # it goes on by itself: nobody has to start it again
-        program.send_signal(signal.SIGTERM)
-        assert program.wait(PATIENCE_S) == 0
+        program.stop()
     names = {n for n, m in METRICS.items() if "ingest" in m.where}
     assert {_family(n) for n in names} == {n for n in served if n.startswith("hearthline")}
 
@@ -153,9 +143,7 @@ def _family(name):
 def test_check_without_kafka_is_one_line(site_dir, mosquitto):
     nowhere = f"127.0.0.1:{free_port()}"
     good = ["--site", str(site_dir), "--mqtt", mosquitto.url, "--clock", "data", "--kafka", nowhere]
-    done = subprocess.run(
-        [*COMMAND, *good, "--check"], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = ended("ingest", *good, "--check")
     assert done.returncode == 1
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
@@ -165,12 +153,10 @@ def test_check_without_kafka_is_one_line(site_dir, mosquitto):
 
 def test_a_metrics_port_in_use_or_open_to_others_is_refused(site_dir, mosquitto):
     taken = ["--site", str(site_dir), "--mqtt", mosquitto.url, "--metrics-port", str(mosquitto.port)]
-    done = subprocess.run([*COMMAND, *taken], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = ended("ingest", *taken)
     assert done.returncode == 2
     assert "metrics_port: expected a free port" in done.stderr
     open_to_all = {**os.environ, "HEARTHLINE_METRICS_HOST": "0.0.0.0"}
-    done = subprocess.run(
-        [*COMMAND, *taken], capture_output=True, text=True, timeout=PATIENCE_S, check=False, env=open_to_all
-    )
+    done = ended("ingest", *taken, env=open_to_all)
     assert done.returncode == 2
     assert "metrics_host: expected a loopback address" in done.stderr

@@ -23,10 +23,12 @@ from models.frame import Frame
 from store.influx_series import InfluxSeries
 from store.rows import REFUSED
 from tests.support.chain_feed import caught_up
+from tests.support.forked import ForkedProgram
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
 from tests.support.mosquitto import free_port
 from tests.support.series import heat, heats, output
+from tests.support.system import ended
 from tests.support.telemetry import STREAM, T0, history, registry_frame, telemetry_frames
 from tests.support.waiting import PATIENCE_S, until
 
@@ -97,9 +99,7 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
 
 def test_topics_with_another_number_of_partitions_are_named_with_what_to_do(kafka, tmp_path):
     words = ["--kafka", kafka.bootstrap, "--duckdb", tmp_path / "series.duckdb", "--partitions", "12"]
-    done = subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = ended("worker", *words)
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert f"topic frames on {kafka.bootstrap}: expected 12 partitions, got 4; set --partitions 4" in line
@@ -140,13 +140,12 @@ def worker(kafka, stub, log):
     environment = os.environ | {f"HEARTHLINE_INFLUX_{name}": value for name, value in settings.items()}
     words = ["--kafka", kafka.bootstrap, "--influx", stub.url, "--partitions", "4", "--checkpoint-s", "0.5"]
     words += ["--clock", "data"]
-    with log.open("wb") as out, subprocess.Popen(
-        [*COMMAND, *words], stdout=out, stderr=out, env=environment
-    ) as program:  # fmt: skip
-        try:
-            yield program
-        finally:
-            program.kill()
+    with log.open("wb") as out:
+        program = ForkedProgram([*COMMAND, *words], stdout=out, stderr=out, env=environment)
+    try:
+        yield program
+    finally:
+        program.kill()
 
 
 def answers(probe, path):

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.support.forked import ForkedProgram
 from tests.support.waiting import PATIENCE_S
 
 __all__ = ["WorkerProcess"]
@@ -21,17 +22,17 @@ class WorkerProcess:
     """Starts, kills and restarts one worker; a supervisor for exit status 75."""
 
     def __init__(self, kafka: str, sink: Path, log: Path, **options: object):
-        self._command = [sys.executable, "-m", "tests.support.faust_worker", kafka, str(sink)]
+        self._command = [__file__, kafka, str(sink)]
         for name, value in options.items():
             self._command += [f"--{name.replace('_', '-')}", str(value)]
         self.log = log
         self.exits: list[int] = []
-        self.process: subprocess.Popen[bytes]
+        self.process: ForkedProgram
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(self._command, cwd=_ROOT, stdout=out, stderr=out)
+            self.process = ForkedProgram(self._command, cwd=_ROOT, stdout=out, stderr=out, env=os.environ)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -48,14 +49,12 @@ class WorkerProcess:
             self.start()
 
     def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                raise
-        return self.process.returncode
+        self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
 
     def wait_until(self, condition, timeout_s: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + timeout_s
@@ -80,7 +79,8 @@ def _forget_topics(seconds: float) -> None:
     ClusterMetadata.partitions_for_topic = partitions_for_topic
 
 
-def _main() -> int:
+def main() -> None:
+    """Be the worker that the words tell of."""
     from streams.runtime.faust_app import run_worker
     from streams.runtime.faust_partition import Pipelines
     from streams.runtime.faust_settings import WorkerSettings
@@ -111,9 +111,4 @@ def _main() -> int:
     _forget_topics(options.topics_unknown_s)
     sink = FileSink(options.sink, options.delay_s)
     pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)
-    return run_worker(settings, pipelines, sink, unavailable=(SinkAwayError,), loglevel=options.loglevel)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    sys.exit(_main())
+    sys.exit(run_worker(settings, pipelines, sink, unavailable=(SinkAwayError,), loglevel=options.loglevel))

@@ -57,7 +57,7 @@ class ForkedProgram:
     Parameters
     ----------
     args : sequence of str
-        ``hearthline`` and its words; or the file of `mutant` and its own.
+        ``hearthline`` and its words; or the file of `mutant` or `faust_worker` and its own.
     stdout, stderr : file
         Where it writes.
     cwd : Path, optional
@@ -233,6 +233,8 @@ def _run(args: list[str]) -> int:
     sys.argv = args
     if args[0].endswith("mutant.py"):
         from tests.support.mutant import main
+    elif args[0].endswith("faust_worker.py"):
+        from tests.support.faust_worker import main
     else:
         from hearthline.cli import main
     try:

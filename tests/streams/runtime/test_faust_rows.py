@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,8 +18,10 @@ from store.influx_series import InfluxSeries
 from store.protocol import Select
 from streams.core.pipeline import Pipeline
 from tests.support.chain_feed import CHANGELOG, GROUP, TOPIC, caught_up
+from tests.support.forked import ForkedProgram
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
+from tests.support.system import HEARTHLINE
 from tests.support.telemetry import SITE_TEXTS, T0, history, registry_frame, telemetry_frames
 from tests.support.waiting import PATIENCE_S
 
@@ -76,24 +76,15 @@ def _interleaved(late_ms: int) -> list[tuple[str, int, bytes]]:
     return [(stream, at, data) for at, stream, _, data in sorted(merged, key=lambda x: (x[0], x[1], x[2]))]
 
 
-def _worker(kafka: MockKafka, log: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "hearthline",
-        "worker",
-        "--kafka",
-        kafka.bootstrap,
-        "--partitions",
-        "4",
-    ]
+def _worker(kafka: MockKafka, log: Path, *options: str) -> ForkedProgram:
+    command = [HEARTHLINE, "worker", "--kafka", kafka.bootstrap, "--partitions", "4"]
     environment = os.environ | {
         "HEARTHLINE_INFLUX_TOKEN": TOKEN,
         "HEARTHLINE_INFLUX_ORG": "o",
         "HEARTHLINE_INFLUX_BUCKET": "b",
     }
     with log.open("ab") as out:
-        return subprocess.Popen(
+        return ForkedProgram(
             [*command, "--checkpoint-s", "0.5", *options], cwd=_ROOT, stdout=out, stderr=out, env=environment
         )
 
@@ -128,7 +119,7 @@ def _run(kafka: MockKafka, log: Path, *options: str, late_ms: int = 0) -> int:
     return worker.pid
 
 
-def _wait(condition, worker: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(condition, worker: ForkedProgram, log: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert worker.poll() is None, log.read_text()[-4000:]
