@@ -63,7 +63,7 @@ def rows(*, counters: bool, secondary: bool = False) -> Rows:
         values[names.index("secondary_return_c")] = rng.normal(42, 0.2, n)
     device = np.repeat(np.arange(DEVICES), each)
     zeros = np.zeros(n, np.int64)
-    return Rows(device, t, zeros, zeros, zeros, zeros, values)
+    return Rows(device, t, zeros, zeros, zeros, values)
 
 
 def measure(*, counters: bool, operator: WindowOperator = device_heat, secondary: bool = False) -> float:

@@ -189,7 +189,7 @@ class FaultSim:
             if bad.any():
                 mask(values[at], bad)
         zeros = np.zeros(len(device), dtype=np.int64)
-        return ClassSamples(columns, Rows(device, times, zeros, zeros, zeros, zeros, values))
+        return ClassSamples(columns, Rows(device, times, zeros, zeros, zeros, values))
 
     def _step(self, start: int) -> Step:
         end, near = start + STEP_MS, 2 * round(1000 * self.interval_s)

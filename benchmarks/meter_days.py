@@ -146,7 +146,7 @@ def _rows(weeks: Weeks, shown: dict[str, FloatArray], start: int, operator: Wind
             values[columns.index(field)] = shown[field][low:high, members].T.ravel()
         zeros = np.zeros(n, np.int64)
         device, t = np.repeat(members, high - low), np.tile(day.t_ms[low:high], len(members))
-        classes.append(ClassSamples(columns, Rows(device, t, zeros, zeros, zeros, zeros, values)))
+        classes.append(ClassSamples(columns, Rows(device, t, zeros, zeros, zeros, values)))
     samples = Samples(start, start + STEP_MS, classes)
     result = operator.function(samples, day.stream)
     return _said(operator.fields, result, samples.devices)

@@ -174,7 +174,7 @@ def _device_rows(day: Day, shown: dict[str, FloatArray], start: int) -> WindowSt
         zeros = np.zeros(n, np.int64)
         device = np.repeat(members, high - low)
         t = np.tile(day.t_ms[low:high], len(members))
-        classes.append(ClassSamples(columns, Rows(device, t, zeros, zeros, zeros, zeros, values)))
+        classes.append(ClassSamples(columns, Rows(device, t, zeros, zeros, zeros, values)))
     samples = Samples(start, start + STEP_MS, classes)
     result = device_heat.function(samples, day.stream)
     state = WindowState(len(device_heat.fields))

@@ -91,4 +91,4 @@ def _sources(
 def _part(columns: tuple[str, ...], t: Any, values: Any, low_ms: int, high_ms: int) -> ClassSamples:
     low, high = int(np.searchsorted(t, low_ms)), int(np.searchsorted(t, high_ms))
     zeros = np.zeros(high - low, dtype=np.int64)
-    return ClassSamples(columns, Rows(zeros, t[low:high], zeros, zeros, zeros, zeros, values[:, low:high]))
+    return ClassSamples(columns, Rows(zeros, t[low:high], zeros, zeros, zeros, values[:, low:high]))

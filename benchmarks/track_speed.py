@@ -68,7 +68,7 @@ def fixes(step: int) -> Rows:
     values = np.full((len(columns), len(t)), np.nan)
     values[columns.index("lat_deg")], values[columns.index("lon_deg")] = lat, lon
     zero = np.zeros(len(t), np.int64)
-    return Rows(truck, START_MS + (1_000.0 * t).astype(np.int64), zero, zero, zero, zero, values)
+    return Rows(truck, START_MS + (1_000.0 * t).astype(np.int64), zero, zero, zero, values)
 
 
 def speed() -> None:

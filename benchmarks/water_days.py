@@ -268,7 +268,7 @@ class WaterRun:
             zeros = np.zeros(n, np.int64)
             device, when = np.repeat(members, high - low), np.tile(t[low:high], len(members))
             values = told[:, :, members].transpose(1, 2, 0).reshape(2, n)
-            rows = Rows(device, when, zeros, zeros, zeros, zeros, values)
+            rows = Rows(device, when, zeros, zeros, zeros, values)
             found[name] = ClassSamples(("supply_kpa", "return_kpa"), rows)
         return found
 
@@ -302,7 +302,7 @@ class WaterRun:
                     values[columns.index(field)] = [row[at] for row in self._plant[low:high]]
             zeros = np.zeros(n, np.int64)
             device, when = np.repeat(members, high - low), np.tile(t[low:high], len(members))
-            classes.append(ClassSamples(columns, Rows(device, when, zeros, zeros, zeros, zeros, values)))
+            classes.append(ClassSamples(columns, Rows(device, when, zeros, zeros, zeros, values)))
         samples = Samples(start, start + STEP_MS, classes)
         if not len(samples.devices):
             return None

@@ -102,7 +102,7 @@ class Arriving:
     ) -> None:
         buffer = self._state.buffer(device_class)
         extra = batch.column("extra") if "extra" in batch.schema.names else None
-        received = numeric_rows(batch, device_class, device, record.offset)
+        received = numeric_rows(batch, device_class, device)
         rows, flags = flags_of(received, buffer.columns, extra)
         n, known = rows.n, self._state.known
         stands, replaces = np.ones(n, bool), np.zeros(n, bool)

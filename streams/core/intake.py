@@ -91,7 +91,7 @@ def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
     return verdicts
 
 
-def numeric_rows(batch: pa.RecordBatch, device_class: str, device: IntArray, offset: int) -> Rows:
+def numeric_rows(batch: pa.RecordBatch, device_class: str, device: IntArray) -> Rows:
     """Columns of the numeric measurements of the class; NaN where absent."""
     n = batch.num_rows
     names = set(batch.schema.names)
@@ -108,7 +108,6 @@ def numeric_rows(batch: pa.RecordBatch, device_class: str, device: IntArray, off
         column(batch, "boot"),
         column(batch, "seq"),
         column(batch, "pos"),
-        np.full(n, offset, dtype=np.int64),
         np.array(values, dtype=np.float64).reshape(len(values), n),
     )
 
@@ -138,7 +137,7 @@ def flags_of(rows: Rows, columns: tuple[str, ...], extra: pa.Array | None) -> tu
         for position in np.flatnonzero(extra.is_valid().to_numpy(zero_copy_only=False)):
             flags.setdefault(int(position), []).append("unknown_measurement")
     if values is not rows.values:
-        rows = Rows(rows.device, rows.t, rows.boot, rows.seq, rows.pos, rows.offset, values)
+        rows = Rows(rows.device, rows.t, rows.boot, rows.seq, rows.pos, values)
     return rows, {p: ";".join(f) for p, f in flags.items()}
 
 

@@ -303,7 +303,7 @@ def answer_buffers(answer: RestateAnswer, index: Mapping[str, int], known: int) 
     for name, batch in answer.samples.items():
         buffer = buffers[name] = ClassBuffer(name)
         device = np.array([index[d] for d in batch.column("device").to_pylist()], dtype=np.int64)
-        clean, _ = flags_of(numeric_rows(batch, name, device, 0), buffer.columns, None)
+        clean, _ = flags_of(numeric_rows(batch, name, device), buffer.columns, None)
         buffer.add(clean, known)
     return buffers
 

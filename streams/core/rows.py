@@ -67,8 +67,8 @@ class Rows:
         Index of the device within its stream.
     t : ndarray of int64, shape (n,)
         When each sample was taken. [ms UTC]
-    boot, seq, pos, offset : ndarray of int64, shape (n,)
-        Name of the message, position in it, and journal offset.
+    boot, seq, pos : ndarray of int64, shape (n,)
+        Name of the message, and position in it.
     values : ndarray of float64, shape (columns, n)
         One row a numeric measurement of the class; NaN where it was not taken.
     """
@@ -78,7 +78,6 @@ class Rows:
     boot: IntArray
     seq: IntArray
     pos: IntArray
-    offset: IntArray
     values: FloatArray
 
     @property
@@ -90,7 +89,7 @@ class Rows:
         """The samples at `index` (positions, a mask, or a slice, which copies nothing)."""
         return Rows(
             self.device[index], self.t[index], self.boot[index], self.seq[index],
-            self.pos[index], self.offset[index], self.values[:, index],
+            self.pos[index], self.values[:, index],
         )  # fmt: skip
 
     def in_order(self) -> Rows:
@@ -102,13 +101,13 @@ class Rows:
     def none(cls, columns: int) -> Rows:
         """No samples, of a class with so many numeric measurements."""
         empty = np.empty(0, dtype=np.int64)
-        return cls(empty, empty, empty, empty, empty, empty, np.empty((columns, 0)))
+        return cls(empty, empty, empty, empty, empty, np.empty((columns, 0)))
 
     def to_bytes(self) -> bytes:
         """Arrow IPC stream bytes; `from_bytes` reads them."""
-        arrays = [pa.array(a) for a in (self.device, self.t, self.boot, self.seq, self.pos, self.offset)]
+        arrays = [pa.array(a) for a in (self.device, self.t, self.boot, self.seq, self.pos)]
         arrays += [pa.array(column) for column in self.values]
-        names = ["device", "t", "boot", "seq", "pos", "offset", *(f"v{i}" for i in range(len(self.values)))]
+        names = ["device", "t", "boot", "seq", "pos", *(f"v{i}" for i in range(len(self.values)))]
         batch = pa.RecordBatch.from_arrays(arrays, names=names)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -120,10 +119,12 @@ class Rows:
         """Read what `to_bytes` wrote."""
         with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
             batch = reader.read_next_batch()
+        if "offset" in batch.schema.names:  # of each sample, in checkpoints of releases that kept it
+            batch = batch.select([name for name in batch.schema.names if name != "offset"])
         columns = [batch.column(i).to_numpy(zero_copy_only=False) for i in range(batch.num_columns)]
-        values = np.array(columns[6:], dtype=np.float64).reshape(len(columns) - 6, batch.num_rows)
-        device, t, boot, seq, pos, offset = (np.asarray(c, dtype=np.int64) for c in columns[:6])
-        return cls(device, t, boot, seq, pos, offset, values)
+        values = np.array(columns[5:], dtype=np.float64).reshape(len(columns) - 5, batch.num_rows)
+        device, t, boot, seq, pos = (np.asarray(c, dtype=np.int64) for c in columns[:5])
+        return cls(device, t, boot, seq, pos, values)
 
 
 def concat(parts: list[Rows], columns: int) -> Rows:
@@ -139,7 +140,6 @@ def concat(parts: list[Rows], columns: int) -> Rows:
         np.concatenate([p.boot for p in parts]),
         np.concatenate([p.seq for p in parts]),
         np.concatenate([p.pos for p in parts]),
-        np.concatenate([p.offset for p in parts]),
         np.concatenate([p.values for p in parts], axis=1),
     )
 

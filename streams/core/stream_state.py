@@ -28,8 +28,12 @@ from streams.core.windows import WindowEngine, first_open_ms
 
 __all__ = ["StreamState"]
 
-_VERSION = 2
-_READABLE = (1, 2)  # 1 had no restatements and no backlogs
+_VERSION = 3
+_READABLE = (
+    1,
+    2,
+    3,
+)  # 1 had no restatements and no backlogs; 2 the record of each sample, which nobody asked for
 _NO_SITE = Site(id="", name="", timezone="UTC")
 
 

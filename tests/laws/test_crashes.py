@@ -22,8 +22,6 @@ EXCUSED: Final = {
     "carry.*.boot": "neighbours of windows are told apart by device and time; samples have this column, too",
     "carry.*.seq": "as boot",
     "carry.*.pos": "as boot",
-    "carry.*.offset": "no row of a sample is asked for its record any more",
-    "segment.*.offset": "as of neighbours",
     "ledger.days.restated_ms": "keeps settled days from being told again within a minute: rows are rarer here",
     "ledger.days.before": "settled days change only near the end: what was said of them is told at once",
     "ledger.days.revisions": "as before: none changes twice",

@@ -153,7 +153,7 @@ def batch_rows(
         zeros = np.zeros(len(samples), np.int64)
         values = np.array([[v.get(c, np.nan) for _, _, v in samples] for c in columns])
         classes[device_class] = Rows(
-            np.array([s[0] for s in samples]), np.array([s[1] for s in samples]), zeros, zeros, zeros, zeros, values
+            np.array([s[0] for s in samples]), np.array([s[1] for s in samples]), zeros, zeros, zeros, values
         )  # fmt: skip
     every = 1000 * operator.every_s
     expected = {}
@@ -192,7 +192,7 @@ def test_results_equal_a_batch_computation_over_the_whole_history(seed: int) -> 
 
 def test_inputs_are_not_mutated() -> None:
     buffer = ClassBuffer("substation")
-    rows = Rows(*(np.arange(6, dtype=np.int64) for _ in range(6)), values=np.ones((len(buffer.columns), 6)))
+    rows = Rows(*(np.arange(6, dtype=np.int64) for _ in range(5)), values=np.ones((len(buffer.columns), 6)))
     before = concat([rows.take(np.arange(6))], len(buffer.columns))
     buffer.add(rows, 6)
     assert buffer.inside(0, 900_000).n == 6

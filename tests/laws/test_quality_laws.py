@@ -156,4 +156,4 @@ def batch_rows(messages: list[Message], device_class: str, devices: list[str]) -
     zeros = np.zeros(len(samples), np.int64)
     values = np.array([[v.get(c, np.nan) for _, _, v in samples] for c in columns])
     device, t = np.array([s[0] for s in samples]), np.array([s[1] for s in samples])
-    return flags_of(Rows(device, t, zeros, zeros, zeros, zeros, values), columns, None)[0]
+    return flags_of(Rows(device, t, zeros, zeros, zeros, values), columns, None)[0]

@@ -20,7 +20,7 @@ def batch(rng, n, *, each_once):
     values[rng.random(values.shape) < 0.2] = np.nan
     values[:2] = np.abs(np.nan_to_num(values[:2])) + 1.0  # two that every sample holds
     zero = np.zeros(len(device), np.int64)
-    return Rows(device.astype(np.int64), rng.integers(0, 60, len(device)), zero, zero, zero, zero, values)
+    return Rows(device.astype(np.int64), rng.integers(0, 60, len(device)), zero, zero, zero, values)
 
 
 @pytest.mark.parametrize("seed", range(6))

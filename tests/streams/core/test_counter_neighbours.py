@@ -73,7 +73,7 @@ def meters(seed: int) -> Rows:
         values.append(mine)
     zeros = np.zeros(sum(map(len, t)), np.int64)
     return Rows(
-        np.concatenate(device), np.concatenate(t), zeros, zeros, zeros, zeros, np.concatenate(values, axis=1)
+        np.concatenate(device), np.concatenate(t), zeros, zeros, zeros, np.concatenate(values, axis=1)
     )
 
 
@@ -103,7 +103,7 @@ def test_a_register_that_rises_has_its_nearest_neighbours_alone() -> None:
     values = np.full((len(COLUMNS), n), np.nan)
     values[COLUMNS.index("energy_gj")] = np.arange(n) + 1.0
     index, zeros = np.arange(n), np.zeros(n, np.int64)
-    rows = Rows(zeros, T0 + index * 300_000, zeros, zeros, zeros, zeros, values)
+    rows = Rows(zeros, T0 + index * 300_000, zeros, zeros, zeros, values)
     for fallen, taken in ((None, range(4, 10)), (3, range(2, 11))):
         if fallen is not None:
             values[COLUMNS.index("energy_gj"), fallen] = 2.0
@@ -127,19 +127,19 @@ def test_windows_change_from_the_third_reading_before_a_fall_on(readings, now, s
     restless = Restless((0,))
     zero = np.zeros(1, np.int64)
     for at, value in enumerate(readings):
-        restless.note(Rows(zero, zero + at, zero, zero, zero, zero, np.array([[value]])), 1)
-    fresh = Rows(zero, zero + len(readings), zero, zero, zero, zero, np.array([[now]]))
+        restless.note(Rows(zero, zero + at, zero, zero, zero, np.array([[value]])), 1)
+    fresh = Rows(zero, zero + len(readings), zero, zero, zero, np.array([[now]]))
     assert restless.since(fresh, 1).tolist() == [ALWAYS if since is None else since]
 
 
 def test_many_readings_at_once_and_late_ones_are_taken_for_restless() -> None:
     restless = Restless((0,))
     several = np.zeros(5, np.int64)
-    rows = Rows(several, np.arange(5), several, several, several, several, np.array([[1.0, 2, 9, 4, 5]]))
+    rows = Rows(several, np.arange(5), several, several, several, np.array([[1.0, 2, 9, 4, 5]]))
     assert restless.since(rows, 1).tolist() == [ALWAYS] * 5  # nothing came before them
     restless.note(rows, 1)
     one = several[:1]
-    late = Rows(one, one + 3, one, one, one, one, np.array([[3.0]]))
+    late = Rows(one, one + 3, one, one, one, np.array([[3.0]]))
     assert restless.since(late, 1).tolist() == [2]
-    assert restless.since(Rows(one, one + 9, one, one, one, one, np.array([[6.0]])), 1).tolist() == [2]
+    assert restless.since(Rows(one, one + 9, one, one, one, np.array([[6.0]])), 1).tolist() == [2]
     assert LONG_AGO not in restless.since(late, 1)

@@ -28,7 +28,7 @@ def drive(rng, trucks=5):
     zero = np.zeros(len(t), np.int64)
     values = np.full((len(COLUMNS), len(t)), np.nan)
     values[COLUMNS.index("lat_deg")], values[COLUMNS.index("lon_deg")] = lat, lon
-    return Rows(np.array(device), np.array(t), zero, zero, zero, zero, values)
+    return Rows(np.array(device), np.array(t), zero, zero, zero, values)
 
 
 def until(rows, cut):
@@ -64,7 +64,7 @@ def test_fixes_that_come_in_parts_are_those_of_the_whole(seed):
 
 def test_of_one_time_the_highest_message_stands():
     rows = drive(np.random.default_rng(1), trucks=1)
-    later = Rows(rows.device, rows.t, rows.boot, rows.seq + 1, rows.pos, rows.offset, rows.values + 1.0)
+    later = Rows(rows.device, rows.t, rows.boot, rows.seq + 1, rows.pos, rows.values + 1.0)
     inside = rows.t >= START
     both = standing(concat([later.take(inside), rows.take(inside)], len(COLUMNS)), START)
     assert both.t.tolist() == rows.t[inside].tolist()

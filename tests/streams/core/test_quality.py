@@ -225,7 +225,7 @@ def test_what_was_masked_is_still_known_after_a_checkpoint():
     values = np.full((len(columns), 3), np.nan)
     values[at] = [90.0, 999.0, np.nan]
     index = np.arange(3, dtype=np.int64)
-    rows, flags = flags_of(Rows(index, index, index, index, index, index, values), columns, None)
+    rows, flags = flags_of(Rows(index, index, index, index, index, values), columns, None)
     kept = Rows.from_bytes(rows.to_bytes()).take(np.array([2, 1, 0]))
     assert is_masked(kept.values[at]).tolist() == [False, True, False]
     assert np.isnan(kept.values[at]).tolist() == [True, True, False]
@@ -237,12 +237,12 @@ def test_two_neighbours_before_are_kept_of_each_measurement():
     values = np.array([[1.0, 2.0, nan, nan, 5.0, 6.0], [nan, 1.0, 2.0, 3.0, nan, 9.0]])
     device = np.array([0, 0, 0, 0, 0, 1], dtype=np.int64)
     t = np.arange(6, dtype=np.int64)
-    rows = Rows(device, t, t, t, t, t, values)
+    rows = Rows(device, t, t, t, t, values)
     assert edge_indices(rows, last=True).tolist() == [1, 2, 3, 4, 5]
     assert edge_indices(rows, last=False).tolist() == [0, 1, 5]
     first, second = rows.take(np.arange(3)), rows.take(np.arange(3, 6))
     kept = [r.take(edge_indices(r, last=True)) for r in (first, second)]
-    together = Rows(*(np.concatenate(p) for p in zip(*((r.device, r.t, r.boot, r.seq, r.pos, r.offset) for r in kept), strict=True)),
+    together = Rows(*(np.concatenate(p) for p in zip(*((r.device, r.t, r.boot, r.seq, r.pos) for r in kept), strict=True)),
                     np.concatenate([r.values for r in kept], axis=1))  # fmt: skip
     assert together.take(edge_indices(together, last=True)).t.tolist() == [1, 2, 3, 4, 5]
 
@@ -254,7 +254,7 @@ def test_a_device_without_an_interval_says_so():
     view = StreamSite(site, ["sub-2"], {})
     columns = numeric_columns("substation")
     one = np.zeros(1, dtype=np.int64)
-    rows = Rows(one, one + T0, one, one, one, one, np.ones((len(columns), 1)))
+    rows = Rows(one, one + T0, one, one, one, np.ones((len(columns), 1)))
     result = data_quality.function(Samples(T0, T0 + WINDOW, [ClassSamples(columns, rows)]), view)
     assert result.reason.tolist() == ["no_interval"]
     assert np.isnan(result.stale_s).all()

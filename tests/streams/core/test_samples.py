@@ -26,7 +26,7 @@ def sampled(rng: np.random.Generator, devices: int) -> Samples:
     values = rng.uniform(20.0, 120.0, (len(COLUMNS), n)).round(1)
     values[rng.random(values.shape) < rng.choice([0.0, 0.2])] = np.nan
     nothing = np.zeros(n, np.int64)
-    rows = Rows(device, t.astype(np.int64), nothing, nothing, nothing, nothing, values)
+    rows = Rows(device, t.astype(np.int64), nothing, nothing, nothing, values)
     return Samples(START, END, [ClassSamples(COLUMNS, rows)])
 
 

@@ -23,7 +23,7 @@ def computed(**values: list[np.ndarray]):
     for name, given in values.items():
         table[COLUMNS.index(name)] = np.concatenate(given)
     zeros = np.zeros(table.shape[1], np.int64)
-    rows = Rows(np.repeat(np.arange(count), len(t)), np.tile(t, count), zeros, zeros, zeros, zeros, table)
+    rows = Rows(np.repeat(np.arange(count), len(t)), np.tile(t, count), zeros, zeros, zeros, table)
     devices = {f"s{n}": Device(f"s{n}", "substation", "u", "u", "n", interval_s=60.0) for n in range(count)}
     site = Site(
         "", "", "UTC", regions={"r": Region("r", "")}, units={"u": Unit("u", "r", "")}, devices=devices
