@@ -239,16 +239,6 @@ class Records:
                 found[event["alarm_id"]].append(event["body"])
         return [{**row["body"], "events": found[row["id"]]} for row in rows]
 
-    def events(self, from_ms: int, to_ms: int) -> list[Row]:
-        """What happened to alarms in [from_ms, to_ms), in order, with their bodies as they are now."""
-        query = (
-            sa.select(EVENT.c.alarm_id, EVENT.c.at_ms, EVENT.c.body, ALARM.c.body.label("alarm"))
-            .join(ALARM, ALARM.c.id == EVENT.c.alarm_id)
-            .where(EVENT.c.at_ms >= from_ms, EVENT.c.at_ms < to_ms)
-            .order_by(EVENT.c.at_ms, EVENT.c.alarm_id, EVENT.c.n)
-        )
-        return self._read(query)
-
     def notes(self, from_ms: int, to_ms: int, kinds: Collection[str], most: int = 200_000) -> list[Row]:
         """What of these kinds happened to alarms in [from_ms, to_ms), in order; the newest where it is more.
 

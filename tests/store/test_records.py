@@ -75,7 +75,6 @@ def test_an_alarm_is_written_over_and_what_happened_to_it_is_not(kept):
     assert kept.alarm_of_key("k") == row
     assert kept.alarm_of_key("l") is None
     assert kept.newest_ms() == 9
-    assert [(e["alarm_id"], e["at_ms"], e["alarm"]["id"]) for e in kept.events(1, 10)] == [("a", 9, "a")]
 
 
 def test_notes_are_those_asked_for_in_order_and_the_newest_of_too_many(kept):
@@ -136,7 +135,7 @@ def test_a_batch_is_written_whole_or_not_at_all(kept):
     del broken["body"]
     with pytest.raises(RecordsError, match="cannot be written now"):
         kept.save(Batch([alarm()], [event()], progress={"p": 1}, letters=[broken]))
-    assert (kept.alarms(0), kept.events(0, 99), kept.progress("p")) == ([], [], None)
+    assert (kept.alarms(0), kept.newest_ms(), kept.progress("p")) == ([], 0, None)
 
 
 def test_the_newest_step_is_the_one_that_is_named(kept):

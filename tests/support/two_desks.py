@@ -55,7 +55,9 @@ class Seat:
         return sorted(self.records.letters(), key=lambda x: x["id"])
 
     def events(self):
-        return [(e["alarm_id"], e["body"]) for e in self.records.events(0, 2**60)]
+        """What ever happened to each alarm, in order."""
+        alarms = sorted(self.records.alarms(0), key=lambda a: a["id"])
+        return [(alarm["id"], event) for alarm in alarms for event in alarm["events"]]
 
     def close(self):
         self.records.close()
