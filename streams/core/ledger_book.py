@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -71,6 +72,7 @@ class LedgerBook:
     def _meet(self, runs: Runs) -> tuple[list[int], list[int]]:
         """Take in runs one by one: where sets may be followed now, and which of `runs` are to be judged."""
         learnt, others = [], []
+        left: set[tuple[int, int]] = set()  # to be judged: what follows of them in these runs is so too
         closed_ms = self.days.closed_ms
         names = ("device", "boot", "first", "last", "newest_t", "gapless", "day")
         columns = (getattr(runs, name).tolist() for name in names)
@@ -84,8 +86,10 @@ class LedgerBook:
                 known = found.boot(boot)
             elif day < closed_ms or known.claimed(first):
                 self.days.remember(device)
-            if not gapless or not known.follow(first, last, newest, max(day, found.floor_ms)):
+            waits = not gapless or (device, boot) in left
+            if waits or not known.follow(first, last, newest, max(day, found.floor_ms)):
                 others.append(at)
+                left.add((device, boot))
             elif not known.claimed(last + 1):
                 learnt.append(at)
         return learnt, others
@@ -107,6 +111,19 @@ class LedgerBook:
     def open(self, now_ms: int) -> None:
         """Keep the local day of now, in which every device is to have a row. [ms UTC]"""
         self._reach(now_ms)
+
+    def set_timezone(self, timezone: str, now_ms: int) -> None:
+        """Have days of another time zone from that of now on, in which every device is to have a row."""
+        today = self.days.kept[-1:]
+        self.days.set_timezone(timezone, now_ms)
+        if self.days.kept[-1:] != today:
+            self.touched.update(self.deliveries)
+
+    def returns(self, device: int) -> None:
+        """Tell of a device that the registry has again, though nothing changed."""
+        if device in self.deliveries:
+            self.touched.add(device)
+            self.days.unsay(device)
 
     def _reach(self, at_ms: int) -> None:
         if self.days.reach(at_ms):
@@ -154,21 +171,23 @@ class LedgerBook:
         device : ndarray, shape (n,)
             Index of each sample's device.
         """
-        names: dict[tuple[int, int], list[int]] = {}
         t = np.asarray(batch.column("t").to_numpy(zero_copy_only=False), dtype=np.int64)
         days = day_starts(t, self.days.timezone).tolist()
+        repeats: Counter[tuple[int, int]] = Counter()
+        # One by one: which of two samples of a name is the repeat must not hang on what else is in the frame.
         for at, day, name in zip(device.tolist(), days, names_of(batch, device_class), strict=True):
-            if name is not None:
-                names.setdefault((at, day), []).append(name)
-        for (at, day), met in names.items():
-            repeats = self._names.setdefault(at, EventNames()).meet(met)
-            if repeats:
-                self.of(at).repeats.add(day, repeats)
+            if name is not None and self._names.setdefault(at, EventNames()).meet([name]):
+                repeats[at, day] += 1
+        for (at, day), count in repeats.items():
+            self.of(at).repeats.add(day, count)
 
-    def give_away(self, device: int) -> str | None:
-        """Forget a device that belongs to another stream now; what was known of it, for `take_over`."""
+    def give_away(self, device: int, *, told: bool = True) -> str | None:
+        """Forget a device that belongs to another stream now; what was known of it, for `take_over`.
+
+        `told` is whether its days were told of here until now: not of one that was in no registry meanwhile.
+        """
         self.awaited.discard(device)
-        revisions = self.days.revisions(device)
+        revisions, last_ms = self.days.revisions(device), self.days.today_ms if told else 0
         self.days.forget(device)
         deliveries, names = self.deliveries.pop(device, None), self._names.pop(device, None)
         self.touched.discard(device)
@@ -179,6 +198,7 @@ class LedgerBook:
                 "deliveries": deliveries.to_json(),
                 "names": names.to_text() if names is not None else "",
                 "revisions": revisions,
+                "last_ms": last_ms,
             }
         )
 
@@ -187,10 +207,10 @@ class LedgerBook:
         self.awaited.discard(device)
         given = json.loads(text)
         theirs, deliveries = Deliveries.from_json(given["deliveries"]), self.of(device)
-        today = self.days.kept[-1][0] if self.days.kept else 0
+        today = self.days.today_ms
         taken = deliveries.take_over(theirs, stream, offset, today)
         if taken:
-            self.days.taken_over(device, theirs, given.get("revisions", {}))
+            self.days.taken_over(device, theirs, given.get("revisions", {}), given.get("last_ms"))
             names = EventNames.from_text(given["names"])
             met = names.unite(self._names.get(device, EventNames()))
             if met:

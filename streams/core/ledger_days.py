@@ -116,11 +116,23 @@ class LedgerDays:
         if device not in self._before:
             self._before[device] = dict(self._settled(self._deliveries.get(device)))
 
-    def taken_over(self, device: int, given: Deliveries, revisions: Mapping[str, int]) -> None:
-        """Take for said what another stream said of a device."""
-        self._before[device] = dict(self._settled(given))
-        if revisions:
-            self._revisions[device] = {int(day): n for day, n in revisions.items()}
+    @property
+    def today_ms(self) -> int:
+        """Start of the day of now. [ms UTC]"""
+        return self.kept[-1][0] if self.kept else 0
+
+    def taken_over(
+        self, device: int, given: Deliveries, revisions: Mapping[str, int], last_ms: int | None
+    ) -> None:
+        """Take for said what another stream said of a device, but where something was said here since.
+
+        It told of the days up to the one that began at `last_ms` (ms UTC), or of all.
+        """
+        theirs = {day: counts for day, counts in self._settled(given) if last_ms is None or day <= last_ms}
+        self._before[device] = theirs | self._before.get(device, {})
+        for day, n in revisions.items():
+            of = self._revisions.setdefault(device, {})
+            of[int(day)] = max(n, of.get(int(day), 0))
 
     def revisions(self, device: int) -> dict[int, int]:
         """How often settled days of a device were restated, by start (ms UTC)."""
@@ -130,6 +142,10 @@ class LedgerDays:
         """Forget a device."""
         self._before.pop(device, None)
         self._revisions.pop(device, None)
+        self.unsay(device)
+
+    def unsay(self, device: int) -> None:
+        """Have open days of a device told again."""
         for said in self._said.values():
             said.pop(device, None)
 

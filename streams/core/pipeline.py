@@ -320,7 +320,7 @@ class Pipeline:
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
             # A registry may hold from the beginning of time; the day is that of the stream's now.
-            self._state.book.days.set_timezone(self._state.registry.timezone, self._state.moving_to_ms)
+            self._state.book.set_timezone(self._state.registry.timezone, self._state.moving_to_ms)
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:
@@ -338,6 +338,10 @@ class Pipeline:
                 deliveries.allow(about["boot"], about["seq"], about["oldest_t"])
             elif row["kind"] == ROW_OF_ANOTHER_STREAM:
                 self._state.entities.take_forwarded(row["payload"])
+            elif row["kind"] == DELIVERIES and self._belongs_elsewhere(row["device"]):
+                # It moved on before this word came: the word follows it, with the name it has.
+                stream = self._state.registry.devices[row["device"]].stream
+                outputs.forwards.append((stream, Frame.events([row], FrameKind.ACTION).encode()))
             elif row["kind"] == DELIVERIES:
                 device = self._state.intern(row["device"])
                 if book.take_over(device, about["given"], about["stream"], about["offset"]):
@@ -345,6 +349,10 @@ class Pipeline:
                     self._state.restatements.take_over(device, about.get("waits", ()))
         self._state.settle_site()
         self._complete(moved)
+
+    def _belongs_elsewhere(self, device: str) -> bool:
+        known = self._state.registry.devices.get(device)
+        return known is not None and known.stream != self.stream
 
     def _complete(self, moved: Sequence[int]) -> None:
         """Have the windows of devices that came from another stream restated that are open by now.
@@ -362,6 +370,7 @@ class Pipeline:
     def _register(self, texts: dict[str, str], record: Record, outputs: Outputs) -> None:
         """Take a version of the registry; devices that leave have their last rows by the one before."""
         before, registered = self._state.site, self._state.registry
+        owned = before.owned.copy()
         leaving = self._state.register(texts)
         if leaving.any():
             now_ms = self._state.moving_to_ms
@@ -374,6 +383,8 @@ class Pipeline:
                 self._state.engine.wait_for(gone, None)  # nobody else would ever take its word back
                 if self._state.site.ids[gone] not in self._state.registry.devices:
                     self._state.restatements.set_aside(gone, self._state.site.ids[gone])
+        for back in np.flatnonzero(self._state.site.owned[: len(leaving)] & ~owned).tolist():
+            self._state.book.returns(back)
         self._state.restatements.bring_back(self._state.site.owned)
         self._part_with(registered, record, outputs)
         for name, device in self._state.registry.devices.items():
@@ -389,23 +400,25 @@ class Pipeline:
                 continue
             then = registered.devices.get(name)
             index = self._state.index.get(name, -1)
-            given = self._state.book.give_away(index)
-            if given is not None or (then is not None and then.stream == self.stream):
+            mine = then is not None and then.stream == self.stream
+            given = self._state.book.give_away(index, told=mine)
+            if given is not None or mine:
                 about = {"given": given or NOTHING_GIVEN, "stream": self.stream, "offset": record.offset}
                 about["waits"] = self._state.restatements.give_away(index, name)
                 row = {"device": name, "kind": DELIVERIES, "payload": json.dumps(about)}
                 outputs.forwards.append((device.stream, Frame.events([row], FrameKind.ACTION).encode()))
 
     def _take_events(self, frame: Frame) -> None:
+        now_ms = self._state.moving_to_ms  # that of this record: the one before may be of last night
         for row in frame.batch.to_pylist():
             device = row["device"]
             if row["kind"] == STATE:
                 state = State.model_validate_json(row["payload"])
-                self._state.book.report(self._state.intern(device), state, self.now_ms)
+                self._state.book.report(self._state.intern(device), state, now_ms)
                 self._state.engine.wait_for(self._state.intern(device), state.waiting_from)
             elif row["kind"] == BIRTH:
                 birth = Birth.model_validate_json(row["payload"])
-                self._state.book.born(self._state.intern(device), birth, self.now_ms)
+                self._state.book.born(self._state.intern(device), birth, now_ms)
                 self._state.born(device, birth.interval_s)
         self._state.settle_site()
 

@@ -1,0 +1,126 @@
+"""Histories of few devices that the ledger once told otherwise, each as short as it can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fleet import Fleet, Moment, Report, Sent
+from tests.support.fleet_streams import FleetStreams
+
+SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
+MIDNIGHT = 1_767_225_600_000
+NOON = MIDNIGHT - 12 * HOUR
+CLASSES = {"sub": "substation", "other": "substation", "bridge": "weighbridge"}
+BOOT = NOON - HOUR
+
+
+def fleet(timezone: str = "UTC", **stream_of: int) -> Fleet:
+    return Fleet(timezone, stream_of, CLASSES)
+
+
+def sent(seq: int, t: int, device: str = "sub", ticket: str = "") -> Sent:
+    return Sent(device, BOOT, seq, ((t, ticket),), CLASSES[device])
+
+
+def told(streams: FleetStreams, device: str, day_ms: int, *columns: str) -> tuple[object, ...]:
+    row = streams.rows[device, day_ms]
+    return tuple(row[c] for c in columns or ("sent", "stored", "unaccounted", "status"))
+
+
+def run(*moments: Moment) -> FleetStreams:
+    streams = FleetStreams()
+    for moment in moments:
+        streams.take(moment)
+        streams.say(moment.at_ms)
+    return streams
+
+
+def test_of_two_events_of_a_name_in_one_batch_the_second_is_the_repeat() -> None:
+    on_day_2 = sent(1, MIDNIGHT + 1, "bridge", "A")
+    first, again = sent(2, MIDNIGHT - 1, "bridge", "B"), sent(3, MIDNIGHT + 2, "bridge", "B")
+    streams = run(Moment(NOON, fleet(bridge=0)), Moment(MIDNIGHT + SECOND, messages=(on_day_2, first, again)))
+    assert told(streams, "bridge", MIDNIGHT - DAY, "repeat") == (0,)
+    assert told(streams, "bridge", MIDNIGHT, "repeat") == (1,)
+
+
+def test_of_two_messages_under_a_number_in_one_batch_over_midnight_the_first_is_stored() -> None:
+    two_with_a_gap = (sent(1, MIDNIGHT - 3 * SECOND), sent(3, MIDNIGHT - 2 * SECOND))
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(MIDNIGHT + SECOND, messages=(*two_with_a_gap, sent(1, MIDNIGHT + 1))),
+    )
+    names = ("stored", "dead_lettered", "duplicate")
+    assert told(streams, "sub", MIDNIGHT, *names) == (2, 0, 0)  # the number stands as stored
+    assert told(streams, "sub", MIDNIGHT - DAY, *names) == (2, 0, 0)
+
+
+def test_a_silent_device_has_a_row_of_today_in_a_new_time_zone() -> None:
+    day = MIDNIGHT - DAY
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=0), ()),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(NOON + 2 * SECOND, fleet("Asia/Shanghai", sub=0, other=0)),
+    )
+    assert told(streams, "sub", day + 16 * HOUR - DAY) == (1, 1, 0, "provisional")
+
+
+def test_a_report_that_comes_first_after_a_silent_night_is_of_its_own_day() -> None:
+    report = Report("sub", BOOT, MIDNIGHT + 6 * HOUR, 9, (), ())
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(MIDNIGHT + 6 * HOUR, told=(report,)),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY) == (1, 1, 0, "final")
+    assert told(streams, "sub", MIDNIGHT) == (8, 1, 7, "provisional")
+
+
+def test_a_word_of_a_device_that_moved_on_before_it_came_follows_it() -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(2, NOON + 1))),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+        Moment(NOON + 3 * SECOND, fleet(sub=2, other=1), words=False),
+        Moment(NOON + 20 * SECOND, messages=(sent(3, NOON + 2),)),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY) == (3, 3, 0, "provisional")
+    assert streams.rows["sub", MIDNIGHT - DAY]["stream"] == "s-2"
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_days_that_were_settled_before_a_word_came_are_told_by_it(speaks: bool) -> None:
+    again, new = sent(2, NOON + 1), sent(3, MIDNIGHT + HOUR)  # the new stream cannot know what came twice
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(2, NOON + 1))),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+        Moment(MIDNIGHT + 2 * HOUR, messages=(again, new) if speaks else (), words=False),
+        Moment(MIDNIGHT + DAY + 2 * HOUR, words=False),
+        Moment(MIDNIGHT + DAY + 3 * HOUR),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY) == (2, 2, 0, "final")
+    assert told(streams, "sub", MIDNIGHT) == (2 + speaks, 2 + speaks, 0, "final")
+
+
+def test_a_device_that_the_registry_has_again_has_a_row_of_today_though_it_is_silent() -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=0)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(NOON + 2 * SECOND, fleet(other=0)),
+        Moment(MIDNIGHT + HOUR),
+        Moment(MIDNIGHT + 2 * HOUR, fleet(sub=0, other=0)),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY) == (1, 1, 0, "final")
+    assert told(streams, "sub", MIDNIGHT) == (1, 1, 0, "provisional")
+
+
+def test_a_device_that_comes_back_has_its_row_of_today_under_its_old_stream_though_it_is_silent() -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+        Moment(NOON + 20 * SECOND),
+        Moment(NOON + 30 * SECOND, fleet(sub=0, other=1), words=False),
+        Moment(NOON + 60 * SECOND),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY, "stored", "stream", "status") == (1, "s-0", "provisional")

@@ -1,0 +1,342 @@
+"""What the ledger of a fleet has to say, by sets of numbers and plain arithmetic alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from tests.support.fleet import Allowed, Birth, Fleet, Moment, Report, Sent
+
+__all__ = ["COLUMNS", "Expected", "NaiveFleet"]
+
+COLUMNS = (
+    "sent", "stored", "dead_lettered", "waiting", "thinned", "unaccounted", "duplicate", "repeat", "late",
+)  # fmt: skip
+QUARTER = 900_000
+AHEAD = 600_000
+KEPT = 10 * 86_400_000
+LATENESS = {"substation": 900_000, "meter": 5_400_000, "weighbridge": 900_000}
+
+Counts = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A row that has to be there."""
+
+    counts: Counts
+    stream: int
+    length_ms: int
+    final: bool
+
+
+@cache
+def local_day(at_ms: int, timezone: str) -> tuple[int, int]:
+    """Start and end of the local day of a time. [ms UTC]"""
+    zone = ZoneInfo(timezone)
+    day = datetime.fromtimestamp(at_ms / 1000, zone).date()
+    ends = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (day, day + timedelta(days=1)))
+    start, end = (int(x.timestamp()) * 1000 for x in ends)
+    return start, end
+
+
+@dataclass
+class Boot:
+    """Every number of one boot by itself."""
+
+    stored: set[int] = field(default_factory=set)
+    dead: set[int] = field(default_factory=set)
+    waiting: set[int] = field(default_factory=set)
+    thinned: set[int] = field(default_factory=set)
+    seen: set[tuple[int, int]] = field(default_factory=set)  # (day, number)
+    said_at: int = -(2**63)
+    newest_t: int = -(2**63)
+    fates: dict[tuple[int, int], str] = field(default_factory=dict)  # of messages under used numbers
+
+
+@dataclass
+class Known:
+    """What one stream knows of one device; the lists hold a day for each message or sample."""
+
+    boots: dict[int, Boot] = field(default_factory=dict)
+    duplicate: list[int] = field(default_factory=list)
+    repeat: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    retaken: list[int] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+
+    def boot(self, number: int) -> Boot:
+        return self.boots.setdefault(number, Boot())
+
+    def heard_before(self, end: int) -> bool:
+        days = [day for b in self.boots.values() for day, _ in b.seen] + self.retaken
+        return any(day < end for day in days)
+
+    def counts(self, end: int) -> Counts:
+        of = [0, 0, 0, 0, 0]
+        newest = max(self.boots, default=0)
+        for number, b in self.boots.items():
+            left = set(range(1, 1 + max((n for day, n in b.seen if day < end), default=0)))
+            for at, fate in enumerate((b.stored, b.dead, b.waiting, b.thinned)):
+                if fate is b.waiting:
+                    continue
+                of[at] += len(left & fate)
+                left -= fate
+            if number == newest:
+                of[2] += len(left & b.waiting)
+                left -= b.waiting
+            of[4] += len(left)
+        of[0] += max((n for n, day in enumerate(self.retaken, start=1) if day < end), default=0)
+        beside = (sum(day < end for day in days) for days in (self.duplicate, self.repeat, self.late))
+        return (sum(of), *of, *beside)
+
+    def unite(self, other: Known, today: int) -> None:
+        """Take in what another stream knew."""
+        for number, theirs in other.boots.items():
+            mine = self.boot(number)
+            both = len(mine.stored & theirs.stored) + len(mine.dead & theirs.dead)
+            self.duplicate += both * [today]
+            mine.stored |= theirs.stored
+            mine.dead |= theirs.dead
+            mine.thinned |= theirs.thinned
+            mine.seen |= theirs.seen
+            if theirs.said_at > mine.said_at:
+                mine.said_at, mine.waiting = theirs.said_at, set(theirs.waiting)
+            mine.newest_t = max(mine.newest_t, theirs.newest_t)
+            for name, fate in theirs.fates.items():
+                mine.fates[name] = max(fate, mine.fates.get(name, fate), key=_FATES.index)
+        self.repeat += len(self.names & other.names) * [today] + other.repeat
+        self.names |= other.names
+        self.duplicate += other.duplicate
+        self.late += other.late
+        # Number n of those is known to be there from the first day on which it or a later one was.
+        self.retaken += [min(other.retaken[n:]) for n in range(len(other.retaken))]
+
+
+_FATES = ("refused", "allowed", "taken")
+
+
+@dataclass
+class Word:
+    """What a stream tells another one of a device."""
+
+    to: int
+    device: str
+    known: Known
+
+
+class NaiveStream:
+    """The ledger of one stream."""
+
+    def __init__(self, number: int, let_go: set[int]) -> None:
+        self.number = number
+        self.let_go = let_go
+        self.fleet: Fleet | None = None
+        self.timezone = "UTC"
+        self.now = 0
+        self.days: list[tuple[int, int]] = []
+        self.settled_to = 0
+        self.known: dict[str, Known] = {}
+        self.met: set[tuple[str, int]] = set()  # (device, sample's time)
+        self.zones_ended = False
+
+    def of(self, device: str) -> Known:
+        return self.known.setdefault(device, Known())
+
+    def day(self, at_ms: int) -> int:
+        return local_day(at_ms, self.timezone)[0]
+
+    @property
+    def today(self) -> int:
+        return self.days[-1][0]
+
+    def owns(self, device: str) -> bool:
+        return self.fleet is not None and self.fleet.stream_of.get(device) == self.number
+
+    def move_now(self, at_ms: int) -> None:
+        """A record comes at `at_ms`."""
+        self.now = max(self.now, at_ms)
+        if not self.days:
+            self.days = [local_day(self.now, self.timezone)]
+        while self.days[-1][1] <= self.now:
+            self.days.append(local_day(self.days[-1][1], self.timezone))
+
+    def settle(self) -> None:
+        """What ended longer ago than the longest lateness is settled."""
+        assert self.fleet is not None
+        mine = [LATENESS[self.fleet.class_of[d]] for d, s in self.fleet.stream_of.items() if s == self.number]
+        until = self.now - max([900_000, *mine])
+        self.settled_to = max([self.settled_to, *(end for _, end in self.days if end <= until)])
+
+    def register(self, fleet: Fleet) -> list[Word]:
+        """Take a registry; what is told to other streams of devices that are theirs now."""
+        words = []
+        for device, stream in fleet.stream_of.items():
+            was_mine = self.owns(device)
+            if stream != self.number and (device in self.known or was_mine):
+                words.append(Word(stream, device, self.known.pop(device, Known())))
+        self.zones_ended |= self.fleet is not None and fleet.timezone != self.timezone
+        self.fleet, self.timezone = fleet, fleet.timezone
+        today = local_day(self.now, self.timezone)
+        self.days = [day for day in self.days if day[1] <= today[0]] + [today]
+        return words
+
+    def arrive(self, m: Sent) -> None:
+        of = self.of(m.device)
+        day = self.day(m.newest_t)
+        while day < self.days[0][0]:
+            self.days.insert(0, local_day(self.days[0][0] - 1, self.timezone))
+            if self.zones_ended:
+                self.let_go.add(self.days[0][0])
+        b = of.boot(m.boot)
+        if m.seq not in b.stored:
+            b.stored.add(m.seq)
+            b.seen.add((day, m.seq))
+            b.newest_t = max(b.newest_t, m.newest_t)
+        else:
+            name = (m.seq, m.oldest_t)
+            fate = b.fates.get(name)
+            if fate is None and m.oldest_t > b.newest_t:
+                b.fates[name] = "refused"
+                b.dead.add(m.seq)
+                return
+            if fate != "allowed":
+                of.duplicate.append(day)
+                return
+            b.fates[name] = "taken"
+            of.retaken.append(day)
+        self.measured(m, of)
+
+    def measured(self, m: Sent, of: Known) -> None:
+        """Count readings that come again, and those that come late."""
+        if m.of_class == "weighbridge":
+            for t, ticket in m.samples:
+                if ticket and ticket in of.names:
+                    of.repeat.append(self.day(t))
+                if ticket:
+                    of.names.add(ticket)
+            return
+        open_from = (self.now - LATENESS[m.of_class]) // QUARTER * QUARTER
+        here: set[int] = set()
+        for t, _ in m.samples:
+            if t in here or ((m.device, t) in self.met and t >= open_from):
+                of.repeat.append(self.day(t))
+            if t < open_from:
+                of.late.append(self.day(self.now))
+            here.add(t)
+        self.met |= {(m.device, t) for t in here}
+
+    def refuse(self, m: Sent) -> None:
+        of, today = self.of(m.device), self.today
+        b = of.boot(m.boot)
+        if m.seq in b.dead or (m.seq in b.stored and m.flaw != "schema"):
+            of.duplicate.append(today)
+            return
+        b.dead.add(m.seq)
+        b.seen.add((today, m.seq))
+
+    def hear(self, told: Report | Birth) -> None:
+        b = self.of(told.device).boot(told.boot)
+        at = min(told.at, self.now + AHEAD)
+        if isinstance(told, Birth):
+            b.seen.add((self.day(at), 0))
+            return
+        b.seen.add((self.day(at), told.next_seq - 1))
+        b.thinned |= {n for first, last in told.thinned for n in range(first, last + 1)}
+        if at >= b.said_at:
+            b.said_at = at
+            b.waiting = {n for first, last in told.waiting for n in range(first, last + 1)}
+
+    def allow(self, a: Allowed) -> None:
+        b = self.of(a.device).boot(a.boot)
+        if b.fates.get((a.seq, a.oldest_t)) != "taken":
+            b.fates[a.seq, a.oldest_t] = "allowed"
+
+
+class NaiveFleet:
+    """The ledgers of all streams, told what happens as the streams are."""
+
+    def __init__(self) -> None:
+        self.streams: dict[int, NaiveStream] = {}
+        self.fleet: Fleet | None = None
+        self.under_way: list[Word] = []
+        self.let_go: set[int] = (
+            set()
+        )  # days before those kept when a time zone ended: nobody answers for them
+        self.zone_from = 0  # since when the time zone is what it is; 0 where it always was
+        self.mixed: set[str] = set()  # devices that moved since: the same of their days before
+        self.told_from: dict[str, int] = {}
+        self.gone: dict[str, int] = {}  # since when a device is in no registry
+        self.away: dict[str, list[tuple[int, int]]] = {}  # from when to when it was in none
+
+    def take(self, moment: Moment) -> None:
+        """Let a moment happen."""
+        if moment.fleet is not None:
+            self._register(moment.at_ms, moment.fleet)
+        for stream in self.streams.values():
+            stream.move_now(moment.at_ms)
+        if moment.words:
+            while self.under_way:
+                self._hand_over(self.under_way.pop(0))
+        assert self.fleet is not None
+        for of, what in ((NaiveStream.allow, moment.allowed), (self._come, moment.messages),
+                         (NaiveStream.hear, moment.told)):  # fmt: skip
+            for each in what:
+                number = self.fleet.stream_of.get(each.device)
+                if number is not None:
+                    of(self.streams[number], each)  # type: ignore[operator]
+        for stream in self.streams.values():
+            stream.settle()
+
+    @staticmethod
+    def _come(stream: NaiveStream, m: Sent) -> None:
+        (stream.refuse if m.flaw else stream.arrive)(m)
+
+    def _register(self, at_ms: int, fleet: Fleet) -> None:
+        before = set(self.fleet.stream_of) if self.fleet else set()
+        self.gone |= dict.fromkeys(before - set(fleet.stream_of), at_ms)
+        for device in [d for d in self.gone if d in fleet.stream_of]:
+            self.away.setdefault(device, []).append((self.gone.pop(device), at_ms))
+        if self.fleet is not None and self.fleet.timezone != fleet.timezone:
+            self.zone_from = at_ms
+        self.fleet = fleet
+        for number in sorted({*self.streams, *fleet.stream_of.values()}):
+            stream = self.streams.setdefault(number, NaiveStream(number, self.let_go))
+            stream.move_now(at_ms)
+            self.under_way += stream.register(fleet)
+
+    def _hand_over(self, word: Word) -> None:
+        """A word goes to where its device is by now."""
+        assert self.fleet is not None
+        owner = self.fleet.stream_of.get(word.device, word.to)
+        stream = self.streams[owner]
+        if self.zone_from:
+            self.mixed.add(word.device)
+        # Of days before a stream began it tells only what comes of them.
+        self.told_from[word.device] = max(stream.days[0][0], self.told_from.get(word.device, 0))
+        stream.of(word.device).unite(word.known, stream.today)
+
+    def rows(self) -> dict[tuple[str, int], Expected]:
+        """Rows of every device of the registry of which nothing is under way, by device and day.
+
+        Less those of days that ended while it was in no registry, or that nobody tells of any more.
+        """
+        unsure = {word.device for word in self.under_way}
+        return {
+            (device, start): Expected(
+                known.counts(end),
+                stream.number,
+                end - start,
+                end <= stream.settled_to,
+            )
+            for stream in self.streams.values()
+            for device, known in stream.known.items()
+            if stream.owns(device) and device not in unsure
+            for start, end in stream.days
+            if known.heard_before(end) and end > stream.settled_to - KEPT
+            if start not in self.let_go and not (device in self.mixed and start < self.zone_from)
+            if start >= self.told_from.get(device, 0)
+            if not any(since < end <= until for since, until in self.away.get(device, ()))
+        }
