@@ -88,6 +88,7 @@ class InfluxSeries:
         self._refused = refused or self.refusals.append
         shown = " and ".join(self._buckets.all())
         self._http = InfluxHttp(url, org, shown, token, timeout_s, patience_s)
+        self._arithmetic = duckdb.connect()  # in memory; to make one for each question takes longer than most
 
     def write(self, outputs: Sequence[Outputs]) -> None:
         """Keep all of it; durable when this returns, as far as InfluxDB's own write-ahead log is."""
@@ -127,6 +128,7 @@ class InfluxSeries:
     def close(self) -> None:
         """Release connections; a call that waits ends."""
         self._http.close()
+        self._arithmetic.close()
 
     def _put_readings(self, job: Job) -> None:
         rows, doubtful = job.rows, flagged(job.rows).any()
@@ -221,9 +223,9 @@ class InfluxSeries:
         )
         built = sql.build(query, {table: {f.name: f.type for f in rows.schema}})
         assert built is not None
-        with duckdb.connect() as connection:
-            connection.register(table, rows)
-            return connection.sql(built.text, params=built.parameters).to_arrow_table()
+        with self._arithmetic.cursor() as cursor:  # what is registered is this cursor's own
+            cursor.register(table, rows)
+            return cursor.sql(built.text, params=built.parameters).to_arrow_table()
 
     def _ask(self, text: str) -> tuple[pa.Table, set[str]]:
         """The one table that `text` gives, what is absent made null; also every field that was spoken of."""

@@ -39,9 +39,8 @@ def expected_rows(kafka: KafkaClient) -> dict[tuple[str, str, int], dict[str, ob
     for _, offset, key, value, timestamp_ms in kafka.read(TOPIC):
         stream = key.decode()
         pipeline = pipelines.setdefault(stream, ChainPipeline(stream))
-        for tables in pipeline.step(Record(stream, offset, timestamp_ms, value)).rows.values():
-            for row in tables[0].to_pylist():
-                rows["chain", stream, row["window_start"]] = row
+        row = pipeline.row(Record(stream, offset, timestamp_ms, value))
+        rows["chain", stream, row["window_start"]] = row
     return rows
 
 

@@ -38,6 +38,12 @@ class ChainPipeline:
         self.windows: dict[int, list[int]] = {}
 
     def step(self, record: Record) -> Outputs:
+        outputs = Outputs(self.stream, record.offset)
+        outputs.add("chain", pa.Table.from_pylist([self.row(record)], schema=_SCHEMA))
+        return outputs
+
+    def row(self, record: Record) -> dict[str, object]:
+        """Take a record in; the row of its window."""
         assert record.offset > self.offset, "a record was given twice"
         try:
             value = int(record.frame)
@@ -49,14 +55,12 @@ class ChainPipeline:
         window[0] += value
         window[1] += 1
         self.chain = hashlib.sha256(f"{self.chain}{value}".encode()).hexdigest()
-        outputs = Outputs(self.stream, record.offset)
         row = {
             "key": self.stream, "unit": "u", "region": "r", "stream": self.stream, "window_start": start,
             "window_ms": _WINDOW_MS, "total": window[0], "records": window[1], "chain": self.chain,
             "coverage": 1.0, "status": "provisional", "revision": 0,
         }  # fmt: skip
-        outputs.add("chain", pa.Table.from_pylist([row], schema=_SCHEMA))
-        return outputs
+        return {field.name: row.get(field.name) for field in _SCHEMA}
 
     def steps(self, record: Record) -> Iterator[Outputs]:
         yield self.step(record)
