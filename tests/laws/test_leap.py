@@ -182,7 +182,10 @@ def test_a_crash_between_two_slices_loses_nothing_and_doubles_nothing(
 
 
 def written(store: DuckdbSeries, records: Sequence[Record], crashes: int) -> None:
-    """Step and store as a runtime does: what comes after the last checkpoint is stepped again after a crash."""
+    """Step and store as a runtime does: what comes after the last checkpoint is stepped again after a crash.
+
+    Where none is to come all is stored at the end.
+    """
     rng = random.Random(11)
     pipeline = Pipeline(records[0].stream, provisional_every_ms=EVERY_MS)
     kept, left = pipeline.checkpoint(), crashes
@@ -191,7 +194,7 @@ def written(store: DuckdbSeries, records: Sequence[Record], crashes: int) -> Non
         for part in pipeline.steps(records[pipeline.offset + 1]):
             held.merge(part)
             amid = pipeline.leap is not None and pipeline.leap.long
-            if rng.random() < 0.1:
+            if crashes and rng.random() < 0.1:
                 store.write([held])
                 held = Outputs(pipeline.stream)
             if amid and left and rng.random() < 0.05:
@@ -199,7 +202,7 @@ def written(store: DuckdbSeries, records: Sequence[Record], crashes: int) -> Non
                 pipeline = Pipeline.restore(kept, provisional_every_ms=EVERY_MS)
                 held = Outputs(pipeline.stream)
                 break
-        if pipeline.leap is None and rng.random() < 0.2:
+        if crashes and pipeline.leap is None and rng.random() < 0.2:
             store.write([held])
             kept, held = pipeline.checkpoint(), Outputs(pipeline.stream)
     store.write([held])
