@@ -1,6 +1,7 @@
 """The board in a real Chromium."""
 
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,28 @@ __all__ = ["browser", "opened", "running"]  # fixtures
 
 PATHS = {page.id: page.path.replace("{device}", "sub-03") for page in pages()}
 PAGE = {page.id: page for page in pages()}
+SCREENS = {"desk": DESK, "phone": PHONE}
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize(("language", "theme"), [("zh", "light"), ("en", "dark")])
-@pytest.mark.parametrize("name", PATHS)
-def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme, size):
+LOOKS = tuple(product(("zh", "en"), ("light", "dark"), ("desk", "phone")))
+
+
+def visits():
+    """Every page in every look, in the soak.
+
+    In the gate in two of them, of which one has the other language, theme and size than the other: each
+    page in both of everything, and two by two in every look.
+    """
+    for n, name in enumerate(PATHS):
+        first = n % (len(LOOKS) // 2)
+        for at, look in enumerate(LOOKS):
+            marks = () if at in {first, len(LOOKS) - 1 - first} else pytest.mark.soak
+            yield pytest.param(name, *look, marks=marks, id="-".join((name, *look)))
+
+
+@pytest.mark.parametrize(("name", "language", "theme", "screen"), visits())
+def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme, screen):
+    size = SCREENS[screen]
     watched = opened(f"{PATHS[name]}?lang={language}&theme={theme}", size)
     page = watched.page
     page.wait_for_selector(".hl-table td, .hl-chart canvas")

@@ -87,14 +87,18 @@ def go_on(page):
 
 
 @pytest.mark.usefixtures("calm")
-def test_pages_turn_round_and_round_in_the_language_theme_scope_and_range_of_the_first(opened):
+@pytest.mark.parametrize("first", ["/alarms", pytest.param("/", marks=pytest.mark.soak)])
+def test_pages_turn_round_and_round_in_the_language_theme_scope_and_range_of_the_first(opened, first):
     found = []
     watched = opened(
-        "/?wall=5&lang=en&theme=dark&region=north&hours=6", before=lambda page: found.append(went(page))
+        f"{first}?wall=5&lang=en&theme=dark&region=north&hours=6",
+        before=lambda page: found.append(went(page)),
     )
     (found,) = found
-    waited(watched.page, found, len(TURNED) + 2)
-    assert found[: len(TURNED) + 2] == ["/", *TURNED, "/network"]
+    expected = ["/", *TURNED, "/network"]
+    expected = expected[expected.index(first) :]
+    waited(watched.page, found, len(expected))
+    assert found[: len(expected)] == expected
     asked = parse_qs(urlsplit(watched.page.url).query)
     assert asked == {"wall": ["5"], "lang": ["en"], "theme": ["dark"], "region": ["north"], "hours": ["6"]}
     assert watched.page.evaluate("history.length") <= 2
