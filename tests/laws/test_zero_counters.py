@@ -48,16 +48,9 @@ def befallen(messages: list[Message], device: str, from_ms: int, to_ms: int, wha
 
     Afterwards they go on (`off`), have begun anew (`anew`), or stand at half of what they were (`older`).
     """
-    first = next(
-        (
-            v
-            for m in messages
-            if m.device == device
-            for t, v in m.samples
-            if t >= to_ms and "volume_m3" in v and "energy_gj" in v
-        ),
-        dict.fromkeys(COUNTERS, 0.0),
-    )
+    later = [v for m in messages if m.device == device for t, v in m.samples if t >= to_ms]
+    # Of each by itself: a sample may lack one of them, and no register shows less than zero.
+    first = {name: min((v[name] for v in later if name in v), default=0.0) for name in COUNTERS}
 
     def shown(t: int, name: str, value: float) -> float:
         if from_ms <= t < to_ms:
