@@ -64,7 +64,8 @@ def test_batches_are_no_matter(seed: int) -> None:
     whole = finished(history, FleetStreams())
     for cut in range(2):
         parts = finished(history, FleetStreams(np.random.default_rng(seed + cut)))
-        assert not differing(parts, whole, "revision")
+        # Which of two streams told a settled day last, and how often, hangs on when it was looked at.
+        assert not differing(parts, whole, "revision", "stream")
 
 
 @law(gate=1, soak=150, seed=SEEDS)
