@@ -124,3 +124,34 @@ def test_a_device_that_comes_back_has_its_row_of_today_under_its_old_stream_thou
         Moment(NOON + 60 * SECOND),
     )
     assert told(streams, "sub", MIDNIGHT - DAY, "stored", "stream", "status") == (1, "s-0", "provisional")
+
+
+def test_a_number_that_a_settled_day_was_told_of_and_lacked_is_taken_back_when_it_comes_in_order() -> None:
+    report = Report("sub", BOOT, NOON + HOUR, 4, (), ())
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(NOON + HOUR, messages=(sent(1, NOON),), told=(report,)),
+        Moment(MIDNIGHT + HOUR),
+        Moment(MIDNIGHT + 2 * HOUR, messages=(sent(2, MIDNIGHT + HOUR),)),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY) == (3, 2, 1, "final")
+    assert told(streams, "sub", MIDNIGHT - DAY, "revision") == (1,)
+
+
+def test_revisions_of_a_settled_day_go_on_where_its_device_moves_to() -> None:
+    late = [sent(seq, NOON + seq) for seq in (2, 3)]
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(MIDNIGHT + HOUR, messages=(late[0],)),
+        Moment(MIDNIGHT + 2 * HOUR, messages=(late[1],)),
+        Moment(MIDNIGHT + 3 * HOUR, fleet(sub=1, other=1), words=False),
+        Moment(MIDNIGHT + 4 * HOUR),
+        Moment(MIDNIGHT + 5 * HOUR, messages=(sent(4, NOON + 4),)),
+    )
+    row = streams.rows["sub", MIDNIGHT - DAY]
+    before = [
+        r["revision"] for r in streams.told if r["stream"] == "s-0" and r["window_start"] == MIDNIGHT - DAY
+    ]
+    assert (row["stored"], row["stream"], row["revision"]) == (4, "s-1", max(before) + 1)
+    assert max(before) > 0
