@@ -24,6 +24,7 @@ from dashboards.frame import frame, site_label
 from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
 from dashboards.language import catalogue, choose, in_words, pick
 from dashboards.live import Hub
+from dashboards.open_page import StraightSockets, keep_address_only
 from dashboards.panels import Page, Panel, Series, Text, pages
 from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
@@ -133,6 +134,7 @@ def create_app(
     _mount_pages(app)
     install(board.assets)
     app.add_middleware(KeptFiles)
+    app.add_middleware(StraightSockets)
     app.add_middleware(Doors, state={_STATE: board})
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=_PACKED)
     return app
@@ -186,6 +188,7 @@ for _page in pages():
 
 def _build(request: Request, client: Client, page: Page, device: str) -> None:
     """Build one client's page: the frame by NiceGUI, the panels by the live element."""
+    client.on_connect(lambda: keep_address_only(client))
     board: _Board = request.scope[_STATE]
     site = board.sources.site
     asked = request.query_params

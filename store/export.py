@@ -9,8 +9,6 @@ from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from store.params import time_text
 
@@ -40,7 +38,9 @@ def harmless(table: pa.Table) -> pa.Table:
 
 def write_csv(table: pa.Table, out: IO[bytes]) -> None:
     """Comma-separated UTF-8 with a header; times in ms UTC, absent is empty, no cell is a formula."""
-    pa.csv.write_csv(harmless(table), out)
+    import pyarrow.csv as pa_csv  # noqa: PLC0415  a board is asked for a file now and then
+
+    pa_csv.write_csv(harmless(table), out)
 
 
 def write_jsonl(table: pa.Table, out: IO[bytes]) -> None:
@@ -53,7 +53,9 @@ def write_jsonl(table: pa.Table, out: IO[bytes]) -> None:
 
 def write_parquet(table: pa.Table, out: IO[bytes]) -> None:
     """One flat column a field."""
-    pa.parquet.write_table(table, out)
+    import pyarrow.parquet as pq  # noqa: PLC0415  it brings what talks to clouds, which no server needs
+
+    pq.write_table(table, out)
 
 
 def text_lines(table: pa.Table) -> Iterator[str]:
