@@ -161,7 +161,11 @@ class Viewer:
 
 
 class Memory:
-    """What processes hold, by name: at the beginning, at most so far, now. [MB]"""
+    """What processes hold, by name: at the beginning, at most so far, now; and what of it is their own. [MB]
+
+    The rest are pages of libraries' files that the system has mapped, 50 MB more or fewer of them for the same
+    server, as these files happen to lie in its cache.
+    """
 
     def __init__(self, **processes: psutil.Process) -> None:
         self._processes = processes
@@ -170,18 +174,29 @@ class Memory:
 
     def look(self) -> None:
         """Look at them now."""
-        self._most = {name: max(mb, self._most[name]) for name, mb in self._now().items()}
+        self._most = {
+            name: (max(now[0], self._most[name][0]), max(now[1], self._most[name][1]))
+            for name, now in self._now().items()
+        }
 
     def told(self) -> dict[str, dict[str, int]]:
         """Before, at most and after, which is now, for each."""
-        after = self._now()
+        seen = {"before": self._before, "most": self._most, "after": self._now()}
         return {
-            name: {"before_mb": self._before[name], "most_mb": self._most[name], "after_mb": after[name]}
+            name: {
+                f"{when}{part}_mb": found[name][at]
+                for at, part in enumerate(("", "_own"))
+                for when, found in seen.items()
+            }
             for name in self._processes
         }
 
-    def _now(self) -> dict[str, int]:
-        return {name: round(p.memory_info().rss / 1e6) for name, p in self._processes.items()}
+    def _now(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for name, process in self._processes.items():
+            info = process.memory_info()
+            found[name] = round(info.rss / 1e6), round((info.rss - info.shared) / 1e6)
+        return found
 
 
 async def crowd(
