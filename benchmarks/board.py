@@ -163,8 +163,8 @@ class Viewer:
 class Memory:
     """What processes hold, by name: at the beginning, at most so far, now; and what of it is their own. [MB]
 
-    The rest are pages of libraries' files that the system has mapped, 50 MB more or fewer of them for the same
-    server, as these files happen to lie in its cache.
+    The rest are pages of libraries' files that the system has mapped, for the same server 50 MB more or fewer
+    of them, as these files happen to lie in its cache.
     """
 
     def __init__(self, **processes: psutil.Process) -> None:
