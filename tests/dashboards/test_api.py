@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,8 @@ import pytest
 
 from dashboards.api import ActionRefusedError
 from dashboards.board import create_app
+from dashboards.language import catalogue
+from dashboards.panels import pages
 from dashboards.serve import BindError, BoardServer
 from store.protocol import Select, StoreUnavailableError
 from tests.support.board_data import seeded, status
@@ -284,3 +287,17 @@ def test_texts_of_the_registry_reach_the_browser_as_data_only(board):
     devices = json.loads(board.get("/api/site").content)["devices"]
     assert {d["id"] for d in devices} == set(board.day.site.devices)
     assert {d["class"] for d in devices} == {"plant", "substation", "truck", "weighbridge"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.path)
+def test_scripts_of_every_page_are_given_the_texts_of_its_language(board, page, language):
+    text = board.get(page.path.format(device="sub-01"), params={"lang": language}).text
+    elements = json.loads(re.search(r"parseElements\(String\.raw`(.*?)`\)", text, re.DOTALL)[1])
+    config = json.loads(
+        next(e["props"]["config"] for e in elements.values() if "config" in e.get("props", {}))
+    )
+    plain = {name: said for name, said in catalogue(language).items() if name.replace(" ", "").isalnum()}
+    assert len(plain) > 100
+    assert config["language"] == language
+    assert [name for name, said in plain.items() if config["texts"][name] != said] == []
