@@ -29,11 +29,8 @@ from streams.core.windows import WindowEngine, first_open_ms
 __all__ = ["StreamState"]
 
 _VERSION = 3
-_READABLE = (
-    1,
-    2,
-    3,
-)  # 1 had no restatements and no backlogs; 2 the record of each sample, which nobody asked for
+# 1 had no restatements and no backlogs; 2 had the record of each sample, which nobody asked for.
+_READABLE = (1, 2, 3)
 _NO_SITE = Site(id="", name="", timezone="UTC")
 
 
