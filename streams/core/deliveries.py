@@ -141,8 +141,8 @@ class Deliveries:
         Samples that came after their windows had ended, by the local day on which they came.
     floor_ms : int
         Of days that began before it nothing is told any more; what is of them counts from there on. [ms UTC]
-    taken_over : dict of str to int
-        By stream the record at which it gave its sets for this device away to here.
+    taken_over : set of (str, int)
+        Streams and their records at which they gave away sets of this device that are part of these.
     """
 
     __slots__ = ("boots", "duplicates", "floor_ms", "lates", "repeats", "taken_over")
@@ -153,7 +153,7 @@ class Deliveries:
         self.repeats = DaySums()
         self.lates = DaySums()
         self.floor_ms = 0
-        self.taken_over: dict[str, int] = {}
+        self.taken_over: set[tuple[str, int]] = set()
 
     def boot(self, boot: int) -> BootDeliveries:
         """Deliveries of one boot, made at first sight."""
@@ -283,7 +283,7 @@ class Deliveries:
 
         A message that both streams had is a duplicate, of the local day `day_ms`.
         """
-        if self.taken_over.get(stream, -1) >= offset:
+        if (stream, offset) in self.taken_over:
             return False
         for boot, deliveries in other.boots.items():
             if boot == RETAKEN_BOOT:  # numbers that each stream gave by itself
@@ -296,7 +296,8 @@ class Deliveries:
         self.repeats.unite(other.repeats)
         self.lates.unite(other.lates)
         self.floor_ms = max(self.floor_ms, other.floor_ms)
-        self.taken_over[stream] = offset
+        # Words go round by other streams: one may come after a later one, or again after its device moved on.
+        self.taken_over |= other.taken_over | {(stream, offset)}
         return True
 
     def to_json(self) -> str:
@@ -309,9 +310,12 @@ class Deliveries:
             ]
             for boot, d in self.boots.items()
         }  # fmt: skip
+        taken_over: dict[str, list[int]] = {}
+        for stream, at in sorted(self.taken_over):
+            taken_over.setdefault(stream, []).append(at)
         state = {
             "boots": boots, "duplicate": self.duplicates.to_list(), "repeat": self.repeats.to_list(),
-            "late": self.lates.to_list(), "floor_ms": self.floor_ms, "taken_over": self.taken_over,
+            "late": self.lates.to_list(), "floor_ms": self.floor_ms, "taken_over": taken_over,
         }  # fmt: skip
         return json.dumps(state)
 
@@ -323,7 +327,9 @@ class Deliveries:
         self.duplicates, self.repeats = (DaySums.from_list(data[n]) for n in ("duplicate", "repeat"))
         self.lates = DaySums.from_list(data.get("late", []))
         self.floor_ms = data.get("floor_ms", 0)
-        self.taken_over = data.get("taken_over", {})
+        for stream, at in data.get("taken_over", {}).items():
+            # Of each stream the last alone, where it was written before all were kept.
+            self.taken_over |= {(stream, n) for n in (at if isinstance(at, list) else [at])}
         for boot, (stored, dead, waiting, thinned, next_seq, state_at, newest_t, *more) in data[
             "boots"
         ].items():

@@ -65,7 +65,7 @@ class FleetStreams:
         self.restated: list[Row] = []
         self._rng, self._restore, self._together = rng, restore, together
         self._offsets: Counter[str] = Counter()
-        self._forwards: list[tuple[str, bytes]] = []
+        self.forwards: list[tuple[str, bytes]] = []  # what streams tell each other, on its way
         self._chance = np.random.default_rng(7)
 
     def take(self, moment: Moment) -> None:
@@ -74,8 +74,8 @@ class FleetStreams:
         if moment.fleet is not None:
             self._register(moment.fleet, at_ms)
         if moment.words:
-            while self._forwards:
-                stream, frame = self._forwards.pop(0)
+            while self.forwards:
+                stream, frame = self.forwards.pop(0)
                 self._step(stream, frame, at_ms)
         for a in moment.allowed:
             stream = self._stream_of(a.device)
@@ -146,7 +146,7 @@ class FleetStreams:
             pipeline = self.pipelines[stream] = Pipeline(stream, [ledger, kept])
         outputs = pipeline.step(Record(stream, self._offsets[stream], at_ms, frame))
         self._offsets[stream] += 1
-        self._forwards += outputs.forwards
+        self.forwards += outputs.forwards
         self._keep(outputs)
         if self._restore and self._chance.random() < self._restore:
             self.pipelines[stream] = Pipeline.restore(pipeline.checkpoint(), [ledger, kept])

@@ -87,6 +87,40 @@ def test_a_word_of_a_device_that_moved_on_before_it_came_follows_it() -> None:
     assert streams.rows["sub", MIDNIGHT - DAY]["stream"] == "s-2"
 
 
+@pytest.mark.parametrize("to", [1, 2])
+def test_a_word_that_goes_round_counts_though_a_later_one_of_its_stream_came_first(to: int) -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(2, NOON + 1))),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+        Moment(NOON + 3 * SECOND, fleet(sub=0, other=1), words=False),
+        Moment(NOON + 4 * SECOND, messages=(sent(3, NOON + 2),), words=False),
+    )
+    words = streams.forwards
+    words.append(words.pop(0))
+    streams.take(Moment(NOON + 5 * SECOND, fleet(sub=to, other=1), words=False))
+    words.append(words.pop(1))
+    streams.take(Moment(NOON + 20 * SECOND, messages=(sent(4, NOON + 3),)))
+    streams.say(NOON + 20 * SECOND)
+    assert told(streams, "sub", MIDNIGHT - DAY) == (4, 4, 0, "provisional")
+
+
+def test_a_word_that_is_told_again_after_its_device_moved_on_counts_once() -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(2, NOON + 1))),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+    )
+    (word,) = streams.forwards
+    for at, moved in ((10 * SECOND, 1), (20 * SECOND, 2)):
+        streams.take(Moment(NOON + at, fleet(sub=moved, other=1)))
+        streams.take(Moment(NOON + at + SECOND))
+    streams.forwards.append(word)  # its stream was killed before it had a checkpoint
+    streams.take(Moment(NOON + 30 * SECOND))
+    streams.say(NOON + 30 * SECOND)
+    assert told(streams, "sub", MIDNIGHT - DAY, "sent", "stored", "duplicate") == (2, 2, 0)
+
+
 @pytest.mark.parametrize("speaks", [True, False])
 def test_days_that_were_settled_before_a_word_came_are_told_by_it(speaks: bool) -> None:
     again, new = sent(2, NOON + 1), sent(3, MIDNIGHT + HOUR)  # the new stream cannot know what came twice
