@@ -264,7 +264,10 @@ class Ingest:
         return self._now_ms
 
     def _announce(self, now_ms: dict[str, int]) -> None:
-        """Append the registry to each stream whose last one is another."""
+        """Append the registry to each stream whose last one is another.
+
+        To one that has no device in it, too: it is to tell other streams what it knows of theirs.
+        """
         frame = registry_frame(self._site).encode()
         last = {}
         if isinstance(self._journal, _HasRegistries):
@@ -272,7 +275,7 @@ class Ingest:
         wall = self._clock() if self._mode is ClockMode.WALL else 0
         items = [
             Append(stream, frame, max(wall, now_ms.get(stream, wall)))
-            for stream in self._site.streams
+            for stream in sorted({*self._site.streams, *last})
             if last.get(stream) != frame
         ]
         for record in self._journal.append(items):
