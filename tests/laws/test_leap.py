@@ -210,8 +210,9 @@ def written(store: DuckdbSeries, records: Sequence[Record], crashes: int) -> Non
 
 
 def rows_of(store: DuckdbSeries, measurement: str) -> list[str]:
+    """Every row as text; which of its columns a store had first is no matter."""
     rows = store.select(Select(measurement, withdrawn=True)).to_pylist()
-    return sorted(json.dumps([r["key"], r["window_start"]]) + repr(r) for r in rows)
+    return sorted(json.dumps([r["key"], r["window_start"]]) + repr(sorted(r.items())) for r in rows)
 
 
 def test_a_leap_settles_what_many_small_ones_settle(records: list[Record]) -> None:
