@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from streams.core.deliveries import Deliveries
 from tests.support.fleet import Fleet, Moment, Report, Sent
 from tests.support.fleet_streams import FleetStreams
 
@@ -103,6 +106,17 @@ def test_a_word_that_goes_round_counts_though_a_later_one_of_its_stream_came_fir
     streams.take(Moment(NOON + 20 * SECOND, messages=(sent(4, NOON + 3),)))
     streams.say(NOON + 20 * SECOND)
     assert told(streams, "sub", MIDNIGHT - DAY) == (4, 4, 0, "provisional")
+
+
+def test_words_are_known_again_that_were_kept_before_each_was() -> None:
+    kept = json.loads(Deliveries().to_json()) | {"taken_over": {"s-0": 10}}
+    deliveries = Deliveries.from_json(json.dumps(kept))
+    for _ in range(2):
+        deliveries = Deliveries.from_json(deliveries.to_json())
+        assert not deliveries.take_over(Deliveries(), "s-0", 10)
+        deliveries.take_over(Deliveries(), "s-0", 30)
+    assert not deliveries.take_over(Deliveries(), "s-0", 30)
+    assert deliveries.take_over(Deliveries(), "s-0", 20)
 
 
 def test_a_word_that_is_told_again_after_its_device_moved_on_counts_once() -> None:
