@@ -315,13 +315,13 @@ def histories(url: str, times: int = 3) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.board")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.board", description=__doc__)
     parser.add_argument("--seed", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--days", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--pages", type=int, default=200, help="open pages; 0 leaves them out")
     parser.add_argument("--times", type=int, default=5, help="paints and drawings of each kind")
-    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seconds", type=float, default=300.0, help="for how long they stay open")
     parser.add_argument(
         "--crowds", type=int, default=1, help="how often so many come, one crowd after another"
     )

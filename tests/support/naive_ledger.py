@@ -183,6 +183,17 @@ class NaiveStream:
         self.days = [day for day in self.days if day[1] <= today[0]] + [today]
         return words
 
+    def take(self, each: Sent | Report | Birth | Allowed) -> None:
+        """Take in what comes of a device that is this stream's."""
+        if isinstance(each, Allowed):
+            self.allow(each)
+        elif not isinstance(each, Sent):
+            self.hear(each)
+        elif each.flaw:
+            self.refuse(each)
+        else:
+            self.arrive(each)
+
     def arrive(self, m: Sent) -> None:
         of = self.of(m.device)
         day = self.day(m.newest_t)
@@ -262,9 +273,8 @@ class NaiveFleet:
         self.streams: dict[int, NaiveStream] = {}
         self.fleet: Fleet | None = None
         self.under_way: list[Word] = []
-        self.let_go: set[int] = (
-            set()
-        )  # days before those kept when a time zone ended: nobody answers for them
+        # Days before those kept when a time zone ended: nobody answers for them.
+        self.let_go: set[int] = set()
         self.zone_from = 0  # since when the time zone is what it is; 0 where it always was
         self.mixed: set[str] = set()  # devices that moved since: the same of their days before
         self.told_from: dict[str, int] = {}
@@ -281,18 +291,12 @@ class NaiveFleet:
             while self.under_way:
                 self._hand_over(self.under_way.pop(0))
         assert self.fleet is not None
-        for of, what in ((NaiveStream.allow, moment.allowed), (self._come, moment.messages),
-                         (NaiveStream.hear, moment.told)):  # fmt: skip
-            for each in what:
-                number = self.fleet.stream_of.get(each.device)
-                if number is not None:
-                    of(self.streams[number], each)  # type: ignore[operator]
+        for each in (*moment.allowed, *moment.messages, *moment.told):
+            number = self.fleet.stream_of.get(each.device)
+            if number is not None:
+                self.streams[number].take(each)
         for stream in self.streams.values():
             stream.settle()
-
-    @staticmethod
-    def _come(stream: NaiveStream, m: Sent) -> None:
-        (stream.refuse if m.flaw else stream.arrive)(m)
 
     def _register(self, at_ms: int, fleet: Fleet) -> None:
         before = set(self.fleet.stream_of) if self.fleet else set()
