@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from itertools import chain, compress
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
+from ingest.announcing import announce, registry_frame
 from ingest.decode import Decoder
 from ingest.device_clocks import DeviceClocks
 from ingest.endpoint import Endpoint
@@ -22,7 +22,7 @@ from ingest.routes import Router
 from ingest.status import IngestStatus, Meter
 from ingest.subscriber import Delivered, Subscriber
 from journal.protocol import Append, Journal, JournalError
-from models.frame import REFUSED_STREAM, Frame, FrameKind, Record
+from models.frame import REFUSED_STREAM, Frame
 from models.site import Site
 from models.wire import BIRTH, DEATH, ROOT, STATE, TELEMETRY, Command
 
@@ -34,17 +34,6 @@ _RETRY_S: Final = (0.2, 5.0)
 _RECALLS: Final = 500_000
 _BUSY_MESSAGES: Final = 1_000  # in one batch: then acknowledgements are gathered for longer
 _log = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class _HasRegistries(Protocol):
-    def registries(self) -> list[Record]: ...
-
-
-def registry_frame(site: Site) -> Frame:
-    """A frame that carries the site's files, so that a stream can be read without anything else."""
-    payload = json.dumps(dict(sorted(site.texts.items())), ensure_ascii=False)
-    return Frame.events([{"device": "", "kind": "registry", "payload": payload}], FrameKind.REGISTRY)
 
 
 class Ingest:
@@ -259,27 +248,10 @@ class Ingest:
         """Each stream's now; the first call reads the journal and makes sure that it has the registry."""
         if self._now_ms is None:
             now_ms = {stream: ms for stream, (_, ms) in self._journal.streams().items()}
-            self._announce(now_ms)
+            wall_ms = self._clock() if self._mode is ClockMode.WALL else 0
+            announce(self._journal, self._site, now_ms, wall_ms)
             self._now_ms = now_ms
         return self._now_ms
-
-    def _announce(self, now_ms: dict[str, int]) -> None:
-        """Append the registry to each stream whose last one is another.
-
-        To one that has no device in it, too: it is to tell other streams what it knows of theirs.
-        """
-        frame = registry_frame(self._site).encode()
-        last = {}
-        if isinstance(self._journal, _HasRegistries):
-            last = {record.stream: record.frame for record in self._journal.registries()}
-        wall = self._clock() if self._mode is ClockMode.WALL else 0
-        items = [
-            Append(stream, frame, max(wall, now_ms.get(stream, wall)))
-            for stream in sorted({*self._site.streams, *last})
-            if last.get(stream) != frame
-        ]
-        for record in self._journal.append(items):
-            now_ms[record.stream] = record.timestamp_ms
 
     def _decode(self, messages: Columns) -> Decoded:
         now_ms = self._known_now()

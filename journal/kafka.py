@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from journal.protocol import Append, JournalError
-from models.frame import Record
+from models.frame import EMPTIED_STREAMS, Record
 
 __all__ = ["BEGINNING_MS", "PARTITIONER", "TOPIC", "KafkaJournal"]
 
@@ -77,6 +77,24 @@ class KafkaJournal:
 
     def append(self, items: Sequence[Append]) -> list[Record]:
         """Send `items` and wait until all in-sync replicas have each; JournalError if one has not."""
+        return self._append([(item, self._to) for item in items])
+
+    def tell_emptied(self, frame: bytes, timestamp_ms: int) -> None:
+        """Append a registry to each partition, for the streams there that have no device in it.
+
+        Which these are is known to workers alone, who hold their state.
+        """
+        item = Append(EMPTIED_STREAMS, frame, timestamp_ms)
+        try:
+            topic = self._producer.list_topics(self._topic, timeout=self._timeout_s).topics[self._topic]
+        except KafkaException as error:
+            self._fail(error.args[0].str(), error)
+        if topic.error is not None:
+            self._fail(topic.error.str())
+        self._append([(item, partition) for partition in sorted(topic.partitions)])
+
+    def _append(self, items: Sequence[tuple[Append, int]]) -> list[Record]:
+        """Send items, each to its partition, -1 being for the library to choose, and wait for them."""
         results: list[tuple[KafkaError | None, Message] | None] = [None] * len(items)
 
         def delivered(place: int) -> Any:
@@ -87,16 +105,16 @@ class KafkaJournal:
 
         deadline = time.monotonic() + self._timeout_s + 1
         with self._lock:
-            for place, item in enumerate(items):
-                self._produce(item, delivered(place), deadline)
+            for place, (item, partition) in enumerate(items):
+                self._produce(item, partition, delivered(place), deadline)
             while any(result is None for result in results) and time.monotonic() < deadline:
                 self._producer.flush(0.2)
             if any(result is None for result in results):
                 self._producer.purge()
                 self._producer.flush(1.0)
-        return [self._record(item, result) for item, result in zip(items, results, strict=True)]
+        return [self._record(item, result) for (item, _), result in zip(items, results, strict=True)]
 
-    def _produce(self, item: Append, on_delivery: Any, deadline: float) -> None:
+    def _produce(self, item: Append, partition: int, on_delivery: Any, deadline: float) -> None:
         stamp = 0 if item.timestamp_ms is None else max(item.timestamp_ms, BEGINNING_MS)
         while True:
             try:
@@ -104,7 +122,7 @@ class KafkaJournal:
                     self._topic,
                     item.frame,
                     item.stream.encode(),
-                    self._to,
+                    partition,
                     on_delivery=on_delivery,
                     timestamp=stamp,
                 )

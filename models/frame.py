@@ -15,8 +15,8 @@ import pyarrow as pa
 from models.measurements import Kind, of_class
 
 __all__ = [
-    "DELIVERIES", "EVENT_SCHEMA", "HEADER_FIELDS", "LETTER_ALLOWED", "LETTER_RETRIED", "MAX_FRAME_BYTES",
-    "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM", "ROW_OF_ANOTHER_STREAM",
+    "DELIVERIES", "EMPTIED_STREAMS", "EVENT_SCHEMA", "HEADER_FIELDS", "LETTER_ALLOWED", "LETTER_RETRIED",
+    "MAX_FRAME_BYTES", "MAX_FRAME_SAMPLES", "REFUSAL_SCHEMA", "REFUSED_STREAM", "ROW_OF_ANOTHER_STREAM",
     "Frame", "FrameError", "FrameKind", "Record", "telemetry_schema",
 ]  # fmt: skip
 
@@ -24,6 +24,8 @@ MAX_FRAME_SAMPLES: Final = 10_000
 MAX_FRAME_BYTES: Final = 512 * 1024
 REFUSED_STREAM: Final = "_refused"
 """Stream of the refusals that belong to no known device."""
+EMPTIED_STREAMS: Final = "*"
+"""In a stream's place, of a registry: for the streams that have no device in it. No stream is called so."""
 SEQ_REUSED: Final = "seq_reused"
 """Reason for which a stream refuses a message: its number is known, and its samples are newer."""
 DELIVERIES: Final = "deliveries"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from models.frame import REFUSED_STREAM, FrameError, Record
+from journal.export import registry_texts
+from models.frame import EMPTIED_STREAMS, REFUSED_STREAM, Frame, FrameError, Record
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
+from models.site_files import parse_site
 from streams.core.checkpoint import Checkpoint
 from streams.core.leap import Leap
 from streams.core.tables import dead_letter_rows
@@ -185,19 +187,28 @@ class PartitionRun:
             if not key:
                 msg = "expected a stream as the record's key, got none"
                 raise FrameError(msg)
-            pipeline = self._pipeline(record.stream)
-            for part in pipeline.steps(record):
-                self._hold(part)
-                self.leap = pipeline.leap
-                if self.leap is not None:
-                    yield self.leap
-            self._restating[record.stream] = pipeline.restating
+            for one in self._addressed(record):
+                pipeline = self._pipeline(one.stream)
+                for part in pipeline.steps(one):
+                    self._hold(part)
+                    self.leap = pipeline.leap
+                    if self.leap is not None:
+                        yield self.leap
+                self._restating[one.stream] = pipeline.restating
         except FrameError as error:
             self.poisoned += 1
             self._hold(poison(record, self.partition, str(error)))
         self.offset = offset
         self.stepped_ms = timestamp_ms
         self.unsaved += 1
+
+    def _addressed(self, record: Record) -> list[Record]:
+        """The record; of one for emptied streams, one of each stream here that its registry does not have."""
+        if record.stream != EMPTIED_STREAMS:
+            return [record]
+        present = parse_site(registry_texts(Frame.decode(record.frame)))[0].streams
+        emptied = sorted(self._running.keys() - {*present, REFUSED_STREAM, EMPTIED_STREAMS})
+        return [replace(record, stream=stream) for stream in emptied]
 
     def _hold(self, outputs: Outputs) -> None:
         """Keep what was computed until it is taken."""

@@ -1,7 +1,11 @@
 """One partition: streams side by side, in order, from the checkpoint on."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
+from models.frame import EMPTIED_STREAMS, Frame, FrameKind
 from streams.core.checkpoint import CheckpointError
 from streams.runtime.checkpoint_slots import CheckpointSlots
 from streams.runtime.faust_partition import OffsetGapError, PartitionRun, Pipelines
@@ -118,3 +122,29 @@ def test_a_marker_of_another_version_stops_the_run():
     entries[key] = entries[key].replace(b'"version": 1', b'"version": 9')
     with pytest.raises(CheckpointError, match="version 1, got 9"):
         _run(entries)
+
+
+class Noting(ChainPipeline):
+    """Notes which records it is given, whatever they are."""
+
+    def steps(self, record):
+        self.given = [*getattr(self, "given", ()), record.offset]
+        yield from super().steps(replace(record, frame=b"1"))
+
+
+def test_a_registry_for_emptied_streams_is_stepped_by_those_that_it_lacks():
+    run = PartitionRun.load(2, 1, {}, 0, Pipelines(Noting, Noting.restore))
+    for offset, key in enumerate((b"u1", b"gone", b"_refused")):
+        run.step(key, offset, 1000, b"1")
+    payload = json.dumps({
+        "site.toml": '[site]\nid = "s"\nname = "test"\ntimezone = "UTC"\n[[region]]\nid = "r1"\nname = "r"\n'
+        '[[unit]]\nid = "u1"\nregion = "r1"\nname = "one"\n',
+        "devices.csv": "device,class,unit,stream\nsub-1,substation,u1,\n",
+    })  # fmt: skip
+    frame = Frame.events([{"device": "", "kind": "registry", "payload": payload}], FrameKind.REGISTRY)
+    run.step(EMPTIED_STREAMS.encode(), 3, 2000, frame.encode())
+    run.step(EMPTIED_STREAMS.encode(), 4, 2000, b"no frame")
+    run.step(b"u1", 5, 3000, b"1")
+    given = {stream: pipeline.given for stream, pipeline in run._running.items()}
+    assert given == {"u1": [0, 5], "gone": [1, 3], "_refused": [2]}
+    assert (run.poisoned, run.offset) == (1, 5)
