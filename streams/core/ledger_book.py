@@ -199,6 +199,8 @@ class LedgerBook:
                 "names": names.to_text() if names is not None else "",
                 "revisions": revisions,
                 "last_ms": last_ms,
+                "from_ms": self.days.from_ms,
+                "closed_ms": self.days.closed_ms,
             }
         )
 
@@ -210,6 +212,8 @@ class LedgerBook:
         today = self.days.today_ms
         taken = deliveries.take_over(theirs, stream, offset, today)
         if taken:
+            if "from_ms" in given:  # words of earlier releases do not say it
+                self.days.reach_back(theirs, given["from_ms"], given["closed_ms"])
             self.days.taken_over(device, theirs, given.get("revisions", {}), given.get("last_ms"))
             names = EventNames.from_text(given["names"])
             met = names.unite(self._names.get(device, EventNames()))

@@ -117,9 +117,40 @@ class LedgerDays:
             self._before[device] = dict(self._settled(self._deliveries.get(device)))
 
     @property
+    def from_ms(self) -> int:
+        """Start of the first day that is kept. [ms UTC]"""
+        return self.kept[0][0] if self.kept else 0
+
+    @property
     def today_ms(self) -> int:
         """Start of the day of now. [ms UTC]"""
         return self.kept[-1][0] if self.kept else 0
+
+    def reach_back(self, given: Deliveries, from_ms: int, closed_ms: int) -> None:
+        """Keep the days too that another stream told of a device, which is told of here from now on.
+
+        Else a report that comes later would change nothing of them. What that stream settled is settled.
+
+        Parameters
+        ----------
+        given : Deliveries
+            What it knew.
+        from_ms, closed_ms : int
+            Since when it kept days, and up to when they were settled. [ms UTC]
+        """
+        first = given.first_day_ms()
+        if first is None or not self.kept:
+            return
+        began, last = self.kept[0][0], self.kept[-1][0]
+        days = self._days(max(first, from_ms, last - _MOST_MS), began)
+        if not days:
+            return
+        for device, deliveries in self._deliveries.items():
+            known = deliveries.first_day_ms()
+            if known is not None and known < began:
+                self.remember(device)  # as not told of in those days
+        self.kept[:0] = days
+        self.closed_ms = max(self.closed_ms, min(closed_ms, began))
 
     def taken_over(
         self, device: int, given: Deliveries, revisions: Mapping[str, int], last_ms: int | None

@@ -70,9 +70,11 @@ class Known:
     def boot(self, number: int) -> Boot:
         return self.boots.setdefault(number, Boot())
 
+    def heard(self) -> list[int]:
+        return [day for b in self.boots.values() for day, _ in b.seen] + self.retaken
+
     def heard_before(self, end: int) -> bool:
-        days = [day for b in self.boots.values() for day, _ in b.seen] + self.retaken
-        return any(day < end for day in days)
+        return any(day < end for day in self.heard())
 
     def counts(self, end: int) -> Counts:
         of = [0, 0, 0, 0, 0]
@@ -125,6 +127,8 @@ class Word:
     to: int
     device: str
     known: Known
+    from_day: int
+    settled_to: int
 
 
 class NaiveStream:
@@ -176,12 +180,24 @@ class NaiveStream:
         for device, stream in fleet.stream_of.items():
             was_mine = self.owns(device)
             if stream != self.number and (device in self.known or was_mine):
-                words.append(Word(stream, device, self.known.pop(device, Known())))
+                known = self.known.pop(device, Known())
+                words.append(Word(stream, device, known, self.days[0][0], self.settled_to))
         self.zones_ended |= self.fleet is not None and fleet.timezone != self.timezone
         self.fleet, self.timezone = fleet, fleet.timezone
         today = local_day(self.now, self.timezone)
         self.days = [day for day in self.days if day[1] <= today[0]] + [today]
         return words
+
+    def answer_for(self, word: Word) -> None:
+        """Tell of the days, too, that another stream told of a device."""
+        heard = word.known.heard()
+        began = self.days[0][0]
+        while heard and self.days[0][0] > max(min(heard), word.from_day):
+            self.days.insert(0, local_day(self.days[0][0] - 1, self.timezone))
+            if self.zones_ended:
+                self.let_go.add(self.days[0][0])
+        if began > self.days[0][0]:
+            self.settled_to = max(self.settled_to, min(word.settled_to, began))
 
     def take(self, each: Sent | Report | Birth | Allowed) -> None:
         """Take in what comes of a device that is this stream's."""
@@ -277,7 +293,6 @@ class NaiveFleet:
         self.let_go: set[int] = set()
         self.zone_from = 0  # since when the time zone is what it is; 0 where it always was
         self.mixed: set[str] = set()  # devices that moved since: the same of their days before
-        self.told_from: dict[str, int] = {}
         self.gone: dict[str, int] = {}  # since when a device is in no registry
         self.away: dict[str, list[tuple[int, int]]] = {}  # from when to when it was in none
 
@@ -318,8 +333,7 @@ class NaiveFleet:
         stream = self.streams[owner]
         if self.zone_from:
             self.mixed.add(word.device)
-        # Of days before a stream began it tells only what comes of them.
-        self.told_from[word.device] = max(stream.days[0][0], self.told_from.get(word.device, 0))
+        stream.answer_for(word)
         stream.of(word.device).unite(word.known, stream.today)
 
     def rows(self) -> dict[tuple[str, int], Expected]:
@@ -341,6 +355,5 @@ class NaiveFleet:
             for start, end in stream.days
             if known.heard_before(end) and end > stream.settled_to - KEPT
             if start not in self.let_go and not (device in self.mixed and start < self.zone_from)
-            if start >= self.told_from.get(device, 0)
             if not any(since < end <= until for since, until in self.away.get(device, ()))
         }

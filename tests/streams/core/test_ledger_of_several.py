@@ -203,3 +203,35 @@ def test_revisions_of_a_settled_day_go_on_where_its_device_moves_to() -> None:
     ]
     assert (row["stored"], row["stream"], row["revision"]) == (4, "s-1", max(before) + 1)
     assert max(before) > 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_of_two_reports_the_newer_stands_whichever_stream_heard_it(late: bool) -> None:
+    waits, sent_all = (
+        Report("sub", BOOT, at, 3, waiting, ()) for at, waiting in ((NOON - HOUR, ((2, 2),)), (NOON, ()))
+    )
+    first, then = (sent_all, waits) if late else (waits, sent_all)
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON - HOUR),), told=(first,)),
+        Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False),
+        Moment(NOON + 20 * SECOND, told=(then,), words=False),
+        Moment(NOON + 30 * SECOND),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY, "sent", "stored", "waiting", "unaccounted") == (2, 1, 0, 1)
+
+
+def test_a_report_corrects_days_of_before_its_stream_began() -> None:
+    messages = sent(1, NOON), sent(2, NOON + 1)
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(NOON + SECOND, messages=messages, told=(Report("sub", BOOT, NOON, 4, ((3, 3),), ()),)),
+        Moment(MIDNIGHT + HOUR),
+        Moment(MIDNIGHT + HOUR + SECOND, fleet(sub=1)),
+    )
+    assert told(streams, "sub", MIDNIGHT - DAY, "waiting", "unaccounted", "revision") == (1, 0, 0)
+    thinned = Report("sub", BOOT, MIDNIGHT + 2 * HOUR, 4, (), ((3, 3),))
+    streams.take(Moment(MIDNIGHT + 2 * HOUR, told=(thinned,)))
+    streams.say(MIDNIGHT + 2 * HOUR)
+    names = ("sent", "stored", "waiting", "thinned", "unaccounted", "status", "revision", "stream")
+    assert told(streams, "sub", MIDNIGHT - DAY, *names) == (3, 2, 0, 1, 0, "final", 1, "s-1")
