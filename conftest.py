@@ -25,19 +25,19 @@ WAITING: Final = (
     "tests/streams/runtime/test_faust_app.py",
     "tests/faults/test_kills_distributed.py",
     "tests/faults/test_oracle.py",
-    "tests/dashboards/test_wall.py",
-    "tests/alerts/test_post.py",
     "tests/edge/test_collector.py",
+    "tests/alerts/test_post.py",
     "tests/hearthline/test_ingest_command.py",
     "tests/hearthline/test_worker_command.py",
     "tests/hearthline/test_alerts_command.py",
-    "tests/acceptance/test_starting.py",
-    "tests/acceptance/test_stopping.py",
 )
 IN_TURN: Final = (*TIMED, *WAITING)  # some four fifths of the run; its process then helps with the rest
-LONG: Final = (  # files of half a minute and more, then rooms
-    "tests/dashboards/test_pages.py",
+LONG: Final = (  # files of half a minute and more, then rooms; the first waits, and what is timed computes
+    "tests/dashboards/test_wall.py",
+    "tests/ingest/test_bad_input.py",
     "tests/dashboards/test_doing.py",
+    "tests/dashboards/test_pages.py",
+    "tests/ingest/test_doors.py",
     "tests/laws/test_leap.py",
     "tests/faults/test_mutations_doors.py",
     "tests/laws/test_restatement.py",
