@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.support.examples import SEEDS, law
-from tests.support.fleet import History, Traits
+from tests.support.fleet import History, Moment, Traits
 from tests.support.fleet_history import fleet_history
 from tests.support.fleet_streams import FleetStreams, Row
 from tests.support.naive_ledger import COLUMNS, NaiveFleet
@@ -73,6 +73,23 @@ def test_a_stream_goes_on_from_a_checkpoint_as_if_nothing_had_been(seed: int) ->
     history = fleet_history(seed)
     told = finished(history, FleetStreams()).told
     assert finished(history, FleetStreams(restore=0.3)).told == told
+
+
+@law(gate=1, soak=150, seed=SEEDS)
+def test_words_end_where_they_belong_though_streams_hear_of_a_registry_one_after_the_other(seed: int) -> None:
+    # What is a number that was used before hangs on what has come by then.
+    history = fleet_history(seed, Traits(leaves=False, zones=False, reuse=False))
+    last = Moment(history.moments[-1].at_ms + 1_000)
+    history = replace(history, moments=(*history.moments, last))
+    whole = finished(history, FleetStreams())
+    torn = finished(history, FleetStreams(torn=np.random.default_rng(seed)))
+    assert not torn.forwards
+    ends = max(start for _, start in whole.rows)
+    today = [
+        {d: [row[c] for c in COLUMNS[:6]] for (d, t), row in s.rows.items() if t == ends}
+        for s in (whole, torn)
+    ]
+    assert today[0] == today[1]
 
 
 @law(gate=1, soak=150, seed=SEEDS)

@@ -54,16 +54,24 @@ class FleetStreams:
         How often a stream goes on from a checkpoint, by record.
     together : bool
         Whether all devices are in one stream, whatever the registry says.
+    torn : numpy.random.Generator, optional
+        Lets ingest die while it tells streams of a registry: some hear of it, and what they tell others goes
+        round until all do.
     """
 
     def __init__(
-        self, rng: np.random.Generator | None = None, *, restore: float = 0.0, together: bool = False
+        self,
+        rng: np.random.Generator | None = None,
+        *,
+        restore: float = 0.0,
+        together: bool = False,
+        torn: np.random.Generator | None = None,
     ) -> None:
         self.pipelines: dict[str, Pipeline] = {}
         self.rows: dict[tuple[str, int], Row] = {}
         self.told: list[Row] = []
         self.restated: list[Row] = []
-        self._rng, self._restore, self._together = rng, restore, together
+        self._rng, self._restore, self._together, self._torn = rng, restore, together, torn
         self._offsets: Counter[str] = Counter()
         self.forwards: list[tuple[str, bytes]] = []  # what streams tell each other, on its way
         self._chance = np.random.default_rng(7)
@@ -75,8 +83,7 @@ class FleetStreams:
             self._register(moment.fleet, at_ms)
         if moment.words:
             while self.forwards:
-                stream, frame = self.forwards.pop(0)
-                self._step(stream, frame, at_ms)
+                self.hand_over(at_ms)
         for a in moment.allowed:
             stream = self._stream_of(a.device)
             if stream:
@@ -93,6 +100,11 @@ class FleetStreams:
         for placed in self._decoder.decode(batch, mode=ClockMode.WALL, wall_ms=at_ms, now_ms={}).placed:
             if placed.stream in self.pipelines:
                 self._step(placed.stream, placed.frame.encode(), placed.timestamp_ms)
+
+    def hand_over(self, at_ms: int) -> None:
+        """Have the first word that is under way arrive."""
+        stream, frame = self.forwards.pop(0)
+        self._step(stream, frame, at_ms)
 
     def say(self, at_ms: int) -> None:
         """Have every stream say all that is to be said: a heartbeat comes and now stands still."""
@@ -118,7 +130,15 @@ class FleetStreams:
         self._decoder = Decoder(self._site)
         row = {"device": "", "kind": "registry", "payload": json.dumps(texts)}
         frame = Frame.events([row], FrameKind.REGISTRY).encode()
-        for stream in sorted({*self.pipelines, *(d.stream for d in self._site.devices.values())}):
+        streams = sorted({*self.pipelines, *(d.stream for d in self._site.devices.values())})
+        if self._torn is not None and len(streams) > 1:
+            before, self.forwards = self.forwards, []
+            for n in self._torn.permutation(len(streams))[1:]:
+                self._step(streams[n], frame, at_ms)
+                for _ in range(min(len(self.forwards), int(self._torn.integers(0, 4)))):
+                    self.hand_over(at_ms)
+            self.forwards = before + self.forwards
+        for stream in streams:
             self._step(stream, frame, at_ms)
 
     def _stream_of(self, device: str) -> str:

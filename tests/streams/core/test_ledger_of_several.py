@@ -7,6 +7,7 @@ import json
 import pytest
 
 from streams.core.deliveries import Deliveries
+from streams.core.pipeline import Pipeline
 from tests.support.fleet import Fleet, Moment, Report, Sent
 from tests.support.fleet_streams import FleetStreams
 
@@ -88,6 +89,26 @@ def test_a_word_of_a_device_that_moved_on_before_it_came_follows_it() -> None:
     )
     assert told(streams, "sub", MIDNIGHT - DAY) == (3, 3, 0, "provisional")
     assert streams.rows["sub", MIDNIGHT - DAY]["stream"] == "s-2"
+
+
+def test_a_word_goes_to_and_fro_until_its_device_s_stream_hears_of_the_registry_too() -> None:
+    streams = run(
+        Moment(NOON, fleet(sub=0, other=1)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(2, NOON + 1))),
+    )
+    behind = Pipeline.restore(streams.pipelines["s-1"].checkpoint())
+    streams.take(Moment(NOON + 2 * SECOND, fleet(sub=1, other=1), words=False))
+    streams.pipelines["s-1"] = behind
+    for to in ("s-1", "s-0") * 3:
+        ((stream, _),) = streams.forwards
+        assert stream == to
+        streams.hand_over(NOON + 3 * SECOND)
+    assert len(streams.forwards) == 1
+    streams.take(Moment(NOON + 20 * SECOND, fleet(sub=1, other=1), messages=(sent(3, NOON + 2),)))
+    streams.say(NOON + 20 * SECOND)
+    assert not streams.forwards
+    assert told(streams, "sub", MIDNIGHT - DAY) == (3, 3, 0, "provisional")
+    assert told(streams, "sub", MIDNIGHT - DAY, "duplicate", "stream") == (0, "s-1")
 
 
 @pytest.mark.parametrize("to", [1, 2])
