@@ -38,6 +38,14 @@ function themed(frame) {
   return { ...frame, theme: "dark", switches: frame.switches.map((choices) => choices.map(dark)) };
 }
 
+// On a phone the row of pages is wider than the screen: who is on the last one sees that.
+function here(nav) {
+  const link = nav.querySelector("[aria-current]");
+  if (!link) return;
+  const [row, its] = [nav.getBoundingClientRect(), link.getBoundingClientRect()];
+  nav.scrollLeft += its.left - row.left - (row.width - its.width) / 2;
+}
+
 const AGAIN_MS = 10000;
 
 export default {
@@ -55,6 +63,7 @@ export default {
     document.documentElement.lang = frame.language;
     if (frame.theme === "dark") document.querySelector(".hl").classList.replace("hl-light", "hl-dark");
     if (frame.follows_system) system.addEventListener("change", turnedOver);
+    here(this.$el.querySelector(".hl-nav"));
     if (!this.config) return;
     const config = JSON.parse(this.config);
     config.theme = frame.theme ?? config.theme;

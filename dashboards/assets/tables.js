@@ -150,7 +150,7 @@ function show(column, row, context) {
     case "device": {
       const known = context.site.byId.get(value);
       if (!known) return text(nameOf(value ?? "", context));
-      return { content: { key: value, make: () => deviceLink(known, context) } };
+      return { content: { key: value, make: () => deviceLink(known, context) }, classes: ["hl-named"] };
     }
     case "age": {
       const { state, age } = live.state(row.device ?? NEVER_LATE, row.seen);

@@ -64,3 +64,25 @@ def test_on_a_phone_alarms_come_first(opened, path, first):
         "[...document.querySelectorAll('.hl-card')].map(e => [e.getBoundingClientRect().top, e.id]).sort((a, b) => a[0] - b[0])"
     )
     assert tops[0][1] == f"panel-{first}"
+
+
+def test_on_a_phone_the_row_of_pages_shows_where_one_is(opened):
+    page = opened("/trust?lang=en", PHONE).page
+    page.wait_for_selector("#panel-ledger")
+    link = page.locator(".hl-nav [aria-current]").bounding_box()
+    assert link is not None
+    assert link["x"] >= 0
+    assert link["x"] + link["width"] <= PHONE["width"]
+
+
+def test_a_long_name_pushes_no_count_of_the_ledger_out_of_sight(opened):
+    page = opened("/trust?lang=en").page
+    page.wait_for_selector("#panel-ledger td.hl-named a")
+    beyond = page.evaluate(
+        """() => {
+          document.querySelector("#panel-ledger td.hl-named a").textContent = "第一热源厂煤场地磅 Weighbridge of the first plant's yard, gross";
+          const box = document.querySelector("#panel-ledger .hl-scroll");
+          return box.scrollWidth - box.clientWidth;
+        }"""
+    )
+    assert beyond == 0
