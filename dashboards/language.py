@@ -21,9 +21,9 @@ __all__ = ["LANGUAGES", "catalogue", "choose", "in_words", "pick", "plain"]
 
 LANGUAGES: Final = ("zh", "en")
 _UNITS: Final = {
-    "m3_h": "m³/h", "m3_day": "m³/d", "gj_day": "GJ/d", "m3": "m³", "kpa": "kPa", "gj": "GJ", "kw": "kW",
-    "c": "°C", "k": "K", "pct": "%", "hz": "Hz", "kg": "kg", "t": "t", "km": "km", "m": "m", "s": "s",
-    "h": "h", "ms": "",
+    "m3_h": "m³/h", "m3_day": "m³/d", "gj_day": "GJ/d", "kw_k": "kW/K", "w_m2": "W/m²", "m_s": "m/s",
+    "m3": "m³", "kpa": "kPa", "gj": "GJ", "kw": "kW", "c": "°C", "k": "K", "pct": "%", "hz": "Hz", "kg": "kg",
+    "t": "t", "km": "km", "m": "m", "s": "s", "h": "h", "ms": "",
 }  # fmt: skip
 """Units as names end with them; a time in ms is written as a time."""
 _FIELD: Final = re.compile(rf"(?P<name>[a-z0-9_]+?)_(?P<unit>{'|'.join(_UNITS)})")

@@ -24,7 +24,7 @@ export const s = (tag, attributes, ...children) => fill(document.createElementNS
 export function put(element, key, make) {
   if (element.dataset.shown === key) return;
   element.dataset.shown = key;
-  replaceHeld(element, [make()].flat(Infinity).filter((n) => n !== null && n !== undefined));
+  replaceHeld(element, [make()].flat(Infinity).filter((n) => n !== null && n !== undefined && n !== false));
 }
 
 export function setText(element, text) {

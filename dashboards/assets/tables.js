@@ -218,11 +218,16 @@ function valueOf(row, field) {
   return Array.isArray(value) ? value.join(", ") : value ?? undefined;
 }
 
-function changes(row, { t }) {
+// As a field coverage has a name of its own: as a reason the word says that it is too low.
+export function changes(row, { t, f }) {
   const was = JSON.parse(row.was || "{}");
   const is = JSON.parse(row.became || "{}");
   const say = (value) => (value === null || value === undefined ? t("unknown") : typeof value === "number" ? String(Number(value.toPrecision(5))) : t(value));
-  return Object.keys(is).map((name) => `${t(name)}: ${say(was[name])} → ${say(is[name])}`).join("; ");
+  const share = (value) => (typeof value === "number" ? f.percent(value) : t("unknown"));
+  const one = (name) => (name === "coverage"
+    ? `${t("coverage of the window")} %: ${share(was[name])} → ${share(is[name])}`
+    : `${t(name)}: ${say(was[name])} → ${say(is[name])}`);
+  return Object.keys(is).map(one).join("; ");
 }
 
 function retry(row, context) {

@@ -410,6 +410,42 @@ def test_a_return_is_measured_by_those_of_its_own_network_and_the_warmest_stand_
     assert "silent 1" in found["says"]
 
 
+USUAL = """async () => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { Deviations } = await import(from + "deviations.js");
+  const all = ["a", "b"].map((id) => ({ id, key: id, name: id, network: "n", class: "substation", return_c: 40 }));
+  const live = { now: 1, rows: () => new Map(all.map((x) => [x.key, x])), state: () => ({ state: "fresh" }) };
+  const strip = new Deviations({}, { live, site: { devices: all }, t: (x) => x, f: { number: String }, url: (x) => x });
+  strip.update();
+  return [...strip.body.childNodes].map((x) => x.className ?? x.textContent);
+}"""
+
+
+def test_a_strip_of_which_nothing_is_to_be_said_says_nothing(opened):
+    page = opened("/network?lang=en").page
+    page.wait_for_selector("#panel-return_deviations .hl-dev")
+    assert page.evaluate(USUAL) == ["hl-devs-scale", "hl-devs-bars"]
+
+
+CHANGES = """async () => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { changes } = await import(from + "tables.js");
+  const row = {
+    was: JSON.stringify({ heat_gj: null, coverage: 0, status: "unknown" }),
+    became: JSON.stringify({ heat_gj: 1.25, coverage: 0.8135, status: "final" }),
+  };
+  return changes(row, { t: (x) => `<${x}>`, f: { percent: (x) => `${100 * x}` } });
+}"""
+
+
+def test_a_restated_coverage_is_no_reason_and_a_percentage_as_elsewhere(opened):
+    page = opened("/trust?lang=en").page
+    page.wait_for_selector("#panel-restatements")
+    assert page.evaluate(CHANGES) == (
+        "<heat_gj>: <unknown> → 1.25; <coverage of the window> %: 0 → 81.35; <status>: <unknown> → <final>"
+    )
+
+
 LARGEST = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { Attention } = await import(from + "tables.js");

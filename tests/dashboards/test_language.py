@@ -13,6 +13,7 @@ from models.fault_codes import CODES
 from models.measurements import DEVICE_CLASSES, MEASUREMENTS
 from models.results import Status
 from models.wording import listed, tellable, worded
+from streams.core.operator import LedgerOperator, NetworkOperator, WindowOperator, discovered
 from streams.core.window_state import BACKLOG
 from streams.operators.load_forecast import RECENT_MEAN
 from tests.support.codes import codes_written
@@ -88,6 +89,19 @@ def test_evidence_has_words_in_both_languages():
     assert {"month", "shortfall_p", "jump_s", "children"} <= names
     assert {"P(received < {0} % of plan) > {1}", "heat that is not counted"} <= sentences
     assert sorted(text for text in names | sentences if not catalogue("zh").get(text)) == []
+
+
+def test_what_a_restatement_names_has_words_in_both_languages():
+    told = [o for o in discovered() if isinstance(o, WindowOperator | NetworkOperator | LedgerOperator)]
+    names = {"coverage of the window", "status"}.union(*(o.fields for o in told))
+    assert {"ua_kw_k", "leak_m3", "dead_lettered"} <= names  # the search itself must find something
+    later = re.compile(r"outdoor_\d+h_c")  # a forecast's hours, one each: the number says which
+    assert sorted(n for n in names if not later.fullmatch(n) and not catalogue("zh").get(n)) == []
+    assert [catalogue("en")[n] for n in ("spread_k", "ua_kw_k", "wind_m_s")] == [
+        "spread K",
+        "ua kW/K",
+        "wind m/s",
+    ]
 
 
 def test_every_translation_is_given_and_keeps_its_placeholders():
