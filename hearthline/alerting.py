@@ -35,7 +35,10 @@ from models.wording import NOTHING, reported, worded
 from store.protocol import Select, SeriesStore
 from store.records import Records, RecordsError
 
-__all__ = ["RECORDS_FILE", "AlertedSink", "Alerting", "Doings", "load_fast", "load_rules", "senders_of"]
+__all__ = [
+    "RECORDS_FILE", "AlertedSink", "Alerting", "Doings", "check_rules", "load_fast", "load_rules",
+    "senders_of",
+]  # fmt: skip
 
 RECORDS_FILE: Final = "records.sqlite3"
 _DAY_MS: Final = 86_400_000
@@ -50,6 +53,34 @@ def load_rules(directory: Path, site: Site, file: Path | None = None) -> RuleSet
         return read_rules(text, site, Secrets(os.environ, path.parent), path.name)
     except RulesError as error:
         raise UsageError(str(error)) from error
+
+
+class _OfTheServer(Mapping[str, str]):
+    """Variables of the machine that will run the server: each is taken to be set there."""
+
+    def __getitem__(self, name: str) -> str:
+        return "set there"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def check_rules(directory: Path, site: Site) -> None:
+    """Look at the rules of a site directory before a server does.
+
+    A secret in a variable is not looked for, since the server has it; one in a file is.
+
+    Raises
+    ------
+    RulesError
+        With every fault that would stop a start.
+    UsageError
+        If the file is there and cannot be read.
+    """
+    read_rules(_rules_text(directory / FILE, needed=False), site, Secrets(_OfTheServer(), directory))
 
 
 def load_fast(directory: Path, site: Site) -> tuple[FastRule, ...]:

@@ -68,6 +68,10 @@ def register(app: typer.Typer) -> None:
         if shape is Format.PARQUET and out is None:
             msg = "--format parquet: expected --out FILE too, got none"
             raise UsageError(msg)
+        from_ms, to_ms = _time("--from", since), _time("--to", until)
+        if from_ms is not None and to_ms is not None and from_ms > to_ms:
+            msg = f"--to: expected no time before --from {since}, got {until}"
+            raise UsageError(msg)
         asked = Select(
             measurement,
             fields=tuple(field or ()),
@@ -75,8 +79,8 @@ def register(app: typer.Typer) -> None:
             key_prefix=key_prefix,
             units=tuple(unit or ()),
             regions=tuple(region or ()),
-            from_ms=_time("--from", since),
-            to_ms=_time("--to", until),
+            from_ms=from_ms,
+            to_ms=to_ms,
             latest=latest,
             withdrawn=withdrawn,
             newest_first=newest_first,

@@ -123,7 +123,10 @@ def _shape(given: Shape | None, out: Path | None) -> Shape:
         chosen = given
     else:
         ending = "" if out is None else out.suffix.removeprefix(".").lower()
-        chosen = next((s for s in Shape if s == ending), Shape.CSV)
+        if ending and ending not in set(Shape):
+            msg = f"--out: expected a name that ends in .csv, .xlsx or .json, or --format too, got {out}"
+            raise UsageError(msg)
+        chosen = Shape(ending) if ending else Shape.CSV
     if chosen is Shape.XLSX and out is None:
         msg = "--format xlsx: expected --out FILE too, got none"
         raise UsageError(msg)

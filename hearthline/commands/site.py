@@ -30,16 +30,19 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read a site directory and print every fault as file:line:column: message; exit 2 if there is one.
 
-        Warnings go to stderr and do not fail.
+        Its alerts.toml is read once the registry is without one. Warnings go to stderr and do not fail.
 
         Example: hearthline site check site/
         """
+        from alerts.rules_file import RulesError
+        from hearthline.alerting import check_rules
         from hearthline.site_dir import check_site
         from models.site_files import SiteError
 
         try:
             site, warnings = check_site(directory)
-        except SiteError as error:
+            check_rules(directory, site)
+        except (SiteError, RulesError) as error:
             typer.echo(_dumped({"ok": False, "faults": _objects(error.faults)}) if as_json else str(error))
             raise typer.Exit(2) from error
         if as_json:

@@ -201,6 +201,10 @@ def test_csv_and_parquet_files(run, data_dir, tmp_path):
             ["--url", "http://x", "--from", "noon"],
             "--from: expected a time in ISO 8601 or ms UTC, got 'noon'",
         ),
+        (
+            ["--url", "http://x", "--from", "2026-02-01", "--to", "2026-01-01"],
+            "--to: expected no time before --from 2026-02-01, got 2026-01-01",
+        ),
         (["--url", "http://x", "--format", "parquet"], "--format parquet: expected --out FILE too, got none"),
     ],
 )

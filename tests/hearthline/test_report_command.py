@@ -194,6 +194,9 @@ def test_a_file_that_is_no_table_is_wrong_usage(data_dir, content, message):
 def test_a_thirteenth_month_is_wrong_usage_and_one_without_results_fails(data_dir, capsys):
     with pytest.raises(UsageError, match="expected a month as YYYY-MM, got '2026-13'"):
         run("report", "monthly", "--month", "2026-13", "--data-dir", data_dir)
+    with pytest.raises(UsageError, match=r"--out: expected a name that ends in \.csv, .*got .*m\.xls$"):
+        monthly(data_dir, data_dir / "m.xls")
+    assert not (data_dir / "m.xls").exists()
     with pytest.raises(UsageError, match="--format xlsx: expected --out FILE"):
         run("report", "monthly", "--month", "2026-01", "--data-dir", data_dir, "--format", "xlsx")
     assert run("report", "monthly", "--month", "2027-01", "--data-dir", data_dir) == 1

@@ -96,6 +96,31 @@ def test_warnings_do_not_fail(tmp_path: Path):
     assert "colour" in warnings[1]
 
 
+RULES = """\
+[[channel]]
+id = "mail"
+kind = "email"
+url = "smtps://mail.example.org:465"
+from = "alarms@example.org"
+to = ["li@example.org"]
+user = "alarms"
+secret_env = "HEARTHLINE_TEST_SECRET_OF_NOBODY"
+"""
+
+
+def test_rules_for_alarms_are_read_as_a_start_reads_them(tmp_path: Path):
+    write(tmp_path, {"site.toml": SITE, "devices.csv": DEVICES, "alerts.toml": RULES})
+    assert ended("site", "check", str(tmp_path)).returncode == 0  # the server has the variable, not the desk
+    wrong = RULES.replace('"email"', '"emial"') + '[[rule]]\ncodes = ["pumptrip"]\nroute = "ops"\n'
+    write(tmp_path, {"alerts.toml": wrong})
+    result = ended("site", "check", str(tmp_path))
+    assert result.returncode == 2
+    said = [line.split(": ")[:2] for line in result.stdout.splitlines()]
+    assert said == [["alerts.toml:3:1", "kind"], ["alerts.toml:10:1", "codes"], ["alerts.toml:11:1", "route"]]
+    faults = json.loads(ended("site", "check", str(tmp_path), "--json").stdout)["faults"]
+    assert [(f["file"], f["line"]) for f in faults] == [("alerts.toml", n) for n in (3, 10, 11)]
+
+
 def test_spreadsheets_leave_a_mark_at_the_beginning(tmp_path: Path):
     write(
         tmp_path,
