@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.support.board_data import DAY_MS, NOW_MS, Day
-from tests.support.board_running import DESK, PHONE, Running, browser, opened, taken, until
+from tests.support.board_running import TWO_LOOKS, Running, browser, opened, taken, until
 
 __all__ = ["browser", "opened"]  # fixtures
 
@@ -46,8 +46,7 @@ def reds(page):
     return colours[:, :, 0] - colours[:, :, 2] > 25
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("language", "size"), TWO_LOOKS)
 def test_one_reading_far_off_and_one_silent_step_are_seen_in_a_whole_day(opened, language, size):
     watched = opened(f"/?lang={language}", size)
     page = watched.page

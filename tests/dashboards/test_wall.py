@@ -13,7 +13,7 @@ from alerts.alarm import Phase
 from alerts.rows import alarm_tables
 from models.results import Outputs
 from store.protocol import StoreUnavailableError
-from tests.support.board_running import DESK, PHONE, browser, opened, running, until, until_here
+from tests.support.board_running import DESK, TWO_LOOKS, browser, opened, running, until, until_here
 
 __all__ = ["browser", "opened", "running"]  # fixtures
 
@@ -226,8 +226,7 @@ def test_a_key_begins_and_ends_it(opened):
     assert page.locator(".hl-wall").count() == 0
 
 
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize(("language", "size"), TWO_LOOKS)
 def test_what_it_says_fits_the_frame(opened, language, size):
     watched = opened(f"/alarms?wall=5&lang={language}", size)
     page = watched.page

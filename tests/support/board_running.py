@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +33,13 @@ from tests.support.waiting import PATIENCE_S
 
 DESK = {"width": 1920, "height": 1080}
 PHONE = {"width": 390, "height": 844}
+TWO_LOOKS = [
+    pytest.param(language, size, id=f"{language}-{name}", marks=() if at in {0, 3} else pytest.mark.soak)
+    for at, (language, (name, size)) in enumerate(
+        product(("zh", "en"), {"desk": DESK, "phone": PHONE}.items())
+    )
+]
+"""Both languages and both sizes, by two looks; all four in the soak."""
 
 
 def with_pipes(site: Site) -> Site:

@@ -9,11 +9,11 @@ from typing import Any
 
 from models.frame import Frame, Record
 from models.results import Outputs
-from store.duckdb_series import DuckdbSeries
 from store.restate import answer
 from streams.core.checkpoint import Checkpoint
 from streams.core.operator import Operator
 from streams.core.pipeline import Pipeline
+from tests.support.asked_store import WrittenWhenAsked
 
 Alter = Callable[[Checkpoint], Checkpoint]
 """Makes of a checkpoint what a pipeline is restored from."""
@@ -79,7 +79,7 @@ def uncrashed(
 
     At last now moves on until all is settled and nothing is asked for any more.
     """
-    run, store = Run(stream, operators, every_ms), DuckdbSeries(home / "series.duckdb")
+    run, store = Run(stream, operators, every_ms), WrittenWhenAsked(home / "series.duckdb")
     pipeline, unwritten, answered = run.pipeline(), list[Outputs](), ""
 
     def step(frame: bytes, at_ms: int) -> None:
