@@ -17,7 +17,6 @@ from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import Arrival
 from streams.core.delivery_sets import Runs
 from streams.core.ledger_book import LedgerBook
-from streams.core.local_days import day_starts
 from streams.core.rows import Rows
 
 __all__ = ["Messages", "Standing", "flags_of", "judge_messages", "judge_repeats", "numeric_rows",
@@ -66,7 +65,7 @@ def judge_messages(messages: Messages, book: LedgerBook) -> list[Arrival]:
     verdicts = [Arrival.NEW] * len(messages.first)
     order = np.lexsort((messages.boot, messages.device))
     device, boot, seq = messages.device[order], messages.boot[order], messages.seq[order]
-    day = day_starts(messages.newest_t, book.days.timezone)[order]
+    day = book.days.zones.days(messages.newest_t)[order]
     book.reach(day)
     new = np.ones(len(order), dtype=bool)
     new[1:] = (device[1:] != device[:-1]) | (boot[1:] != boot[:-1]) | (day[1:] != day[:-1])

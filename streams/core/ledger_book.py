@@ -15,7 +15,7 @@ from streams.core.deliveries import BootDeliveries, Deliveries
 from streams.core.delivery_sets import DeliverySets, Runs
 from streams.core.event_names import EventNames, names_of
 from streams.core.ledger_days import LedgerDays, LedgerSaid
-from streams.core.local_days import believable, day_starts
+from streams.core.local_days import believable
 
 __all__ = ["NOTHING_GIVEN", "LedgerBook"]
 
@@ -112,12 +112,16 @@ class LedgerBook:
         """Keep the local day of now, in which every device is to have a row. [ms UTC]"""
         self._reach(now_ms)
 
-    def set_timezone(self, timezone: str, now_ms: int) -> None:
-        """Have days of another time zone from that of now on, in which every device is to have a row."""
+    def set_timezone(self, timezone: str, now_ms: int) -> list[LedgerSaid]:
+        """Have days of another time zone from that of now on, in which every device is to have a row.
+
+        Gives what was said of a day that is cut off by it.
+        """
         today = self.days.kept[-1:]
-        self.days.set_timezone(timezone, now_ms)
+        withdrawn = self.days.set_timezone(timezone, now_ms)
         if self.days.kept[-1:] != today:
             self.touched.update(self.deliveries)
+        return withdrawn
 
     def returns(self, device: int) -> None:
         """Tell of a device that the registry has again, though nothing changed."""
@@ -172,7 +176,7 @@ class LedgerBook:
             Index of each sample's device.
         """
         t = np.asarray(batch.column("t").to_numpy(zero_copy_only=False), dtype=np.int64)
-        days = day_starts(t, self.days.timezone).tolist()
+        days = self.days.zones.days(t).tolist()
         repeats: Counter[tuple[int, int]] = Counter()
         # One by one: which of two samples of a name is the repeat must not hang on what else is in the frame.
         for at, day, name in zip(device.tolist(), days, names_of(batch, device_class), strict=True):

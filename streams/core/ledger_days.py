@@ -10,6 +10,7 @@ from typing import Any, Final
 from streams.core.deliveries import Deliveries, LedgerCounts
 from streams.core.delivery_sets import DeliverySets
 from streams.core.local_days import believable, day_of
+from streams.core.zones import Zones
 
 __all__ = ["LedgerDays", "LedgerSaid"]
 
@@ -36,6 +37,8 @@ class LedgerSaid:
     revisions : list of int
     was : list of LedgerCounts or None
         What was said of a day that had been settled; None where it had not.
+    withdrawn : bool
+        Whether the rows are taken back: the day is not over and is none in the new time zone.
     """
 
     day_ms: int
@@ -45,6 +48,7 @@ class LedgerSaid:
     final: bool
     revisions: list[int]
     was: list[LedgerCounts | None]
+    withdrawn: bool = False
 
 
 class LedgerDays:
@@ -60,7 +64,8 @@ class LedgerDays:
 
     Attributes
     ----------
-    timezone : str
+    zones : Zones
+        Local days by the time zone that holds, or held.
     kept : list of (int, int)
         Bounds of the days that may still be told of, in order; the last is that of now. [ms UTC]
     closed_ms : int
@@ -69,7 +74,7 @@ class LedgerDays:
 
     def __init__(self, deliveries: DeliverySets) -> None:
         self._deliveries = deliveries
-        self.timezone = "UTC"
+        self.zones = Zones()
         self.kept: list[tuple[int, int]] = []
         self.closed_ms = 0
         self._said: dict[int, dict[int, LedgerCounts]] = {}  # by day, of those not settled
@@ -78,14 +83,14 @@ class LedgerDays:
         self._restated_ms = 0
 
     def day(self, at_ms: int) -> int:
-        """Start of the local day of a time. [ms UTC]"""
-        return day_of(at_ms, self.timezone)[0]
+        """Start of the local day that what is of a time counts on. [ms UTC]"""
+        return self.zones.day(at_ms)
 
     def reach(self, at_ms: int) -> bool:
         """Keep the days up to that of `at_ms` too; whether it came after the last."""
         at_ms = believable(at_ms)
         if not self.kept:
-            self.kept = [day_of(at_ms, self.timezone)]
+            self.kept = [self.zones.bounds(at_ms)]
             return True
         (first, _), (_, last) = self.kept[0], self.kept[-1]
         if at_ms < first and at_ms >= last - _MOST_MS:
@@ -95,18 +100,29 @@ class LedgerDays:
             return True
         return False
 
-    def set_timezone(self, timezone: str, now_ms: int) -> None:
-        """Have days of another time zone from that of now on."""
-        self.timezone = timezone
-        if self.kept:
-            start, end = day_of(now_ms, timezone)
-            self.kept = [*((a, b) for a, b in self.kept if b <= start), (start, end)]
+    def set_timezone(self, timezone: str, now_ms: int) -> list[LedgerSaid]:
+        """Have days of another time zone from that of now on; what was said of one that is cut off by it.
+
+        Days that are over stay what they were, though that of now may begin before their end: what is of
+        their time goes on to count on them.
+        """
+        today = day_of(now_ms, timezone)
+        ended = [day for day in self.kept if day[1] <= now_ms and day[0] < today[0]]
+        self.zones.change(timezone, max((end for _, end in ended), default=self.from_ms))
+        if not self.kept:
+            return []
+        left = [day for day in self.kept if day != today and day not in ended]
+        self.kept = [*ended, today]
+        said = [(start, end, self._said.pop(start, {})) for start, end in left]
+        return [_fresh(a, b, counts, withdrawn=True) for a, b, counts in said if a != today[0]]
 
     def _days(self, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
-        days = []
+        days: list[tuple[int, int]] = []
         while from_ms < to_ms:
-            days.append(day_of(from_ms, self.timezone))
-            from_ms = days[-1][1]
+            start, end = self.zones.bounds(from_ms)
+            if start >= self.zones.since(from_ms):  # else it is the rest of one of the zone before
+                days.append((start, end))
+            from_ms = end
         return days
 
     # -- what may be outdated ---------------------------------------------------------
@@ -118,13 +134,13 @@ class LedgerDays:
 
     @property
     def from_ms(self) -> int:
-        """Start of the first day that is kept. [ms UTC]"""
-        return self.kept[0][0] if self.kept else 0
+        """Since when days of the present time zone are kept. [ms UTC]"""
+        return max(self.kept[0][0], self.zones.since()) if self.kept else 0
 
     @property
     def today_ms(self) -> int:
-        """Start of the day of now. [ms UTC]"""
-        return self.kept[-1][0] if self.kept else 0
+        """Start of the day of now, as `day` gives it. [ms UTC]"""
+        return max(self.kept[-1][0], self.zones.since()) if self.kept else 0
 
     def reach_back(self, given: Deliveries, from_ms: int, closed_ms: int) -> None:
         """Keep the days too that another stream told of a device, which is told of here from now on.
@@ -263,6 +279,7 @@ class LedgerDays:
     def _drop(self) -> None:
         """Let go of days that are long over and lack nothing."""
         self.kept = [day for day in self.kept if day[0] >= self.closed_ms - _MOST_MS]
+        self.zones.forget_before(self.closed_ms - _MOST_MS)
         old = [day for day in self.kept if day[1] <= self.closed_ms - _KEPT_MS]
         if not old:
             return
@@ -286,7 +303,7 @@ class LedgerDays:
             if before != dict(self._settled(self._deliveries.get(device)))
         }
         return {
-            "timezone": self.timezone,
+            **self.zones.to_json(),
             "kept": self.kept,
             "closed_ms": self.closed_ms,
             "restated_ms": self._restated_ms,
@@ -297,16 +314,18 @@ class LedgerDays:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Read what `to_json` wrote."""
-        self.timezone, self.closed_ms = state["timezone"], state["closed_ms"]
+        self.zones, self.closed_ms = Zones.from_json(state), state["closed_ms"]
         self.kept = [(start, end) for start, end in state["kept"]]
         self._restated_ms = state["restated_ms"]
         self._said, self._before = (_unflat(state[name]) for name in ("said", "before"))
         self._revisions = {int(d): {int(a): n for a, n in of.items()} for d, of in state["revisions"].items()}
 
 
-def _fresh(start: int, end: int, counts: Mapping[int, LedgerCounts], *, final: bool) -> LedgerSaid:
+def _fresh(
+    start: int, end: int, counts: Mapping[int, LedgerCounts], *, final: bool = False, withdrawn: bool = False
+) -> LedgerSaid:
     n = len(counts)
-    return LedgerSaid(start, end, list(counts), list(counts.values()), final, [0] * n, [None] * n)
+    return LedgerSaid(start, end, list(counts), list(counts.values()), final, [0] * n, [None] * n, withdrawn)
 
 
 def _unflat(state: Mapping[str, Mapping[str, list[int]]]) -> dict[int, dict[int, LedgerCounts]]:

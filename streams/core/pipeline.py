@@ -320,7 +320,8 @@ class Pipeline:
         elif frame.kind is FrameKind.REGISTRY:
             self._register(json.loads(frame.batch.column("payload")[0].as_py()), record, outputs)
             # A registry may hold from the beginning of time; the day is that of the stream's now.
-            self._state.book.set_timezone(self._state.registry.timezone, self._state.moving_to_ms)
+            now_ms, timezone = self._state.moving_to_ms, self._state.registry.timezone
+            self._telling.ledger(outputs, self._state.book.set_timezone(timezone, now_ms))
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:

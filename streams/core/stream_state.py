@@ -284,7 +284,7 @@ class StreamState:
         self._rebuild_site()
         self.book = LedgerBook.from_bytes(parts["ledger"])
         if meta.get("day_ms") is not None:  # of before the ledger kept days
-            self.book.days.timezone = self.registry.timezone
+            self.book.days.zones.change(self.registry.timezone, 0)
             self.book.days.kept = [(meta["day_ms"], meta["day_end_ms"])]
         if meta["version"] > 1:
             self.restatements = Restatements.from_bytes(parts["restatements"])

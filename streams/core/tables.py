@@ -188,7 +188,7 @@ def ledger_rows(
     site: StreamSite,
     stream: str,
     *,
-    final: bool,
+    status: Status,
 ) -> pa.Table:
     """Ledger rows of one local day."""
     schema = result_schema([pa.field(f, pa.int64()) for f in fields])
@@ -197,7 +197,7 @@ def ledger_rows(
     # Numbers reach to 2^63 - 1 in every boot: what a wild one adds up to must not stop the stream.
     columns.update({f: pa.array(_at_most(v), pa.int64()) for f, v in fields.items()})
     columns["coverage"] = pa.array([1.0] * n)
-    columns["status"] = pa.array([Status.FINAL if final else Status.PROVISIONAL] * n, pa.string())
+    columns["status"] = pa.array([status] * n, pa.string())
     columns["reason"] = pa.nulls(n, pa.string())
     columns["revision"] = pa.array(revisions, pa.int32())
     columns["model"] = pa.nulls(n, pa.string())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from models.restate import RESTATEMENT
-from models.results import Outputs
+from models.results import Outputs, Status
 from streams.core.deliveries import LedgerCounts
 from streams.core.ledger_days import LedgerSaid
 from streams.core.operator import LedgerOperator
@@ -142,9 +142,11 @@ class Telling:
     ) -> None:
         devices, revisions = [said.devices[at] for at in mine], [said.revisions[at] for at in mine]
         fields = operator.function([said.counts[at] for at in mine])
+        status = Status.FINAL if said.final else Status.PROVISIONAL
         table = ledger_rows(
-            fields, devices, revisions, said.day_ms, said.end_ms, site, self._stream, final=said.final
-        )
+            fields, devices, revisions, said.day_ms, said.end_ms, site, self._stream,
+            status=Status.WITHDRAWN if said.withdrawn else status,
+        )  # fmt: skip
         outputs.add(operator.name, table)
         before = [said.was[at] for at in mine]
         if any(before):

@@ -19,7 +19,7 @@ STAYING = Traits(moves=False, leaves=False, zones=False)
 def finished(history: History, streams: FleetStreams) -> FleetStreams:
     """Streams after a history, that said all they had to say before each registry and in the end.
 
-    Else days of a time zone that ends would stay as they were said last.
+    Else it would hang on when they were asked what is left of days that a time zone cuts off.
     """
     for moment, following in zip(history.moments, (*history.moments[1:], None), strict=True):
         streams.take(moment)

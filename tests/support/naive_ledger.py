@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
 from tests.support.fleet import Allowed, Birth, Fleet, Moment, Report, Sent
+from tests.support.naive_known import Known
 
 __all__ = ["COLUMNS", "Expected", "NaiveFleet"]
 
@@ -43,84 +44,6 @@ def local_day(at_ms: int, timezone: str) -> tuple[int, int]:
 
 
 @dataclass
-class Boot:
-    """Every number of one boot by itself."""
-
-    stored: set[int] = field(default_factory=set)
-    dead: set[int] = field(default_factory=set)
-    waiting: set[int] = field(default_factory=set)
-    thinned: set[int] = field(default_factory=set)
-    seen: set[tuple[int, int]] = field(default_factory=set)  # (day, number)
-    said_at: int = -(2**63)
-    newest_t: int = -(2**63)
-    fates: dict[tuple[int, int], str] = field(default_factory=dict)  # of messages under used numbers
-
-
-@dataclass
-class Known:
-    """What one stream knows of one device; the lists hold a day for each message or sample."""
-
-    boots: dict[int, Boot] = field(default_factory=dict)
-    duplicate: list[int] = field(default_factory=list)
-    repeat: list[int] = field(default_factory=list)
-    late: list[int] = field(default_factory=list)
-    retaken: list[int] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
-
-    def boot(self, number: int) -> Boot:
-        return self.boots.setdefault(number, Boot())
-
-    def heard(self) -> list[int]:
-        return [day for b in self.boots.values() for day, _ in b.seen] + self.retaken
-
-    def heard_before(self, end: int) -> bool:
-        return any(day < end for day in self.heard())
-
-    def counts(self, end: int) -> Counts:
-        of = [0, 0, 0, 0, 0]
-        newest = max(self.boots, default=0)
-        for number, b in self.boots.items():
-            left = set(range(1, 1 + max((n for day, n in b.seen if day < end), default=0)))
-            for at, fate in enumerate((b.stored, b.dead, b.waiting, b.thinned)):
-                if fate is b.waiting:
-                    continue
-                of[at] += len(left & fate)
-                left -= fate
-            if number == newest:
-                of[2] += len(left & b.waiting)
-                left -= b.waiting
-            of[4] += len(left)
-        of[0] += max((n for n, day in enumerate(self.retaken, start=1) if day < end), default=0)
-        beside = (sum(day < end for day in days) for days in (self.duplicate, self.repeat, self.late))
-        return (sum(of), *of, *beside)
-
-    def unite(self, other: Known, today: int) -> None:
-        """Take in what another stream knew."""
-        for number, theirs in other.boots.items():
-            mine = self.boot(number)
-            both = len(mine.stored & theirs.stored) + len(mine.dead & theirs.dead)
-            self.duplicate += both * [today]
-            mine.stored |= theirs.stored
-            mine.dead |= theirs.dead
-            mine.thinned |= theirs.thinned
-            mine.seen |= theirs.seen
-            if theirs.said_at > mine.said_at:
-                mine.said_at, mine.waiting = theirs.said_at, set(theirs.waiting)
-            mine.newest_t = max(mine.newest_t, theirs.newest_t)
-            for name, fate in theirs.fates.items():
-                mine.fates[name] = max(fate, mine.fates.get(name, fate), key=_FATES.index)
-        self.repeat += len(self.names & other.names) * [today] + other.repeat
-        self.names |= other.names
-        self.duplicate += other.duplicate
-        self.late += other.late
-        # Number n of those is known to be there from the first day on which it or a later one was.
-        self.retaken += [min(other.retaken[n:]) for n in range(len(other.retaken))]
-
-
-_FATES = ("refused", "allowed", "taken")
-
-
-@dataclass
 class Word:
     """What a stream tells another one of a device."""
 
@@ -134,27 +57,39 @@ class Word:
 class NaiveStream:
     """The ledger of one stream."""
 
-    def __init__(self, number: int, let_go: set[int]) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.let_go = let_go
         self.fleet: Fleet | None = None
-        self.timezone = "UTC"
+        self.zones = [(0, "UTC")]  # each with when it began to hold
         self.now = 0
         self.days: list[tuple[int, int]] = []
         self.settled_to = 0
         self.known: dict[str, Known] = {}
         self.met: set[tuple[str, int]] = set()  # (device, sample's time)
-        self.zones_ended = False
 
     def of(self, device: str) -> Known:
         return self.known.setdefault(device, Known())
 
+    def bounds(self, at_ms: int) -> tuple[int, int]:
+        return local_day(at_ms, max(zone for zone in self.zones if zone[0] <= max(at_ms, 0))[1])
+
     def day(self, at_ms: int) -> int:
-        return local_day(at_ms, self.timezone)[0]
+        """What is of a time counts from here on: not on days that were over when a zone began."""
+        since = max(since for since, _ in self.zones if since <= max(at_ms, 0))
+        return max(self.bounds(at_ms)[0], since)
+
+    def go_back(self, to_ms: int) -> None:
+        """Have days from that of `to_ms` on; a zone's first may have begun before it held."""
+        before = []
+        while to_ms < self.days[0][0]:
+            day = self.bounds(to_ms)
+            before += [day] * (self.day(to_ms) == day[0])
+            to_ms = day[1]
+        self.days[:0] = before
 
     @property
     def today(self) -> int:
-        return self.days[-1][0]
+        return max(self.days[-1][0], self.zones[-1][0])
 
     def owns(self, device: str) -> bool:
         return self.fleet is not None and self.fleet.stream_of.get(device) == self.number
@@ -163,9 +98,9 @@ class NaiveStream:
         """A record comes at `at_ms`."""
         self.now = max(self.now, at_ms)
         if not self.days:
-            self.days = [local_day(self.now, self.timezone)]
+            self.days = [self.bounds(self.now)]
         while self.days[-1][1] <= self.now:
-            self.days.append(local_day(self.days[-1][1], self.timezone))
+            self.days.append(self.bounds(self.days[-1][1]))
 
     def settle(self) -> None:
         """What ended longer ago than the longest lateness is settled."""
@@ -181,21 +116,23 @@ class NaiveStream:
             was_mine = self.owns(device)
             if stream != self.number and (device in self.known or was_mine):
                 known = self.known.pop(device, Known())
-                words.append(Word(stream, device, known, self.days[0][0], self.settled_to))
-        self.zones_ended |= self.fleet is not None and fleet.timezone != self.timezone
-        self.fleet, self.timezone = fleet, fleet.timezone
-        today = local_day(self.now, self.timezone)
-        self.days = [day for day in self.days if day[1] <= today[0]] + [today]
+                words.append(
+                    Word(stream, device, known, max(self.days[0][0], self.zones[-1][0]), self.settled_to)
+                )
+        today = local_day(self.now, fleet.timezone)
+        over = [day for day in self.days if day[1] <= self.now and day[0] < today[0]]
+        if fleet.timezone != self.zones[-1][1]:
+            since = (over or [(0, self.days[0][0])])[-1][1] if self.fleet else 0
+            self.zones = [zone for zone in self.zones if zone[0] < since] + [(since, fleet.timezone)]
+        self.fleet, self.days = fleet, [*over, today]
         return words
 
     def answer_for(self, word: Word) -> None:
         """Tell of the days, too, that another stream told of a device."""
         heard = word.known.heard()
         began = self.days[0][0]
-        while heard and self.days[0][0] > max(min(heard), word.from_day):
-            self.days.insert(0, local_day(self.days[0][0] - 1, self.timezone))
-            if self.zones_ended:
-                self.let_go.add(self.days[0][0])
+        if heard:
+            self.go_back(max(min(heard), word.from_day))
         if began > self.days[0][0]:
             self.settled_to = max(self.settled_to, min(word.settled_to, began))
 
@@ -213,10 +150,7 @@ class NaiveStream:
     def arrive(self, m: Sent) -> None:
         of = self.of(m.device)
         day = self.day(m.newest_t)
-        while day < self.days[0][0]:
-            self.days.insert(0, local_day(self.days[0][0] - 1, self.timezone))
-            if self.zones_ended:
-                self.let_go.add(self.days[0][0])
+        self.go_back(day)
         b = of.boot(m.boot)
         if m.seq not in b.stored:
             b.stored.add(m.seq)
@@ -289,8 +223,6 @@ class NaiveFleet:
         self.streams: dict[int, NaiveStream] = {}
         self.fleet: Fleet | None = None
         self.under_way: list[Word] = []
-        # Days before those kept when a time zone ended: nobody answers for them.
-        self.let_go: set[int] = set()
         self.zone_from = 0  # since when the time zone is what it is; 0 where it always was
         self.mixed: set[str] = set()  # devices that moved since: the same of their days before
         self.gone: dict[str, int] = {}  # since when a device is in no registry
@@ -322,7 +254,7 @@ class NaiveFleet:
             self.zone_from = at_ms
         self.fleet = fleet
         for number in sorted({*self.streams, *fleet.stream_of.values()}):
-            stream = self.streams.setdefault(number, NaiveStream(number, self.let_go))
+            stream = self.streams.setdefault(number, NaiveStream(number))
             stream.move_now(at_ms)
             self.under_way += stream.register(fleet)
 
@@ -354,6 +286,6 @@ class NaiveFleet:
             if stream.owns(device) and device not in unsure
             for start, end in stream.days
             if known.heard_before(end) and end > stream.settled_to - KEPT
-            if start not in self.let_go and not (device in self.mixed and start < self.zone_from)
+            if not (device in self.mixed and start < self.zone_from)
             if not any(since < end <= until for since, until in self.away.get(device, ()))
         }

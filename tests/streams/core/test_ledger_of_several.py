@@ -68,6 +68,24 @@ def test_a_silent_device_has_a_row_of_today_in_a_new_time_zone() -> None:
     assert told(streams, "sub", day + 16 * HOUR - DAY) == (1, 1, 0, "provisional")
 
 
+def test_a_day_that_was_over_when_the_time_zone_changed_goes_on_to_be_corrected() -> None:
+    in_shanghai, of_today = NOON + 5 * HOUR, NOON - 7 * HOUR  # its midnight is at 16:00, New York's at 5:00
+    streams = run(
+        Moment(NOON, fleet("Asia/Shanghai", sub=0)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON), sent(3, NOON + 1))),
+        Moment(in_shanghai, messages=(sent(4, in_shanghai),)),
+        Moment(in_shanghai + SECOND, fleet("America/New_York", sub=0)),
+    )
+    over, cut_off = NOON + 4 * HOUR - DAY, NOON + 4 * HOUR
+    assert told(streams, "sub", over) == (3, 2, 1, "final")
+    assert told(streams, "sub", cut_off)[-1] == "withdrawn"
+    assert told(streams, "sub", of_today) == (4, 3, 1, "provisional")
+    streams.take(Moment(in_shanghai + HOUR, messages=(sent(2, NOON + 2), sent(5, in_shanghai + HOUR))))
+    streams.say(in_shanghai + HOUR)
+    assert told(streams, "sub", over, "sent", "stored", "status", "revision") == (3, 3, "final", 1)
+    assert told(streams, "sub", of_today) == (5, 5, 0, "provisional")
+
+
 def test_a_report_that_comes_first_after_a_silent_night_is_of_its_own_day() -> None:
     report = Report("sub", BOOT, MIDNIGHT + 6 * HOUR, 9, (), ())
     streams = run(
