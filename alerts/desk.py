@@ -28,6 +28,7 @@ from alerts.post import Post
 from alerts.rebuild import deeds_of, rebuild, standing
 from alerts.rows import alarm_tables
 from alerts.rules import SitePolicy
+from alerts.scopes import check_maintained
 from journal.protocol import Append, Journal, JournalError
 from models.anomaly import ANOMALY
 from models.frame import Frame
@@ -168,7 +169,7 @@ class Desk:
         Raises
         ------
         alerts.action.ActionError
-            It cannot be done; says why.
+            It cannot be done, or would do nothing to anybody; says why.
         journal.protocol.JournalError
             It cannot be kept now.
         """
@@ -176,6 +177,7 @@ class Desk:
             self._flush()
             self._catch_up()  # what a journal elsewhere may have kept although it did not say so
             self.book.check(action)
+            check_maintained(action, self.policy, self.book.alarms.values())
             known = self._journal.streams().get(ALARM_STREAM)
             stamp = max(action.at_ms, known[1]) if known else action.at_ms
             record = self._journal.append([Append(ALARM_STREAM, encode(action), stamp)])[0]

@@ -11,6 +11,7 @@ from alerts.hours import ALWAYS, Week, hole, read_days, read_hours
 from alerts.rules import FastRule, Limits, Person, Roster, Route, Rule, RuleSet
 from alerts.rules_cells import MAIL_ADDRESS, TRUTH, WEB_ADDRESS, Read, list_of
 from alerts.rules_channels import KINDS, Channels, Secrets
+from alerts.scopes import is_scope
 from alerts.terms import Shared
 from models.anomaly import Severity
 from models.measurements import DEVICE_CLASSES, Kind, known
@@ -235,9 +236,9 @@ class _Reading:
             if code not in codes:
                 self._fault("rule", row, "codes", f"expected known codes, got {code!r}")
         for scope in said.get("scopes", ()):
-            if not self._is_scope(scope):
-                expected = "*, region:, unit:, network:, bridge: and an id of the site, a device, or plate:,"
-                expected += " supplier:, contract: and a name"
+            if not is_scope(self._site, scope):
+                expected = "*, region:, unit:, network:, bridge: and an id of the site, a device, haulage:"
+                expected += " and a stream, or plate:, supplier:, contract:, ticket: and a name"
                 self._fault("rule", row, "scopes", f"expected {expected}, got {scope!r}")
         severity = said.pop("severity", None)
         return Rule(
@@ -247,21 +248,6 @@ class _Reading:
             week=_week(said),
             severity=Severity(severity) if severity else None,
             **{name: value for name, value in said.items() if name not in {"hours", "days"}},
-        )
-
-    def _is_scope(self, scope: str) -> bool:
-        site = self._site
-        kind, _, name = scope.partition(":")
-        known_of = {"region": site.regions, "unit": site.units, "network": site.networks}
-        if kind in known_of:
-            return name in known_of[kind]
-        if kind == "bridge":
-            return name in site.devices
-        # Suppliers, contracts and plates come and go without the rules.
-        return (
-            scope == "*"
-            or scope in site.devices
-            or (kind in {"plate", "supplier", "contract"} and name != "")
         )
 
     def _route(self, row: Row) -> Route | None:

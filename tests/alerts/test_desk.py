@@ -146,6 +146,37 @@ def test_an_impossible_deed_is_not_journalled(room):
     assert ALARM_STREAM not in room.journal.streams()
 
 
+@pytest.mark.parametrize(
+    ("scope", "more", "told"),
+    [
+        ("unit:u2", {}, "got 'unit:u2' .like it are: unit:u1"),
+        ("region:north", {}, "got 'region:north' .like it are: region:r1"),
+        ("network:n2", {}, "got 'network:n2' .like it are: network:n1"),
+        ("u1", {}, "got 'u1' .like it are: unit:u1.$"),
+        ("sub-wst", {}, "got 'sub-wst' .like it are: sub-west"),
+        ("substations everywhere?", {}, "got 'substations everywhere\\?'$"),
+        ("sub-001", {"code": "pump_tripped"}, "code: .* got 'pump_tripped' .like it are: pump_trip"),
+        ("sub-001", {"code": "§"}, "code: .* got '§'$"),
+    ],
+)
+def test_maintenance_of_what_nobody_has_is_refused_with_names_like_it(room, scope, more, told):
+    with pytest.raises(ActionError, match=told):
+        room.act(Deed.MAINTAIN, scope, reason="new pump", until_ms=T0 + H, **more)
+    assert ALARM_STREAM not in room.journal.streams()
+    assert room.desk.book.maintenance == {}
+
+
+@pytest.mark.parametrize(
+    "scope",
+    ["*", "sub-001", "unit:u1", "region:r1", "network:n1", "plate:京A1", "haulage:u1", "ticket:7", "gone-1"],
+)
+def test_what_the_registry_or_a_standing_alarm_names_can_be_maintained(room, scope):
+    room.desk.receive(said(5, anomaly("gone-1")))
+    room.turn()
+    room.act(Deed.MAINTAIN, scope, reason="new pump", until_ms=T0 + H, code="pump_trip")
+    assert [m.alarm for m in room.desk.book.maintenance.values()] == [scope]
+
+
 def test_lost_records_are_made_again_from_the_journal_and_the_results(room):
     found = [anomaly(), anomaly("sub-002", T0 - 5 * H, T0 - 4 * H, state=State.ENDED), anomaly("sub-west")]
     room.series.write(said(5, *found))

@@ -149,6 +149,7 @@ FAULTS = {
     "unknown route": ('route = "all"\n[[rule]]\nsev', 'route = "al"\n[[rule]]\nsev', "route: expected the id"),
     "unknown scope": ("unit:u1", "unit:u7", "scopes: expected"),
     "unknown bridge": ("unit:u1", "bridge:gone", "scopes: expected .*'bridge:gone'"),
+    "unknown stream": ("unit:u1", "haulage:gone", "scopes: expected .*'haulage:gone'"),
     "plate of no name": ("unit:u1", "plate:", "scopes: expected .*'plate:'"),
     "bad hours": ('"22:00-07:00"', '"10pm"', "quiet: expected hours such as"),
     "bad day": ('"fri"', '"friday"', "days: expected a list of mon"),

@@ -115,6 +115,13 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
         run("alarms", "comment", told["alarm"], "=valve closed by hand", "--who", "李", *where)
         refused = run("alarms", "ack", told["alarm"], "--who", "王", *where, code=1)
         assert "acknowledged by 李" in refused.stderr
+        works = ("--who", "李", "--reason", "new pump", "--hours", 1, *where)
+        refused = run("alarms", "maintain", "unit:nosuch", *works, code=1)
+        assert (
+            "expected *, a device, or region:, unit:, network: and its id, got 'unit:nosuch'"
+            in refused.stderr
+        )
+        run("alarms", "maintain", "unit:u1", "--code", "air", *works)
         until(lambda: siren.heard[1:], "the siren is silenced")
         assert (siren.heard[1]["alarm"], siren.heard[1]["who"]) == (told["alarm"], "李")
 
