@@ -268,9 +268,39 @@ def test_a_report_corrects_days_of_before_its_stream_began() -> None:
         Moment(MIDNIGHT + HOUR),
         Moment(MIDNIGHT + HOUR + SECOND, fleet(sub=1)),
     )
-    assert told(streams, "sub", MIDNIGHT - DAY, "waiting", "unaccounted", "revision") == (1, 0, 0)
+    # What was settled before it moved is not told again.
+    assert told(streams, "sub", MIDNIGHT - DAY, "waiting", "unaccounted", "revision", "stream") == (
+        1, 0, 0, "s-0",
+    )  # fmt: skip
     thinned = Report("sub", BOOT, MIDNIGHT + 2 * HOUR, 4, (), ((3, 3),))
     streams.take(Moment(MIDNIGHT + 2 * HOUR, told=(thinned,)))
     streams.say(MIDNIGHT + 2 * HOUR)
     names = ("sent", "stored", "waiting", "thinned", "unaccounted", "status", "revision", "stream")
     assert told(streams, "sub", MIDNIGHT - DAY, *names) == (3, 2, 0, 1, 0, "final", 1, "s-1")
+
+
+def test_days_that_a_stream_has_by_a_word_are_told_of_its_other_devices_too() -> None:
+    morning = MIDNIGHT + HOUR
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(NOON + SECOND, messages=(sent(1, NOON),)),
+        Moment(morning, fleet(sub=0, other=1)),
+        Moment(morning + SECOND, told=(Report("other", BOOT, MIDNIGHT - HOUR, 3, (), ()),)),
+    )
+    assert ("other", MIDNIGHT - DAY) not in streams.rows
+    for moment in (Moment(morning + 2 * SECOND, fleet(sub=1, other=1)), Moment(morning + 20 * SECOND)):
+        streams.take(moment)
+    streams.say(morning + 20 * SECOND)
+    assert told(streams, "other", MIDNIGHT - DAY) == (2, 0, 2, "final")
+    assert told(streams, "other", MIDNIGHT - DAY, "revision") == (0,)
+
+
+def test_the_rest_of_a_day_that_a_time_zone_cut_off_is_no_day_of_the_new_one() -> None:
+    cut_off, in_new_york = MIDNIGHT - DAY, MIDNIGHT - 19 * HOUR
+    streams = run(
+        Moment(NOON, fleet(sub=0)),
+        Moment(NOON + SECOND, fleet("America/New_York", sub=0)),
+        Moment(NOON + 2 * SECOND, messages=(sent(1, cut_off - HOUR), sent(2, cut_off + HOUR), sent(3, NOON))),
+    )
+    days = {day: row["stored"] for (_, day), row in streams.rows.items()}
+    assert days == {cut_off - DAY: 1, in_new_york: 3}
