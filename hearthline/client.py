@@ -89,6 +89,11 @@ class ServerClient:
         answer: dict[str, Any] = self._object("/api/status", dict)
         return answer
 
+    def site(self) -> dict[str, Any]:
+        """What the registry has: devices, networks, places and plates."""
+        answer: dict[str, Any] = self._object("/api/site", dict)
+        return answer
+
     def dead_letters(self, limit: int = 200) -> list[dict[str, Any]]:
         """Dead letters, newest first."""
         answer: list[dict[str, Any]] = self._object("/api/dead-letters", list, [("limit", str(limit))])

@@ -11,10 +11,15 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 import typer
 
 from hearthline.cli import UsageError
-from hearthline.series_source import DataDir, Url, fail, source
+from hearthline.client import ServerError, ServerUnreachableError
+from hearthline.series_source import DataDir, Url, fail, server, source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
+
+    from store.protocol import Select
 
 _TABLE_ROWS: Final = 1000
 
@@ -61,8 +66,10 @@ def register(app: typer.Typer) -> None:
 
         Example: hearthline query device_heat --latest --data-dir hearthline-data
         """
+        from hearthline.absence import strange_names
         from store.protocol import Select
 
+        notes: list[str] = []
         if as_json:
             shape = Format.JSONL
         if shape is Format.PARQUET and out is None:
@@ -88,9 +95,10 @@ def register(app: typer.Typer) -> None:
             limit=_TABLE_ROWS + 1 if limit is None and shape is Format.TABLE and out is None else limit,
         )
         with source(data_dir, url) as select:
-            table = select(asked)
-        if not table.num_rows:
-            _check(measurement, data_dir, url)
+            table = _answered(select, asked)
+            if not table.num_rows:
+                _check(measurement, data_dir, url)
+                notes = list(strange_names(select, asked, server(data_dir, url)))
         cut = limit is None and shape is Format.TABLE and out is None and table.num_rows > _TABLE_ROWS
         try:
             _write(table.slice(0, _TABLE_ROWS) if cut else table, shape, out)
@@ -100,8 +108,26 @@ def register(app: typer.Typer) -> None:
             return
         except OSError as error:
             fail(f"--out: expected a file that can be written: {error}")
+        for note in notes:
+            typer.echo(f"No rows: {note}", err=True)
         if cut:
             typer.echo(f"The first {_TABLE_ROWS} rows; --limit or --format gives more.", err=True)
+
+
+def _answered(select: Callable[[Select], pa.Table], asked: Select) -> pa.Table:
+    """Rows; a field that there is not is wrong usage, whoever refuses it."""
+    from hearthline.absence import strange_fields
+    from store.protocol import StoreError, StoreUnavailableError
+
+    try:
+        return select(asked)
+    except (StoreUnavailableError, ServerUnreachableError):
+        raise
+    except (StoreError, ServerError) as error:
+        if asked.fields and strange_fields(select, asked):
+            msg = f"--field: {error}"
+            raise UsageError(msg) from error
+        raise
 
 
 def _check(measurement: str, data_dir: Path | None, url: str | None) -> None:

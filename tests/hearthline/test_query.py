@@ -51,6 +51,14 @@ def data_dir(tmp_path):
     return tmp_path
 
 
+SITE = {
+    "devices": [{"id": "sub-9", "unit": "donghe", "region": "north"}],
+    "networks": [{"id": "east"}],
+    "plates": {"辽A1": "t1"},
+}
+"""What a server says of a registry with a device that has sent nothing yet."""
+
+
 class Server(ThreadingHTTPServer):
     """A server as the board's interface is, over a store that this process has open."""
 
@@ -74,6 +82,8 @@ class Handler(BaseHTTPRequestHandler):
             self.query(parse_qsl(parts.query, keep_blank_values=True))
         elif parts.path == "/api/status":
             self.answer(200, b'{"rows": {}}')
+        elif parts.path == "/api/site":
+            self.answer(200, json.dumps(SITE).encode())
         elif parts.path == "/api/dead-letters":
             self.answer(200, b'[{"key": "u1:1:0"}]')
         else:
@@ -214,14 +224,43 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, said):
     assert said in err
 
 
-def test_an_unknown_field_and_an_unreachable_server_are_exit_1(run, data_dir, server):
+def test_an_unknown_field_is_exit_2_and_an_unreachable_server_exit_1(run, data_dir, server):
     for place in (("--data-dir", data_dir), ("--url", server.url)):
         code, _, err = run("query", "device_heat", "--field", "heat_kw", *place)
-        assert (code, err.count("\n")) == (1, 1)
+        assert (code, err.count("\n")) == (2, 1)
         assert "expected a field of heat_gj, supply_c; got 'heat_kw'" in err
     code, _, err = run("query", "device_heat", "--url", "http://127.0.0.1:1")
     assert (code, err.count("\n")) == (1, 1)
     assert "expected a Hearthline server at http://127.0.0.1:1, got no answer" in err
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "at_a_server"),
+    [
+        (["--key", "aa"], "'aa' is not known here as a key (like it are: a)", None),
+        (["--key", "sub-99"], "'sub-99' is not known here as a key", "(like it are: sub-9)"),
+        (["--unit", "dongh"], "'dongh' is not known here as a unit", "(like it are: donghe)"),
+        (["--region", "nrth"], "'nrth' is not known here as a region", "(like it are: north)"),
+        (["--key", "a", "--from", "2030-01-01"], "", ""),
+        (["--key", "a", "--key-prefix", "b"], "", ""),
+        (["--key", "m1"], "", ""),
+    ],
+)
+def test_a_name_that_nobody_knows_is_told_from_one_without_rows(
+    run, data_dir, server, asked, here, at_a_server
+):
+    code, out, err = run("query", "device_heat", *asked, "--url", server.url)
+    expected = here if at_a_server is None else at_a_server
+    assert (code, out, expected in err, err.count("\n")) == (0, "no rows\n", True, bool(here)), err
+    server.close()
+    (data_dir / "server.json").unlink()
+    code, out, err = run("query", "device_heat", *asked, "--data-dir", data_dir)
+    assert (code, out, here in err, err.count("\n")) == (0, "no rows\n", True, bool(here)), err
+
+
+def test_what_the_registry_names_and_nothing_is_kept_of_is_no_strange_name(run, server):
+    for asked in (["--key", "sub-9"], ["--key", "east", "--unit", "donghe"], ["--region", "north"]):
+        assert run("query", "device_heat", *asked, "--json", "--url", server.url) == (0, "", "")
 
 
 def test_many_rows_are_cut_for_people_and_it_is_said(run, data_dir):
