@@ -25,7 +25,7 @@ from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
 from dashboards.language import catalogue, choose, in_words, pick
 from dashboards.live import Hub
 from dashboards.open_page import StraightSockets, keep_address_only
-from dashboards.panels import Page, Panel, Series, Text, pages
+from dashboards.panels import Page, Panel, Series, Text, judged_by, pages
 from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
 from dashboards.sorry import install
@@ -371,6 +371,7 @@ def _series_data(series: Series, language: str) -> dict[str, Any]:
     return {
         "field": series.field,
         "measurement": series.select.measurement,
+        "judged_by": judged_by(series.field),
         "label": pick(series.label, language),
         "unit": series.unit,
         "scale": series.scale,

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dashboards.marks import alarm_marks
-from dashboards.panels import NETWORK_WINDOW, Panel, Series
+from dashboards.panels import NETWORK_WINDOW, Panel, Series, judged_by
 from dashboards.scope import Scope, devices_in, narrowed, networks_in
 from dashboards.shared import Answers
+from models.measurements import known
+from models.quality import outside
 from models.results import READING, Status
 from models.site import Site
 from store.protocol import Select, extremes_of
 
-__all__ = ["FINAL", "PARTIAL", "PROVISIONAL", "panel_history", "step_ms"]
+__all__ = ["FINAL", "OUTSIDE", "PARTIAL", "PROVISIONAL", "panel_history", "step_ms"]
 
 FINAL: Final = 0
 PROVISIONAL: Final = 1
 PARTIAL: Final = 2
 """Flags of a point: not every device that should be in a sum had a value."""
+OUTSIDE: Final = 3
+"""Of a reading, or of a step that holds one: it cannot be so, and no result is made of it."""
 
 _STEPS_S: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 604_800)
 _WINDOW_MS: Final = 900_000
@@ -60,7 +65,8 @@ def panel_history(
         that were thinned has ``low`` and ``high`` as well, the least and the greatest
         of each step, unless it is a sum of several devices, and ``step`` [ms] where
         every step should hold a reading: one that is missing is a gap. A device's lines
-        come with its ``alarms`` of the range (`alarm_marks`).
+        come with its ``alarms`` of the range (`alarm_marks`). A step of a line that is no
+        sum, with a reading beyond its physical range, is flagged `OUTSIDE`.
     """
     answers: dict[Select, pa.Table] = {}
 
@@ -80,11 +86,7 @@ def panel_history(
         exists = exists or any(t.num_rows for t in tables)
         found = _lines(_together(tables), series, index)
         if question.extremes and question.every_ms is not None:
-            keys = _keys(tables)
-            for line in found:
-                line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms))
-            if series.across != "sum" or len(keys) == 1:
-                _add_extremes(found, ask, question, series)
+            _judge(found, ask, question, panel, series, _keys(tables), site)
         lines.extend(found)
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
@@ -111,7 +113,9 @@ def _question(
     points: int,
     now_ms: int,
 ) -> Select:
-    fields = tuple(dict.fromkeys(s.field for s in panel.series if s.select == series.select))
+    of_one = panel.scope == "device" and series.select.measurement == READING
+    named = [s.field for s in panel.series if s.select == series.select]
+    fields = tuple(dict.fromkeys(f for name in named for f in (judged_by(name) if of_one else (name,))))
     fills_ms = _window_ms(series, site, scope)
     until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
     select = narrowed(series.select, scope, to_device=panel.scope == "device", site=site)
@@ -127,7 +131,7 @@ def _question(
     aggregate = "mean" if series.aggregate == "sum" else series.aggregate
     return replace(
         select, fields=fields, from_ms=from_ms, to_ms=until, every_ms=every, aggregate=aggregate,
-        latest=False, narrow=True, extremes=panel.kind == "line" and reading,
+        latest=False, narrow=True, extremes=reading and (panel.kind == "line" or panel.scope == "device"),
     )  # fmt: skip
 
 
@@ -182,6 +186,28 @@ def _expected(site: Site, keys: Sequence[str], every_ms: int) -> dict[str, int]:
     return {"step": every_ms} if intervals and often else {}
 
 
+def _judge(
+    lines: Sequence[dict[str, Any]],
+    ask: _Ask,
+    question: Select,
+    panel: Panel,
+    series: Series,
+    keys: Sequence[str],
+    site: Site,
+) -> None:
+    """Tell of thinned readings what their means hide, and which of them cannot be so."""
+    for line in lines:
+        line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms or 0))
+    if series.across != "sum" or len(keys) == 1:
+        _add_extremes(lines, ask, question, series)
+    if not series.across:
+        _flag_outside(lines, ask, question, series)
+    if panel.kind != "line":  # only lines are drawn with their extremes
+        for line in lines:
+            line.pop("low", None)
+            line.pop("high", None)
+
+
 def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
     """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
     told = ask(question, series.classes)
@@ -195,6 +221,27 @@ def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, 
         for line in lines:
             values = by_key.get(line["key"], {})
             line[name] = [values.get(t) for t in line["t"]]
+
+
+def _flag_outside(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
+    """Flag steps in which a value, or one that it is computed of, was beyond its physical range.
+
+    The mean of such a step is of no use either: of the mean alone a short excursion would not be seen.
+    """
+    for field in judged_by(series.field):
+        if field not in question.fields or field not in known:
+            continue
+        seen: list[dict[str, Any]] = [{**line} for line in lines]
+        _add_extremes(seen, ask, question, replace(series, field=field, scale=1.0))
+        for line, found in zip(lines, seen, strict=True):
+            line["f"] = np.where(_beyond(found, field), OUTSIDE, line["f"]).tolist()
+
+
+def _beyond(line: Mapping[str, Any], field: str) -> NDArray[np.bool_]:
+    measurement = known[field]
+    ends = (np.array(line[name], dtype=np.float64) for name in ("low", "high"))
+    least, most = (outside(values, measurement.low, measurement.high) for values in ends)
+    return least | most
 
 
 def _flags(table: pa.Table) -> pa.ChunkedArray:

@@ -26,6 +26,7 @@ __all__ = [
     "Series",
     "Text",
     "Unknown",
+    "judged_by",
     "measured",
     "pages",
     "panel",
@@ -273,6 +274,14 @@ FRAME_FEEDS: Final = (
 
 NOT_COMPUTED: Final = Text("not computed yet", "尚未计算")
 ONCE_A_DAY: Final = Text("told once a day: comes after the first whole day", "每日计算一次：满一整天后给出")
+
+
+_COMPUTED_OF: Final = {"heat_kw": ("supply_c", "return_c", "flow_m3_h")}
+
+
+def judged_by(field: str) -> tuple[str, ...]:
+    """Measurements of one reading that must be plausible for `field` to be: it, and what it is made of."""
+    return (field, *_COMPUTED_OF.get(field, ()))
 
 
 def measured(name: str, select: Select, **changes: object) -> Series:

@@ -7,6 +7,7 @@ export const loaded = import("nicegui-echart").then((module) => { echarts = modu
 
 const PROVISIONAL = 1;
 const PARTIAL = 2;
+const OUTSIDE = 3; // cannot be so: said, and neither drawn as a value nor learnt from
 const HOUR_MS = 3600000;
 
 export function quantiles(values, low, high) {
@@ -16,6 +17,9 @@ export function quantiles(values, low, high) {
   return [at(low), at(high)];
 }
 
+// Values that can be so: what lies beyond a quantity's range sets no scale and is usual nowhere.
+export const plausible = (line) => line.v.map((v, i) => (line.f?.[i] === OUTSIDE ? null : v));
+
 // A line with a gap wherever readings are missing: at once where every step of it should have held some.
 function withGaps(line) {
   const steps = line.t.slice(1).map((t, i) => t - line.t[i]).sort((a, b) => a - b);
@@ -24,7 +28,8 @@ function withGaps(line) {
   const points = [];
   line.t.forEach((t, i) => {
     if (i && t - line.t[i - 1] > far) points.push({ t: line.t[i - 1] + usual, v: null, f: 0 });
-    points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i], low: line.low?.[i], high: line.high?.[i] });
+    if (line.f[i] === OUTSIDE) points.push({ t, v: null, f: OUTSIDE, beyond: line.v[i], least: line.low?.[i], most: line.high?.[i] });
+    else points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i], low: line.low?.[i], high: line.high?.[i] });
   });
   return points;
 }
@@ -35,7 +40,8 @@ const sign = (priority) => `◆${priority}`; // as in tables: never by its colou
 export function sparkline(line, colour, band, stale) {
   const width = 200;
   const height = 44;
-  const known = line.v.filter((v) => v !== null);
+  const values = plausible(line);
+  const known = values.filter((v) => v !== null);
   if (known.length < 2) return s("svg", { class: "hl-spark", viewBox: `0 0 ${width} ${height}` });
   const limits = [...known, ...(band ?? [])].filter((v) => v !== null && Number.isFinite(v));
   let low = Math.min(...limits);
@@ -55,7 +61,7 @@ export function sparkline(line, colour, band, stale) {
       pen = true;
     }
   }
-  const last = line.v.findLastIndex((v) => v !== null);
+  const last = values.findLastIndex((v) => v !== null);
   return s("svg", { class: stale ? "hl-spark hl-stale" : "hl-spark", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     band && s("rect", { class: "hl-band", x: 0, width, y: y(band[1] ?? high), height: Math.max(1, y(band[0] ?? low) - y(band[1] ?? high)) }),
     s("path", { d: path, class: `hl-stroke-${colour}`, fill: "none", "vector-effect": "non-scaling-stroke" }),
@@ -141,6 +147,7 @@ export class LineChart extends Chart {
     const earlier = this.before(before, span, panel, units);
     const names = [...new Set([...lines.map((l) => panel.series[l.index].label), ...earlier.slice(0, 1).map((x) => x.series.name)])];
     const marks = this.alarms((history.alarms ?? []).filter((a) => a.t >= begin), (begin + history.to) / 2);
+    const beyond = this.beyond(lines, begin);
     const above = marks.length ? 16 : 0; // room for what stands on them
     const { legend, top } = this.legend(names, units);
     const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
@@ -164,7 +171,7 @@ export class LineChart extends Chart {
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),
-      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series), ...extremes, ...marks],
+      series: [...drawn.map(({ line, points }) => this.line(line, points, panel, units)), ...earlier.map((x) => x.series), ...extremes, ...marks, ...beyond],
     });
   }
 
@@ -179,6 +186,24 @@ export class LineChart extends Chart {
       return { xAxis: f.shifted(at), lineStyle: { color, type: [2, 3], width: 1.5 }, label, emphasis: { label: { ...label, formatter: `${sign(priority)} ${t(code)} ${f.moment(at)}` } } };
     });
     return [{ type: "line", data: [], markLine: { symbol: "none", animation: false, data } }];
+  }
+
+  // When readings were beyond their range: a cross at the top of the chart for each stretch of them, as much as there is of it.
+  beyond(lines, begin) {
+    const { f, t } = this.context;
+    const color = cssColour("p3");
+    const data = lines.flatMap((line) => {
+      const at = line.t.filter((x, i) => line.f[i] === OUTSIDE && x >= begin);
+      const step = line.step ?? line.t[1] - line.t[0];
+      return at.filter((x) => !at.includes(x - step)).map((x) => {
+        let end = x;
+        while (at.includes(end + step)) end += step;
+        return [{ xAxis: f.shifted(x), name: "✕3" }, { xAxis: f.shifted(end + step) }];
+      });
+    });
+    if (!data.length) return [];
+    const label = { show: true, position: "insideTop", distance: 2, color, fontSize: 14, fontWeight: "bold" }; // beside an alarm's
+    return [{ type: "line", name: t("out_of_range"), data: [], markArea: { silent: true, animation: false, itemStyle: { color, opacity: 0.14 }, label, data } }];
   }
 
   // What the mean of a step hides: a stroke from its least to its greatest reading, where it is longer than the line is wide.
@@ -253,6 +278,11 @@ export class LineChart extends Chart {
         const { real, unit } = p;
         const flags = [];
         if (real.f === PROVISIONAL) flags.push(t("provisional"));
+        if (real.f === OUTSIDE) {
+          const far = [real.least ?? real.beyond, real.most ?? real.beyond].map((v) => f.number(v, unit));
+          return h("div", {}, h("i", { style: { background: p.color } }), `${p.seriesName} ✕3 ${t("out_of_range")}: `,
+            h("b", {}, `${[...new Set(far)].join(" – ")} ${unit}`));
+        }
         if (real.f === PARTIAL) flags.push(real.of ? t("{n} of {of} known", { n: real.n, of: real.of }) : t("unknown"));
         return h("div", {}, h("i", { style: { background: p.color } }), `${p.seriesName} `,
           h("b", {}, `${f.number(real.v, unit)} ${unit}`), this.spread(real, unit), flags.length ? ` (${flags.join(", ")})` : "");
@@ -280,7 +310,7 @@ export class ScatterChart extends Chart {
   show(panel, history) {
     const { f, t } = this.context;
     const [across, up] = panel.series;
-    const lines = [0, 1].map((i) => history.series.find((l) => l.index === i));
+    const lines = [0, 1].map((i) => history.series.find((l) => l.index === i)).map((l) => l && { ...l, v: plausible(l) });
     const above = new Map(lines[1]?.t.map((time, i) => [time, lines[1].v[i]]) ?? []);
     const points = (lines[0]?.t ?? [])
       .map((time, i) => ({ value: [lines[0].v[i], above.get(time)], real: time }))

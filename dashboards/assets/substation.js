@@ -1,9 +1,11 @@
 // One substation: its process drawing, its indicators within their bands, its meter.
 import { h, put, s } from "./dom.js";
 import { mark } from "./tiles.js";
-import { quantiles } from "./charts.js";
+import { plausible, quantiles } from "./charts.js";
 
 const NOT_VALUES = new Set(["key", "unit", "window_start", "window_ms", "quality", "extra"]);
+
+const IMPLAUSIBLE = "implausible:";
 
 class OfDevice {
   constructor(panel, context) {
@@ -17,6 +19,12 @@ class OfDevice {
 
   get device() {
     return this.context.site.byId.get(this.context.config.scope.device);
+  }
+
+  // Whether the newest value cannot be so, or is computed of one that cannot: the pipeline has flagged it.
+  flagged(series) {
+    const flags = (this.row?.quality ?? "").split(";");
+    return series.judged_by.some((field) => flags.includes(IMPLAUSIBLE + field));
   }
 
   get stale() {
@@ -35,8 +43,9 @@ export class Process extends OfDevice {
     if (live.now === null) return;
     const row = this.row ?? {};
     const unit = Object.fromEntries(this.panel.series.map((x) => [x.field, x.unit]));
-    const value = (field) => (typeof row[field] === "number" ? `${f.number(row[field], unit[field])} ${unit[field]}` : "–");
-    const key = JSON.stringify([this.panel.series.map((x) => row[x.field]), this.stale]);
+    const flagged = new Set(this.panel.series.filter((x) => this.flagged(x)).map((x) => x.field));
+    const value = (field) => (typeof row[field] === "number" ? `${flagged.has(field) ? "✕3 " : ""}${f.number(row[field], unit[field])} ${unit[field]}` : "–");
+    const key = JSON.stringify([this.panel.series.map((x) => row[x.field]), [...flagged], this.stale]);
     put(this.body, key, () => this.drawing(value, t));
   }
 
@@ -73,7 +82,7 @@ export class Bands extends OfDevice {
   }
 
   history(answer) {
-    this.past = new Map(answer.series.map((line) => [line.index, line.v.filter((v) => v !== null)]));
+    this.past = new Map(answer.series.map((line) => [line.index, plausible(line).filter((v) => v !== null)]));
     this.update();
   }
 
@@ -81,8 +90,8 @@ export class Bands extends OfDevice {
     const { live } = this.context;
     if (live.now === null) return;
     const row = this.row ?? {};
-    const shown = this.panel.series.map((series, i) => ({ series, value: row[series.field], band: this.band(series, i, row), seen: this.past?.get(i) ?? [] }));
-    put(this.body, JSON.stringify([shown.map((x) => [x.value, x.band]), this.stale]), () => shown.map((x) => this.line(x)));
+    const shown = this.panel.series.map((series, i) => ({ series, value: row[series.field], flagged: this.flagged(series), band: this.band(series, i, row), seen: this.past?.get(i) ?? [] }));
+    put(this.body, JSON.stringify([shown.map((x) => [x.value, x.flagged, x.band]), this.stale]), () => shown.map((x) => this.line(x)));
   }
 
   band(series, index, row) {
@@ -94,9 +103,10 @@ export class Bands extends OfDevice {
     return usual ? { limits: usual, wanted: false } : null;
   }
 
-  line({ series, value, band, seen }) {
+  line({ series, value, flagged, band, seen }) {
     const { f, t } = this.context;
-    const known = typeof value === "number";
+    const told = typeof value === "number";
+    const known = told && !flagged; // what cannot be so has no place on a scale
     const low = band?.wanted && known && value < band.limits[0];
     const high = band?.wanted && known && value > band.limits[1];
     const all = [...seen, ...(band?.limits ?? []), ...(known ? [value] : [])];
@@ -106,7 +116,8 @@ export class Bands extends OfDevice {
     const words = band ? `${f.number(band.limits[0], series.unit)}–${f.number(band.limits[1], series.unit)}` : "";
     return h("div", { class: "hl-indicator" },
       h("span", { class: "hl-indicator-name" }, series.label),
-      h("span", { class: `hl-indicator-value${this.stale && known ? " hl-stale" : ""}` }, mark(low || high, series.band.priority, low ? "▼" : "▲"), low || high ? " " : "",
+      h("span", { class: `hl-indicator-value${this.stale && told ? " hl-stale" : ""}`, title: flagged ? t("out_of_range") : null },
+        flagged ? mark(true, 3, "✕") : mark(low || high, series.band.priority, low ? "▼" : "▲"), flagged || low || high ? " " : "",
         h("b", {}, f.number(value, series.unit)), h("small", {}, ` ${series.unit}`)),
       h("span", { class: "hl-gauge", title: band ? `${t(band.wanted ? "wanted" : "usual")} ${words} ${series.unit}` : "" },
         band && h("i", { class: band.wanted ? "hl-range hl-wanted" : "hl-range", style: { left: at(band.limits[0]), right: `calc(100% - ${at(band.limits[1])})` } }),
@@ -119,6 +130,12 @@ export class Health extends OfDevice {
   constructor(panel, context) {
     super(panel, context);
     this.body = h("div", { class: "hl-facts" });
+  }
+
+  // Of which value a flag is, where it is of one.
+  flag(text) {
+    const { t } = this.context;
+    return text.startsWith(IMPLAUSIBLE) ? `${t("out_of_range")}: ${t(text.slice(IMPLAUSIBLE.length))}` : t(text);
   }
 
   update() {
@@ -134,7 +151,7 @@ export class Health extends OfDevice {
       [t("last reading"), age === null ? t("never") : t("{age} ago", { age: f.age(age, t) }), state !== "fresh"],
       [t("interval"), device.interval_s ? `${f.count(device.interval_s)} s` : t("unknown")],
       [t("coverage, last full window"), heat ? `${f.percent(heat.coverage)} %` : t("no data yet"), heat && heat.coverage < 0.9],
-      [t("quality flags"), row.quality ? String(row.quality) : t("none"), Boolean(row.quality)],
+      [t("quality flags"), row.quality ? String(row.quality).split(";").map((flag) => this.flag(flag)).join("; ") : t("none"), Boolean(row.quality)],
       [t("heat counter"), typeof row.energy_gj === "number" ? `${f.number(row.energy_gj, "GJ")} GJ` : t("none")],
       [t("volume counter"), typeof row.volume_m3 === "number" ? `${f.number(row.volume_m3, "m³")} m³` : t("none")],
       [t("accuracy class"), device.accuracy_class ? String(device.accuracy_class) : t("unknown")],

@@ -1,7 +1,7 @@
 // What stands in a panel, taken along: as CSV with every digit, or as a picture.
 import { h, s } from "./dom.js";
 
-const FLAGS = ["final", "provisional", "partial"];
+const FLAGS = ["final", "provisional", "partial", "out_of_range"];
 const NOT_XML = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu;
 
 // A text that a spreadsheet would take for a formula gets an apostrophe in front; a number stays one.
