@@ -1,5 +1,6 @@
 // A page of the board: panels from data, kept up to date by the hub's messages and by history from HTTP.
 import { Alarm, Alarms, Strip } from "./alarms.js";
+import { Attention } from "./attention.js";
 import { LineChart, ScatterChart, loaded, rehearse } from "./charts.js";
 import { Deviations } from "./deviations.js";
 import { h } from "./dom.js";
@@ -16,7 +17,7 @@ import { Bullets } from "./bullets.js";
 import { Paper } from "./paper.js";
 import { Ranging, rangeOf } from "./range.js";
 import { Bands, Health, Process } from "./substation.js";
-import { Attention, Components, Stages, Table, Trips } from "./tables.js";
+import { Components, Stages, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
 import { Tile, mark } from "./tiles.js";
 import { Tour } from "./tour.js";

@@ -3,6 +3,8 @@
 import pytest
 
 from dashboards.language import catalogue
+from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
+from models.results import Outputs
 from tests.support.board_data import NOW_MS
 from tests.support.board_running import browser, opened, running
 
@@ -75,6 +77,30 @@ def test_unknown_queues_and_arrivals_say_why(opened, road, language, says):
 def test_a_table_of_what_is_wrong_says_that_nothing_was_found(opened, running):
     page = opened("/logistics?lang=en").page
     page.wait_for_selector("#panel-road_exceptions .hl-empty:has-text('nothing of that kind was found')")
+
+
+@pytest.mark.parametrize(
+    ("language", "says", "none"),
+    [
+        ("en", "none is open now; ended in this range: 2", "nothing of that kind was found"),
+        ("zh", "目前没有未结束的；本时段内已结束 2 条", "目前没有发现此类问题"),
+    ],
+)
+def test_exceptions_that_have_ended_within_the_range_are_not_nothing(opened, running, language, says, none):
+    hour_ms = 3_600_000
+    ended = [
+        Anomaly(subject, "detention", Severity.MINOR, 1.0, {}, NOW_MS - from_h * hour_ms,
+                NOW_MS - until_h * hour_ms, 900_000, "donghe", "north", State.ENDED)
+        for subject, from_h, until_h in (("truck-1", 3, 2), ("truck-2", 30, 23), ("truck-3", 50, 40))
+    ]  # fmt: skip
+    out = Outputs("donghe", running.day._next())
+    out.add(ANOMALY, anomaly_table(ended, "donghe"))
+    running.day.store.write([out])
+    page = opened(f"/logistics?lang={language}").page
+    page.wait_for_selector(f"#panel-road_exceptions .hl-empty:has-text('{says}')")
+    assert page.locator("#panel-road_exceptions tbody tr").count() == 0
+    page = opened(f"/logistics?lang={language}&hours=1").page
+    page.wait_for_selector(f"#panel-road_exceptions .hl-empty:has-text('{none}')")
 
 
 TOLD = """async ([texts, evidence, subjects]) => {
