@@ -448,7 +448,7 @@ def test_a_restated_coverage_is_no_reason_and_a_percentage_as_elsewhere(opened):
 
 LARGEST = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
-  const { Attention } = await import(from + "tables.js");
+  const { Attention } = await import(from + "attention.js");
   const rows = [["a", "n", 40], ["b", "n", 41], ["c", "n", 44], ["d", "m", 60], ["e", "m", 52], ["f", "m", 50]];
   const devices = new Map(rows.map(([id, network]) => [id, { id, network, class: "substation" }]));
   const live = { rows: () => new Map(rows.map(([key, , return_c]) => [key, { key, return_c }])) };
