@@ -91,6 +91,10 @@ class BoardActions(Protocol):
         """Messages about alarms that did not arrive for certain."""
         ...
 
+    def channels(self) -> list[dict[str, str]]:
+        """Ways by which people are told of alarms: ``id`` and ``kind`` of each."""
+        ...
+
 
 class Sources:
     """Where the interface gets its answers from.
@@ -376,6 +380,10 @@ def _add_alarms(routes: APIRouter, sources: Sources) -> None:
     @routes.get("/api/alarms/unsent")
     async def unsent() -> Response:
         return _json([] if sources.actions is None else await sources.call(sources.actions.unsent))
+
+    @routes.get("/api/alarms/channels")
+    async def channels() -> Response:
+        return _json([] if sources.actions is None else sources.actions.channels())
 
     @routes.get("/api/alarms/trend")
     async def of_alarm(alarm: str) -> Response:

@@ -151,6 +151,7 @@ class Doings:
         self.enter = entries.enter
         self.act = alerting.act
         self.unsent = alerting.unsent
+        self.channels = alerting.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +287,10 @@ class Alerting:
         rows = unsent(self.records, wall_clock() - 7 * _DAY_MS)
         names = ("id", "recipient", "channel", "state", "made_ms", "attempts", "error")
         return [{n: row[n] for n in names} | {"subject": row["body"]["subject"]} for row in rows]
+
+    def channels(self) -> list[dict[str, str]]:
+        """Ways by which people are told, without their secrets."""
+        return [{"id": c.id, "kind": c.kind} for c in self._base.rules.channels.values()]
 
     def part(self) -> Part:
         """How alarms fare, for health."""

@@ -114,6 +114,11 @@ class ServerClient:
         answer: list[dict[str, Any]] = self._object("/api/alarms/unsent", list)
         return answer
 
+    def channels(self) -> list[dict[str, str]]:
+        """Ways by which that server tells people of alarms: ``id`` and ``kind`` of each."""
+        answer: list[dict[str, str]] = self._object("/api/alarms/channels", list)
+        return answer
+
     @property
     def _base(self) -> str:
         return self.url.rstrip("/")

@@ -210,6 +210,7 @@ def _add_unsent(group: typer.Typer) -> None:
             fail(f"expected a running server on {data_dir}, got none: it keeps the messages")
         try:
             rows = asked.unsent()
+            nobody = not rows and not asked.channels()
         except ServerError as error:
             fail(error)
         if as_json:
@@ -217,7 +218,9 @@ def _add_unsent(group: typer.Typer) -> None:
             return
         for row in rows:
             typer.echo(f"{row['state']}  {row['recipient']}  {row['subject']}  ({row['error']})")
-        if not rows:
+        if nobody:
+            typer.echo("no message was sent: this server has no channel, which an alerts.toml would give it")
+        elif not rows:
             typer.echo("every message arrived")
 
 

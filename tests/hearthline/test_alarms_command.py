@@ -89,6 +89,7 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
     site = write_site(tmp_path / "site", {**SITE, "alerts.toml": RULES})
     with Server(tmp_path, site, None) as server, Publisher(server.broker) as publish:
         server.ready_for_messages()
+        assert run("alarms", "unsent", "--data-dir", server.data).stdout == "every message arrived\n"
         siren = Siren(server.broker)
         boot = round(time.time() * 1000)
 
@@ -150,6 +151,15 @@ def test_a_reading_beyond_a_limit_sounds_the_siren_and_is_handled(tmp_path):
         assert [(a["state"], a["owner"], a["comments"][0]["text"]) for a in listed] == [
             ("cleared", "王", "=valve closed by hand")
         ]
+
+
+def test_without_a_channel_it_is_said_that_nobody_is_told(tmp_path):
+    with Server(tmp_path, write_site(tmp_path / "site", SITE), None) as server:
+        where = ("--data-dir", server.data)
+        assert run("alarms", "unsent", *where).stdout == (
+            "no message was sent: this server has no channel, which an alerts.toml would give it\n"
+        )
+        assert json.loads(run("alarms", "unsent", *where, "--json").stdout) == []
 
 
 def test_a_wrong_rules_file_stops_the_start_with_line_and_field(tmp_path):
