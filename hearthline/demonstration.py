@@ -34,6 +34,8 @@ __all__ = ["Demo", "demonstrate"]
 _SEED: Final = 1
 _SETTLE_S: Final = 20.0
 _LONG_AGO_MS: Final = 3_600_000  # a longer past takes a noticeable time to simulate again
+_SLICE_MS: Final = 300_000  # between two looks at whether to stop: a fraction of a second's work
+_SAY_EVERY_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +93,22 @@ def demonstrate(demo: Demo) -> None:
     first_data_s: float | None = None
     try:
         server.start()
-        # The made-up unit catches up to where an earlier demo stopped, so that its counters go on.
-        if clock() - start_ms > _LONG_AGO_MS:
-            hours = (clock() - start_ms) / 3_600_000
+        deadline = None if demo.seconds is None else demo.began + demo.seconds
+        if _caught_up(unit, start_ms, clock, _Until(stop, deadline), say):
+            fleet = _fleet(unit, server, clock, demo)
+            fleet.start()
             say(
-                f"going on with the demo in {demo.data_dir}: simulating its {hours:.0f} hours again, a moment"
+                f"SIMULATED unit of {len(unit.devices())} devices at {demo.speed:g} times real time; "
+                "Ctrl-C stops"
             )
-        for device in unit.devices():
-            unit.read(device.id, clock())
-        fleet = Fleet(
-            unit.fleet(),
-            MqttConfig(url=server.mqtt_url),
-            demo.data_dir / "edge",
-            clock=clock,
-            speed=demo.speed,
-            say=lambda _line: None,
-        )
-        fleet.start()
-        say(
-            f"SIMULATED unit of {len(unit.devices())} devices at {demo.speed:g} times real time; Ctrl-C stops"
-        )
-        say(f"live board: {server.board.url}")
-        first_data_s = _first_data(server, stop, demo)
-        if first_data_s is not None:
-            say(f"first data on the board after {first_data_s:.1f} s")
-        left = None if demo.seconds is None else max(0.0, demo.began + demo.seconds - time.monotonic())
-        stop.wait(left)
-        stopping, fleet = fleet, None
-        stopping.stop()
-        _settle(server)
+            say(f"live board: {server.board.url}")
+            first_data_s = _first_data(server, stop, demo)
+            if first_data_s is not None:
+                say(f"first data on the board after {first_data_s:.1f} s")
+            stop.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            stopping, fleet = fleet, None
+            stopping.stop()
+            _settle(server)
         board = {"url": server.board.url, "first_data_s": first_data_s, "answering": _answers(server)}
         server.drain()
         _print(_summary(server, board, demo), demo)
@@ -127,6 +116,50 @@ def demonstrate(demo: Demo) -> None:
         if fleet is not None:
             fleet.stop()
         server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Until:
+    """When to end: as soon as `stop` is set, or at `deadline` by `time.monotonic`, if there is one."""
+
+    stop: threading.Event
+    deadline: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time."""
+        return self.stop.is_set() or (self.deadline is not None and time.monotonic() > self.deadline)
+
+
+def _caught_up(
+    unit: SimulatedUnit, start_ms: int, clock: SimulatedClock, until: _Until, say: Callable[[str], None]
+) -> bool:
+    """Simulate what an earlier demo did, so that counters go on; False when it is to end before that."""
+    past_ms = clock() - start_ms
+    hours = f"{past_ms / 3_600_000:.0f}"
+    if past_ms > _LONG_AGO_MS:
+        say(f"going on with the demo: simulating its {hours} hours again; Ctrl-C stops")
+    first = unit.devices()[0].id  # reading one simulates all of them
+    at_ms, said_s = start_ms, time.monotonic()
+    while at_ms < clock() - _SLICE_MS:
+        if until.over:
+            say("stopped before its hours were simulated again: the next demo there begins with that")
+            return False
+        at_ms += _SLICE_MS
+        unit.read(first, at_ms)
+        if time.monotonic() - said_s > _SAY_EVERY_S:
+            said_s = time.monotonic()
+            say(f"simulated {(at_ms - start_ms) / 3_600_000:.1f} of {hours} hours")
+    for device in unit.devices():
+        unit.read(device.id, clock())
+    return True
+
+
+def _fleet(unit: SimulatedUnit, server: Server, clock: SimulatedClock, demo: Demo) -> Fleet:
+    return Fleet(
+        unit.fleet(), MqttConfig(url=server.mqtt_url), demo.data_dir / "edge",
+        clock=clock, speed=demo.speed, say=lambda _line: None,
+    )  # fmt: skip
 
 
 def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
