@@ -200,7 +200,9 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     )
     theme = chosen or "light"
     scope = Scope(asked.get("region", ""), asked.get("unit", ""), device)
-    client.title = f"{pick(page.title, language)} · {site_label(site)} · Hearthline"
+    about = site.devices[device].name or device if device in site.devices else ""
+    named = (about, pick(page.title, language), site_label(site), "Hearthline")
+    client.title = " · ".join(part for part in named if part)
     ui.add_head_html(_head(board.assets))
     client.content.classes(f"hl hl-{theme}")
     texts = catalogue(language)
@@ -227,6 +229,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
             "theme": theme,
             "texts": texts,
             "page": _page_data(page, language),
+            "about": about,
             "scope": {"region": scope.region, "unit": scope.unit, "device": scope.device},
             "wall": {"turn_s": turn_s, "pages": [p.path for p in pages() if p.wall and "{" not in p.path]},
             "timezone": site.timezone,

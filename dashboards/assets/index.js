@@ -132,7 +132,9 @@ class Board {
     const tiles = this.panels.filter((p) => p.panel.kind === "tile");
     const others = this.panels.filter((p) => p.panel.kind !== "tile");
     const strip = tiles.length ? [h("div", { class: "hl-tiles", style: { "--tiles": tiles.length } }, tiles.map((p) => p.card))] : [];
-    this.root.replaceChildren(...strip, ...others.map((p) => p.card));
+    const about = this.context.config.about; // by name: tabs, prints and what is read aloud have no choice to look at
+    const heading = about && h("h1", { class: "hl-about" }, about);
+    this.root.replaceChildren(...(heading ? [heading] : []), ...strip, ...others.map((p) => p.card));
   }
 
   listen() {

@@ -36,6 +36,7 @@ export class Process extends OfDevice {
   constructor(panel, context) {
     super(panel, context);
     this.body = h("div", { class: "hl-process", tabindex: 0 });
+    this.narrow = window.matchMedia("(max-width: 900px)"); // as the style sheet's phone
   }
 
   update() {
@@ -45,7 +46,7 @@ export class Process extends OfDevice {
     const unit = Object.fromEntries(this.panel.series.map((x) => [x.field, x.unit]));
     const flagged = new Set(this.panel.series.filter((x) => this.flagged(x)).map((x) => x.field));
     const value = (field) => (typeof row[field] === "number" ? `${flagged.has(field) ? "✕3 " : ""}${f.number(row[field], unit[field])} ${unit[field]}` : "–");
-    const key = JSON.stringify([this.panel.series.map((x) => row[x.field]), [...flagged], this.stale]);
+    const key = JSON.stringify([this.panel.series.map((x) => row[x.field]), [...flagged], this.stale, this.narrow.matches]);
     put(this.body, key, () => this.drawing(value, t));
   }
 
@@ -53,25 +54,32 @@ export class Process extends OfDevice {
     const text = (x, y, content, classes = "", anchor = "middle") => s("text", { x, y, class: classes, "text-anchor": anchor }, content);
     const arrow = (x, y, way) => s("path", { class: "hl-arrow", d: `M${x} ${y - 7}L${x + 13 * way} ${y}L${x} ${y + 7}Z` });
     const pipe = (y, from, to, kind) => s("line", { x1: from, x2: to, y1: y, y2: y, class: `hl-pipe hl-pipe-${kind}` });
-    return s("svg", { viewBox: "0 0 760 300", role: "img", "aria-label": t("process drawing"), class: this.stale ? "hl-stale" : "" },
-      pipe(92, 10, 340, "supply"), pipe(222, 10, 340, "return"), pipe(92, 420, 750, "supply"), pipe(222, 420, 750, "return"),
-      arrow(150, 92, 1), arrow(130, 222, -1), arrow(680, 92, 1), arrow(690, 222, -1),
-      s("rect", { x: 340, y: 64, width: 80, height: 186, class: "hl-vessel" }),
-      s("path", { d: "M340 250L420 64", class: "hl-vessel-line" }),
+    const seen = (viewBox, name, ...parts) => s("svg", { viewBox, role: "img", "aria-label": `${t("process drawing")}: ${name}`, class: this.stale ? "hl-stale" : "" }, parts);
+    const exchanger = () => [s("rect", { x: 340, y: 64, width: 80, height: 186, class: "hl-vessel" }), s("path", { d: "M340 250L420 64", class: "hl-vessel-line" })];
+    const outdoor = (x, anchor) => text(x, 26, `${t("outdoor")} ${value("outdoor_c")}`, "hl-small", anchor);
+    const primary = [
+      pipe(92, 10, 340, "supply"), pipe(222, 10, 340, "return"), arrow(150, 92, 1), arrow(130, 222, -1),
       s("path", { d: "M262 80L262 104L298 80L298 104Z", class: "hl-vessel" }),
-      s("circle", { cx: 560, cy: 222, r: 19, class: "hl-vessel" }), s("path", { d: "M568 211L568 233L545 222Z", class: "hl-arrow" }),
       s("circle", { cx: 240, cy: 222, r: 16, class: "hl-vessel" }), text(240, 228, "F", "hl-small"),
-      text(10, 26, t("primary"), "hl-title", "start"), text(750, 26, t("secondary"), "hl-title", "end"),
-      text(380, 26, `${t("outdoor")} ${value("outdoor_c")}`, "hl-small"),
+      text(10, 26, t("primary"), "hl-title", "start"),
       text(110, 74, value("supply_c"), "hl-number"), text(230, 62, value("supply_kpa"), "hl-small"),
       text(280, 128, value("valve_pct"), "hl-small"),
       text(110, 262, value("return_c"), "hl-number"), text(110, 286, value("return_kpa"), "hl-small"),
       text(240, 262, value("flow_m3_h"), "hl-number"),
-      text(130, 164, value("heat_kw"), "hl-number hl-main"),
+      text(130, 164, value("heat_kw"), "hl-number hl-main")];
+    const secondary = [
+      pipe(92, 420, 750, "supply"), pipe(222, 420, 750, "return"), arrow(680, 92, 1), arrow(690, 222, -1),
+      s("circle", { cx: 560, cy: 222, r: 19, class: "hl-vessel" }), s("path", { d: "M568 211L568 233L545 222Z", class: "hl-arrow" }),
+      text(750, 26, t("secondary"), "hl-title", "end"),
       text(590, 74, value("secondary_supply_c"), "hl-number"), text(700, 62, value("secondary_supply_kpa"), "hl-small"),
       text(590, 164, value("secondary_flow_m3_h"), "hl-number"),
       text(640, 262, value("secondary_return_c"), "hl-number"), text(640, 286, value("secondary_return_kpa"), "hl-small"),
-      text(560, 262, value("pump_hz"), "hl-small"));
+      text(560, 262, value("pump_hz"), "hl-small")];
+    // On a phone the two sides stand below each other: a drawing beyond the frame is not looked for.
+    if (this.narrow.matches) return [
+      seen("0 0 430 300", t("primary"), primary, exchanger(), outdoor(425, "end")),
+      seen("330 0 430 300", t("secondary"), secondary, exchanger())];
+    return [seen("0 0 760 300", `${t("primary")}, ${t("secondary")}`, primary, secondary, exchanger(), outdoor(380, "middle"))];
   }
 }
 
