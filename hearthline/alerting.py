@@ -26,6 +26,7 @@ from dashboards.api import ActionRefusedError
 from hearthline.cli import UsageError
 from hearthline.health import Part, Trouble
 from hearthline.metrics import Figure, labelled
+from hearthline.site_dir import undecodable
 from ingest.clock import wall_clock
 from journal.protocol import Journal, JournalError
 from models.anomaly import ANOMALY, Severity
@@ -48,8 +49,8 @@ _log = logging.getLogger(__name__)
 def load_rules(directory: Path, site: Site, file: Path | None = None) -> RuleSet:
     """The rules of a site directory, or of `file`; none of them tells nobody. Faults are a UsageError."""
     path = directory / FILE if file is None else file
-    text = _rules_text(path, needed=file is not None)
     try:
+        text = _rules_text(path, needed=file is not None)
         return read_rules(text, site, Secrets(os.environ, path.parent), path.name)
     except RulesError as error:
         raise UsageError(str(error)) from error
@@ -68,8 +69,8 @@ class _OfTheServer(Mapping[str, str]):
         return 0
 
 
-def check_rules(directory: Path, site: Site) -> None:
-    """Look at the rules of a site directory before a server does.
+def check_rules(directory: Path, site: Site | None) -> None:
+    """Look at the rules of a site directory before a server does; without a site all but their scopes.
 
     A secret in a variable is not looked for, since the server has it; one in a file is.
 
@@ -93,15 +94,19 @@ def load_fast(directory: Path, site: Site) -> tuple[FastRule, ...]:
 
 def _rules_text(path: Path, *, needed: bool) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except FileNotFoundError as error:
         if not needed:
             return ""
         msg = f"rules: expected a readable {path}, got no such file"
         raise UsageError(msg) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         msg = f"rules: expected a readable text file {path}, got: {error}"
         raise UsageError(msg) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RulesError([undecodable(path.name, data, error)]) from error
 
 
 def senders_of(rules: RuleSet, broker: siren.Broker | None) -> dict[str, Sender]:

@@ -11,7 +11,7 @@ from hearthline.cli import UsageError
 from models.site import Site
 from models.site_files import Fault, SiteError, parse_site
 
-__all__ = ["FILES", "check_site", "open_site", "read_site"]
+__all__ = ["FILES", "check_site", "open_site", "read_site", "undecodable"]
 
 FILES: Final = ("site.toml", "devices.csv", "pipes.csv", "places.csv", "contracts.csv", "vehicles.csv")
 """What a site directory may hold; only the first has to be there."""
@@ -30,7 +30,7 @@ def check_site(path: Path) -> tuple[Site, tuple[Fault, ...]]:
         With every fault, if the site is wrong.
     """
     texts: dict[str, str] = {}
-    undecodable: list[Fault] = []
+    wrong: list[Fault] = []
     for name in FILES:
         data = _read(path, name)
         if data is None:
@@ -38,14 +38,15 @@ def check_site(path: Path) -> tuple[Site, tuple[Fault, ...]]:
         try:
             texts[name] = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            undecodable.append(_undecodable(name, data, error))
+            wrong.append(undecodable(name, data, error))
             texts[name] = data.decode("utf-8-sig", errors="replace")
     try:
         site, warnings = parse_site(texts)
     except SiteError as error:
-        raise SiteError(sorted((*undecodable, *error.faults), key=_in_order)) from error
-    if undecodable:
-        raise SiteError(undecodable)
+        faults = sorted((*wrong, *error.faults), key=_in_order)
+        raise SiteError(faults, (*_unread(path), *error.warnings)) from error
+    if wrong:
+        raise SiteError(wrong, (*_unread(path), *warnings))
     return site, (*_unread(path), *warnings)
 
 
@@ -63,7 +64,7 @@ def open_site(path: Path) -> Site:
     try:
         site, warnings = check_site(path)
     except SiteError as error:
-        typer.echo(str(error), err=True)
+        typer.echo("\n".join((*map(str, error.faults), *(f"warning: {w}" for w in error.warnings))), err=True)
         raise typer.Exit(2) from error
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -84,10 +85,16 @@ def _read(path: Path, name: str) -> bytes | None:
         raise UsageError(msg) from error
 
 
-def _undecodable(name: str, data: bytes, error: UnicodeDecodeError) -> Fault:
+def undecodable(name: str, data: bytes, error: UnicodeDecodeError) -> Fault:
+    """Where file `name` is not in UTF-8, and what to do; what Excel in Chinese leaves as CSV is GBK."""
     before = data[: error.start].decode("utf-8-sig")
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return Fault(name, line, column, f"expected text in UTF-8, got byte 0x{data[error.start]:02x}")
+    told = f"expected text in UTF-8, got byte 0x{data[error.start]:02x}"
+    try:
+        data.decode("gb18030")
+    except UnicodeDecodeError:
+        return Fault(name, line, column, f"{told}: save the file as UTF-8")
+    return Fault(name, line, column, f"{told}, as in GBK: save the file as UTF-8 (in Excel: CSV UTF-8)")
 
 
 def _unread(path: Path) -> list[Fault]:

@@ -152,12 +152,13 @@ class SiteError(ValueError):
 
     Attributes
     ----------
-    faults : tuple of Fault
-        Every one, in the order of files and lines.
+    faults, warnings : tuple of Fault
+        Every one, in the order of files and lines; of warnings those that do not need a sound site.
     """
 
-    def __init__(self, faults: Iterable[Fault]):
+    def __init__(self, faults: Iterable[Fault], warnings: Iterable[Fault] = ()):
         self.faults = tuple(faults)
+        self.warnings = tuple(warnings)
         super().__init__("\n".join(map(str, self.faults)))
 
 
@@ -195,7 +196,7 @@ def parse_site(texts: Mapping[str, str]) -> tuple[Site, tuple[Fault, ...]]:
     specs = _TOML_TABLES | {name: columns for name, (_, columns) in _CSV_TABLES.items()}
     check_rules(tables, specs, report)
     if report.faults:
-        raise SiteError(_ordered(report.faults))
+        raise SiteError(_ordered(report.faults), _ordered(report.warnings))
     warn_of_networks(tables, report)
     warn_of_meters(tables["device"], report)
     return _build(tables, texts), tuple(_ordered(report.warnings))

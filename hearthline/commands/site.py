@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Read a site directory and print every fault as file:line:column: message; exit 2 if there is one.
 
-        Its alerts.toml is read once the registry is without one. Warnings go to stderr and do not fail.
+        Of its alerts.toml too, whose scopes are looked at once the registry is without a fault. Warnings go
+        to stderr and do not fail.
 
         Example: hearthline site check site/
         """
@@ -39,19 +40,32 @@ def register(app: typer.Typer) -> None:
         from hearthline.site_dir import check_site
         from models.site_files import SiteError
 
+        site: Site | None = None
+        faults: list[Fault] = []
         try:
             site, warnings = check_site(directory)
+        except SiteError as error:
+            faults, warnings = [*error.faults], error.warnings
+        try:
             check_rules(directory, site)
-        except (SiteError, RulesError) as error:
-            typer.echo(_dumped({"ok": False, "faults": _objects(error.faults)}) if as_json else str(error))
-            raise typer.Exit(2) from error
+        except RulesError as error:
+            faults += error.faults
+        if site is None or faults:
+            told = {"ok": False, "faults": _objects(faults), "warnings": _objects(warnings)}
+            typer.echo(_dumped(told) if as_json else "\n".join(map(str, faults)))
+            _warn(() if as_json else warnings)
+            raise typer.Exit(2)
         if as_json:
             typer.echo(_dumped(_summary(site, warnings)))
             return
-        for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
+        _warn(warnings)
         counts = ", ".join(f"{len(getattr(site, what))} {what}" for what in _COUNTED if getattr(site, what))
         typer.echo(f"{site.name}: {counts}")
+
+
+def _warn(warnings: Iterable[Fault]) -> None:
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _dumped(value: dict[str, Any]) -> str:

@@ -121,6 +121,33 @@ def test_rules_for_alarms_are_read_as_a_start_reads_them(tmp_path: Path):
     assert [(f["file"], f["line"]) for f in faults] == [("alerts.toml", n) for n in (3, 10, 11)]
 
 
+def test_with_a_fault_in_the_registry_warnings_and_rules_are_told_too(tmp_path: Path):
+    site = SITE.replace("Asia/Shanghai", "Mars/Olympus").replace(
+        'name = "Harbour', 'timezon = "UTC"\nname = "Harbour'
+    )
+    rules = RULES.replace('"email"', '"emial"') + '[[rule]]\nscopes = ["unit:plant-1"]\n'
+    write(tmp_path, {"site.toml": site, "devices.csv": DEVICES, "notes.csv": "", "alerts.toml": rules})
+    result = ended("site", "check", str(tmp_path))
+    assert result.returncode == 2
+    assert [line.split(": ")[:2] for line in result.stdout.splitlines()] == [
+        ["site.toml:5:1", "timezone"], ["alerts.toml:3:1", "kind"],
+    ]  # fmt: skip
+    assert [line.split(": ")[:2] for line in result.stderr.splitlines()] == [
+        ["warning", "notes.csv:1:1"], ["warning", "site.toml:3:1"],
+    ]  # fmt: skip
+    told = json.loads(ended("site", "check", str(tmp_path), "--json").stdout)
+    assert [(f["file"], f["line"]) for f in told["faults"]] == [("site.toml", 5), ("alerts.toml", 3)]
+    assert [(f["file"], f["line"]) for f in told["warnings"]] == [("notes.csv", 1), ("site.toml", 3)]
+
+
+def test_rules_in_another_encoding_are_a_fault_with_its_place(tmp_path: Path):
+    rules = RULES.replace("[[channel]]", "# 换班\n[[channel]]", 1).encode("gbk")
+    write(tmp_path, {"site.toml": SITE, "devices.csv": DEVICES, "alerts.toml": rules})
+    result = ended("site", "check", str(tmp_path))
+    told = "alerts.toml:1:3: expected text in UTF-8, got byte 0xbb, as in GBK: save the file as UTF-8"
+    assert (result.returncode, result.stdout) == (2, f"{told} (in Excel: CSV UTF-8)\n")
+
+
 def test_spreadsheets_leave_a_mark_at_the_beginning(tmp_path: Path):
     write(
         tmp_path,
@@ -137,7 +164,17 @@ def test_another_encoding_is_a_fault_beside_the_others(tmp_path: Path):
     places = [(f.file, f.line) for f in error.value.faults]
     assert ("devices.csv", 2) in places
     assert any(f.message.startswith("expected text in UTF-8, got byte 0xbb") for f in error.value.faults)
+    assert any(
+        f.message.endswith(", as in GBK: save the file as UTF-8 (in Excel: CSV UTF-8)")
+        for f in error.value.faults
+    )
     assert any("sideways" in f.message for f in error.value.faults)
+
+
+def test_what_is_in_no_encoding_that_we_know_is_not_called_gbk(tmp_path: Path):
+    write(tmp_path, {"site.toml": SITE.encode() + b"# \xff\xff\n"})
+    with pytest.raises(SiteError, match=r"got byte 0xff: save the file as UTF-8$"):
+        check_site(tmp_path)
 
 
 def test_no_site_is_one_clear_line(tmp_path: Path):
