@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from hearthline.cli import UsageError
+from hearthline.series_source import fail
 
 if TYPE_CHECKING:
     from hearthline.settings import Settings
     from ingest.endpoint import Endpoint
     from models.wire import Command
+
+_DOINGS: Final = ("resend", "set-interval", "diagnose")
 
 
 def register(app: typer.Typer) -> None:
@@ -90,13 +93,16 @@ def _make(do: str, interval_s: float | None) -> Command:
     from ingest.clock import wall_clock
     from models.wire import Command
 
+    if do not in _DOINGS:
+        raise UsageError(f"do: expected {_DOINGS[0]}, {_DOINGS[1]} or {_DOINGS[2]}, got {do[:80]!r}")
+    if do != "set-interval" and interval_s is not None:
+        raise UsageError(f"--interval-s: expected it of set-interval alone, got it of {do}")
     given = {"id": secrets.token_hex(12), "at": wall_clock(), "do": do}
     try:
         return Command.model_validate(given | ({} if interval_s is None else {"interval_s": interval_s}))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        name = ".".join(str(part) for part in fault["loc"]) or "command"
-        raise UsageError(f"{name}: {fault['msg']}, got {fault['input']!r:.80}") from error
+    except ValidationError as error:  # of what is left only the interval can be wrong
+        got = "none" if interval_s is None else f"{interval_s:g}"
+        raise UsageError(f"--interval-s: expected 1 to 604,800 s between readings, got {got}") from error
 
 
 def _say(endpoint: Endpoint, place: str, command: Command, wait_s: float) -> dict[str, Any] | None:
@@ -105,7 +111,7 @@ def _say(endpoint: Endpoint, place: str, command: Command, wait_s: float) -> dic
     try:
         talk.client.connect(endpoint.host, endpoint.port)
     except OSError as error:
-        raise UsageError(f"mqtt: expected a broker at {endpoint}, got: {error}") from error
+        fail(f"mqtt: expected a broker at {endpoint}, got: {error}")
     talk.client.loop_start()
     try:
         talk.over.wait(wait_s)

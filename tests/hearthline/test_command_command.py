@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 from typer.testing import CliRunner
 
 from edge.config import MqttConfig
 from hearthline.cli import UsageError, build
+from hearthline.commands.command import _DOINGS
+from models.wire import Command
 from tests.edge.test_collector import Counting, Running, device
 from tests.support.edge_server import FakeServer
 from tests.support.mosquitto import Mosquitto
@@ -93,10 +96,12 @@ def test_the_broker_inside_is_opened_by_the_data_directory(site, tmp_path, door)
     ("words", "expected"),
     [
         (["nobody", "resend"], "device: expected a device of"),
-        (["sub-1", "reboot"], "do: Input should be 'resend', 'set-interval' or 'diagnose', got 'reboot'"),
-        (["sub-1", "set-interval"], "expected interval_s with set-interval"),
+        (["sub-1", "reboot"], "do: expected resend, set-interval or diagnose, got 'reboot'"),
+        (["sub-1", "set-interval"], "--interval-s: expected 1 to 604,800 s between readings, got none"),
+        (["sub-1", "set-interval", "--interval-s", "0.5"], "expected 1 to 604,800 s between readings, got 0.5"),
+        (["sub-1", "set-interval", "--interval-s", "nan"], "expected 1 to 604,800 s between readings, got nan"),
+        (["sub-1", "resend", "--interval-s", "60"], "--interval-s: expected it of set-interval alone, got it of resend"),
         (["sub-1", "resend", "--data-dir", "/nowhere"], "broker inside, got none in /nowhere"),
-        (["sub-1", "resend", "--mqtt", "mqtt://127.0.0.1:1"], "mqtt: expected a broker at mqtt://127.0.0.1:1, got:"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_said_is_one_line(site, words, expected):
@@ -104,3 +109,15 @@ def test_what_cannot_be_said_is_one_line(site, words, expected):
     assert isinstance(done.exception, UsageError)
     assert expected in str(done.exception)
     assert "\n" not in str(done.exception)
+
+
+def test_the_words_of_a_command_are_those_of_the_wire():
+    assert get_args(Command.model_fields["do"].annotation) == _DOINGS
+
+
+def test_a_broker_that_does_not_answer_is_exit_1(site):
+    words = ["command", "sub-1", "resend", "--site", str(site), "--mqtt", "mqtt://127.0.0.1:1"]
+    done = CliRunner().invoke(build(), words)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("hearthline: mqtt: expected a broker at mqtt://127.0.0.1:1, got: ")
+    assert done.stderr.count("\n") == 1
