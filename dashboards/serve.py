@@ -33,6 +33,8 @@ class BoardServer:
         A loopback address.
     port : int
         0 takes any free one; `port` tells which.
+    option : str
+        By which another port is chosen, for who finds this one taken.
 
     Raises
     ------
@@ -40,9 +42,9 @@ class BoardServer:
         `host` is not loopback, or the port is taken or not allowed.
     """
 
-    def __init__(self, app: Any, host: str = "127.0.0.1", port: int = 8080) -> None:
+    def __init__(self, app: Any, host: str = "127.0.0.1", port: int = 8080, option: str = "--port") -> None:
         self.host = host
-        self._socket = _bind(host, port)
+        self._socket = _bind(host, port, option)
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
@@ -92,7 +94,7 @@ class BoardServer:
             self._error = error
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, option: str) -> socket.socket:
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -111,6 +113,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
-        msg = f"board: expected a free port, got {port} on {host}: {error}"
+        other = f"{option} takes another, 0 any free one"
+        msg = f"board: expected a free port, got {port} on {host}: {error}; {other}"
         raise BindError(msg) from error
     return listener

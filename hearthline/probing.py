@@ -21,7 +21,7 @@ def answering(probes: Probes, host: str, port: int | None) -> Iterator[None]:
         yield
         return
     try:
-        server = BoardServer(probe_app(probes), host, port)
+        server = BoardServer(probe_app(probes), host, port, "--metrics-port")
     except BindError as error:
         told = str(error).removeprefix("board: ")
         raise UsageError(f"metrics_port: {told}") from error

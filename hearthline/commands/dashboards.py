@@ -88,9 +88,10 @@ def register(app: typer.Typer) -> None:
         from dashboards.grafana_push import push as put
         from hearthline.site_dir import open_site
 
+        registry, token = open_site(site), _token(token_file)
         done = Pushed()
         try:
-            put(open_site(site), url, _token(token_file), bucket, readings_bucket, done)
+            put(registry, url, token, bucket, readings_bucket, done)
         except PushError as error:
             typer.echo(f"hearthline: {error}", err=True)
             raise typer.Exit(1) from error

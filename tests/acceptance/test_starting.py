@@ -77,7 +77,8 @@ def test_a_site_with_ten_mistakes_is_ten_lines(tmp_path):
 def test_a_port_in_use(tmp_path, site, taken):
     one_line(*up(site, tmp_path / "a", "--port", taken), says=["port", taken])
     one_line(*up(site, tmp_path / "b", "--mqtt-port", taken), says=["port", taken])
-    one_line("demo", "--for", 5, "--port", taken, "--data-dir", tmp_path / "demo", says=["port", taken])
+    words = ("demo", "--for", 5, "--port", taken, "--data-dir", tmp_path / "demo")
+    one_line(*words, says=["port", taken, "--port takes another, 0 any free one"])
 
 
 def test_a_directory_that_cannot_be_written(tmp_path, site):

@@ -253,7 +253,8 @@ def test_a_store_that_is_away_is_503_and_not_a_crash(board, monkeypatch):
 
 
 def test_a_port_in_use_is_one_clear_error_before_anything_starts(board):
-    with pytest.raises(BindError, match=rf"expected a free port, got {board.server.port} on 127\.0\.0\.1"):
+    told = rf"expected a free port, got {board.server.port} on 127\.0\.0\.1: .*; --port takes another, 0 any free one$"
+    with pytest.raises(BindError, match=told):
         BoardServer(None, port=board.server.port)
 
 

@@ -156,6 +156,7 @@ def test_a_metrics_port_in_use_or_open_to_others_is_refused(site_dir, mosquitto)
     done = ended("ingest", *taken)
     assert done.returncode == 2
     assert "metrics_port: expected a free port" in done.stderr
+    assert "; --metrics-port takes another, 0 any free one" in done.stderr
     open_to_all = {**os.environ, "HEARTHLINE_METRICS_HOST": "0.0.0.0"}
     done = ended("ingest", *taken, env=open_to_all)
     assert done.returncode == 2
