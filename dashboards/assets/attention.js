@@ -22,8 +22,8 @@ export class Attention {
     const found = [...this.troubles(), ...this.deviations()].slice(0, 10);
     put(this.list, JSON.stringify(found.map((x) => [x.device.id, x.what, x.much])), () => found.map((x) => h("tr", { "data-row": `${x.device.id} ${x.state ? "state" : "return"}` },
       h("td", { class: "hl-cell hl-first" }, x.priority ? mark(true, x.priority, x.shape) : h("span", { class: "hl-muted" }, x.shape)),
-      h("td", { class: "hl-cell", "data-label": t("device") }, deviceLink(x.device, this.context)),
-      h("td", { class: "hl-cell", "data-label": t("what") }, x.what),
+      h("td", { class: "hl-cell hl-named", "data-label": t("device") }, deviceLink(x.device, this.context)),
+      h("td", { class: "hl-cell hl-words", "data-label": t("what") }, x.what),
       h("td", { class: "hl-cell", "data-label": t("age or excess") }, x.much))));
   }
 

@@ -75,12 +75,13 @@ PAGE = Page(
             "alarm",
             feeds=("alarms",),
             width=4,
+            height=2,
         ),
         Panel(
             "alarm_rate",
             Text("Alarms per 10 minutes", "每10分钟告警数"),
             "line",
-            width=5,
+            width=3,
             series=(
                 Series(
                     _QUALITY,
@@ -96,7 +97,7 @@ PAGE = Page(
             Text("Worst actors", "高频告警"),
             "table",
             feeds=("actors", "quality"),
-            width=7,
+            width=5,
             note=Text(
                 "of 30 days; by itself: cleared before anybody acknowledged it",
                 "近30天；自行恢复：无人确认即恢复",
