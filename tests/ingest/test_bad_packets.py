@@ -208,7 +208,8 @@ def test_generated_messages_over_a_broker_are_all_accounted_for(door: Journalled
         ):
             stored.add((case.topic.split("/")[4], BOOT + sent.total() + 1, 1_000_000))
         sent["ignored" if IGNORED in case.right else "heard"] += 1
-        info.wait_for_publish(PATIENCE_S)
+        with contextlib.suppress(RuntimeError):  # taken for dead just now: paho keeps it and sends it again
+            info.wait_for_publish(PATIENCE_S)
 
     each()
     refused = sent["heard"] - len(stored)

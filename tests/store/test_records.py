@@ -165,9 +165,14 @@ def test_one_alone_keeps_the_records_of_a_database(postgres):
     where = postgres.database()
     name = where.rpartition("/")[2]
     end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
+    held = end.replace("count(pg_terminate_backend(pid))", "count(*)")
     others = (
         r"only one that keeps these records, got one on 127\.0\.0\.1, there since \d{4}-.* UTC: stop that one"
     )
+
+    def freed(admin):
+        until(lambda: admin.execute(held).fetchone() == (0,))  # who is ended lets go a moment later
+
     with Records(where, alone=True) as first:
         first.receive([{"n": 0}])
         with pytest.raises(RecordsError, match=others):
@@ -181,6 +186,7 @@ def test_one_alone_keeps_the_records_of_a_database(postgres):
             Records(where, alone=True)
         with postgres.connect(name) as admin:
             admin.execute(end)
+            freed(admin)
         with Records(where, alone=True) as second:
             with pytest.raises(RecordsError, match=others):
                 first.receive([{"n": 99}])
@@ -188,6 +194,8 @@ def test_one_alone_keeps_the_records_of_a_database(postgres):
         first.receive([{"n": 3}])
         assert [b["n"] for _, b in first.inbox()] == [0, 1, 2, 3]
         first._sole.close()  # as after a session that did not answer: it must not wait with the lock in the pool
+        with postgres.connect(name) as admin:
+            freed(admin)
         with Records(where, alone=True):
             pass
     with Records(where, alone=True) as third:
@@ -197,6 +205,7 @@ def test_one_alone_keeps_the_records_of_a_database(postgres):
                 session.execute(sa.text("DELETE FROM inbox"))
                 with postgres.connect(name) as admin:
                     admin.execute(end)  # the lock goes in the middle of a transaction: it goes with it
+                    freed(admin)
                 with Records(where, alone=True) as other:
                     other.receive([{"n": 4}])
 
