@@ -56,7 +56,8 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
 
     Heat and volume come from the meter's counters where it has them and they
     hold, else from flow and temperatures by trapezoid. Coverage is that of the
-    readings which the heat rests on.
+    readings which the heat rests on. A counter of heat is made by the meter of its
+    own temperatures: while one of them stays out of its range, it does not hold.
     """
     meter = site.meters[samples.devices]
     gap_limit_ms = GAP_INTERVALS * meter.interval_ms
@@ -71,7 +72,9 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         rated=~np.isnan(meter.qp_m3_h),
         gap_limit_ms=gap_limit_ms,
     )
-    counted = _holds(energy, power_coverage)
+    broken = _broken_share(samples, gap_limit_ms)
+    distrusted = broken > 1.0 - MIN_COVERAGE
+    counted = _holds(energy, power_coverage) & ~distrusted
     coverage = np.where(counted, energy.covered, power_coverage)
 
     flow_m3_s, flow_coverage = samples.integrate(flow_m3_h / S_PER_H, gap_limit_ms=gap_limit_ms)
@@ -97,7 +100,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         heat_gj=heat_gj,
         heat_u_gj=_uncertainty_gj(
             heat_gj,
-            np.where(counted, 1.0 - energy.lost, coverage),
+            np.where(counted, np.maximum(1.0 - energy.lost - broken, 0.0), coverage),
             mean_flow_m3_h,
             supply_mean_c - return_mean_c,
             meter,
@@ -112,6 +115,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
             samples,
             coverage,
             counted,
+            distrusted,
             (volume, energy),
             (flow_coverage >= MIN_COVERAGE, power_coverage >= MIN_COVERAGE),
             gap_limit_ms,
@@ -127,6 +131,17 @@ def _holds(counter: Counted, integrated_coverage: FloatArray) -> BoolArray:
     """
     lost = (counter.lost + counter.bridged > 0) & (counter.covered < MIN_COVERAGE)
     return ~np.isnan(counter.increase) & ~(lost & (integrated_coverage >= MIN_COVERAGE))
+
+
+def _broken_share(samples: Samples, gap_limit_ms: FloatArray) -> FloatArray:
+    """Share of the window between readings with a temperature out of its range, shape (devices,).
+
+    Of both neighbours: a value that was garbled once on its way says nothing about the meter.
+    """
+    broken = np.asarray(np.logical_or.reduce([samples.masked(name) for name in TEMPERATURES]))
+    if not broken.any():
+        return np.zeros(len(samples.devices))
+    return samples.coverage(broken, gap_limit_ms=gap_limit_ms)
 
 
 def _flow_weighted(
@@ -169,6 +184,7 @@ def _reason(
     samples: Samples,
     coverage: FloatArray,
     counted: BoolArray,
+    distrusted: BoolArray,
     counters: Sequence[Counted],
     replaced: Sequence[BoolArray],
     gap_limit_ms: FloatArray,
@@ -188,6 +204,7 @@ def _reason(
         lost &= counter.covered + lost_share >= MIN_COVERAGE
         for kind in np.unique(counter.why[lost]):
             reason[lost & (counter.why == kind)] = COUNTER_REASONS[Step(kind)]
+    reason[distrusted] = "out_of_range"
     reason[np.isnan(meter.interval_ms)] = "no_interval"
     return reason
 

@@ -85,6 +85,30 @@ def test_values_outside_their_range_are_absent_and_counted_where_they_lie():
     assert out.readings["sub-2", T0 + 3 * MINUTE]["quality"] == "implausible:flow_m3_h"
 
 
+@pytest.mark.parametrize("sensor", ["supply_c", "return_c"])
+def test_heat_counted_by_a_broken_sensor_is_unknown_and_what_flowed_is_known(sensor):
+    clean = said("sub-1", counting(46), until=T0 + 4 * WINDOW)
+    out = said("sub-1", counting(46, {k: {sensor: 850.0} for k in range(5, 20)}), until=T0 + 4 * WINDOW)
+    row = heat(out, "sub-1")
+    assert (row["status"], row["reason"], row["heat_gj"]) == ("unknown", "out_of_range", None)
+    assert row["coverage"] == pytest.approx(4 / 15)
+    assert row["volume_m3"] == heat(clean, "sub-1")["volume_m3"]
+    assert heat(out, "sub-1", T0 + 2 * WINDOW) == heat(clean, "sub-1", T0 + 2 * WINDOW)
+
+
+def test_one_garbled_temperature_leaves_what_the_meter_counted():
+    clean = said("sub-1", counting(31))
+    once, twice = (
+        said("sub-1", counting(31, {k: {"supply_c": 850.0} for k in bad})) for bad in ((7,), (7, 8))
+    )
+    known, garbled, broken = (heat(out, "sub-1") for out in (clean, once, twice))
+    assert garbled["heat_gj"] == broken["heat_gj"] == known["heat_gj"]
+    assert {row["status"] for row in (garbled, broken)} == {"final"}
+    assert garbled["heat_u_gj"] == pytest.approx(known["heat_u_gj"], rel=0.01)
+    missed = known["heat_gj"] / 14
+    assert broken["heat_u_gj"] == pytest.approx(np.hypot(garbled["heat_u_gj"], missed), rel=0.01), "a minute"
+
+
 def test_nothing_is_integrated_across_a_temperature_that_jumps():
     still = said("sub-2", minutes(31))
     jump = said("sub-2", minutes(31, {7: {"supply_c": 130.0}}))
