@@ -295,7 +295,8 @@ class Deliveries:
         self.duplicates.unite(other.duplicates)
         self.repeats.unite(other.repeats)
         self.lates.unite(other.lates)
-        self.floor_ms = max(self.floor_ms, other.floor_ms)
+        # What either let go of is told of no more: with the other's part alone a day would be another.
+        self.forget_before(max(self.floor_ms, other.floor_ms))
         # Words go round by other streams: one may come after a later one, or again after its device moved on.
         self.taken_over |= other.taken_over | {(stream, offset)}
         return True

@@ -185,13 +185,15 @@ class LedgerBook:
         for (at, day), count in repeats.items():
             self.of(at).repeats.add(day, count)
 
-    def give_away(self, device: int, *, told: bool = True) -> str | None:
+    def give_away(self, device: int, told_ms: int = 0) -> str | None:
         """Forget a device that belongs to another stream now; what was known of it, for `take_over`.
 
-        `told` is whether its days were told of here until now: not of one that was in no registry meanwhile.
+        Its days were told of here up to that of `told_ms` (ms UTC), or not at all (0), as of one that was in
+        no registry meanwhile.
         """
         self.awaited.discard(device)
-        revisions, last_ms = self.days.revisions(device), self.days.today_ms if told else 0
+        revisions = self.days.revisions(device)
+        last_ms = min(self.days.today_ms, self.days.day(told_ms)) if told_ms else 0
         self.days.forget(device)
         deliveries, names = self.deliveries.pop(device, None), self._names.pop(device, None)
         self.touched.discard(device)
@@ -205,6 +207,7 @@ class LedgerBook:
                 "last_ms": last_ms,
                 "from_ms": self.days.from_ms,
                 "closed_ms": self.days.closed_ms,
+                "timezone": self.days.zones.timezone,
             }
         )
 
@@ -216,7 +219,8 @@ class LedgerBook:
         today = self.days.today_ms
         taken = deliveries.take_over(theirs, stream, offset, today)
         if taken:
-            if "from_ms" in given:  # words of earlier releases do not say it
+            # Days of another zone are none of here; words of earlier releases do not say since when they are.
+            if given.get("timezone") == self.days.zones.timezone:
                 self.days.reach_back(theirs, given["from_ms"], given["closed_ms"])
             self.days.taken_over(device, theirs, given.get("revisions", {}), given.get("last_ms"))
             names = EventNames.from_text(given["names"])

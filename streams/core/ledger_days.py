@@ -112,7 +112,9 @@ class LedgerDays:
         if not self.kept:
             return []
         left = [day for day in self.kept if day != today and day not in ended]
-        self.kept = [*ended, today]
+        back = self._days(ended[-1][1], today[0]) if ended else []  # whole again, once a zone is put right
+        self.kept = [*ended, *back, today]
+        left = [day for day in left if day not in back]
         said = [(start, end, self._said.pop(start, {})) for start, end in left]
         return [_fresh(a, b, counts, withdrawn=True) for a, b, counts in said if a != today[0]]
 
@@ -260,10 +262,14 @@ class LedgerDays:
             self._drop()
         return told
 
-    def last(self, devices: Iterable[int]) -> list[LedgerSaid]:
-        """What is left to say of devices that go: their open days."""
-        ordered = sorted(devices)
-        return [_fresh(a, b, dict(self._counted(ordered, b)), final=True) for a, b in self._open()]
+    def last(self, devices: Iterable[int], heard_ms: int) -> list[LedgerSaid]:
+        """What is left to say of devices that go: their open days.
+
+        Up to that of `heard_ms` (ms UTC), when this stream heard last before: one that was passed over when
+        they went knows nothing of the days since, and others have told of them.
+        """
+        ordered, open_days = sorted(devices), [day for day in self._open() if day[0] <= heard_ms]
+        return [_fresh(a, b, dict(self._counted(ordered, b)), final=True) for a, b in open_days]
 
     def _open(self) -> list[tuple[int, int]]:
         """The days that are not settled, in order."""
@@ -284,13 +290,15 @@ class LedgerDays:
         if not old:
             return
         start, end = old[-1]
+        ends = dict(self.kept)
         for device, deliveries in self._deliveries.items():
             if device in self._before:
                 continue  # what changed is yet to be said
             counts = deliveries.counts(end)
             whole = counts.unaccounted == 0 and counts.waiting == 0
             deliveries.forget_before(start if whole else self.kept[0][0])
-            for day in [d for d in self._revisions.get(device, ()) if d < deliveries.floor_ms]:
+            floor_ms = deliveries.floor_ms  # a day of another zone may begin before it and end after it
+            for day in [d for d in self._revisions.get(device, ()) if ends.get(d, d + 1) <= floor_ms]:
                 del self._revisions[device][day]
 
     # -- checkpoints ------------------------------------------------------------------

@@ -213,6 +213,11 @@ class Pipeline:
     # -- restatement ----------------------------------------------------------------
 
     @property
+    def site_id(self) -> str:
+        """Of the registry that the stream had last, empty before the first."""
+        return self._state.registry.id
+
+    @property
     def request(self) -> RestateRequest | None:
         """What the stream waits for of the store, to be answered by `RestateAnswer` frames in its journal."""
         return self._state.restatements.request
@@ -372,6 +377,7 @@ class Pipeline:
         """Take a version of the registry; devices that leave have their last rows by the one before."""
         before, registered = self._state.site, self._state.registry
         owned = before.owned.copy()
+        heard_ms = self._state.now_ms or 0  # of the record before
         leaving = self._state.register(texts)
         if leaving.any():
             now_ms = self._state.moving_to_ms
@@ -379,7 +385,9 @@ class Pipeline:
             self._telling.windows(outputs, last, before)
             self._telling.ledger(outputs, self._state.book.days.restated(), before)
             before.owned &= leaving & ~self._state.site.owned[: len(leaving)]
-            self._telling.ledger(outputs, self._state.book.days.last(self._state.book.deliveries), before)
+            self._telling.ledger(
+                outputs, self._state.book.days.last(self._state.book.deliveries, heard_ms), before
+            )
             for gone in np.flatnonzero(leaving & ~self._state.site.owned[: len(leaving)]).tolist():
                 self._state.engine.wait_for(gone, None)  # nobody else would ever take its word back
                 if self._state.site.ids[gone] not in self._state.registry.devices:
@@ -387,14 +395,14 @@ class Pipeline:
         for back in np.flatnonzero(self._state.site.owned[: len(leaving)] & ~owned).tolist():
             self._state.book.returns(back)
         self._state.restatements.bring_back(self._state.site.owned)
-        self._part_with(registered, record, outputs)
+        self._part_with(registered, record, outputs, heard_ms)
         for name, device in self._state.registry.devices.items():
             then = registered.devices.get(name)
             if then is not None and then.stream != self.stream and device.stream == self.stream:
                 self._state.book.awaited.add(self._state.intern(name))
         self._state.settle_site()
 
-    def _part_with(self, registered: Site, record: Record, outputs: Outputs) -> None:
+    def _part_with(self, registered: Site, record: Record, outputs: Outputs, heard_ms: int) -> None:
         """Give what is known of the messages of devices that moved to the streams that they moved to."""
         for name, device in self._state.registry.devices.items():
             if device.stream == self.stream:
@@ -402,7 +410,7 @@ class Pipeline:
             then = registered.devices.get(name)
             index = self._state.index.get(name, -1)
             mine = then is not None and then.stream == self.stream
-            given = self._state.book.give_away(index, told=mine)
+            given = self._state.book.give_away(index, heard_ms if mine else 0)
             if given is not None or mine:
                 about = {"given": given or NOTHING_GIVEN, "stream": self.stream, "offset": record.offset}
                 about["waits"] = self._state.restatements.give_away(index, name)

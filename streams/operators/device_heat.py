@@ -72,9 +72,10 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
         rated=~np.isnan(meter.qp_m3_h),
         gap_limit_ms=gap_limit_ms,
     )
-    broken = _broken_share(samples, gap_limit_ms)
-    distrusted = broken > 1.0 - MIN_COVERAGE
+    broken = _broken_share(samples)
+    distrusted = 1.0 - broken < MIN_COVERAGE
     counted = _holds(energy, power_coverage) & ~distrusted
+    distrusted &= ~np.isnan(energy.increase) & (power_coverage < MIN_COVERAGE)
     coverage = np.where(counted, energy.covered, power_coverage)
 
     flow_m3_s, flow_coverage = samples.integrate(flow_m3_h / S_PER_H, gap_limit_ms=gap_limit_ms)
@@ -133,15 +134,22 @@ def _holds(counter: Counted, integrated_coverage: FloatArray) -> BoolArray:
     return ~np.isnan(counter.increase) & ~(lost & (integrated_coverage >= MIN_COVERAGE))
 
 
-def _broken_share(samples: Samples, gap_limit_ms: FloatArray) -> FloatArray:
-    """Share of the window between readings with a temperature out of its range, shape (devices,).
+def _broken_share(samples: Samples) -> FloatArray:
+    """Share of the window that lies beside readings with a temperature out of its range, shape (devices,).
 
-    Of both neighbours: a value that was garbled once on its way says nothing about the meter.
+    Of two or more after one another: a value that was garbled once on its way says nothing about the meter.
     """
-    broken = np.asarray(np.logical_or.reduce([samples.masked(name) for name in TEMPERATURES]))
-    if not broken.any():
-        return np.zeros(len(samples.devices))
-    return samples.coverage(broken, gap_limit_ms=gap_limit_ms)
+    out = np.asarray(np.logical_or.reduce([samples.masked(name) for name in TEMPERATURES]))
+    share = np.zeros(len(samples.devices))
+    if not out.any():
+        return share
+    group, t = samples.group, np.clip(samples.t, samples.start_ms, samples.end_ms)
+    same = group[1:] == group[:-1]
+    both = same & out[1:] & out[:-1]
+    stays = np.r_[False, both] | np.r_[both, False]
+    beside = same & (stays[1:] | stays[:-1])
+    spoilt_ms = np.bincount(group[1:][beside], (t[1:] - t[:-1])[beside], minlength=len(share))
+    return np.asarray(spoilt_ms / (samples.end_ms - samples.start_ms))
 
 
 def _flow_weighted(

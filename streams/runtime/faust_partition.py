@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from journal.export import registry_texts
-from models.frame import EMPTIED_STREAMS, REFUSED_STREAM, Frame, FrameError, Record
+from models.frame import EMPTIED_STREAMS, REFUSED_STREAM, Frame, FrameError, FrameKind, Record
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from models.site_files import parse_site
@@ -31,6 +31,11 @@ Answer = Callable[[RestateRequest], Iterable[RestateAnswer]]
 
 class PipelineLike(Protocol):
     """What is needed of a `streams.core.pipeline.Pipeline`."""
+
+    @property
+    def site_id(self) -> str:
+        """Of the registry that it had last, empty before the first."""
+        ...
 
     @property
     def request(self) -> RestateRequest | None:
@@ -203,11 +208,18 @@ class PartitionRun:
         self.unsaved += 1
 
     def _addressed(self, record: Record) -> list[Record]:
-        """The record; of one for emptied streams, one of each stream here that its registry does not have."""
+        """The record; of one for emptied streams, one of each stream here that its site no longer has.
+
+        Another site on the same topic is its own ingest's business.
+        """
         if record.stream != EMPTIED_STREAMS:
             return [record]
-        present = parse_site(registry_texts(Frame.decode(record.frame)))[0].streams
-        emptied = sorted(self._running.keys() - {*present, REFUSED_STREAM, EMPTIED_STREAMS})
+        frame = Frame.decode(record.frame)
+        if frame.kind is not FrameKind.REGISTRY:
+            raise FrameError(f"expected a registry under the key {EMPTIED_STREAMS}, got {frame.kind}")
+        site = parse_site(registry_texts(frame))[0]
+        others = self._running.keys() - {*site.streams, REFUSED_STREAM, EMPTIED_STREAMS}
+        emptied = sorted(stream for stream in others if self._running[stream].site_id == site.id)
         return [replace(record, stream=stream) for stream in emptied]
 
     def _hold(self, outputs: Outputs) -> None:

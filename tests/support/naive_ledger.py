@@ -124,7 +124,10 @@ class NaiveStream:
         if fleet.timezone != self.zones[-1][1]:
             since = (over or [(0, self.days[0][0])])[-1][1] if self.fleet else 0
             self.zones = [zone for zone in self.zones if zone[0] < since] + [(since, fleet.timezone)]
-        self.fleet, self.days = fleet, [*over, today]
+        self.fleet, self.days = fleet, [today]
+        if over:  # where a zone came for a while a day may lie between, which is whole again
+            self.go_back(over[-1][1])
+        self.days[:0] = over
         return words
 
     def answer_for(self, word: Word) -> None:

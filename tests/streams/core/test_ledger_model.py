@@ -191,7 +191,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule(twice=st.booleans())
     def moves_to_another_stream(self, twice: bool) -> None:
-        given = self.book.give_away(DEVICE)
+        given = self.book.give_away(DEVICE, 5 * DAY)
         assert DEVICE not in self.book.deliveries
         if given is None:
             return

@@ -304,3 +304,32 @@ def test_the_rest_of_a_day_that_a_time_zone_cut_off_is_no_day_of_the_new_one() -
     )
     days = {day: row["stored"] for (_, day), row in streams.rows.items()}
     assert days == {cut_off - DAY: 1, in_new_york: 3}
+
+
+def test_a_stream_that_hears_late_that_it_was_emptied_says_nothing_of_the_days_since() -> None:
+    boot, streams, passed_over = MIDNIGHT + HOUR, FleetStreams(), None
+    for h in range(0, 24 * 24, 3):
+        at = MIDNIGHT + h * HOUR
+        if h == 0:
+            streams.take(Moment(at, fleet(sub=0)))
+        if h == 3:
+            passed_over = streams.pipelines.pop("s-0")
+            streams.take(Moment(at, fleet(sub=1)))
+        if h == 20 * 24:
+            assert passed_over is not None
+            before = {key: row for key, row in streams.rows.items() if row["status"] == "final"}
+            streams.pipelines["s-0"] = passed_over
+            streams.take(Moment(at, fleet(sub=1)))
+        streams.take(
+            Moment(at + HOUR, messages=(Sent("sub", boot + (h > 0), h // 3 + 1, ((at, ""),), "substation"),))
+        )
+        streams.say(at + HOUR)
+    later = [key for key in before if key[1] > MIDNIGHT]
+    assert len(later) > 10
+    changed = {
+        key: streams.rows[key]["sent"] - before[key]["sent"]
+        for key in later
+        if streams.rows[key] != before[key]
+    }
+    assert set(changed.values()) <= {1}, "what it had of before, where that can still be told"
+    assert {streams.rows[key]["stream"] for key in later} == {"s-1"}

@@ -98,15 +98,37 @@ def test_heat_counted_by_a_broken_sensor_is_unknown_and_what_flowed_is_known(sen
 
 def test_one_garbled_temperature_leaves_what_the_meter_counted():
     clean = said("sub-1", counting(31))
-    once, twice = (
-        said("sub-1", counting(31, {k: {"supply_c": 850.0} for k in bad})) for bad in ((7,), (7, 8))
-    )
-    known, garbled, broken = (heat(out, "sub-1") for out in (clean, once, twice))
-    assert garbled["heat_gj"] == broken["heat_gj"] == known["heat_gj"]
-    assert {row["status"] for row in (garbled, broken)} == {"final"}
-    assert garbled["heat_u_gj"] == pytest.approx(known["heat_u_gj"], rel=0.01)
-    missed = known["heat_gj"] / 14
-    assert broken["heat_u_gj"] == pytest.approx(np.hypot(garbled["heat_u_gj"], missed), rel=0.01), "a minute"
+    garbled = said("sub-1", counting(31, {7: {"supply_c": 850.0}, 12: {"return_c": -300.0}}))
+    assert heat(garbled, "sub-1")["heat_gj"] == heat(clean, "sub-1")["heat_gj"]
+    assert heat(garbled, "sub-1")["heat_u_gj"] == pytest.approx(heat(clean, "sub-1")["heat_u_gj"], rel=0.01)
+    assert heat(garbled, "sub-1")["status"] == "final"
+
+
+@pytest.mark.parametrize(("broken", "status"), [(0, "final"), (8, "final"), (20, "unknown")])
+def test_a_sensor_that_breaks_for_a_moment_widens_the_heat_by_what_was_counted_then(broken, status):
+    samples = [
+        (T0 + 10_000 * k, {**CALM, "energy_gj": 500.0 + k / 600, "volume_m3": 5000.0 + k / 60})
+        for k in range(-3, 120)
+    ]
+    for _, values in samples[30 : 30 + broken]:
+        values["supply_c"] = 850.0
+    row = heat(said("sub-1", samples), "sub-1")
+    assert row["status"] == status
+    if status == "unknown":
+        assert (row["reason"], row["heat_gj"], row["heat_u_gj"]) == ("out_of_range", None, None)
+        return
+    share = 10 * (broken + 1) / 900 if broken else 0.0  # from the last good one to the next
+    missed = row["heat_gj"] * share / (1 - share)
+    assert row["heat_gj"] == pytest.approx(0.15)
+    assert row["heat_u_gj"] == pytest.approx(np.hypot(0.15 * 0.03, missed), rel=0.15)
+
+
+def test_what_a_broken_sensor_counts_until_the_next_reading_counts_in_the_window_after():
+    clean = said("sub-1", counting(46), until=T0 + 4 * WINDOW)
+    out = said("sub-1", counting(46, {k: {"supply_c": 850.0} for k in range(5, 16)}), until=T0 + 4 * WINDOW)
+    row, without = (heat(each, "sub-1", T0 + WINDOW) for each in (out, clean))
+    assert (row["status"], row["heat_gj"]) == ("final", without["heat_gj"])
+    assert row["heat_u_gj"] == pytest.approx(np.hypot(without["heat_u_gj"], row["heat_gj"] / 14), rel=0.01)
 
 
 def test_nothing_is_integrated_across_a_temperature_that_jumps():

@@ -127,6 +127,10 @@ def test_a_marker_of_another_version_stops_the_run():
 class Noting(ChainPipeline):
     """Notes which records it is given, whatever they are."""
 
+    @property
+    def site_id(self):
+        return "another" if self.stream == "theirs" else "s"
+
     def steps(self, record):
         self.given = [*getattr(self, "given", ()), record.offset]
         yield from super().steps(replace(record, frame=b"1"))
@@ -134,7 +138,7 @@ class Noting(ChainPipeline):
 
 def test_a_registry_for_emptied_streams_is_stepped_by_those_that_it_lacks():
     run = PartitionRun.load(2, 1, {}, 0, Pipelines(Noting, Noting.restore))
-    for offset, key in enumerate((b"u1", b"gone", b"_refused")):
+    for offset, key in enumerate((b"u1", b"gone", b"_refused", b"theirs")):
         run.step(key, offset, 1000, b"1")
     payload = json.dumps({
         "site.toml": '[site]\nid = "s"\nname = "test"\ntimezone = "UTC"\n[[region]]\nid = "r1"\nname = "r"\n'
@@ -142,9 +146,10 @@ def test_a_registry_for_emptied_streams_is_stepped_by_those_that_it_lacks():
         "devices.csv": "device,class,unit,stream\nsub-1,substation,u1,\n",
     })  # fmt: skip
     frame = Frame.events([{"device": "", "kind": "registry", "payload": payload}], FrameKind.REGISTRY)
-    run.step(EMPTIED_STREAMS.encode(), 3, 2000, frame.encode())
-    run.step(EMPTIED_STREAMS.encode(), 4, 2000, b"no frame")
-    run.step(b"u1", 5, 3000, b"1")
+    run.step(EMPTIED_STREAMS.encode(), 4, 2000, frame.encode())
+    for offset, wrong in ((5, b"no frame"), (6, Frame.heartbeat().encode())):
+        run.step(EMPTIED_STREAMS.encode(), offset, 2000, wrong)
+    run.step(b"u1", 7, 3000, b"1")
     given = {stream: pipeline.given for stream, pipeline in run._running.items()}
-    assert given == {"u1": [0, 5], "gone": [1, 3], "_refused": [2]}
-    assert (run.poisoned, run.offset) == (1, 5)
+    assert given == {"u1": [0, 7], "gone": [1, 4], "_refused": [2], "theirs": [3]}
+    assert (run.poisoned, run.offset) == (2, 7)
