@@ -318,7 +318,7 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
 def _apology(texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> dict[str, Any]:
     query = urlencode({k: v for k, v in kept.items() if k in ("lang", "theme")})
     home = {"text": texts["Go to the overview"], "url": f"/?{query}"}
-    return {"title": texts["This page does not exist"], "why": error, "home": home}
+    return {"title": texts["This cannot be shown"], "why": error, "home": home}
 
 
 def _check_time(text: str | None, name: str) -> None:

@@ -34,6 +34,16 @@ function withGaps(line) {
   return points;
 }
 
+// The least step of an axis: one where all are whole, as of counts, else what divides a fiftieth of the values by four.
+export function leastStep(values) {
+  const size = Math.max(...values.map(Math.abs));
+  if (!(size > 0)) return 1;
+  const wanted = size / 200;
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  const step = [1, 2, 5, 10].find((n) => n * power >= wanted * (1 - 1e-9)) * power;
+  return values.every(Number.isInteger) ? Math.max(1, step) : step;
+}
+
 const known = (v) => v !== null && v !== undefined;
 const sign = (priority) => `◆${priority}`; // as in tables: never by its colour alone
 
@@ -152,6 +162,7 @@ export class LineChart extends Chart {
     const { legend, top } = this.legend(names, units);
     const drawn = lines.map((line) => ({ line, points: withGaps(line) }));
     const extremes = units.flatMap((unit) => this.extremes(drawn.filter((x) => panel.series[x.line.index].unit === unit), panel, units));
+    const heights = (unit) => drawn.filter((x) => panel.series[x.line.index].unit === unit).flatMap((x) => x.points.map((p) => p.v)).filter(known);
     this.points = [...drawn.map((x) => x.points), ...earlier.map((x) => x.points)]; // by series, for the hint
     this.units = [...lines, ...earlier.map((x) => x.line)].map((l) => panel.series[l.index].unit);
     const zero = (unit) => unit.startsWith("GJ") || unit === "kW" || unit === "m³/h";
@@ -167,7 +178,7 @@ export class LineChart extends Chart {
         },
       }),
       yAxis: units.map((unit, i) => this.axis({
-        type: "value", name: unit, nameGap: 12 + above, nameLocation: "end", scale: !zero(unit), splitNumber: 4,
+        type: "value", name: unit, nameGap: 12 + above, nameLocation: "end", scale: !zero(unit), splitNumber: 4, minInterval: leastStep(heights(unit)),
         position: i ? "right" : "left", splitLine: { show: !i, lineStyle: { color: cssColour("rule"), opacity: 0.6 } },
         nameTextStyle: { color: cssColour("muted"), fontSize: 14, align: i ? "right" : "left" },
       })),

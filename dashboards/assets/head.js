@@ -66,7 +66,7 @@ export class Head {
     const found = [...counts].sort(([a], [b]) => a - b);
     put(this.alarms, JSON.stringify([watched, found]), () => [
       h("span", { class: "hl-muted" }, t("alarms")), " ",
-      found.length ? found.map(([priority, count]) => [mark(true, priority), h("b", {}, ` ${count} `)])
+      found.length ? found.map(([priority, count]) => [mark(true, priority), h("b", {}, ` × ${count} `)])
         : watched ? t("none unacknowledged") : t("not available yet"),
     ]);
     this.alarms.title = watched || found.length ? t("unacknowledged") : t("alarms are not watched yet: this says nothing about the plant");

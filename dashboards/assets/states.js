@@ -32,7 +32,7 @@ export class Matrix {
     const row = ([name, list]) => h("tr", {}, h("th", { scope: "row" }, config.names[name] ?? name), STATES.map((state) => {
       const n = list.filter((x) => x.state === state).length;
       const bad = n > 0 && (state === "silent" || state === "stale");
-      return h("td", { class: "hl-cell hl-right" }, bad ? mark(true, ...(state === "silent" ? [2, "✕"] : [3, "▨"])) : null, bad ? " " : "",
+      return h("td", { class: "hl-cell hl-right" }, bad ? mark(true, ...(state === "silent" ? [2, "✕"] : [3, "▨"])) : null, bad ? " × " : "",
         h("span", { class: n ? "" : "hl-muted" }, String(n)));
     }));
     return h("table", { class: "hl-table hl-plain" },

@@ -3,6 +3,7 @@ import { h, put } from "./dom.js";
 import { quantiles, sparkline } from "./charts.js";
 
 const WINDOW_MS = 900000;
+const DAY_MS = 86400000;
 
 export class Tile {
   constructor(panel, context) {
@@ -54,7 +55,7 @@ export class Tile {
     const words = ["silent", "stale", "never"].filter(count).map((x) => `${count(x)} ${t(x)}`);
     return {
       key: [fresh, states.length], bad,
-      value: [mark(bad, 2), h("b", {}, String(fresh)), h("small", {}, ` / ${states.length}`)],
+      value: [h("b", {}, String(fresh)), h("small", {}, ` / ${states.length}`), mark(bad, 2)],
       detail: words.join(" · ") || this.panel.note,
     };
   }
@@ -72,10 +73,12 @@ export class Tile {
     const parts = [];
     if (stale) parts.push(t("{age} old", { age: f.age(stale.age, t) }));
     if (known[0].note) parts.push(known[0].note);
-    if (!parts.length && this.panel.note) parts.push(this.panel.note);
+    const asOf = Math.min(...known.map((v) => v.asOf ?? Infinity));
+    if (Number.isFinite(asOf)) parts.push(t("as of {time}", { time: this.context.live.now - asOf < DAY_MS ? f.short(asOf) : f.moment(asOf) }));
+    if ((!parts.length || (parts.length === 1 && Number.isFinite(asOf))) && this.panel.note) parts.push(this.panel.note);
     return {
       key: [texts, bad, stale?.age], bad, stale: Boolean(stale),
-      value: [mark(bad, this.panel.series[0].band?.priority ?? 3), h("b", {}, texts.join(" / ")), h("small", {}, unit ? ` ${unit}` : "")],
+      value: [h("b", {}, texts.join(" / ")), h("small", {}, unit ? ` ${unit}` : ""), mark(bad, this.panel.series[0].band?.priority ?? 3)],
       detail: parts.join(" · "),
     };
   }
@@ -101,7 +104,8 @@ export class Tile {
     const outside = Boolean(band && !band.usual &&
       ((band.low !== null && value < band.low) || (band.high !== null && value > band.high)));
     const oldest = series.measurement === "reading" ? worst(mine, live, site) : null;
-    return { value, outside, stale: oldest !== null, age: oldest };
+    const told = mine.map((r) => r.as_of).filter((at) => typeof at === "number");
+    return { value, outside, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
   }
 
   newestWindow(index) {

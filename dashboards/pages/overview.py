@@ -101,7 +101,7 @@ _TILES = (
         Text("Devices reporting", "在线设备"),
         "tile",
         feeds=("seen",),
-        note=Text("fresh of all registered", "正常 / 登记总数"),
+        note=Text("fresh of all registered but offices", "正常 / 登记总数（不含办公室）"),
     ),
     Panel(
         "unaccounted",

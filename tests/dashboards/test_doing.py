@@ -502,7 +502,7 @@ def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened,
     context = browser.new_context()
     page = context.new_page()
     page.goto(running.server.url + "/substation/sub-99?lang=en")
-    assert "This page does not exist" in page.inner_text("body")
+    assert "This cannot be shown" in page.inner_text("body"), "the page is there, its device is not"
     assert "expected a device of the registry, got 'sub-99'" in page.inner_text("body")
     page.get_by_text("Go to the overview").click()
     page.wait_for_selector(".hl-clock b")
@@ -530,6 +530,7 @@ def test_an_address_that_leads_nowhere_says_so(browser, running, language, title
     answer = page.goto(f"{running.server.url}/?lang={language}&from=99999999999999999999")
     assert answer.status == 404
     assert "from" in page.inner_text("main")
+    assert title not in page.inner_text("main"), "the page is there, its range is not"
     assert page.request.get(f"{running.server.url}/api/nowhere").headers["content-type"] == "application/json"
     context.close()
 

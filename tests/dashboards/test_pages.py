@@ -71,7 +71,7 @@ def test_a_page_loads_quietly_and_fits_its_screen(opened, name, language, theme,
 def assert_says_how_old_and_what_is_open(page):
     """How old the data is, and which alarms nobody has acknowledged."""
     until(page, "document.querySelector('.hl-age')?.textContent.includes('old')")
-    until(page, "/[1-4] +[1-9]/.test(document.querySelector('.hl-alarms')?.textContent ?? '')")
+    until(page, "/[1-4] × [1-9]/.test(document.querySelector('.hl-alarms')?.textContent ?? '')")
     assert page.get_attribute(".hl-alarms", "href").startswith("/alarms")
 
 
