@@ -29,7 +29,7 @@ Role = Literal["server", "collector"]
 
 
 class _Point(NamedTuple):
-    """Before or after a method's work; `after done` counts only calls that return something true."""
+    """Before or after the work of a method or function; `after done` counts only calls that return something true."""
 
     method: str
     when: Literal["before", "after", "after done"]
@@ -52,7 +52,7 @@ SERVER_POINTS: Final = {
 STARTING_SERVER_POINTS: Final = {
     "checkpoints not read": _Point("streams.runtime.local:LocalRuntime.load", "before"),
     "checkpoints read": _Point("streams.runtime.local:LocalRuntime.load", "after"),
-    "registry not announced": _Point("ingest.service:Ingest._announce", "before"),
+    "registry not announced": _Point("ingest.service:announce", "before"),
     "owner not announced": _Point("hearthline.server:Server._announce", "before"),
 }
 """Passed once, while it starts."""
@@ -113,8 +113,10 @@ def watch(home: Path, role: Role) -> None:
 
 def _wrap(point: _Point, reached: Any) -> None:
     module, _, path = point.method.partition(":")
-    class_name, _, method = path.partition(".")
-    owner = getattr(importlib.import_module(module), class_name)
+    class_name, _, method = path.rpartition(".")
+    owner: Any = importlib.import_module(module)
+    if class_name:
+        owner = getattr(owner, class_name)
     work = getattr(owner, method)
 
     @functools.wraps(work)
