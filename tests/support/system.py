@@ -197,8 +197,8 @@ class Server(Program):
     @property
     def broker(self) -> str:
         """Where collectors connect."""
-        line = next(text for text in self.out.splitlines() if text.startswith("broker "))
-        return line.split()[1]
+        lines = until(lambda: [text for text in self.out.splitlines() if text.startswith("broker ")], "broker")
+        return lines[0].split()[1]  # said a moment after the server can be found
 
     def status(self) -> dict[str, Any]:
         """What ``hearthline status --json`` prints, asked without starting a process."""
