@@ -197,7 +197,9 @@ class Server(Program):
     @property
     def broker(self) -> str:
         """Where collectors connect."""
-        lines = until(lambda: [text for text in self.out.splitlines() if text.startswith("broker ")], "broker")
+        lines = until(
+            lambda: [text for text in self.out.splitlines() if text.startswith("broker ")], "broker"
+        )
         return lines[0].split()[1]  # said a moment after the server can be found
 
     def status(self) -> dict[str, Any]:
