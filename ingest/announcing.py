@@ -35,8 +35,8 @@ def registry_frame(site: Site) -> Frame:
 def announce(journal: Journal, site: Site, now_ms: dict[str, int], wall_ms: int) -> None:
     """Append the registry to each stream whose last one is another.
 
-    To one that has no device in it, too: it is to tell other streams what it knows of theirs. After those
-    that have, so that what it tells finds them ready.
+    To one that has no device in it, too: it is to tell other streams what it knows of theirs. Where readers
+    alone know of such streams they are told last. What one tells a stream that has not heard comes back.
 
     Parameters
     ----------

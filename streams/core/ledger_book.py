@@ -185,7 +185,7 @@ class LedgerBook:
         for (at, day), count in repeats.items():
             self.of(at).repeats.add(day, count)
 
-    def give_away(self, device: int, told_ms: int = 0) -> str | None:
+    def give_away(self, device: int, told_ms: int) -> str | None:
         """Forget a device that belongs to another stream now; what was known of it, for `take_over`.
 
         Its days were told of here up to that of `told_ms` (ms UTC), or not at all (0), as of one that was in

@@ -111,10 +111,9 @@ class LedgerDays:
         self.zones.change(timezone, max((end for _, end in ended), default=self.from_ms))
         if not self.kept:
             return []
-        left = [day for day in self.kept if day != today and day not in ended]
         back = self._days(ended[-1][1], today[0]) if ended else []  # whole again, once a zone is put right
-        self.kept = [*ended, *back, today]
-        left = [day for day in left if day not in back]
+        stay = [*ended, *back, today]
+        left, self.kept = [day for day in self.kept if day not in stay], stay
         said = [(start, end, self._said.pop(start, {})) for start, end in left]
         return [_fresh(a, b, counts, withdrawn=True) for a, b, counts in said if a != today[0]]
 

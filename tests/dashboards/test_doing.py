@@ -7,20 +7,12 @@ from dashboards.panels import pages
 from store.protocol import StoreUnavailableError
 from tests.support.board_data import DAY_MS
 from tests.support.board_query import CHARTS, TABLES, Asked, number, read_cells
-from tests.support.board_rest import fill
-from tests.support.board_running import Running, browser, opened, stand, taken, until, until_here
+from tests.support.board_rest import running
+from tests.support.board_running import browser, opened, stand, taken, until, until_here
 
-__all__ = ["browser", "opened"]  # fixtures
+__all__ = ["browser", "opened", "running"]  # fixtures
 
 PAGES = {page.id: page for page in pages()}
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    made = Running(tmp_path_factory.mktemp("series"))
-    fill(made.day)
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("name", PAGES)

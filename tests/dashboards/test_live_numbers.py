@@ -13,22 +13,14 @@ from dashboards.panels import pages
 from dashboards.scope import silence_ms, stale_ms
 from store.protocol import Select
 from tests.support.board_query import rows
-from tests.support.board_rest import fill
-from tests.support.board_running import Running, browser, opened, taken, until
+from tests.support.board_rest import running
+from tests.support.board_running import browser, opened, taken, until
 
-__all__ = ["browser", "opened"]  # fixtures
+__all__ = ["browser", "opened", "running"]  # fixtures
 
 OVERVIEW = next(page for page in pages() if page.id == "overview")
 TOGETHER = {"sum": sum, "mean": fmean, "max": max, "min": min}
 WINDOW_MS = 900_000
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    made = Running(tmp_path_factory.mktemp("series"))
-    fill(made.day)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

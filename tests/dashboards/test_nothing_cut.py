@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.board_rest import fill
-from tests.support.board_running import Running, browser, opened, until
+from tests.support.board_rest import running
+from tests.support.board_running import browser, opened, until
 
-__all__ = ["browser", "opened"]  # fixtures
+__all__ = ["browser", "opened", "running"]  # fixtures
 
 LONG = "Sunshine Garden South second stage substation number twenty-five"
 RENAMED = """([panel, cell, name]) => {
@@ -22,14 +22,6 @@ EVIDENCE = """n => {
   const list = document.querySelector("#panel-alarm_detail dl");
   for (let i = 0; i < n; i++) list.append(list.children[0].cloneNode(true), list.children[1].cloneNode(true));
 }"""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    made = Running(tmp_path_factory.mktemp("series"))
-    fill(made.day)
-    yield made
-    made.stop()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -15,11 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hearthline.metrics import METRICS
 from models.frame import Frame, FrameKind
-from tests.support.mock_kafka import MockKafka
+from tests.support.mock_kafka import kafka
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.payloads import TEXTS, telemetry
 from tests.support.system import Program, ended
 from tests.support.waiting import PATIENCE_S, until
+
+__all__ = ["kafka"]  # fixtures
 
 COMMAND = [str(Path(sys.executable).with_name("hearthline")), "ingest"]
 
@@ -29,14 +31,6 @@ def site_dir(tmp_path):
     for name, text in TEXTS.items():
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-@pytest.fixture
-def kafka():
-    cluster = MockKafka()
-    cluster.make_topics("frames")
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture

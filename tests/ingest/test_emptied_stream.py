@@ -2,8 +2,6 @@
 
 from itertools import chain
 
-import pytest
-
 from ingest.broker import EmbeddedBroker
 from ingest.endpoint import Endpoint
 from ingest.service import Ingest
@@ -15,9 +13,11 @@ from models.site import Site
 from models.site_files import parse_site
 from streams.core.pipeline import Pipeline
 from streams.runtime.faust_partition import PartitionRun, Pipelines
-from tests.support.mock_kafka import MockKafka
+from tests.support.mock_kafka import MockKafka, kafka
 from tests.support.payloads import NOW, decode, site, telemetry
 from tests.support.waiting import until
+
+__all__ = ["kafka"]  # fixtures
 
 MOVED = parse_site({
     **site().texts, "devices.csv": site().texts["devices.csv"].replace(",u1,,", ",u1,north,"),
@@ -78,14 +78,6 @@ class Workers:
 
     def close(self) -> None:
         self._journal.close()
-
-
-@pytest.fixture
-def kafka():
-    cluster = MockKafka()
-    cluster.make_topics("frames")
-    yield cluster
-    cluster.close()
 
 
 def test_so_it_does_where_workers_alone_know_which_streams_there_were(kafka):

@@ -10,17 +10,11 @@ from ingest.service import Ingest
 from journal.kafka import KafkaJournal
 from journal.protocol import Append, JournalError
 from models.frame import Frame, FrameKind
-from tests.support.mock_kafka import MockKafka
+from tests.support.mock_kafka import kafka
 from tests.support.mosquitto import free_port
 from tests.support.payloads import NOW, site, telemetry
 
-
-@pytest.fixture
-def kafka():
-    cluster = MockKafka()
-    cluster.make_topics("frames")
-    yield cluster
-    cluster.close()
+__all__ = ["kafka"]  # fixtures
 
 
 def test_append_returns_when_it_is_delivered_and_keeps_a_stream_in_one_partition(kafka):

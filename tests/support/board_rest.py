@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+import pytest
+
 from dashboards.panels import Page, Panel, pages
 from dashboards.scope import NETWORK_KEY
 from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
 from store.protocol import Select
 from tests.support.board_data import NOW_MS, WINDOW_MS, Day
+from tests.support.board_running import Running
 
 _TEXTS = {
     "status": "final", "change": '{"heat_gj": 1.5}', "text": "words", "reason": "coverage", "codes": "no_tank",
@@ -78,3 +81,12 @@ def _write_anomalies(day: Day, codes: list[str]) -> None:
     out = Outputs("donghe", day._next())
     out.add(ANOMALY, anomaly_table(found, "donghe"))
     day.store.write([out])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A board in which no panel is empty."""
+    made = Running(tmp_path_factory.mktemp("series"))
+    fill(made.day)
+    yield made
+    made.stop()

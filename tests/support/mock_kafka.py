@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.support.waiting import PATIENCE_S
 
-__all__ = ["KafkaClient", "Kept", "MockKafka"]
+__all__ = ["KafkaClient", "Kept", "MockKafka", "kafka"]
 
 PRODUCING = {"linger.ms": 0, "partitioner": "murmur2_random"}
 
@@ -113,3 +114,12 @@ class MockKafka(KafkaClient):
             while len(self._producer.list_topics(name, timeout=PATIENCE_S).topics[name].partitions) != 4:
                 assert time.monotonic() < deadline, f"topic {name} was not made in {PATIENCE_S:g} s"
                 time.sleep(0.05)
+
+
+@pytest.fixture
+def kafka():
+    """A cluster with the topic of frames."""
+    cluster = MockKafka()
+    cluster.make_topics("frames")
+    yield cluster
+    cluster.close()
