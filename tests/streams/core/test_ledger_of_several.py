@@ -307,29 +307,26 @@ def test_the_rest_of_a_day_that_a_time_zone_cut_off_is_no_day_of_the_new_one() -
 
 
 def test_a_stream_that_hears_late_that_it_was_emptied_says_nothing_of_the_days_since() -> None:
-    boot, streams, passed_over = MIDNIGHT + HOUR, FleetStreams(), None
-    for h in range(0, 24 * 24, 3):
+    streams, number, boot, heard_h = FleetStreams(), 0, MIDNIGHT - 21 * HOUR, 40 * 24
+    before: dict[tuple[str, int], tuple[object, ...]] = {}
+    for h in range(-20, heard_h + 40, 3):
         at = MIDNIGHT + h * HOUR
-        if h == 0:
-            streams.take(Moment(at, fleet(sub=0)))
-        if h == 3:
+        if h == -20:
+            streams.take(Moment(at, fleet(sub=0, other=1)))
+        if h == 4:
             passed_over = streams.pipelines.pop("s-0")
-            streams.take(Moment(at, fleet(sub=1)))
-        if h == 20 * 24:
-            assert passed_over is not None
-            before = {key: row for key, row in streams.rows.items() if row["status"] == "final"}
-            streams.pipelines["s-0"] = passed_over
-            streams.take(Moment(at, fleet(sub=1)))
-        streams.take(
-            Moment(at + HOUR, messages=(Sent("sub", boot + (h > 0), h // 3 + 1, ((at, ""),), "substation"),))
-        )
+            streams.take(Moment(at, fleet(sub=1, other=1)))
+            boot, number = at, 0  # of neither boot does anything ever lack
+        if at >= MIDNIGHT + heard_h * HOUR and not before:
+            before = {key: told(streams, *key) for key in streams.rows}
+            streams.pipelines["s-0"], told_before = passed_over, len(streams.told)
+            streams.take(Moment(at, fleet(sub=1, other=1)))
+            late = [row["window_start"] for row in streams.told[told_before:] if row["stream"] == "s-0"]
+        number += 1
+        message = Sent("sub", boot, number, ((at + HOUR - SECOND, ""),), "substation")
+        streams.take(Moment(at + HOUR, messages=(message,)))
         streams.say(at + HOUR)
-    later = [key for key in before if key[1] > MIDNIGHT]
-    assert len(later) > 10
-    changed = {
-        key: streams.rows[key]["sent"] - before[key]["sent"]
-        for key in later
-        if streams.rows[key] != before[key]
-    }
-    assert set(changed.values()) <= {1}, "what it had of before, where that can still be told"
-    assert {streams.rows[key]["stream"] for key in later} == {"s-1"}
+    assert late == [MIDNIGHT], "the day on which it heard last"
+    let_go = [key for key in before if MIDNIGHT < key[1] <= MIDNIGHT + 25 * DAY]
+    assert len(let_go) > 20
+    assert {key: told(streams, *key) for key in let_go} == {key: before[key] for key in let_go}
