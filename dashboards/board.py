@@ -112,7 +112,7 @@ def create_app(
         Answers `/health`, `/ready` and `/metrics`; None leaves them out.
     """
     sources = Sources(store, site, clock, status, actions, token)
-    hub = Hub(store, clock, status)
+    hub = Hub(store, clock, status, site)
     board = _Board(sources, hub, simulated, f"/assets/{_version()}", tour)
 
     @asynccontextmanager

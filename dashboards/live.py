@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from dashboards.panels import Feed, Page
 from dashboards.scope import Scope, narrowed
+from models.site import Site
 from models.wording import tellable
 from store.protocol import Resting, Select, SeriesStore, StoreError, StoreUnavailableError
 
@@ -101,6 +102,8 @@ class Hub:
     status : callable
         Health of the components: ``{"components": [{"name", "state", "detail"}, …], …}``, and ``lag``:
         by stage ``messages`` that wait for it and ``seconds`` that the oldest has.
+    site : Site or None
+        Whose networks a feed's keys may name.
     tick_s, rest_s : float
         Between two ticks, and from the last page's leaving until memory is given back: later than its server
         forgets a page that does not come back.
@@ -111,6 +114,7 @@ class Hub:
         store: SeriesStore,
         clock: Clock,
         status: Callable[[], Mapping[str, Any]],
+        site: Site | None = None,
         *,
         tick_s: float = 1.0,
         rest_s: float = 40.0,
@@ -118,6 +122,7 @@ class Hub:
         self._store = store
         self._clock = clock
         self._status = status
+        self._site = site
         self._tick_s, self._rest_s = tick_s, rest_s
         self._viewers: dict[str, _Viewer] = {}
         self._topics: dict[Topic, _Topic] = {}
@@ -238,7 +243,7 @@ class Hub:
 
     def _question(self, topic: Topic, now: int) -> tuple[Select, bool]:
         feed, scope = topic
-        select = narrowed(feed.select, scope, to_device=feed.scope == "device")
+        select = narrowed(feed.select, scope, to_device=feed.scope == "device", site=self._site)
         known = self._topics.get(topic)
         if feed.recent_ms is None or known is None or time.monotonic() - known.read_full > _FULL_EVERY_S:
             return select, True

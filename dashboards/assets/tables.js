@@ -71,6 +71,7 @@ export class Table {
     const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) =>
       (!codes.length || codes.includes(row.code)) && (!states.length || states.includes(row.state)));
     if (this.panel.feeds[0] === "actors") return ranked(rows, live.now);
+    if (this.panel.feeds[0] === "forecasts") return toCome(rows, live.now);
     if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
     const seen = live.rows("seen");
@@ -118,6 +119,12 @@ export class Table {
 function ranked(rows, now) {
   const newest = Math.max(...rows.map(([, row]) => row.window_start));
   return rows.filter(([, row]) => row.window_start === newest && now < newest + row.window_ms + HOUR_MS).sort(([, a], [, b]) => a.rank - b.rank);
+}
+
+// The next hour first; an hour that is over is a forecast of nothing any more.
+function toCome(rows, now) {
+  return rows.filter(([, row]) => row.window_start + HOUR_MS > now)
+    .sort(([, a], [, b]) => a.window_start - b.window_start || String(a.key).localeCompare(String(b.key)));
 }
 
 // What waits for each stage, in the order that a message takes: parts of which that is measured.

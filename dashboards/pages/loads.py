@@ -11,6 +11,8 @@ _DAY_AHEAD = Select("load_forecast", keys=("{network}:24",))
 _SIGNATURE = Select("signature")
 _HEAT = Select("device_heat")
 _HOUR_MS = 3_600_000
+_TO_COME_H = (*range(1, 25), *range(27, 73, 3))  # each hour of a day, then each third
+_TO_COME = Select("load_forecast", keys=tuple(f"{{network}}:{ahead}" for ahead in _TO_COME_H), latest=True)
 
 
 def load(colour: str) -> Series:
@@ -90,7 +92,7 @@ PAGE = Page(
         ),
         Panel(
             "forecasts",
-            Text("Next three days, newest forecast first", "未来三天，最远时刻在前"),
+            Text("Next three days of the networks", "各热网未来三天"),
             "table",
             feeds=("forecasts",),
             width=12,
@@ -108,6 +110,6 @@ PAGE = Page(
     ),
     feeds=(
         Feed("signatures", Select("signature", latest=True), recent_ms=3 * 24 * _HOUR_MS),
-        Feed("forecasts", Select("load_forecast", newest_first=True, limit=96)),
+        Feed("forecasts", _TO_COME, recent_ms=_HOUR_MS),
     ),
 )
