@@ -49,6 +49,8 @@ class Measured:
     def note(self, heard: Heard) -> None:
         """Take note of what was heard, now or before a restart."""
         self._actors.note(heard)
+        if self._since_ms is None or heard.at_ms < self._since_ms:
+            self._since_ms = heard.at_ms  # listened at least since then, before a restart too
         if heard.note in RINGS:
             self._rung.append(heard)
 
@@ -81,10 +83,12 @@ class Measured:
         from_ms = max(now_ms - DAY_MS, min(self._since_ms, now_ms - TEN_MIN_MS))
         told = [(heard.at_ms, f"{heard.subject}:{heard.code}") for heard in rung]
         day = figures(told, standing, from_ms, now_ms + 1, self._desks)
+        listened = (now_ms - from_ms) / DAY_MS
         start_ms = now_ms // TEN_MIN_MS * TEN_MIN_MS
         return {
             "alarms": sum(t >= start_ms for t, _ in told), "standing": len(near),
             "unacknowledged": sum(a.phase is Phase.RAISED for a in near),
             "stale": sum(s.to_ms - s.from_ms > STALE_MS for s in standing), "a_day": day.a_day,
             "worst_10_min": day.worst_10_min, "flood_pct": day.flood_pct, "chatter": day.chatter,
+            "coverage": round(listened, 6),
         }  # fmt: skip

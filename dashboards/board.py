@@ -42,6 +42,8 @@ _STATE: Final = "hearthline_board"
 _RECONNECT_S: Final = 30.0
 _DIGITS: Final = 20
 """A time has fewer; Python refuses to read thousands."""
+_MOST_H: Final = 24 * 366
+"""What a range up to now holds at most; the scripts of the page have the same. [h]"""
 _TURN_S: Final = (5, 3600)
 """A wall turns its pages no faster and no slower. [s]"""
 
@@ -217,6 +219,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
         scope.check(site)
         for name in ("from", "to"):
             _check_time(asked.get(name), name)
+        _check_hours(asked.get("hours"))
     except (ScopeError, ValueError) as error:
         client.status_code = 404
         BoardElement({**header, "apology": _apology(texts, in_words(reported(error), texts), kept)})
@@ -329,6 +332,20 @@ def _check_time(text: str | None, name: str) -> None:
     plain = digits.isascii() and digits.isdecimal() and len(digits) < _DIGITS
     if not plain or abs(int(text)) > FARTHEST_MS:
         msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
+        raise ValueError(msg)
+
+
+def _check_hours(text: str | None) -> None:
+    """Refuse a range that would be another than was asked for."""
+    if not text:
+        return
+    plain = text.isascii() and text.replace(".", "", 1).isdecimal() and len(text) < _DIGITS
+    if not plain or not 0 < float(text) <= _MOST_H:
+        msg = worded(
+            "hours: expected more than 0 and at most {most}, got {got}",
+            most=str(_MOST_H),
+            got=repr(text[:40]),
+        )
         raise ValueError(msg)
 
 

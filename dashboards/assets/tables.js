@@ -241,9 +241,13 @@ export function changes(row, { t, f }) {
   const is = JSON.parse(row.became || "{}");
   const say = (value) => (value === null || value === undefined ? t("unknown") : typeof value === "number" ? String(Number(value.toPrecision(5))) : t(value));
   const share = (value) => (typeof value === "number" ? f.percent(value) : t("unknown"));
+  const named = (name) => { // a forecast's hours, one field each
+    const ahead = /^outdoor_(\d+)h_c$/.exec(name);
+    return ahead ? t("outdoor temperature in {n} h °C", { n: ahead[1] }) : t(name);
+  };
   const one = (name) => (name === "coverage"
     ? `${t("coverage of the window")} %: ${share(was[name])} → ${share(is[name])}`
-    : `${t(name)}: ${say(was[name])} → ${say(is[name])}`);
+    : `${named(name)}: ${say(was[name])} → ${say(is[name])}`);
   return Object.keys(is).map(one).join("; ");
 }
 

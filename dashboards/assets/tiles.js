@@ -4,6 +4,7 @@ import { quantiles, sparkline } from "./charts.js";
 
 const WINDOW_MS = 900000;
 const DAY_MS = 86400000;
+const OF_A_DAY = new Set(["a_day", "worst_10_min", "flood_pct", "chatter"]); // reckoned from less while a desk is young
 
 export class Tile {
   constructor(panel, context) {
@@ -105,7 +106,9 @@ export class Tile {
       ((band.low !== null && value < band.low) || (band.high !== null && value > band.high)));
     const oldest = series.measurement === "reading" ? worst(mine, live, site) : null;
     const told = mine.map((r) => r.as_of).filter((at) => typeof at === "number");
-    return { value, outside, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
+    const heard = OF_A_DAY.has(series.field) ? Math.min(...mine.map((r) => r.coverage ?? 1)) : 1;
+    const note = heard < 1 ? this.context.t("reckoned from {time}", { time: this.context.f.age(heard * DAY_MS, this.context.t) }) : "";
+    return { value, outside, note, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
   }
 
   newestWindow(index) {

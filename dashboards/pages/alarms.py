@@ -40,7 +40,7 @@ PAGE = Page(
     title=Text("Alarms", "告警"),
     question=Text("What must I do?", "我该做什么？"),
     order=9,
-    rows=("84px", "minmax(0,1.3fr)", "minmax(0,1fr)"),
+    rows=("98px", "minmax(0,1.3fr)", "minmax(0,1fr)"),
     panels=(
         *(
             Panel(

@@ -278,6 +278,21 @@ def test_the_worst_actors_are_the_same_after_a_restart(room):
     assert room.series.select(Select("alarm_actor")).to_pylist() == rows
 
 
+def test_a_day_of_the_desk_is_reckoned_from_all_that_it_heard_before_a_restart_too(room):
+    def told():
+        (row,) = room.series.select(Select("alarm_quality", keys=("desk",), latest=True)).to_pylist()
+        return row["a_day"], row["worst_10_min"], row["coverage"]
+
+    room.turn()
+    room.desk.receive(said(5, *(anomaly(f"sub-{n:03}", code="air") for n in (1, 2, 3))))
+    room.turn(1)
+    room.turn(5 * 3600)
+    assert told() == (pytest.approx(3 * 24 / 5, rel=1e-3), 3, pytest.approx(5 / 24, rel=1e-3))
+    room.crash()
+    room.turn(3600)
+    assert told() == (pytest.approx(3 * 24 / 6, rel=1e-3), 3, pytest.approx(6 / 24, rel=1e-3))
+
+
 def test_an_alarm_forgotten_long_ago_comes_back_under_its_id(room):
     room.desk.receive(said(5, anomaly(until=T0 + MIN, state=State.ENDED)))
     room.turn(60)

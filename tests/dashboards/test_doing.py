@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from dashboards.language import catalogue
 from dashboards.panels import pages
 from store.protocol import StoreUnavailableError
 from tests.support.board_data import DAY_MS
@@ -438,6 +439,21 @@ def test_a_restated_coverage_is_no_reason_and_a_percentage_as_elsewhere(opened):
     )
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "outdoor temperature in 12 h °C"), ("zh", "12 小时后室外温度 °C")]
+)
+def test_a_restated_forecast_names_its_hour(opened, language, said):
+    page = opened(f"/trust?lang={language}").page
+    page.wait_for_selector("#panel-restatements")
+    spoken = """async (texts) => {
+      const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+      const { changes } = await import(from + "tables.js");
+      const t = (text, of = {}) => (texts[text] ?? text).replace(/\\{(\\w+)\\}/g, (_, name) => of[name]);
+      return changes({ was: '{"outdoor_12h_c": -3}', became: '{"outdoor_12h_c": -4.5}' }, { t, f: {} });
+    }"""
+    assert page.evaluate(spoken, catalogue(language)) == f"{said}: -3 → -4.5"
+
+
 LARGEST = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { Attention } = await import(from + "attention.js");
@@ -523,6 +539,10 @@ def test_an_address_that_leads_nowhere_says_so(browser, running, language, title
     assert answer.status == 404
     assert "from" in page.inner_text("main")
     assert title not in page.inner_text("main"), "the page is there, its range is not"
+    for hours in ("99999", "-3", "0", "many", "1" * 30):
+        answer = page.goto(f"{running.server.url}/?lang={language}&hours={hours}")
+        assert answer.status == 404
+        assert "8784" in page.inner_text("main"), "the range that is shown is the one that was asked for"
     assert page.request.get(f"{running.server.url}/api/nowhere").headers["content-type"] == "application/json"
     context.close()
 

@@ -34,6 +34,17 @@ def test_the_ten_that_rang_most_stand_there_without_scrolling(opened, language):
     watched.assert_quiet()
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "reckoned from 5 h"), ("zh", "按 5 小时的数据推算")])
+def test_what_is_reckoned_from_less_than_a_day_says_so(opened, language, said):
+    page = opened(f"/alarms?lang={language}").page
+    until(page, "document.querySelector('#panel-alarm_a_day')?.innerText.includes('48')")
+    of_a_day = ("a_day", "worst_10_min", "flood_pct", "chatter")
+    assert all(said in page.inner_text(f"#panel-alarm_{name}") for name in of_a_day)
+    assert said not in page.inner_text("#panel-alarm_standing")
+    ends = "s => document.querySelector('#panel-alarm_a_day' + s).getBoundingClientRect().bottom"
+    assert page.evaluate(ends, " .hl-detail") <= page.evaluate(ends, "")
+
+
 def test_a_region_has_its_own(opened):
     page = opened("/alarms?lang=en&region=north").page
     until(page, f"{ROWS}.length === 4")

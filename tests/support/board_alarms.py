@@ -50,6 +50,7 @@ def seed_alarms(store) -> list[Alarm]:
     for n in range(12):
         figures = {
             "alarms": n, "standing": 2, "unacknowledged": 1, "stale": 0, "a_day": 48.0, "worst_10_min": 11, "flood_pct": 0.5, "chatter": 0,
+            "coverage": 5 / 24,
         }  # fmt: skip
         of = {DESK: figures, "region:north": {**figures, "region": "north", "standing": 1}}
         outputs.add(
