@@ -266,7 +266,12 @@ class Pipeline:
         if not state.restatements.answered(answer):
             return  # of a request that was answered before, or asked again
         computed = computed_again(
-            answer, state.engine.operators, state.index, state.site, state.engine.states
+            answer,
+            state.engine.operators,
+            state.index,
+            state.site,
+            state.engine.states,
+            state.engine.forgotten_ms,
         )
         state.entities.marking.again(answer, state.index, state.site)
         self._telling.windows(outputs, computed, why=why_of(answer))

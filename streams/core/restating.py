@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.intake import flags_of, numeric_rows
 from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
-from streams.core.row_engine import NetworkComputed, RowEngine, States
+from streams.core.row_engine import NetworkComputed, RowEngine
 from streams.core.rows import holding
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import NONE, STATUS_NAMES, WindowState
@@ -313,7 +313,8 @@ def computed_again(
     operators: Sequence[WindowOperator],
     index: Mapping[str, int],
     site: StreamSite,
-    at_hand: States,
+    at_hand: MutableMapping[tuple[str, int], WindowState],
+    forgotten_ms: int,
 ) -> list[Computed]:
     """Compute the windows of an answer and give the rows that differ from what was said.
 
@@ -324,8 +325,11 @@ def computed_again(
     index : mapping of str to int
         Device index by id, of every device in `answer`.
     site : StreamSite
-    at_hand : mapping
+    at_hand : mutable mapping
         Rows that are at hand still, brought up to date here; of others the answer says what was said.
+    forgotten_ms : int
+        Rows of windows that end later belong at hand, for those who read them: also those that nobody
+        computed, since the stream began after them. [ms UTC]
     """
     known = len(site.ids)
     buffers = answer_buffers(answer, index, known)
@@ -349,6 +353,8 @@ def computed_again(
             joined = np.empty(0, np.int64)
             if state is None:
                 state = of_store
+                if start + every_ms > forgotten_ms:
+                    at_hand[operator.name, start] = state
             else:
                 joined = _join(state, of_store, samples.devices)
             closed = np.ones(len(samples.devices), dtype=bool)

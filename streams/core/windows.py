@@ -195,6 +195,7 @@ class WindowEngine:
         kept_from = self.kept_from_ms(now_ms, site)
         if self.begin_ms is None:
             self.closed_at_ms, self.floor_ms = now_ms, kept_from
+            self.forgotten_ms = max(self.forgotten_ms, kept_from - self.keep_ms)
             return
         latenesses = self._latenesses_of(site)
         if self.waiting_from_ms:
