@@ -105,7 +105,10 @@ class Entries:
         return ref
 
     def _office(self, entry: _Entry) -> Device:
-        """The office of the entry's unit; of several the one in the stream where the entry is looked for."""
+        """The office of the entry's unit; of several the one in the stream where the entry is looked for.
+
+        One elsewhere would journal it, and nothing would ever follow from it.
+        """
         devices = [d for _, d in sorted(self._site.devices.items())]
         offices = [d for d in devices if d.device_class == "office" and d.unit == entry.unit]
         if not offices:
@@ -120,8 +123,16 @@ class Entries:
         elif "network" in entry.values:
             streams = {d.stream for d in devices if d.network == entry.values["network"]}
         else:
-            streams = {entry.unit}
-        return min(offices, key=lambda d: d.stream not in streams)
+            streams = {self._site.stream_of_unit(entry.unit)} - {""}
+        office = min(offices, key=lambda d: d.stream not in streams)
+        if streams and office.stream not in streams:
+            raise ActionRefusedError(
+                worded(
+                    "unit: expected an office in stream {among}, where it is looked for, got {got}",
+                    among=", ".join(sorted(streams)), got=f"{office.device} ({office.stream})",
+                )
+            )  # fmt: skip
+        return office
 
     def _stream_times(self) -> dict[str, int]:
         return {stream: ms for stream, (_, ms) in self._journal.streams().items()}

@@ -13,7 +13,7 @@ from models.site_checks import check_rules, check_unique
 from models.site_csv import read_csv
 from models.site_table import Column, Fault, Report, Table
 from models.site_toml import read_toml
-from models.site_warnings import warn_of_meters, warn_of_networks
+from models.site_warnings import warn_of_meters, warn_of_networks, warn_of_streams
 
 __all__ = ["Fault", "SiteError", "parse_site"]
 
@@ -199,6 +199,7 @@ def parse_site(texts: Mapping[str, str]) -> tuple[Site, tuple[Fault, ...]]:
         raise SiteError(_ordered(report.faults), _ordered(report.warnings))
     warn_of_networks(tables, report)
     warn_of_meters(tables["device"], report)
+    warn_of_streams(tables, report)
     return _build(tables, texts), tuple(_ordered(report.warnings))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from models.site_pieces import Pieces
 from models.site_table import Fault, Report, Row, Table
 
-__all__ = ["warn_of_meters", "warn_of_networks"]
+__all__ = ["warn_of_meters", "warn_of_networks", "warn_of_streams"]
 
 _CONSUMERS: Final = frozenset({"substation", "meter"})
 
@@ -64,6 +64,55 @@ def warn_of_meters(devices: Table, report: Report) -> None:
             f"(counter_zero)"
         )
         _warn(report, devices, first, "qp_m3_h", message)
+
+
+def warn_of_streams(tables: Mapping[str, Table], report: Report) -> None:
+    """Warn of yards and offices in streams where nobody looks for what they say.
+
+    The coal of a unit, and the water of its networks, are reckoned where its plants are; its contracts where
+    they say. A yard, or all offices of a unit, elsewhere: what they say is kept, and nothing follows from it.
+
+    Parameters
+    ----------
+    tables : mapping of str to Table
+        Those of a site without faults.
+    report : Report
+        Takes the warnings.
+    """
+    devices = tables["device"]
+    of_plants: dict[str, set[str]] = {}
+    offices: dict[str, list[Row]] = {}
+    for row in devices.rows:
+        if row.values["class"] == "plant":
+            of_plants.setdefault(row.values["unit"], set()).add(_stream(row))
+        elif row.values["class"] == "office":
+            offices.setdefault(row.values["unit"], []).append(row)
+    for row in devices.rows:
+        plants = of_plants.get(row.values["unit"], set())
+        if row.values["class"] == "yard" and plants and _stream(row) not in plants:
+            message = (
+                f"stream: {row.values['device']!r} is in {_stream(row)!r}, and the coal of unit "
+                f"{row.values['unit']!r} is reckoned in {min(plants)!r}, where its plants are: what it says "
+                f"counts nowhere, and the unit's stock may stay unknown (no_stock)"
+            )
+            _warn(report, devices, row, "stream", message)
+    of_contracts: dict[str, set[str]] = {}
+    for row in tables["contract"].rows:
+        of_contracts.setdefault(row.values["unit"], set()).add(_stream(row))
+    for unit, rows in sorted(offices.items()):
+        wanted = [("flushings and surveys", s) for s in sorted(of_plants.get(unit, ()))]
+        wanted += [("releases, settlements and corrections", s) for s in sorted(of_contracts.get(unit, ()))]
+        for what, stream in wanted:
+            if stream not in {_stream(row) for row in rows}:
+                message = (
+                    f"stream: no office of unit {unit!r} is in {stream!r}, where its {what} are looked for: "
+                    f"what {rows[0].values['device']!r} says of them counts nowhere"
+                )
+                _warn(report, devices, rows[0], "stream", message)
+
+
+def _stream(row: Row) -> str:
+    return str(row.values.get("stream") or row.values["unit"])
 
 
 def _warn(report: Report, table: Table, row: Row, column: str, message: str) -> None:

@@ -27,14 +27,16 @@ def samples(journal, stream):
 @pytest.fixture
 def entered(tmp_path):
     plain = make_site(2)
-    site = replace(
-        plain, devices={**plain.devices, "office-1": Device("office-1", "office", "donghe", "donghe")}
-    )
+    offices = {
+        "office-1": Device("office-1", "office", "donghe", "donghe"),
+        "office-2": Device("office-2", "office", "donghe", "haulage"),
+    }
+    site = replace(plain, devices={**plain.devices, **offices})
     journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW_MS)
     ingest = Ingest(journal, site, None, lambda: NOW_MS)
     made = Entries(site, journal, ingest, lambda: NOW_MS, ClockMode.WALL)
 
-    made.samples = lambda: samples(journal, "donghe")
+    made.samples = lambda: samples(journal, "donghe") + samples(journal, "haulage")
     yield made
     journal.close()
 
@@ -45,8 +47,8 @@ def test_an_entry_is_a_frame_in_the_journal_with_who_made_it(entered):
     third = entered.enter(CORRECT)
     rows = entered.samples()
     assert [r["ref"] for r in rows] == [first, second, third]
-    assert {r["device"] for r in rows} == {"office-1"}
-    assert [r["seq"] for r in rows] == [1, 2, 3]
+    assert [r["device"] for r in rows] == ["office-1", "office-1", "office-2"]
+    assert [r["seq"] for r in rows] == [1, 2, 1]
     assert [r["person"] for r in rows] == ["李"] * 3
     assert (rows[0]["event"], rows[0]["network"], rows[0]["volume_m3"]) == ("flush", "net-1", 12.5)
     assert rows[0]["t"] == NOW_MS - 13_000 - 30 * 60_000  # local time of the site: 16:30 of 17:00:13
@@ -69,6 +71,23 @@ def test_of_two_offices_that_one_takes_it_whose_stream_looks_for_it(tmp_path, na
     taken = [made.enter(asked) for asked in (FLUSH, SURVEY, CORRECT)]
     assert [r["ref"] for r in samples(journal, "donghe")] == taken[:2]
     assert [r["ref"] for r in samples(journal, "haulage")] == taken[2:]
+    journal.close()
+
+
+@pytest.mark.parametrize("asked", [FLUSH, SURVEY])
+def test_an_office_of_a_stream_where_nobody_looks_for_it_is_refused(tmp_path, asked):
+    plain = make_site(2)
+    road = {"desk": Device("desk", "office", "donghe", "haulage")}
+    road["bridge-1"] = Device("bridge-1", "weighbridge", "donghe", "haulage")
+    site = replace(plain, devices={**plain.devices, **road})
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW_MS)
+    made = Entries(site, journal, Ingest(journal, site, None, lambda: NOW_MS), lambda: NOW_MS, ClockMode.WALL)
+    with pytest.raises(
+        ActionRefusedError, match=r"expected an office in stream donghe.*got desk \(haulage\)"
+    ):
+        made.enter(asked)
+    made.enter(CORRECT)
+    assert len(samples(journal, "haulage")) == 1
     journal.close()
 
 
