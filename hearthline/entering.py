@@ -125,6 +125,8 @@ class Entries:
         else:
             streams = {self._site.stream_of_unit(entry.unit)} - {""}
         office = min(offices, key=lambda d: d.stream not in streams)
+        if "ticket" in entry.values and office.stream not in streams:  # another unit's may know the bridges
+            office = next((d for d in devices if d.device_class == "office" and d.stream in streams), office)
         if streams and office.stream not in streams:
             raise ActionRefusedError(
                 worded(

@@ -99,11 +99,16 @@ def warn_of_streams(tables: Mapping[str, Table], report: Report) -> None:
     of_contracts: dict[str, set[str]] = {}
     for row in tables["contract"].rows:
         of_contracts.setdefault(row.values["unit"], set()).add(_stream(row))
+    anywhere = {_stream(row) for rows in offices.values() for row in rows}
     for unit, rows in sorted(offices.items()):
-        wanted = [("flushings and surveys", s) for s in sorted(of_plants.get(unit, ()))]
-        wanted += [("releases, settlements and corrections", s) for s in sorted(of_contracts.get(unit, ()))]
-        for what, stream in wanted:
-            if stream not in {_stream(row) for row in rows}:
+        mine = {_stream(row) for row in rows}
+        wanted = [("flushings and surveys", s, mine) for s in sorted(of_plants.get(unit, ()))]
+        # Of contracts another unit's office may say what is to be said.
+        wanted += [
+            ("releases, settlements and corrections", s, anywhere) for s in sorted(of_contracts.get(unit, ()))
+        ]
+        for what, stream, there in wanted:
+            if stream not in there:
                 message = (
                     f"stream: no office of unit {unit!r} is in {stream!r}, where its {what} are looked for: "
                     f"what {rows[0].values['device']!r} says of them counts nowhere"

@@ -74,6 +74,24 @@ def test_of_two_offices_that_one_takes_it_whose_stream_looks_for_it(tmp_path, na
     journal.close()
 
 
+def test_a_ticket_is_corrected_by_another_units_office_where_only_that_hears_the_bridges(tmp_path):
+    plain = make_site(2)
+    more = {
+        "desk": Device("desk", "office", "donghe", "donghe"),
+        "coal": Device("coal", "office", "trade", "haulage"),
+        "bridge-1": Device("bridge-1", "weighbridge", "donghe", "haulage"),
+    }
+    units = {**plain.units, "trade": replace(plain.units["donghe"], id="trade")}
+    site = replace(plain, units=units, devices={**plain.devices, **more})
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW_MS)
+    made = Entries(site, journal, Ingest(journal, site, None, lambda: NOW_MS), lambda: NOW_MS, ClockMode.WALL)
+    made.enter(CORRECT)
+    made.enter(FLUSH)
+    assert [r["device"] for r in samples(journal, "haulage")] == ["coal"]
+    assert [r["device"] for r in samples(journal, "donghe")] == ["desk"]
+    journal.close()
+
+
 @pytest.mark.parametrize("asked", [FLUSH, SURVEY])
 def test_an_office_of_a_stream_where_nobody_looks_for_it_is_refused(tmp_path, asked):
     plain = make_site(2)

@@ -54,6 +54,7 @@ def test_an_office_that_half_of_the_unit_does_not_hear_is_warned_of(desk, lacks,
 
 def test_two_offices_serve_both():
     assert warned(contracts=CONTRACTS, more="coal,office,u,haul\n") == []
+    assert warned(contracts=CONTRACTS, more="coal,office,trade,haul\n") == [], "contracts need no own office"
 
 
 def test_a_unit_without_plants_or_contracts_may_have_its_office_anywhere():
