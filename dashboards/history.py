@@ -66,7 +66,8 @@ def panel_history(
         of each step, unless it is a sum of several devices, and ``step`` [ms] where
         every step should hold a reading: one that is missing is a gap. A device's lines
         come with its ``alarms`` of the range (`alarm_marks`). A step of a line that is no
-        sum, with a reading beyond its physical range, is flagged `OUTSIDE`.
+        sum, with a reading beyond its physical range, is flagged `OUTSIDE`; a line of
+        several devices is of those that have none in the step.
     """
     answers: dict[Select, pa.Table] = {}
 
@@ -84,7 +85,7 @@ def panel_history(
         question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
         tables = ask(question, series.classes)
         exists = exists or any(t.num_rows for t in tables)
-        found = _lines(_together(tables), series, index)
+        found = _lines(_plausible(_together(tables), series), series, index)
         if question.extremes and question.every_ms is not None:
             _judge(found, ask, question, panel, series, _keys(tables), site)
         lines.extend(found)
@@ -113,9 +114,9 @@ def _question(
     points: int,
     now_ms: int,
 ) -> Select:
-    of_one = panel.scope == "device" and series.select.measurement == READING
+    judged = series.select.measurement == READING and (panel.scope == "device" or bool(series.across))
     named = [s.field for s in panel.series if s.select == series.select]
-    fields = tuple(dict.fromkeys(f for name in named for f in (judged_by(name) if of_one else (name,))))
+    fields = tuple(dict.fromkeys(f for name in named for f in (judged_by(name) if judged else (name,))))
     fills_ms = _window_ms(series, site, scope)
     until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
     select = narrowed(series.select, scope, to_device=panel.scope == "device", site=site)
@@ -131,7 +132,7 @@ def _question(
     aggregate = "mean" if series.aggregate == "sum" else series.aggregate
     return replace(
         select, fields=fields, from_ms=from_ms, to_ms=until, every_ms=every, aggregate=aggregate,
-        latest=False, narrow=True, extremes=reading and (panel.kind == "line" or panel.scope == "device"),
+        latest=False, narrow=True, extremes=judged or (reading and panel.kind == "line"),
     )  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, 
         tables = ask(replace(question, aggregate=aggregate), series.classes) if apart else told
         field = series.field if apart else column
         across = replace(series, field=field, across=aggregate if series.across else "")
-        found = _lines(_together(tables), across, 0)
+        found = _lines(_plausible(_together(tables), series), across, 0)
         by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in found}
         for line in lines:
             values = by_key.get(line["key"], {})
@@ -235,6 +236,25 @@ def _flag_outside(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, 
         _add_extremes(seen, ask, question, replace(series, field=field, scale=1.0))
         for line, found in zip(lines, seen, strict=True):
             line["f"] = np.where(_beyond(found, field), OUTSIDE, line["f"]).tolist()
+
+
+def _plausible(table: pa.Table, series: Series) -> pa.Table:
+    """`table` without steps of a device with a reading that cannot be: a line of several is of the others."""
+    if not series.across or series.select.measurement != READING or not table.num_rows:
+        return table
+    bad = np.zeros(table.num_rows, dtype=np.bool_)
+    for field in judged_by(series.field):
+        for name in (field, *extremes_of(field)):
+            if field in known and name in table.column_names:
+                values = table[name].cast(pa.float64()).to_numpy()
+                bad |= outside(values, known[field].low, known[field].high)
+    if not bad.any():
+        return table
+    for name in (series.field, *extremes_of(series.field)):
+        if name in table.column_names:
+            at = table.column_names.index(name)
+            table = table.set_column(at, name, pc.if_else(pa.array(bad), None, table[name]))
+    return table
 
 
 def _beyond(line: Mapping[str, Any], field: str) -> NDArray[np.bool_]:

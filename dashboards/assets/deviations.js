@@ -19,7 +19,7 @@ export function fromTheMiddle(told) {
 
 // Of each substation of the page {device, row, state, by}: `by` [K] is null where it is not known now.
 export function departures({ live, site }) {
-  const rows = live.rows("stations");
+  const rows = live.believed("stations");
   const found = site.devices.filter((d) => d.class === "substation").map((device) => {
     const row = rows.get(device.id);
     return { device, row, return_c: row?.return_c, state: live.state(device, row?.window_start).state, by: null };

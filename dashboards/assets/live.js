@@ -1,10 +1,24 @@
 // The newest rows, as the hub sends them: everything once, then only what changed.
 
 const WAY_MS = 4000;
+export const IMPLAUSIBLE = "implausible:";
+
+// Whether the newest value of a row cannot be so, or is computed of one that cannot: the pipeline has flagged it.
+export function flagged(row, series) {
+  const flags = (row?.quality ?? "").split(";");
+  return series.judged_by.some((field) => flags.includes(IMPLAUSIBLE + field));
+}
+
+function sound(row) {
+  if (!row.quality?.includes(IMPLAUSIBLE)) return row;
+  const flags = row.quality.split(";");
+  return Object.fromEntries(Object.entries(row).filter(([field]) => !flags.includes(IMPLAUSIBLE + field)));
+}
 
 export class Live {
   constructor() {
     this.feeds = new Map();
+    this.sound = new Map();
     this.now = null;
     this.trouble = [];
     this.heard = null;
@@ -15,6 +29,12 @@ export class Live {
     return this.feeds.get(feed) ?? new Map();
   }
 
+  // The same without values that cannot be so: whoever compares or adds them up has none there.
+  believed(feed) {
+    if (!this.sound.has(feed)) this.sound.set(feed, new Map([...this.rows(feed)].map(([key, row]) => [key, sound(row)])));
+    return this.sound.get(feed);
+  }
+
   // Alarms that ask for somebody: raised, and neither put aside nor covered by another.
   get unacknowledged() {
     return [...this.rows("alarms").values()].filter((row) => row.state === "raised" && !row.suppressed && !row.shelved_until);
@@ -23,6 +43,7 @@ export class Live {
   // Takes one message in and returns the names of the feeds that changed.
   take(message) {
     const changed = new Set();
+    this.sound.clear();
     this.measurePace(message.now);
     this.now = message.now;
     this.heard = performance.now();

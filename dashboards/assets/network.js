@@ -105,7 +105,7 @@ export class NetworkDrawing {
     if (live.now === null || !this.list) return;
     const drawn = this.list.filter((n) => !n.missing);
     const size = [this.body.clientWidth, this.body.clientHeight];
-    const stations = [...live.rows("stations").values()];
+    const stations = [...live.believed("stations").values()];
     const shown = stations.map((r) => [r.key, Math.round(r.flow_m3_h * 2), Math.round(r.return_c * 5), live.state(this.context.site.byId.get(r.key) ?? {}, r.window_start).state]);
     put(this.body, JSON.stringify([size, shown]), () => {
       if (!drawn.length) return h("div", { class: "hl-empty" }, t(this.list[0]?.missing ?? "no network registered"));
@@ -147,7 +147,7 @@ export class NetworkDrawing {
   }
 
   flow(network, pipe) {
-    const rows = this.context.live.rows("stations");
+    const rows = this.context.live.believed("stations");
     const values = (pipe.behind ? network.substations.slice(...pipe.behind) : []).map((id) => rows.get(id)?.flow_m3_h);
     return { sum: values.filter(known).reduce((n, v) => n + v, 0), n: values.filter(known).length, of: pipe.behind ? values.length : null };
   }
@@ -166,7 +166,7 @@ export class NetworkDrawing {
     const device = site.byId.get(id);
     if (!device || !this.context.metered(device)) return null;
     const plant = device.class === "plant";
-    const row = live.rows(plant ? "plants" : "stations").get(id);
+    const row = live.believed(plant ? "plants" : "stations").get(id);
     const { state } = live.state(device, row?.window_start);
     const warm = !plant && by >= WARM_K;
     const words = state !== "fresh" ? t(state) : !known(row?.return_c) ? t("unknown") : plant ? `${f.number(row.return_c, "°C")} °C` : signed(by, f);
@@ -214,7 +214,7 @@ export class Profile extends Chart {
     for (const network of this.list ?? []) {
       for (const node of Object.values(network.nodes)) {
         for (const id of node.devices) {
-          const row = live.rows("stations").get(id) ?? live.rows("plants").get(id);
+          const row = live.believed("stations").get(id) ?? live.believed("plants").get(id);
           const device = site.byId.get(id);
           if (!row || !device) continue;
           const { state } = live.state(device, row.window_start);

@@ -1,11 +1,10 @@
 // One substation: its process drawing, its indicators within their bands, its meter.
 import { h, put, s } from "./dom.js";
+import { flagged, IMPLAUSIBLE } from "./live.js";
 import { mark } from "./tiles.js";
 import { plausible, quantiles } from "./charts.js";
 
 const NOT_VALUES = new Set(["key", "unit", "window_start", "window_ms", "quality", "extra"]);
-
-const IMPLAUSIBLE = "implausible:";
 
 class OfDevice {
   constructor(panel, context) {
@@ -23,8 +22,7 @@ class OfDevice {
 
   // Whether the newest value cannot be so, or is computed of one that cannot: the pipeline has flagged it.
   flagged(series) {
-    const flags = (this.row?.quality ?? "").split(";");
-    return series.judged_by.some((field) => flags.includes(IMPLAUSIBLE + field));
+    return flagged(this.row, series);
   }
 
   get stale() {

@@ -1,6 +1,7 @@
 // Tiles: one number, where it usually lies, and its last 24 hours.
 import { h, put } from "./dom.js";
 import { quantiles, sparkline } from "./charts.js";
+import { flagged } from "./live.js";
 
 const WINDOW_MS = 900000;
 const DAY_MS = 86400000;
@@ -65,6 +66,7 @@ export class Tile {
     const { t } = this.context;
     const values = this.panel.series.map((series, i) => this.newest(series, i));
     const known = values.filter((v) => v.value !== null);
+    if (!known.length && values.some((v) => v.implausible)) return { key: "implausible", none: true, value: [h("span", {}, t("unknown"))], detail: t("out_of_range") };
     if (!known.length) return this.nothing();
     const { f } = this.context;
     const bad = known.some((v) => v.outside);
@@ -73,6 +75,7 @@ export class Tile {
     const unit = this.panel.series[0].unit;
     const parts = [];
     if (stale) parts.push(t("{age} old", { age: f.age(stale.age, t) }));
+    if (values.some((v) => v.implausible)) parts.push(t("out_of_range"));
     if (known[0].note) parts.push(known[0].note);
     const asOf = Math.min(...known.map((v) => v.asOf ?? Infinity));
     if (Number.isFinite(asOf)) parts.push(t("as of {time}", { time: this.context.live.now - asOf < DAY_MS ? f.short(asOf) : f.moment(asOf) }));
@@ -98,8 +101,9 @@ export class Tile {
     if (series.measurement === "device_heat") return this.newestWindow(index);
     const { live, site } = this.context;
     const rows = this.panel.feeds.flatMap((feed) => [...live.rows(feed).values()]);
-    const mine = rows.filter((r) => typeof r[series.field] === "number");
-    if (!mine.length) return { value: null };
+    const told_of = rows.filter((r) => typeof r[series.field] === "number");
+    const mine = told_of.filter((r) => !flagged(r, series));
+    if (!mine.length) return { value: null, implausible: told_of.length > 0 };
     const value = put_together(mine.map((r) => r[series.field]), series.across) * series.scale;
     const band = series.band;
     const outside = Boolean(band && !band.usual &&
@@ -107,7 +111,11 @@ export class Tile {
     const oldest = series.measurement === "reading" ? worst(mine, live, site) : null;
     const told = mine.map((r) => r.as_of).filter((at) => typeof at === "number");
     const heard = OF_A_DAY.has(series.field) ? Math.min(...mine.map((r) => r.coverage ?? 1)) : 1;
-    const note = heard < 1 ? this.context.t("reckoned from {time}", { time: this.context.f.age(heard * DAY_MS, this.context.t) }) : "";
+    const { f, t } = this.context;
+    const note = [
+      heard < 1 && t("reckoned from {time}", { time: f.age(heard * DAY_MS, t) }),
+      mine.length < told_of.length && t("{n} of {of}", { n: mine.length, of: told_of.length }),
+    ].filter(Boolean).join(" · ");
     return { value, outside, note, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
   }
 

@@ -27,7 +27,7 @@ _EFFECT = Select("return_effect")
 _LOSS = Select("pipe_loss")
 _PLANT = Select("reading", device_class="plant")
 _SUBSTATION = Select("reading", device_class="substation")
-_STATION = ("flow_m3_h", "return_c", "supply_kpa", "return_kpa")
+_STATION = ("flow_m3_h", "return_c", "supply_kpa", "return_kpa", "quality")
 _GJ = "GJ"
 _TERMS = (
     ("supplied_gj", Text("supplied", "供出"), "a"),

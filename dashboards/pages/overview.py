@@ -190,7 +190,7 @@ PAGE = Page(
         Feed("plant", Select("reading", device_class="plant", latest=True), recent_ms=120_000),
         Feed(
             "weather",
-            Select("reading", fields=("outdoor_c",), device_class="weather", latest=True),
+            Select("reading", fields=("outdoor_c", "quality"), device_class="weather", latest=True),
             recent_ms=7_200_000,
         ),
         Feed("heat", Select("device_heat", latest=True), recent_ms=2 * 3_600_000),

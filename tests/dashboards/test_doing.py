@@ -368,7 +368,7 @@ WARM = """async () => {
   const row = (key, network, return_c) => ({ key, network, return_c, class: "substation", id: key, name: key });
   const all = [row("a", "n", 40), row("b", "n", 41), row("c", "n", 44), row("d", "m", 60), row("e", "m", 52), row("f", "m", 50), row("g", "m", 90), row("h", "m", NaN),
     { ...row("i", null, 20), unit: "u" }, { ...row("j", null, 95), unit: "v" }];
-  const live = { now: 1, rows: () => new Map(all.map((x) => [x.key, x])), state: (d) => ({ state: d.id === "g" ? "silent" : "fresh" }) };
+  const live = { now: 1, believed: () => new Map(all.map((x) => [x.key, x])), state: (d) => ({ state: d.id === "g" ? "silent" : "fresh" }) };
   const context = { live, site: { devices: all }, t: (x) => x, f: { number: (x) => x.toFixed(1) }, url: (x) => x };
   const strip = new Deviations({}, context);
   strip.update();
@@ -407,7 +407,7 @@ USUAL = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { Deviations } = await import(from + "deviations.js");
   const all = ["a", "b"].map((id) => ({ id, key: id, name: id, network: "n", class: "substation", return_c: 40 }));
-  const live = { now: 1, rows: () => new Map(all.map((x) => [x.key, x])), state: () => ({ state: "fresh" }) };
+  const live = { now: 1, believed: () => new Map(all.map((x) => [x.key, x])), state: () => ({ state: "fresh" }) };
   const strip = new Deviations({}, { live, site: { devices: all }, t: (x) => x, f: { number: String }, url: (x) => x });
   strip.update();
   return [...strip.body.childNodes].map((x) => x.className ?? x.textContent);

@@ -23,7 +23,7 @@ ALONE = """async ([count, state, language]) => {
   const context = {
     f: formats(language, "Asia/Shanghai"), t: translator(words), url: (x) => x, metered: () => true,
     site: { devices, byId: new Map(devices.map((d) => [d.id, d])) }, config: { scope: {} },
-    live: { now: 1, rows: () => new Map(), state: (d) => ({ state: d.class === "plant" ? "fresh" : state, age: 0 }) },
+    live: { now: 1, rows: () => new Map(), believed: () => new Map(), state: (d) => ({ state: d.class === "plant" ? "fresh" : state, age: 0 }) },
     networks: Promise.resolve([{ id: "net", name: "net", nodes, pipes, substations: devices.slice(1).map((d) => d.id), placed: "map", missing: "", apart: [] }]),
   };
   const drawing = new NetworkDrawing({}, context);
