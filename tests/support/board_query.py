@@ -25,6 +25,7 @@ TABLES = frozenset({"table", "trips"})
 DERIVED = frozenset({"age", "change"})
 """Columns that the page works out from the row and the time."""
 _TOGETHER = {"sum": math.fsum, "mean": fmean, "min": min, "max": max, "last": lambda values: values[-1]}
+_HOUR_MS = 3_600_000
 Row = dict[str, Any]
 
 
@@ -115,13 +116,17 @@ class Asked:
             return (self.device,)
         if classes and not keys:
             return tuple(d.device for d in self.site.devices.values() if d.device_class in classes)
-        return tuple(k.replace(NETWORK_KEY, n) for k in keys for n in self.site.networks)
+        return self._of_networks(keys)
+
+    def _of_networks(self, keys: Sequence[str]) -> tuple[str, ...]:
+        names = {key: [*self.site.networks] if NETWORK_KEY in key else [""] for key in keys}
+        return tuple(k.replace(NETWORK_KEY, n) for k in keys for n in names[k])
 
     def table(self, page: Page, panel: Panel) -> list[tuple[str, ...]]:
         """Cells of a panel's table, sorted, without columns that the page works out."""
         feeds = {f.name: f for f in page.feeds}
         feed = feeds[panel.feeds[0]]
-        keys = (self.device,) if feed.scope == "device" else feed.select.keys
+        keys = self._of_networks(feed.select.keys) if feed.scope == "scope" else (self.device,)
         found = rows(self.url, Select(
             feed.select.measurement, fields=feed.select.fields, keys=keys, latest=feed.select.latest,
             newest_first=feed.select.newest_first, limit=feed.select.limit,
@@ -132,7 +137,17 @@ class Asked:
             arrivals = rows(self.url, Select(feeds["arrivals"].select.measurement, latest=True))
             late = {r["key"]: {"late_p": r.get("late_p")} for r in arrivals}
         return sorted(
-            cells(panel, ({**row, **late.get(row["key"], {})} for row in found if _listed(panel, row)))
+            cells(panel, ({**row, **late.get(row["key"], {})} for row in found if self._listed(panel, row)))
+        )
+
+    def _listed(self, panel: Panel, row: Row) -> bool:
+        if (
+            any(unit == "ahead" for _, _, unit in panel.columns)
+            and row["window_start"] + _HOUR_MS <= self.now_ms
+        ):
+            return False  # of an hour that is over
+        return (not panel.codes or row.get("code") in panel.codes) and (
+            not panel.states or row.get("state") in panel.states
         )
 
     def newest(self, device: str) -> Row:
@@ -146,12 +161,6 @@ class Asked:
         found = rows(self.url, Select(select.measurement, newest_first=True, limit=select.limit))
         (row,) = [r for r in found if r["key"] == key and time_text(r["window_start"]) == start]
         return [_cell(row.get(s.field)) for s in panel.series]
-
-
-def _listed(panel: Panel, row: Row) -> bool:
-    return (not panel.codes or row.get("code") in panel.codes) and (
-        not panel.states or row.get("state") in panel.states
-    )
 
 
 def _across(by_key: dict[str, dict[int, float | None]], series: Series) -> dict[int, float | None]:

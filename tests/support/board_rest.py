@@ -12,7 +12,7 @@ from dashboards.scope import NETWORK_KEY
 from models.anomaly import ANOMALY, Anomaly, Severity, anomaly_table
 from models.results import Outputs
 from store.protocol import Select
-from tests.support.board_data import NOW_MS, WINDOW_MS, Day
+from tests.support.board_data import DAY_MS, NOW_MS, WINDOW_MS, Day
 from tests.support.board_running import Running
 
 _TEXTS = {
@@ -46,6 +46,10 @@ def fill(day: Day) -> None:
                 keys.setdefault(name, "net-1")
     for at, (name, fields) in enumerate(sorted(values.items())):
         day.write_results(name, _rows(day, keys[name], fields, at), WINDOW_MS)
+    to_come = _rows(day, "net-1:24", values["load_forecast"], len(values))
+    for row in to_come:
+        row["window_start"] += DAY_MS
+    day.write_results("load_forecast", to_come, 3_600_000)
     _write_anomalies(day, codes)
 
 
