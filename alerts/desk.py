@@ -28,7 +28,7 @@ from alerts.post import Post
 from alerts.rebuild import deeds_of, rebuild, standing
 from alerts.rows import alarm_tables
 from alerts.rules import SitePolicy
-from alerts.scopes import check_maintained
+from alerts.subjects import check_maintained
 from journal.protocol import Append, Journal, JournalError
 from models.anomaly import ANOMALY
 from models.frame import Frame

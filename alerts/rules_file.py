@@ -11,7 +11,7 @@ from alerts.hours import ALWAYS, Week, hole, read_days, read_hours
 from alerts.rules import FastRule, Limits, Person, Roster, Route, Rule, RuleSet
 from alerts.rules_cells import MAIL_ADDRESS, TRUTH, WEB_ADDRESS, Read, list_of
 from alerts.rules_channels import KINDS, Channels, Secrets
-from alerts.scopes import is_scope
+from alerts.subjects import is_scope
 from alerts.terms import Shared
 from models.anomaly import Severity
 from models.measurements import DEVICE_CLASSES, Kind, known
