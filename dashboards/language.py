@@ -27,15 +27,19 @@ _UNITS: Final = {
 }  # fmt: skip
 """Units as names end with them; a time in ms is written as a time."""
 _FIELD: Final = re.compile(rf"(?P<name>[a-z0-9_]+?)_(?P<unit>{'|'.join(_UNITS)})")
-_PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "board.po"
+_LOCALE: Final = Path(__file__).parent / "locale"
 
 
 @cache
 def catalogue(language: str) -> dict[str, str]:
-    """Texts of the frame by their English wording."""
-    with _PO.open("rb") as file:
-        messages = [m for m in read_po(file, locale="zh") if m.id]
-    return {str(m.id): str(m.string) if language == "zh" else plain(str(m.id)) for m in messages}
+    """Texts of the frame by their English wording; a code that is given no English words keeps its own."""
+    chinese = _read("zh")
+    return chinese if language == "zh" else {text: plain(text) for text in chinese} | _read("en")
+
+
+def _read(language: str) -> dict[str, str]:
+    with (_LOCALE / language / "LC_MESSAGES" / "board.po").open("rb") as file:
+        return {str(m.id): str(m.string) for m in read_po(file, locale=language) if m.id}
 
 
 def plain(text: str) -> str:

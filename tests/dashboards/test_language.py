@@ -6,7 +6,7 @@ from babel.messages.pofile import read_po
 
 import dashboards
 from alerts.alarm import Phase
-from dashboards.language import catalogue, choose, in_words
+from dashboards.language import catalogue, choose, in_words, plain
 from ingest.messages import Reason
 from models.anomaly import Severity
 from models.fault_codes import CODES
@@ -112,6 +112,14 @@ def test_every_translation_is_given_and_keeps_its_placeholders():
     for m in messages:
         assert str(m.string).strip(), m.id
         assert sorted(PLACEHOLDER.findall(m.id)) == sorted(PLACEHOLDER.findall(m.string)), m.id
+
+
+def test_english_words_are_given_to_codes_that_there_are():
+    with (ROOM / "locale/en/LC_MESSAGES/board.po").open("rb") as file:
+        given = {str(m.id): str(m.string) for m in read_po(file) if m.id}
+    assert given.keys() <= catalogue("zh").keys()
+    assert [code for code, words in given.items() if not words.strip() or words == plain(code)] == []
+    assert catalogue("en")["learning"] == "still learning"
 
 
 def test_the_measurement_table_has_both_languages():

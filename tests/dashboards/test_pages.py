@@ -234,7 +234,7 @@ def test_alarms_are_listed_explained_and_handled(opened, running):
     assert "under a shared cause" in rows[2]
     assert "shelved until" in rows[3]
     detail = page.locator("#panel-alarm_detail")
-    assert "dp kPa" in detail.inner_text()
+    assert "differential pressure kPa" in detail.inner_text()
     page.wait_for_selector("#panel-alarm_detail svg polyline")
     refusals = []
     page.on("dialog", lambda d: (refusals.append(d.message), d.accept()))
