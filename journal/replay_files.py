@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import gzip
 import io
+import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +26,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 from numpy.typing import NDArray
 
 __all__ = ["Recording", "ReplayError", "read_recordings"]
@@ -32,6 +33,9 @@ __all__ = ["Recording", "ReplayError", "read_recordings"]
 _BATCH: Final = 20_000
 _BATCH_BYTES: Final = 32 * 1024 * 1024
 _MAX_LINE: Final = 64 * 1024 * 1024
+_END_MS: Final = 221_845_392_000_000
+"""The year 9000: calendars end with the year 9999, and a clock in µs is beyond it. [ms UTC]"""
+_WHEN: Final = "whole ms UTC from 1970 up to the year 9000"
 
 
 class ReplayError(ValueError):
@@ -109,7 +113,8 @@ def _open(path: Path, stack: ExitStack) -> tuple[Any, IO[bytes]]:
     if path.suffix == ".gz":
         return stack.enter_context(gzip.open(raw)), raw
     if path.suffix == ".zst":
-        reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+        # Arrow's reader, since that of zstandard takes the end of a file within a frame for its end.
+        reader = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
         return stack.enter_context(io.BufferedReader(reader, 1 << 20)), raw
     return raw, raw
 
@@ -123,7 +128,9 @@ def _lines(path: Path, batch: int) -> Iterator[_Columns]:
             lines, raw = _open(path, stack)
             while line := lines.readline(_MAX_LINE):
                 number += 1
-                if line.isspace():
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
+                if not line or line.isspace():
                     continue
                 row = _row(path, number, line)
                 if rows and (row[2] is None) != (rows[0][2] is None):
@@ -135,7 +142,7 @@ def _lines(path: Path, batch: int) -> Iterator[_Columns]:
                 if len(rows) >= batch or held >= _BATCH_BYTES:
                     yield _columns(rows, min(raw.tell() / size, 1.0))
                     rows, held = [], 0
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         msg = f"{path}:{number + 1}: expected readable lines, got: {error}"
         raise ReplayError(msg) from error
     if rows:
@@ -149,17 +156,30 @@ def _columns(rows: Sequence[tuple[str, bytes, int | None, bool]], share: float) 
 
 
 def _row(path: Path, number: int, line: bytes) -> tuple[str, bytes, int | None, bool]:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        msg = f"{path}:{number}: expected a JSON object, got: {error}"
-        raise ReplayError(msg) from error
+    value = _read(path, number, line)
     if not isinstance(value, dict) or not isinstance(value.get("topic"), str):
         _wrong(path, number, 'an object with a "topic" of text', line)
     received = value.get("received_ms")
-    if received is not None and (type(received) is not int or not -(2**63) <= received < 2**63):
-        _wrong(path, number, '"received_ms" in whole ms UTC', received)
+    if received is not None and (type(received) is not int or not 0 <= received < _END_MS):
+        _wrong(path, number, f'"received_ms" in {_WHEN}', received)
     return value["topic"], _payload(path, number, value), received, value.get("retained") is True
+
+
+def _read(path: Path, number: int, line: bytes) -> Any:
+    """The line's value; numbers and texts that no JSON of ours would hold are for the door to refuse."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        try:
+            value = json.loads(line)
+            if isinstance(value, dict) and isinstance(value.get("payload"), dict):
+                value["payload"] = json.dumps(value["payload"])
+                str(value.get("topic")).encode()
+                return value
+        except (ValueError, RecursionError):
+            pass
+        msg = f"{path}:{number}: expected a JSON object, got: {error}"
+        raise ReplayError(msg) from error
 
 
 def _payload(path: Path, number: int, value: dict[str, Any]) -> bytes:
@@ -264,4 +284,8 @@ def _batch(path: Path, start: int, rows: pa.RecordBatch, share: float) -> _Colum
             rows.column("retained").fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
         )
     times = None if received is None else np.asarray(received.to_numpy(zero_copy_only=False), dtype=np.int64)
+    if times is not None and (wrong := np.flatnonzero((times < 0) | (times >= _END_MS))).size:
+        row = int(wrong[0])
+        msg = f"{path}: expected received_ms in {_WHEN}, got {times[row]} in row {start + row}"
+        raise ReplayError(msg)
     return topics, payloads, times, retained, share

@@ -1,8 +1,11 @@
 """An exported journal, decoded again, gives the frames that went in."""
 
 import json
+from collections import Counter
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -236,6 +239,11 @@ def test_round_trip_of_any_telemetry(tmp_path_factory, messages, suffix):
         (b"[]\n", r":1: expected an object with a \"topic\""),
         (b'\n{"topic":"a","payload":3}\n', r':2: expected "payload" as an object or text, got \'3\''),
         (b'{"topic":"a","payload":{},"received_ms":"now"}\n', r':1: expected "received_ms" in whole ms'),
+        (
+            b'{"topic":"a","payload":{},"received_ms":1767225600000000}\n',
+            ":1: expected .* the year 9000, got",
+        ),
+        (b'{"topic":"a","payload":{},"received_ms":-1}\n', ":1: expected .* ms UTC from 1970"),
         (b'{"topic":"a","payload_base64":"?"}\n', ":1: expected base64"),
         (
             b'{"topic":"a","payload":{}}\n{"topic":"a","payload":{},"received_ms":1}\n',
@@ -260,6 +268,40 @@ def test_damaged_and_missing_files_are_named(tmp_path):
             list(read_recordings([path]))
     with pytest.raises(ReplayError, match=r"none.jsonl: expected a readable recording, got: No such file"):
         list(read_recordings([tmp_path / "none.jsonl"]))
+
+
+@pytest.mark.parametrize("cut", [3, 10, 500, 2_000], ids=lambda n: f"by {n} bytes")
+def test_a_zstandard_file_that_lacks_its_end_is_refused(tmp_path, cut):
+    path = tmp_path / "cut.zst"
+    rng = np.random.default_rng(5)
+    write_recording([Line("a", json.dumps({"x": rng.random()}).encode(), n) for n in range(400)], path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(ReplayError, match=r"cut\.zst"):
+        list(read_recordings([path]))
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400, r'"\ud800"'])
+def test_a_poisoned_payload_is_refused_at_the_door_and_the_file_goes_on(tmp_path, value):
+    path = tmp_path / "poison.jsonl"
+    good = [json.loads(telemetry("sub-1", n).payload) for n in (1, 3)]
+    bad = f'{{"boot":{good[0]["boot"]},"seq":2,"samples":[{{"t":{NOW},"supply_c":{value}}}]}}'
+    payloads = [json.dumps(good[0]), bad, json.dumps(good[1])]
+    path.write_text(
+        "\ufeff"
+        + "".join(f'{{"topic":"{topic("sub-1")}","payload":{p},"received_ms":{NOW}}}\n' for p in payloads)
+    )
+    _, chapters = records_of(path)
+    assert sum((c.refused for c in chapters), Counter()) in ({Reason.SCHEMA: 1}, {Reason.NOT_JSON: 1})
+    assert sum(c.messages for c in chapters) == 3
+    assert sum(c.accepted.messages for c in chapters) == 2
+
+
+def test_a_time_of_receipt_beyond_the_calendar_is_named_by_its_row(tmp_path):
+    path = tmp_path / "far.parquet"
+    rows = {"topic": ["a"] * 2, "payload": ["{}"] * 2, "received_ms": [NOW, NOW * 1000]}
+    pq.write_table(pa.table(rows), path)
+    with pytest.raises(ReplayError, match=r"expected received_ms in whole ms .* in row 1"):
+        list(read_recordings([path]))
 
 
 def test_files_with_and_without_times_do_not_mix(tmp_path):
