@@ -167,6 +167,7 @@ def replay(
     site: Site,
     out: Path,
     *,
+    latest_ms: int | None = None,
     progress: Callable[[float, int], None] = lambda _share, _n: None,
 ) -> Replayed:
     """Run recordings through every operator and write one Parquet file a measurement into `out`.
@@ -181,6 +182,8 @@ def replay(
     site : Site
     out : Path
         Directory; made when there is none.
+    latest_ms : int, optional
+        The present, by which samples of a recording without times are in the future. [ms UTC]
     progress : callable
         Called with the share that was read and the number of messages so far.
 
@@ -198,7 +201,7 @@ def replay(
         try:
             writer = _Behind(store.write)
             streams = _Streams(site, writer.put)
-            for chapter in _ahead(read_history(read_recordings(files), Decoder(site))):
+            for chapter in _ahead(read_history(read_recordings(files), Decoder(site), latest_ms)):
                 _feed(chapter, streams, done)
                 progress(chapter.progress, done.messages)
                 writer.put(streams.give(at_least=_WRITE_ROWS))

@@ -56,6 +56,11 @@ class RecordClock:
     now_ms: Mapping[str, int]
     newest: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def offline(self) -> bool:
+        """Whether records get the times of samples, and there is no other clock."""
+        return self.mode is ClockMode.DATA and self.wall_ms is None
+
     def see(self, streams: NDArray[np.str_], newest: Ints) -> None:
         """Take note of the sample times of messages that are not in the future."""
         for stream in np.unique(streams).tolist():

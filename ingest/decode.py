@@ -106,8 +106,13 @@ class Decoder:
         mode: ClockMode,
         wall_ms: int | None,
         now_ms: Mapping[str, int],
+        latest_ms: int | None = None,
     ) -> Decoded:
-        """`decode` for messages that are columns already (topics may be dictionary-encoded)."""
+        """`decode` for messages that are columns already (topics may be dictionary-encoded).
+
+        `latest_ms` is what `future` is judged by where there is no `wall_ms`: when a recording
+        without times is read. [ms UTC]
+        """
         count = len(topics)
         if count == 0:
             return Decoded([], Accepted(0, 0, 0))
@@ -126,7 +131,9 @@ class Decoder:
             retained=np.zeros(count, dtype=bool) if retained is None else retained,
             clock_ms=received_ms
             if from_recording and received_ms is not None
-            else np.full(count, _END if wall_ms is None else wall_ms, dtype=np.int64),
+            else np.full(
+                count, next(ms for ms in (wall_ms, latest_ms, _END) if ms is not None), dtype=np.int64
+            ),
             received=from_recording,
         )
         self._sort_out(batch)
@@ -210,11 +217,18 @@ class Decoder:
             batch.blocks[place] = block.take(kept)
             spans.append((oldest[kept], newest[kept]))
             clock.see(streams[block.index[kept]], newest[kept])
+        # One batch of an hourly recording spans years: a message of it has the time at which it
+        # stands there, or the first ones would be beyond the retention.
+        standing = (
+            _standing(batch, streams, [newest for _, newest in spans], clock) if clock.offline else None
+        )
         for place, (block, (oldest, _)) in enumerate(zip(batch.blocks, spans, strict=True)):
             if len(block.index) == 0:
                 continue
             if batch.received:
                 now = batch.clock_ms[block.index]
+            elif standing is not None:
+                now = standing[block.index]
             else:
                 of = streams[block.index]
                 now = np.zeros(len(of), dtype=np.int64)
@@ -261,6 +275,17 @@ class Decoder:
             (safe_numbers(batch),),
             dict(clock.newest),
         )
+
+
+def _standing(batch: Batch, streams: NDArray[np.str_], newest: Sequence[Ints], clock: RecordClock) -> Ints:
+    """Largest sample time of its stream up to each message of the batch, in their order. [ms UTC]"""
+    ms = np.full(len(streams), _BEGINNING, dtype=np.int64)
+    for block, times in zip(batch.blocks, newest, strict=True):
+        ms[block.index] = times
+    for stream in np.unique(streams).tolist():
+        of = streams == stream
+        ms[of] = np.maximum.accumulate(np.maximum(ms[of], clock.now_ms.get(stream, _BEGINNING)))
+    return ms
 
 
 def _in_step(placed: Sequence[Placed], now_ms: Mapping[str, int], first_ms: int) -> list[Placed]:

@@ -46,11 +46,15 @@ class Chapter:
     progress: float = 1.0
 
 
-def read_history(recordings: Iterable[Recording], decoder: Decoder) -> Iterator[Chapter]:
+def read_history(
+    recordings: Iterable[Recording], decoder: Decoder, latest_ms: int | None = None
+) -> Iterator[Chapter]:
     """Decode `recordings` for the pipeline.
 
     The clock is `received_ms` where the recording has it (a sample more than
-    10 minutes ahead of it is refused), else the largest sample time seen. No
+    10 minutes ahead of it is refused), else the largest sample time seen that
+    is no more than 10 minutes ahead of `latest_ms`, the present: one sample of
+    a wrong year would be the clock of all others. None believes them all. No
     frame then holds messages from both sides of a local midnight, nor of an
     instant at which a quarter of an hour closes: so what a ledger says of a day
     is what it said when the messages came, in whatever frames.
@@ -64,7 +68,7 @@ def read_history(recordings: Iterable[Recording], decoder: Decoder) -> Iterator[
         messages = 0
         for start, stop, is_message in _runs(recording, shifts_ms):
             if is_message:
-                decoded = _decode(recording, start, stop, decoder, now_ms)
+                decoded = _decode(recording, start, stop, decoder, now_ms, latest_ms)
                 placed.extend(decoded.placed)
                 refused.update(decoded.refused)
                 accepted = _sum(accepted, decoded.accepted)
@@ -111,7 +115,14 @@ def _runs(recording: Recording, shifts_ms: Sequence[int]) -> Iterator[tuple[int,
             yield start, stop, bool(is_message[start])
 
 
-def _decode(recording: Recording, start: int, stop: int, decoder: Decoder, now_ms: dict[str, int]) -> Decoded:
+def _decode(
+    recording: Recording,
+    start: int,
+    stop: int,
+    decoder: Decoder,
+    now_ms: dict[str, int],
+    latest_ms: int | None,
+) -> Decoded:
     count = stop - start
     received = recording.received_ms
     return decoder.decode_columns(
@@ -122,6 +133,7 @@ def _decode(recording: Recording, start: int, stop: int, decoder: Decoder, now_m
         mode=ClockMode.DATA if received is None else ClockMode.RECEIVED,
         wall_ms=None,
         now_ms=now_ms,
+        latest_ms=latest_ms,
     )
 
 

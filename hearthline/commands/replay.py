@@ -31,13 +31,14 @@ def register(app: typer.Typer) -> None:
         from hearthline.cli import UsageError
         from hearthline.replaying import replay as run
         from hearthline.site_dir import open_site
+        from ingest.clock import wall_clock
         from journal.replay_files import ReplayError
         from store.protocol import StoreError
 
         registry = open_site(site)
         try:
             with _progress() as progress:
-                done = run(files, registry, out, progress=progress)
+                done = run(files, registry, out, latest_ms=wall_clock(), progress=progress)
         except ReplayError as error:
             raise UsageError(str(error)) from error
         except OSError as error:

@@ -326,3 +326,37 @@ def test_without_times_the_clock_is_the_newest_sample(tmp_path):
     assert records[-1].timestamp_ms == 4000
     assert np.isclose(chapters[-1].progress, 1.0)
     assert rows_of(decode(messages, mode=ClockMode.DATA))[0]["t"] == 0
+
+
+def history(tmp_path, times, latest_ms=None):
+    """What a recording without times of receipt, a sample a message, becomes."""
+    path = tmp_path / "h.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"topic": topic("sub-1"), "payload": {"boot": 1, "seq": n, "samples": [{"t": t, "supply_c": 1.0}]}})
+            + "\n"
+            for n, t in enumerate(times, 1)
+        )
+    )  # fmt: skip
+    chapters = list(read_history(read_recordings([path]), Decoder(site()), latest_ms))
+    refused = sum((c.refused for c in chapters), Counter())
+    return sum(c.accepted.messages for c in chapters), refused, chapters
+
+
+def test_one_sample_of_a_wrong_year_is_not_the_clock_of_a_recording_without_times(tmp_path):
+    times = [NOW + 60_000 * n for n in range(20)]
+    times[7] = 4_102_444_800_000
+    taken, refused, chapters = history(tmp_path, times, latest_ms=NOW + 3_600_000)
+    assert (taken, refused) == (19, {Reason.FUTURE: 1})
+    assert max(p.timestamp_ms for c in chapters for p in c.placed) == times[-1]
+
+
+def test_a_recording_without_times_that_spans_years_is_kept_whole(tmp_path):
+    day_ms = 86_400_000
+    assert history(tmp_path, [NOW + day_ms * n for n in range(1200)])[:2] == (1200, {})
+
+
+def test_what_comes_beyond_the_retention_in_a_recording_without_times_is_too_old(tmp_path):
+    day_ms = 86_400_000
+    late = [NOW, NOW + 401 * day_ms, NOW + 60_000, NOW + 402 * day_ms]
+    assert history(tmp_path, late)[:2] == (3, {Reason.TOO_OLD: 1})
