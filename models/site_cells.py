@@ -13,6 +13,9 @@ from models.wire import check_id
 __all__ = ["Choice", "Id", "Month", "Number", "Reader", "Text", "Zone"]
 
 _MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+# There is no year 0, and beside the first and the last one a calendar has no days before or after.
+_FIRST_YEAR: Final = 1970
+_END_YEAR: Final = 9000
 _SHOWN: Final = 60
 
 
@@ -88,6 +91,9 @@ class Month(_OfText):
         """Read a cell that is not empty."""
         if not _MONTH.fullmatch(cell):
             msg = f"expected a month as YYYY-MM, got {shown(cell)}"
+            raise ValueError(msg)
+        if not _FIRST_YEAR <= int(cell[:4]) < _END_YEAR:
+            msg = f"expected a month from {_FIRST_YEAR} up to {_END_YEAR - 1}, got {shown(cell)}"
             raise ValueError(msg)
         return cell
 

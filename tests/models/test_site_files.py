@@ -186,6 +186,8 @@ pipes.csv | 0.3 | -0.3 | 2 | -0.3 | u_w_m_k: expected a number from 0, got '-0.3
 places.csv | mine | pit | 2 | pit,Pit | kind: expected one of mine, plant, yard, station
 places.csv | ,900 | , | 2 | \n | radius_m: expected a value, got an empty cell
 contracts.csv | 2026-01 | 2026-13 | 2 | 2026-13 | month: expected a month as YYYY-MM, got '2026-13'
+contracts.csv | 2026-01 | 0000-01 | 2 | 0000-01 | month: expected a month from 1970 up to 8999, got '0000-01'
+contracts.csv | 2026-01 | 9999-12 | 2 | 9999-12 | month: expected a month from 1970 up to 8999, got '9999-12'
 contracts.csv | 2026-01 | 2026-1 | 2 | 2026-1 | month: expected a month as YYYY-MM, got '2026-1'
 contracts.csv | ,pit, | ,pot, | 2 | pot | origin: expected a place of places.csv, got 'pot'
 contracts.csv | 23.03 | 5500 | 2 | 5500 | q_ref_mj_kg: expected a number above 0 up to 40, got '5500'
