@@ -255,7 +255,9 @@ def flags_of(
         flags.append("unknown_contract")
     if not weighing.tag:
         flags += ["no_tag"] if vehicle is not None and vehicle.tag else []
-    elif owners.get(weighing.tag, weighing.plate) != weighing.plate:
+    elif owners.get(weighing.tag, weighing.plate) != weighing.plate or (
+        vehicle is not None and vehicle.tag and vehicle.tag != weighing.tag
+    ):  # a tag that nobody has is not the plate's either: a stranger's truck under a known plate
         flags.append("tag_mismatch")
     if weighing.step == GROSS and vehicle is not None and overload_kg(weighing.mass_kg, vehicle.rated_kg):
         flags.append("overload")

@@ -178,7 +178,8 @@ def _overloaded(truck: _Truck) -> Iterator[EntityRow]:
 
 def _swapped(truck: _Truck) -> Iterator[EntityRow]:
     def swapped(item: Item) -> float:
-        return float("tag_mismatch" in item.values["flags"])
+        known = item.values["tag"] in truck.entity.site.tags
+        return float(known and "tag_mismatch" in item.values["flags"])
 
     rule = "the tag on the bridge is registered for another plate than the ticket's"
     yield from _each_episode(truck, swapped, "plate_swapped", Severity.MAJOR, rule)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,10 @@ def test_a_mass_over_the_rated_one_and_what_is_unknown(site) -> None:
     )  # fmt: skip
     swapped = Weighing(0, "bridge-m", "T", "gross", 50_000.0, plate="P1", tag="T2", contract="C1")
     assert flags_of(swapped, (), site, site.tags) == ("tag_mismatch", "overload")
+    strange = replace(swapped, tag="T-NOBODYS", mass_kg=40_000.0)
+    assert flags_of(strange, (), site, site.tags) == ("tag_mismatch",)
+    untagged = replace(site, vehicles={"P1": replace(site.vehicles["P1"], tag="")})
+    assert flags_of(strange, (), untagged, untagged.tags) == ()
 
 
 @pytest.fixture

@@ -203,6 +203,7 @@ def test_a_receipt_without_a_load_counts_and_goes_when_the_load_comes() -> None:
         ({"contract": "C1-X"}, "unknown_contract"),
         ({"tag": None}, "no_tag"),
         ({"tag": "T2"}, "tag_mismatch"),
+        ({"tag": "T-NOBODYS"}, "tag_mismatch"),
     ],
 )
 def test_what_is_unknown_keeps_its_flag(change, flag) -> None:
@@ -249,6 +250,11 @@ def test_a_correction_stands_beside_the_ticket() -> None:
     assert [(c["person"], c["reason"]) for c in json.loads(row["correction"])] == [("Li Wei", "misread")]
     assert only(told.of("trip"))["loaded_kg"] == 29_000
     assert only(play([*trip_events(), unsigned]).of("trip"))["loaded_kg"] == 30_000
+
+
+def test_a_tag_that_is_nobodys_accuses_nobody() -> None:
+    told = play(trip_events(tag="T-NOBODYS"))
+    assert "plate_swapped" not in {r["code"] for r in told.of("anomaly").values()}
 
 
 def test_anomalies_name_who_and_why() -> None:
