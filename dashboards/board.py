@@ -374,6 +374,7 @@ def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
         "height": panel.height,
         "scope": panel.scope,
         "hours": panel.hours,
+        "first_known": panel.first_known,
         "note": _optional(panel.note, language),
         "absent": _optional(panel.absent, language),
         "series": [_series_data(s, language) for s in panel.series],

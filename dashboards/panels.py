@@ -195,6 +195,8 @@ class Panel:
         Said when the store has no such measurement: nothing is ever made up.
     note : Text or None
         One line below the title.
+    first_known : bool
+        Of a tile: only the first of its series that has a value is shown, as where not every plant says it.
     """
 
     id: str
@@ -212,6 +214,7 @@ class Panel:
     hours: int = 0
     absent: Text | None = None
     note: Text | None = None
+    first_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from models.results import Outputs, SinkError, Status, result_schema
-from models.wording import tellable, worded
+from models.wording import heard, tellable, worded
 from store.protocol import Select, SeriesStore
 
 __all__ = ["PART", "PartsTold", "TellsParts", "parts_elsewhere", "parts_table", "process_name"]
@@ -89,7 +89,7 @@ def parts_elsewhere(store: SeriesStore, now_ms: int, but: str = "") -> list[dict
         said.update(
             {name: row[name] for name in ("part", "process", "state", "stage", "queued", "lag_s", "since")}
         )
-        said.update({name: orjson.loads(row[name]) for name in _WORDS if row.get(name)})
+        said.update({name: heard(orjson.loads(row[name])) for name in _WORDS if row.get(name)})
         if age_ms > _SILENT_MS:
             silent = worded("nothing was heard of it for {n} s", n=f"{age_ms / 1000:,.0f}")
             advice = worded("see whether it runs, and reaches the store")

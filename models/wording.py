@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
-__all__ = ["NOTHING", "Worded", "listed", "reported", "tellable", "worded"]
+__all__ = ["NOTHING", "Worded", "heard", "listed", "reported", "tellable", "worded"]
 
 
 class Worded(str):
@@ -89,3 +89,19 @@ def tellable(text: str) -> Any:
     if not isinstance(text, Worded):
         return text
     return {"say": text.wording, "with": {name: tellable(value) for name, value in text.values.items()}}
+
+
+def heard(told: Any) -> str:
+    """What `tellable` was made of, by whoever has it from another process.
+
+    Examples
+    --------
+    >>> heard(tellable(worded("{n} open alarms", n="3"))), heard("DuckDB's own words")
+    ('3 open alarms', "DuckDB's own words")
+    >>> heard(tellable(listed([worded("schema"), worded("late")])))
+    'schema, late'
+    """
+    if not isinstance(told, dict):
+        return str(told)
+    values = {name: heard(value) for name, value in told["with"].items()}
+    return worded(told["say"], **values) if told["say"] else listed(values.values())

@@ -35,11 +35,19 @@ export class Tile {
   }
 
   drawing(shown) {
-    const lines = this.past?.series ?? [];
+    const lines = (this.past?.series ?? []).filter((l) => this.shown.includes(this.panel.series[l.index]));
     return lines.slice(0, 2).filter((l) => l.v.length > 1).map((line) => {
       const series = this.panel.series[line.index];
       return sparkline(line, series.colour, this.band(series, line), shown.stale);
     });
+  }
+
+  // All series, or the first that has a value now or a reading that cannot be so.
+  get shown() {
+    const { series, first_known } = this.panel;
+    if (!first_known) return series;
+    const found = series.find((x, i) => { const { value, implausible } = this.newest(x, i); return value !== null || implausible; });
+    return [found ?? series[0]];
   }
 
   band(series, line) {
@@ -64,14 +72,14 @@ export class Tile {
 
   measured() {
     const { t } = this.context;
-    const values = this.panel.series.map((series, i) => this.newest(series, i));
+    const values = this.shown.map((series) => this.newest(series, this.panel.series.indexOf(series)));
     const known = values.filter((v) => v.value !== null);
     if (!known.length && values.some((v) => v.implausible)) return { key: "implausible", none: true, value: [h("span", {}, t("unknown"))], detail: t("out_of_range") };
     if (!known.length) return this.nothing();
     const { f } = this.context;
     const bad = known.some((v) => v.outside);
     const stale = known.find((v) => v.stale);
-    const texts = values.map((v, i) => f.number(v.value, this.panel.series[i].unit));
+    const texts = values.map((v, i) => f.number(v.value, this.shown[i].unit));
     const unit = this.panel.series[0].unit;
     const parts = [];
     if (stale) parts.push(t("{age} old", { age: f.age(stale.age, t) }));
@@ -102,7 +110,8 @@ export class Tile {
     const { live, site } = this.context;
     const rows = this.panel.feeds.flatMap((feed) => [...live.rows(feed).values()]);
     const told_of = rows.filter((r) => typeof r[series.field] === "number");
-    const mine = told_of.filter((r) => !flagged(r, series));
+    const sound = told_of.filter((r) => !flagged(r, series));
+    const mine = series.across === "mean" ? fresh(sound, live, site) : sound;
     if (!mine.length) return { value: null, implausible: told_of.length > 0 };
     const value = put_together(mine.map((r) => r[series.field]), series.across) * series.scale;
     const band = series.band;
@@ -137,6 +146,12 @@ function put_together(values, across) {
   if (across === "max") return Math.max(...values);
   const sum = values.reduce((total, v) => total + v, 0);
   return across === "mean" ? sum / values.length : sum;
+}
+
+// A mean is of those that speak now: of one that fell silent only where nobody else speaks.
+function fresh(rows, live, site) {
+  const now = rows.filter((r) => !site.byId.get(r.key) || live.state(site.byId.get(r.key), r.window_start).state === "fresh");
+  return now.length ? now : rows;
 }
 
 // Age of the oldest row that is stale; null when all are fresh.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dashboards.pages.loads import ahead, load
 from dashboards.panels import NOT_COMPUTED, Band, Feed, Page, Panel, Series, Text, measured
 from store.protocol import Select
@@ -43,8 +45,12 @@ _TILES = (
         "heat_output",
         Text("Heat output", "热源出力"),
         "tile",
-        (measured("heat_kw", _PLANT, unit="MW", scale=1e-3, across="sum", band=Band(usual=True)),),
+        (
+            measured("heat_kw", _PLANT, unit="MW", scale=1e-3, across="sum", band=Band(usual=True)),
+            replace(load("a"), band=Band(usual=True)),
+        ),
         feeds=("plant",),
+        first_known=True,
     ),
     Panel(
         "delivered",

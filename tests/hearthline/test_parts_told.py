@@ -56,11 +56,13 @@ def test_a_board_elsewhere_says_what_the_process_says_in_its_own_words(store):
     first, second = parts_elsewhere(store, T0 + 5000)
     running.__exit__()
     assert first == {"name": "store · w 1", "part": "store", "process": "w 1", "state": "ok",
-                     "detail": {"say": "", "with": {"0": "influx"}}}  # fmt: skip
+                     "detail": "influx"}  # fmt: skip
     expected = {"state": "degraded", "stage": "stepped", "queued": 12.0, "lag_s": 40.5, "since": T0}
     assert {name: second[name] for name in expected} == expected
-    assert second["what"]["with"]["reason"] == {"say": "computing is behind Kafka", "with": {}}
-    assert second["advice"] == {"say": WAIT.wording, "with": {}}
+    shown = _status_rows({"components": [second]})["streams · w 1"]
+    assert shown["what"]["with"]["reason"] == {"say": "computing is behind Kafka", "with": {}}
+    assert shown["advice"] == {"say": WAIT.wording, "with": {}}
+    assert "computing is behind Kafka" in second["what"], "as a command prints it"
 
 
 def test_a_board_of_its_own_has_the_stages_of_workers_beside_the_store(store):
