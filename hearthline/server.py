@@ -136,12 +136,20 @@ class Server:
         try:
             self.journal = SqliteJournal(config.data_dir / JOURNAL_FILE, config.clock)
             self._stack.callback(self.journal.close)
+            had_results = (config.data_dir / SERIES_FILE).exists()
             self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
             self._stack.callback(self.store.close)
             checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
             self._stack.callback(checkpoints.close)
             for seen in (self.store.progress(), checkpoints.offsets()):
                 self.journal.cover(seen, "the store or a checkpoint")
+            if not had_results and checkpoints.offsets():
+                _log.warning(
+                    "%s is not there: checkpoints that go on from what it held are put aside, and every "
+                    "stream is computed anew from the journal",
+                    config.data_dir / SERIES_FILE,
+                )
+                checkpoints.clear()
         except (JournalError, StoreError, CheckpointError) as error:
             raise UsageError(str(error)) from error
         self._metrics = Metrics("server", self._figures)

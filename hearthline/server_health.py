@@ -264,7 +264,11 @@ class ServerHealth:
         far = _records(wait)
         advice = worded("look at the disk of the data directory: room, speed")
         troubles: list[Trouble] = []
-        if self._from.sink.failing:
+        if self._from.store.damage:
+            anew = worded("stop, move the file away and start again: it is made anew from the journal")
+            damaged = worded("the file is damaged: {why}", why=self._from.store.damage)
+            troubles.append((damaged, far, anew))
+        elif self._from.sink.failing:
             troubles.append((reported(self._from.sink.failing), far, advice))
         if self._slow_store():
             troubles.append((slow_write(), far, advice))

@@ -19,6 +19,7 @@ from models.results import READING, READING_REPEAT, Outputs
 from models.wording import worded
 from store import sql
 from store.catalogue import LAYOUT, META, PROGRESS, READING_PREFIX, load, quoted
+from store.duckdb_damage import first_line, is_damage
 from store.duckdb_write import Job, Writing, halves, jobs, reached
 from store.protocol import Select, StoreError, StoreUnavailableError
 from store.rows import REFUSED, Refusal
@@ -62,6 +63,11 @@ class DuckdbSeries:
     read_only : bool
         Look at an existing file; several processes may, while nobody writes it.
 
+    Attributes
+    ----------
+    damage : str
+        How DuckDB says that the file is damaged, once it was met; empty before.
+
     Raises
     ------
     StoreError
@@ -97,8 +103,16 @@ class DuckdbSeries:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             self._root = duckdb.connect(str(self.path), read_only=self._read_only, config=self._config)
         except (duckdb.Error, OSError) as error:
-            msg = worded(
-                "{where}: expected a DuckDB file that this process may own: {why}", **self._at(error)
+            msg = (
+                worded(
+                    "{where}: expected a DuckDB file, got one that is damaged: move it away and start "
+                    "again, it is made anew from the journal: {why}",
+                    **self._at(error),
+                )
+                if is_damage(error)
+                else worded(
+                    "{where}: expected a DuckDB file that this process may own: {why}", **self._at(error)
+                )
             )
             raise StoreError(msg) from error
         try:
@@ -114,6 +128,7 @@ class DuckdbSeries:
             self._root.close()
             raise
         self._closed = self._lost = False
+        self.damage = ""
 
     def _prepare(self) -> None:
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")
@@ -195,7 +210,7 @@ class DuckdbSeries:
                 raise _TakenBackError
         except _DATA_ERRORS as error:
             if job.rows.num_rows == 1:
-                refused.append(Refusal(job.measurement, job.rows, _line(error)))
+                refused.append(Refusal(job.measurement, job.rows, first_line(error)))
                 return []
             return [part for half in halves(job) for part in self._sift(half, refused)]
         return [job]
@@ -273,7 +288,12 @@ class DuckdbSeries:
 
     def _at(self, error: BaseException) -> dict[str, str]:
         """Where it went wrong, and how DuckDB puts it."""
-        return {"where": str(self.path), "why": _line(error)}
+        return {"where": str(self.path), "why": first_line(error)}
+
+    def _note(self, error: BaseException) -> None:
+        """Keep that the file itself is damaged, if that is what `error` says."""
+        if is_damage(error):
+            self.damage = first_line(error)
 
     def _alive(self) -> None:
         if self._closed:
@@ -293,9 +313,11 @@ class DuckdbSeries:
         try:
             yield cursor
         except (duckdb.OperationalError, duckdb.FatalException, duckdb.ConnectionException) as error:
+            self._note(error)
             msg = worded("{where}: cannot be read now: {why}", **self._at(error))
             raise StoreUnavailableError(msg) from error
         except duckdb.Error as error:
+            self._note(error)
             msg = worded("{where}: {why}", **self._at(error))
             raise StoreError(msg) from error
         finally:
@@ -313,12 +335,14 @@ class DuckdbSeries:
             raise
         except duckdb.FatalException as error:  # DuckDB gives up the whole instance: open the file again
             self._rollback()
+            self._note(error)
             self._lost = True
             self._reopen()
             msg = worded("{where}: cannot be written now: {why}", **self._at(error))
             raise StoreUnavailableError(msg) from error
         except duckdb.Error as error:
             self._rollback()
+            self._note(error)
             busy = isinstance(error, (duckdb.OperationalError, duckdb.OutOfMemoryException))
             if busy:
                 msg = worded("{where}: cannot be written now: {why}", **self._at(error))
@@ -352,8 +376,3 @@ class _TakenBackError(Exception):
 def _count(cursor: Any, table: str) -> int:
     row = cursor.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
     return int(row[0]) if row else 0
-
-
-def _line(error: BaseException) -> str:
-    """The first line of a library's message: what follows is its own query text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,104 @@
+"""A store's file that is gone or damaged: it is made anew from the journal, or is said to be damaged."""
+
+from __future__ import annotations
+
+import time
+
+import duckdb
+import pytest
+
+from models.results import Outputs
+from store.duckdb_series import SERIES_FILE, DuckdbSeries
+from store.protocol import Select, StoreError
+from tests.faults.test_torn_server import part
+from tests.support.payloads import TEXTS
+from tests.support.series import output, readings, sample
+from tests.support.system import Publisher, Server, run, write_site
+from tests.support.waiting import until
+
+BLOCK_BYTES, HEAD_BYTES = 262_144, 12_288
+"""Of DuckDB's file: a head of three pages, then blocks, each with a sum of its own."""
+
+
+def answered(server: Server) -> list[str]:
+    said = run("query", "reading", "--data-dir", server.data, "--format", "jsonl").stdout
+    return said.splitlines()
+
+
+def test_results_that_are_gone_come_back_from_the_journal(tmp_path):
+    site, began_ms = write_site(tmp_path / "site", TEXTS), round(time.time() * 1000) - 60_000
+    with Server(tmp_path / "one", site, None) as server:
+        server.ready_for_messages()
+        with Publisher(server.broker) as publish:
+            for seq in range(1, 4):
+                sent = [{"t": began_ms + seq, "supply_c": 90.0 + seq}]
+                publish(
+                    "hearthline/v1/r1/u1/sub-1/telemetry",
+                    {"boot": 1, "seq": seq, "samples": sent},
+                )
+            until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3}, "acknowledged")
+        before = until(lambda: len(found := answered(server)) == 3 and found, "stored")
+        server.stop()
+        (server.data / SERIES_FILE).unlink()
+    with Server(tmp_path / "one", site, None) as server:
+        assert until(lambda: len(found := answered(server)) == 3 and found, "computed anew") == before
+        assert "computed anew from the journal" in server.err
+        server.stop()
+    with Server(tmp_path / "one", site, None) as server:
+        assert answered(server) == before
+        assert "computed anew" not in server.err, "what is there is gone on from"
+        server.stop()
+        path = server.data / SERIES_FILE
+        path.write_bytes(b"x" * 4096 + path.read_bytes()[4096:])
+        refused = run("up", "--site", site, "--data-dir", server.data, "--port", 0, "--mqtt-port", 0, code=2)
+        assert "move it away and start again, it is made anew from the journal" in refused.stderr
+
+
+def many(offset: int) -> Outputs:
+    return output(
+        offset, readings=[readings(*(sample("a", 1000 * n + offset, n, offset, supply_c=n / 7) for n in range(6_000)))]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def unreadable(tmp_path):
+    """A file that opens, and of which some readings are not as they were written."""
+    path = tmp_path / SERIES_FILE
+    store = DuckdbSeries(path)
+    for offset in range(1, 5):
+        store.write([many(offset)])
+    store.close()
+    whole = path.read_bytes()
+    for at in range(HEAD_BYTES + BLOCK_BYTES // 2, len(whole), BLOCK_BYTES):
+        path.write_bytes(whole[:at] + b"\x55" * 64 + whole[at + 64 :])
+        try:
+            with duckdb.connect(str(path)) as connection:
+                connection.execute("FROM reading_meter").fetchall()
+        except duckdb.Error:
+            try:
+                duckdb.connect(str(path)).close()
+            except duckdb.Error:
+                continue
+            return path
+    raise AssertionError("expected a block whose damage is met only when it is read")
+
+
+def test_damage_that_is_met_is_told(unreadable):
+    store = DuckdbSeries(unreadable)
+    assert store.damage == ""
+    with pytest.raises(StoreError, match="Corrupt database file"):
+        store.select(Select("reading"))
+    assert store.damage.startswith("Corrupt database file")
+    store.close()
+
+
+def test_a_server_says_that_its_store_is_damaged_and_what_to_do(tmp_path, unreadable):
+    site = write_site(tmp_path / "site", TEXTS)
+    (tmp_path / "one" / "data").mkdir(parents=True)
+    unreadable.rename(tmp_path / "one" / "data" / SERIES_FILE)
+    with Server(tmp_path / "one", site, None) as server:
+        run("query", "reading", "--data-dir", server.data, "--limit", 10**6, "--format", "csv", code=1)
+        store = part(server, "store")
+        assert store["state"] == "degraded"
+        assert "the file is damaged: Corrupt database file" in store["detail"]
+        assert "move the file away and start again" in store["advice"]
