@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from math import nan
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -98,6 +99,8 @@ def assay_of(
 def dry_mj_kg(q_net_ar_mj_kg: float, moisture_pct: float) -> float:
     r"""Net calorific value of the dry coal from that as received, after ISO 1928. [MJ/kg]
 
+    NaN for a moisture outside 0 to under 100 %.
+
     :math:`Q_{net,ar} = Q_{net,d}\,(100 - M)/100 - 2.443\,M/100`
 
     Examples
@@ -105,4 +108,6 @@ def dry_mj_kg(q_net_ar_mj_kg: float, moisture_pct: float) -> float:
     >>> round(dry_mj_kg(21.0, 10.0), 3)
     23.605
     """
+    if not 0.0 <= moisture_pct < 100.0:
+        return nan
     return (q_net_ar_mj_kg + _LATENT_MJ_KG * moisture_pct / 100.0) / (1.0 - moisture_pct / 100.0)

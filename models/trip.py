@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import sqrt
+from math import nan, sqrt
 from typing import Final
 
 import numpy as np
@@ -189,6 +189,11 @@ def transit_loss(
         Total moisture as received, 0 to under 100; without both the masses alone are compared, and the
         uncertainty is that of a moisture that may have changed by a point. [%]
 
+    Returns
+    -------
+    Loss
+        All NaN where nothing was loaded or a moisture is outside its range.
+
     References
     ----------
     .. [1] First-order propagation (JCGM 100:2008, 5.1.2) of the dry matter's balance, masses and moistures
@@ -202,6 +207,9 @@ def transit_loss(
     >>> round(transit_loss(30_000.0, 29_700.0, 11.0, 10.0).share, 4)
     -0.0011
     """
+    known = [m for m in (moisture_origin_pct, moisture_destination_pct) if m is not None]
+    if not loaded_kg > 0.0 or not all(0.0 <= m < 100.0 for m in known):
+        return Loss(nan, nan, nan, nan)
     if moisture_origin_pct is None or moisture_destination_pct is None:
         dry, moisture, sigma_m = 1.0, 0.0, SIGMA_UNKNOWN_MOISTURE
     else:

@@ -43,11 +43,15 @@ _AS_IS: Final = (
 
 
 def assay(item: Item) -> Assay:
-    """A laboratory's event; what is implausible, such as a moisture of 130 %, is not known."""
+    """A laboratory's event; what is implausible, such as a moisture of 130 %, is not known.
+
+    Of coal that is all water nothing is left to compare with.
+    """
     v = item.values
+    moisture = v.get("moisture_pct")
     return Assay(
         item.t, as_event(v, "lot"), as_event(v, "contract"), as_event(v, "end"), as_event(v, "ticket"),
-        v.get("moisture_pct"), v.get("q_net_ar_mj_kg"),
+        moisture if moisture is None or moisture < 100.0 else None, v.get("q_net_ar_mj_kg"),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -76,6 +76,15 @@ def test_the_loss_is_that_of_the_dry_coal_and_its_parts_add_up() -> None:
         assert loss.real_kg + loss.moisture_kg == pytest.approx(500.0)
     assert transit_loss(30_000.0, 29_700.0).share == pytest.approx(0.01)
     assert transit_loss(30_000.0, 29_700.0).share_u > transit_loss(30_000.0, 29_700.0, 10.0, 10.0).share_u
+
+
+@pytest.mark.parametrize(
+    "odd", [(0.0, 100.0), (-5.0, 100.0), (30_000.0, 29_000.0, 100.0, 10.0), (30_000.0, 29_000.0, 10.0, 130.0),
+            (30_000.0, 29_000.0, -1.0), (float("nan"), 29_000.0)],
+)  # fmt: skip
+def test_of_what_cannot_be_no_loss_is_told(odd) -> None:
+    assert np.isnan(astuple(transit_loss(*odd))).all()
+    assert np.isnan([dry_mj_kg(20.0, 100.0), dry_mj_kg(20.0, -1.0)]).all()
 
 
 def test_the_uncertainty_is_the_scatter_of_the_formula() -> None:

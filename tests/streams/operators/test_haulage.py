@@ -163,9 +163,10 @@ def test_an_open_trip_has_the_arrival_that_is_foretold() -> None:
     assert only(play(trip_events()).of("trip"))["eta"] is None
 
 
-def test_a_moisture_of_130_percent_is_not_used() -> None:
+@pytest.mark.parametrize("moisture_pct", [130.0, 100.0])
+def test_a_moisture_that_leaves_no_coal_is_not_used(moisture_pct) -> None:
     lab = Event("lab-m", 1, T0 + 25 * HOUR_MS, {"lot": "C1-260101", "contract": "C1", "end": "origin",
-                                                "moisture_pct": 130.0})  # fmt: skip
+                                                "moisture_pct": moisture_pct})  # fmt: skip
     told = play([*trip_events(), lab])
     row = only(told.of("trip"))
     assert row["loaded_moisture_pct"] is None

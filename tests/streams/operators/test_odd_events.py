@@ -29,7 +29,7 @@ def odd(seed: int, count: int = 60) -> list[Event]:
         elif device.startswith("lab"):
             values |= {
                 "lot": rng.choice(("L1", "L2", None)), "end": rng.choice(("origin", "destination", "odd", None)),
-                "moisture_pct": rng.choice((8.0, 130.0, None)), "q_net_ar_mj_kg": rng.choice((22.0, -1.0, None)),
+                "moisture_pct": rng.choice((8.0, 100.0, 130.0, None)), "q_net_ar_mj_kg": rng.choice((22.0, 0.0, -1.0, None)),
             }  # fmt: skip
         else:
             del values["ticket"]
