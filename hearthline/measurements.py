@@ -12,13 +12,30 @@ __all__ = ["measurement_names"]
 
 def measurement_names(data_dir: Path | None, url: str | None) -> list[str]:
     """What this version computes and keeps, and whatever else the server or data directory has rows of."""
+    return sorted(_computed() | _stored(data_dir, url))
+
+
+def _computed() -> set[str]:
+    """What this version can write; an operator need not bear the name of what it does."""
+    from alerts.rows import ACTORS, ALARM, ALARM_OPEN, QUALITY
+    from hearthline.parts_told import PART
     from models.restate import RESTATEMENT
     from models.results import READING, READING_REPEAT
     from store.rows import REFUSED
-    from streams.core.operator import discovered
+    from streams.core.entity_engine import BEYOND_HORIZON
+    from streams.core.entity_operator import EntityOperator, MarkOperator
+    from streams.core.operator import Learner, discovered
 
-    names = {READING, READING_REPEAT, RESTATEMENT, REFUSED, "dead_letter", *(o.name for o in discovered())}
-    return sorted(names | _stored(data_dir, url))
+    names = {READING, READING_REPEAT, RESTATEMENT, REFUSED, BEYOND_HORIZON, PART, "dead_letter"}
+    names |= {ALARM, ALARM_OPEN, QUALITY, ACTORS}
+    for operator in discovered():
+        if isinstance(operator, EntityOperator):
+            names.update(operator.writes.keys() - set(operator.hidden))
+        elif isinstance(operator, Learner):
+            names.add(operator.measurement)
+        elif not isinstance(operator, MarkOperator):  # marks are no rows
+            names.add(operator.name)
+    return names
 
 
 def _stored(data_dir: Path | None, url: str | None) -> set[str]:

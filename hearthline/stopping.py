@@ -16,6 +16,8 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def stop_on_signals() -> threading.Event:
     """An event that Ctrl-C and SIGTERM set; a second one ends the process at once.
 
+    A terminal that is closed sets it too, unless the process was started to outlive it (`nohup`).
+
     Whose work is done can no longer be stopped: Python takes its handlers away
     before the process is gone, so that a signal within these milliseconds would
     end with a failure what has just ended well.
@@ -27,12 +29,17 @@ def stop_on_signals() -> threading.Event:
             raise KeyboardInterrupt
         stop.set()
 
+    def left(_number: int, _frame: FrameType | None) -> None:
+        stop.set()  # shell and kernel may both say so: that is no second wish
+
     for number in _SIGNALS:
         signal.signal(number, told)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, left)
     atexit.register(_deaf)
     return stop
 
 
 def _deaf() -> None:
-    for number in _SIGNALS:
+    for number in (*_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -31,6 +31,25 @@ def test_a_signal_is_heard_and_a_second_one_ends_at_once():
     """)
 
 
+def test_a_closed_terminal_stops_cleanly_unless_it_is_to_be_outlived():
+    assert not ended("""
+        import os, signal
+        from hearthline.stopping import stop_on_signals
+        stop = stop_on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.is_set()
+        os.kill(os.getpid(), signal.SIGHUP)
+    """)
+    assert not ended("""
+        import os, signal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        from hearthline.stopping import stop_on_signals
+        stop = stop_on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.is_set()
+    """)
+
+
 def test_what_has_ended_well_is_not_ended_badly_by_a_late_signal():
     # What modules hold goes after Python has taken its handlers away, and before the process is gone.
     late = """
