@@ -64,7 +64,7 @@ def total_m3(messages: list[Message], device: str) -> float:
     return max(values) - min(values)
 
 
-@law(gate=2, soak=10, seed=SEEDS, late=st.sampled_from([0.3, 0.0]))
+@law(gate=1, soak=10, seed=SEEDS, late=st.sampled_from([0.3, 0.0]))
 def test_what_is_out_of_line_is_never_counted(seed: int, late: float, tmp_path_factory) -> None:
     rng = random.Random(seed)
     true = counters_only(history(seed, hours=5.0, devices=["sub-1", "meter-1"], longest_gap_ms=600_000))
@@ -92,9 +92,10 @@ def test_what_is_out_of_line_is_never_counted(seed: int, late: float, tmp_path_f
             assert -1e-9 <= row["volume_m3"] <= most + 0.02, (device, start)
 
 
-@pytest.mark.parametrize("device", ["sub-1", "meter-1"])
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("what", ["old", "garbled"])
+@pytest.mark.parametrize(("what", "count", "device"), [
+    pytest.param(what, count, device, marks=() if (count % 2 == 1) == (device == "sub-1") else pytest.mark.soak)
+    for what in ("old", "garbled") for count in (1, 2, 3) for device in ("sub-1", "meter-1")
+])  # fmt: skip
 def test_a_few_registers_out_of_line_lose_and_invent_nothing(tmp_path, device, count, what) -> None:
     if what == "garbled" and count == 3:
         return  # of three only a meter's own rate tells

@@ -24,49 +24,53 @@ from tests.support.road import ROAD_TEXTS, STREAM, Event, road_frame, trips
 from tests.support.telemetry import T0, Log, Message, history, registry_frame, telemetry_frames, with_water
 
 HOUR_MS = 3_600_000
-GAP_MS = 8 * HOUR_MS
 STEP_MS = 900_000
 EVERY_MS = 400_000
+MIDNIGHT_AMID = TEXTS | {
+    "site.toml": TEXTS["site.toml"].replace("Asia/Shanghai", "America/Los_Angeles")
+}  # eight hours after the beginning: what is told once a day is told amid a leap
 WINDOWS = {o.name for o in discovered() if isinstance(o, WindowOperator)}
 
 
-def leaps(framed: Iterable[tuple[int, Frame]], stream: str, texts: dict[str, str]) -> list[Record]:
+def leaps(
+    framed: Iterable[tuple[int, Frame]], stream: str, texts: dict[str, str], gap_ms: int
+) -> list[Record]:
     """A silence after three quarters of `framed`, one after the last, and a heartbeat at its end."""
     log = Log(stream)
     log.append(registry_frame(texts), T0)
     for at, frame in framed:
         log.append(frame, at)
-    log.append(Frame.heartbeat(), log.records[-1].timestamp_ms + GAP_MS)
+    log.append(Frame.heartbeat(), log.records[-1].timestamp_ms + gap_ms)
     return log.records
 
 
-def heat() -> list[Record]:
+def heat(gap_ms: int) -> list[Record]:
     """A network: counters go on while nothing is heard, and all speak in the first record after it."""
     messages = sorted(with_water(history(5, 2.0, longest_gap_ms=0), 5), key=lambda m: (m.newest_t, m.device))
-    moved = [after_silence(m) if m.newest_t > T0 + 1.5 * HOUR_MS else m for m in messages]
+    moved = [after_silence(m, gap_ms) if m.newest_t > T0 + 1.5 * HOUR_MS else m for m in messages]
     slots = [list(of) for _, of in groupby(moved, key=lambda m: m.newest_t // 600_000)]
     framed = [(max(m.newest_t for m in of) + 500, frame) for of in slots for frame in telemetry_frames(of)]
-    return leaps(framed, "u1", TEXTS)
+    return leaps(framed, "u1", MIDNIGHT_AMID, gap_ms)
 
 
-def after_silence(m: Message) -> Message:
+def after_silence(m: Message, gap_ms: int) -> Message:
     more = {"energy_gj": 40.0, "volume_m3": 300.0, "makeup_m3": 2.0}
     samples = tuple(
-        (t + GAP_MS, {n: v + more.get(n, 0.0) for n, v in values.items()}) for t, values in m.samples
+        (t + gap_ms, {n: v + more.get(n, 0.0) for n, v in values.items()}) for t, values in m.samples
     )
     return Message(m.device, m.boot, m.seq, samples)
 
 
-def road() -> list[Record]:
+def road(gap_ms: int) -> list[Record]:
     """Weighings of a day and positions of two trucks."""
     events = sorted(trips(3, 1.0), key=lambda e: (e.t, e.device, e.seq))
     events = [
-        e if e.t < T0 + 18 * HOUR_MS else Event(e.device, e.seq, e.t + GAP_MS, e.values) for e in events
+        e if e.t < T0 + 18 * HOUR_MS else Event(e.device, e.seq, e.t + gap_ms, e.values) for e in events
     ]
     classes = {"bridge-m": "weighbridge", "bridge-p": "weighbridge", "desk": "office"}
     framed = [(e.t + 1000, road_frame(classes[e.device], [e])) for e in events]
-    framed += [positions(T0 + n * 20 * 60_000 + (GAP_MS if n >= 54 else 0), n + 1) for n in range(72)]
-    return leaps(sorted(framed, key=lambda f: f[0]), STREAM, ROAD_TEXTS)
+    framed += [positions(T0 + n * 20 * 60_000 + (gap_ms if n >= 54 else 0), n + 1) for n in range(72)]
+    return leaps(sorted(framed, key=lambda f: f[0]), STREAM, ROAD_TEXTS, gap_ms)
 
 
 def positions(t_ms: int, seq: int) -> tuple[int, Frame]:
@@ -81,10 +85,15 @@ def positions(t_ms: int, seq: int) -> tuple[int, Frame]:
     return t_ms + 20 * 60_000, Frame(FrameKind.TELEMETRY, "truck", batch)
 
 
-@pytest.fixture(scope="module", params=[heat, road], ids=["heat", "road"])
+@pytest.fixture(scope="module", params=[
+    pytest.param((heat, 4), id="heat"), pytest.param((road, 4), id="road"),
+    pytest.param((heat, 8), id="heat, eight hours", marks=pytest.mark.soak),
+    pytest.param((road, 8), id="road, eight hours", marks=pytest.mark.soak),
+])  # fmt: skip
 def records(request: pytest.FixtureRequest) -> list[Record]:
-    made: list[Record] = request.param()
-    assert sum(b.timestamp_ms - a.timestamp_ms > GAP_MS // 2 for a, b in pairwise(made)) == 2
+    history_with, hours = request.param
+    made: list[Record] = history_with(hours * HOUR_MS)
+    assert sum(b.timestamp_ms - a.timestamp_ms > hours * HOUR_MS // 2 for a, b in pairwise(made)) == 2
     return made
 
 
@@ -123,7 +132,8 @@ def test_a_leap_in_slices_equals_a_leap_at_once(records: list[Record], every_ms:
         assert got.keys() == expected.keys()
         assert not [name for name in got if got[name] != expected[name]], record.offset
         told |= got.keys()
-    assert most >= GAP_MS // STEP_MS, "expected a part for every quarter of an hour"
+    gap_ms = records[-1].timestamp_ms - records[-2].timestamp_ms
+    assert most >= gap_ms // STEP_MS, "expected a part for every quarter of an hour"
     wanted = {"anomaly", "device_heat", "network_heat", "signature", "fuel_heat"}
     assert told >= (wanted if records[0].stream == "u1" else {"track", "trip", "weighing", "fulfilment"})
     assert dict(sliced.checkpoint().parts) == dict(whole.checkpoint().parts)
@@ -197,7 +207,7 @@ def written(store: DuckdbSeries, records: Sequence[Record], crashes: int) -> Non
             if crashes and rng.random() < 0.1:
                 store.write([held])
                 held = Outputs(pipeline.stream)
-            if amid and left and rng.random() < 0.05:
+            if amid and left and rng.random() < 0.1:
                 left -= 1
                 pipeline = Pipeline.restore(kept, provisional_every_ms=EVERY_MS)
                 held = Outputs(pipeline.stream)

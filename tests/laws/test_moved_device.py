@@ -58,7 +58,7 @@ def heat_of_sub_2(stream: StoredStream) -> dict[int, Row]:
     return {k[1]: r for k, r in stream.rows("device_heat").items() if k[0] == "sub-2"}
 
 
-@pytest.mark.parametrize("moves", [65, 74, 75])
+@pytest.mark.parametrize("moves", [pytest.param(65, marks=pytest.mark.soak), 74, 75])
 def test_no_window_of_a_device_that_moves_is_cut(tmp_path, moves: int) -> None:
     old, new = two_streams(tmp_path)
     for minute in range(moves):

@@ -66,7 +66,7 @@ def recomputed(operator, heat, balances, start):
     return operator.function(rows)
 
 
-@pytest.mark.parametrize("hours", [6, pytest.param(9, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("hours", [5, pytest.param(9, marks=pytest.mark.soak)])
 def test_a_balance_is_what_its_devices_rows_give_however_late_they_came(tmp_path, hours):
     seed = 3
     messages = history(seed, hours=float(hours), longest_gap_ms=HOUR_MS)

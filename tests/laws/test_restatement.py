@@ -43,10 +43,10 @@ def assert_equals_batch(stream: StoredStream, messages) -> None:
 
 @law(gate=1, soak=5, seed=SEEDS)
 def test_hours_of_lateness_change_nothing_but_the_revision(seed: int, tmp_path_factory) -> None:
-    messages = history(seed, hours=5.0, longest_gap_ms=3 * HOUR_MS)
+    messages = history(seed, hours=4.0, longest_gap_ms=2 * HOUR_MS)
     home = tmp_path_factory.mktemp("late")
     stream = run_all(
-        StoredStream(home / "a.duckdb"), late_journal(messages, random.Random(seed), 0.3, 4 * HOUR_MS)
+        StoredStream(home / "a.duckdb"), late_journal(messages, random.Random(seed), 0.3, 3 * HOUR_MS)
     )
     assert_equals_batch(stream, messages)
 
@@ -113,7 +113,7 @@ def test_crashes_between_request_and_answer_change_nothing(seed: int, crashes: i
 
 
 def test_the_journal_with_its_answers_is_enough_to_compute_again(tmp_path) -> None:
-    messages = history(11, hours=4.0, longest_gap_ms=2 * HOUR_MS)
+    messages = history(11, hours=3.0, longest_gap_ms=2 * HOUR_MS)
     records = late_journal(messages, random.Random(11), 0.3, 3 * HOUR_MS)
     stream = run_all(StoredStream(tmp_path / "a.duckdb", write_every=20), records)
     again = StoredStream(tmp_path / "b.duckdb", write_every=10**9)

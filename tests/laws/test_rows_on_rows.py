@@ -108,7 +108,7 @@ def assert_follows(stream: StoredStream) -> None:
 @law(gate=1, soak=5, seed=SEEDS, crash=st.sampled_from([True, False]))
 def test_networks_follow_late_sources(seed: int, crash: bool, tmp_path_factory) -> None:
     rng = random.Random(seed)
-    messages = history(seed, hours=4.0, longest_gap_ms=2 * HOUR_MS)
+    messages = history(seed, hours=3.0, longest_gap_ms=HOUR_MS)
     records = late_journal(messages, rng, 0.2, 3 * HOUR_MS)
     stream = StoredStream(tmp_path_factory.mktemp("rows") / "a.duckdb", OPERATORS, write_every=11)
     at = set(rng.sample(range(2, len(records)), 6)) if crash else set()

@@ -108,7 +108,7 @@ def keep(make: Any, directory: Any, writes: list[list[Outputs]]) -> Any:
 
 def law(test: Any) -> Any:
     slow = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-    test = settings(max_examples=10, deadline=None, suppress_health_check=slow)(test)
+    test = settings(max_examples=5, deadline=None, suppress_health_check=slow)(test)
     return pytest.mark.parametrize("make", SINKS.values(), ids=SINKS.keys())(test)
 
 
