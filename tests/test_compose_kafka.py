@@ -74,18 +74,26 @@ def stack(tmp_path_factory):
             if turn:
                 passwords["gone"], passwords["ingest"] = passwords["ingest"], secrets.token_urlsafe(18)
                 (directory / "kafka_ingest_password").write_text(passwords["ingest"])
-            done = subprocess.run(
-                ["bash", str(ROOT / "deploy/kafka/init.sh")],
-                env=environment, capture_output=True, text=True, cwd=directory, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stdout + done.stderr
-        yield f"127.0.0.1:{port}", passwords
+                rights = directory / "bin" / "kafka-acls.sh"  # eight starts of Java: see the test of them
+                rights.rename(rights.with_suffix(".kept"))
+                rights.symlink_to("/bin/true")
+            _furnish(directory, environment)
+        rights.with_suffix(".kept").rename(rights)
+        yield f"127.0.0.1:{port}", passwords, lambda: _furnish(directory, environment)
     finally:
         process.kill()
         process.wait()
     assert not [p for p in passwords.values() if p in log.read_text(errors="replace")], (
         "a password in the log"
     )
+
+
+def _furnish(directory, environment):
+    done = subprocess.run(
+        ["bash", str(ROOT / "deploy/kafka/init.sh")],
+        env=environment, capture_output=True, text=True, cwd=directory, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _wait_for(port, password, process, log):
@@ -112,7 +120,7 @@ def _produce(bootstrap, login, topic):
 
 
 def test_each_service_may_do_its_own_work_only(stack):
-    bootstrap, passwords = stack
+    bootstrap, passwords, _ = stack
     ingest, worker = (_login(name, passwords[name]) for name in ("ingest", "worker"))
     changelog = "hearthline-checkpoints-changelog"
     assert _produce(bootstrap, ingest | {"enable.idempotence": True}, TOPIC) is None
@@ -122,7 +130,7 @@ def test_each_service_may_do_its_own_work_only(stack):
 
 
 def test_nobody_comes_in_without_a_login(stack):
-    bootstrap, passwords = stack
+    bootstrap, passwords, _ = stack
     strangers = (
         ("worker", "a-wrong-password-x"),
         ("nobody", passwords["worker"]),
@@ -133,12 +141,12 @@ def test_nobody_comes_in_without_a_login(stack):
 
 
 def test_topics_are_what_the_worker_needs(stack):
-    bootstrap, passwords = stack
+    bootstrap, passwords, _ = stack
     check_topics(WorkerSettings(bootstrap, partitions=3, login=_login("worker", passwords["worker"])))
 
 
 def test_a_worker_logs_in_and_joins(stack, tmp_path):
-    bootstrap, passwords = stack
+    bootstrap, passwords, _ = stack
     secret = tmp_path / "password"
     secret.write_text(passwords["worker"])
     health, log = tmp_path / "alive", tmp_path / "log"
@@ -168,6 +176,12 @@ def test_a_worker_logs_in_and_joins(stack, tmp_path):
     finally:
         process.kill()
     assert passwords["worker"] not in log.read_text()
+
+
+def test_rights_may_be_given_again(stack):
+    bootstrap, passwords, furnish = stack
+    furnish()
+    assert _produce(bootstrap, _login("worker", passwords["worker"]), TOPIC) == "TOPIC_AUTHORIZATION_FAILED"
 
 
 def test_a_weak_secret_stops_the_start(tmp_path):

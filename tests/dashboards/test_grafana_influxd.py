@@ -26,8 +26,8 @@ from tests.support.influxd import Influxd
 from tests.support.simulated_cases import example, simulated
 
 HOUR_MS = 3_600_000
-HOURS = 18  # past the end of a day of the site
-BEGIN_MS = 1_768_003_200_000  # 2026-01-10T00:00Z, when simulated cases start
+AT, HOURS = 6, 12  # past the end of a day of the site
+BEGIN_MS = 1_768_003_200_000 + AT * HOUR_MS  # 2026-01-10T06:00Z
 STATION = "sub-01"
 
 
@@ -51,7 +51,7 @@ def filled(tmp_path_factory):
     """The embedded store, InfluxDB, its buckets and the site, after one replay."""
     home = tmp_path_factory.mktemp("replayed")
     faults = (example("sensor_broken"), example("drop_out"))
-    simulated(home / "sim", *faults, substations=2, trucks=2, hours=HOURS, interval=300)
+    simulated(home / "sim", *faults, substations=2, trucks=2, at=AT, hours=HOURS, interval=300)
     site = open_site(home / "sim" / "site")
     with Influxd(home) as server, pytest.MonkeyPatch.context() as patch:
         buckets = server.database("hearthline"), server.database("hearthline_readings")

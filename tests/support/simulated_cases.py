@@ -11,7 +11,7 @@ from simulator.simulate import run
 from simulator.truth import NetworkTruth
 
 HEAD = """seed = {seed}
-start = 2026-01-10T00:00:00Z
+start = 2026-01-10T{at:02}:00:00Z
 hours = {hours}
 interval_s = {interval}
 {site}
@@ -79,10 +79,10 @@ def example(kind, **more):
     return fault if size is None or "size" in more else {**fault, "size": size}
 
 
-def case_text(*faults, hours=3, interval=60, substations=6, trucks=0, seed=3, top="", tables=""):
-    """A case as a file says it."""
+def case_text(*faults, hours=3, interval=60, substations=6, trucks=0, seed=3, top="", tables="", at=0):
+    """A case as a file says it; it begins `at` an hour of 2026-01-10 UTC."""
     site = UNIT.format(substations=substations, trucks=trucks) if "site" not in top else ""
-    text = HEAD.format(seed=seed, hours=hours, interval=interval, site=f"{top}\n{site}{tables}")
+    text = HEAD.format(seed=seed, hours=hours, interval=interval, at=at, site=f"{top}\n{site}{tables}")
     for fault in faults:
         text += "[[fault]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in fault.items())
     return text
