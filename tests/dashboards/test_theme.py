@@ -29,7 +29,7 @@ def seen(browser, running):
         context.close()
 
 
-@pytest.mark.parametrize("system", ["light", "dark"])
+@pytest.mark.parametrize("system", [pytest.param("light", marks=pytest.mark.soak), "dark"])
 def test_who_has_chosen_none_has_the_systems(seen, system):
     watched = seen("/?lang=en", system)
     page = watched.page
@@ -38,7 +38,7 @@ def test_who_has_chosen_none_has_the_systems(seen, system):
     watched.assert_quiet()
 
 
-@pytest.mark.parametrize("chosen", ["light", "dark"])
+@pytest.mark.parametrize("chosen", ["light", pytest.param("dark", marks=pytest.mark.soak)])
 def test_what_was_chosen_stays_whatever_the_system_has(seen, chosen):
     other = "light" if chosen == "dark" else "dark"
     page = seen(f"/?lang=en&theme={chosen}", other).page

@@ -41,7 +41,7 @@ def away_for_long(home, away_s: float, hours: float, drained_s: float = 240.0, *
 
 
 def test_ingest_is_away_for_longer_than_the_broker_keeps(tmp_path):
-    away_for_long(tmp_path, 8.0, hours=3.0, **HASTY)
+    away_for_long(tmp_path, 6.0, hours=2.0, **HASTY)
 
 
 @pytest.mark.soak
@@ -81,7 +81,7 @@ def publish(fleet: RecordedFleet, server: Server, sent: list[tuple[str, dict]]) 
 
 
 @pytest.mark.parametrize(
-    ("seed", "hours"), [(901, 3), *(pytest.param(seed, 6, marks=pytest.mark.soak) for seed in (901, 902))]
+    ("seed", "hours"), [(901, 2), *(pytest.param(seed, 6, marks=pytest.mark.soak) for seed in (901, 902))]
 )
 def test_sent_up_to_five_times_and_shuffled_by_hours(tmp_path, seed, hours):
     rng = random.Random(seed)

@@ -57,7 +57,10 @@ def test_mass_and_energy_close_whatever_goes_wrong(tmp_path, kind):
     assert told["first_ms"] is not None or told["kind"] == "draw_off"  # it comes in bursts
 
 
-@pytest.mark.parametrize("kind", ["leak", "supply_leak", "flushing", "pump_trip", "internal_leak", "air"])
+@pytest.mark.parametrize("kind", [
+    "leak", "pump_trip",
+    *(pytest.param(k, marks=pytest.mark.soak) for k in ("supply_leak", "flushing", "internal_leak", "air")),
+])  # fmt: skip
 def test_mass_and_energy_close_in_a_ring_too(tmp_path, kind):
     out = simulated(
         tmp_path / "ring", example(kind, onset_h=0.3), hours=0.8, read_site=ringed, top='site = "ring"'

@@ -22,7 +22,7 @@ WALL_KJ_K = np.pi * (DIAMETER_M + THICK_M) * THICK_M * LENGTH_M * 8000.0 * 0.5
 @pytest.mark.parametrize(
     "name", ["PipeDataULg150801.csv", "PipeDataULg151204_1.csv", "PipeDataULg160104_2.csv"]
 )
-@pytest.mark.parametrize("seconds", [0.5, 2.0])
+@pytest.mark.parametrize("seconds", [pytest.param(0.5, marks=pytest.mark.soak), 2.0])
 def test_outlet_of_the_laboratory_pipe_within_0_6_k(name, seconds):
     data = np.genfromtxt(Path(RECORDINGS) / "pipes" / name, delimiter=",", names=True)
     grid = np.arange(0.0, data["t_s"][-1], seconds)
@@ -156,7 +156,7 @@ def test_arrival_in_a_real_network_well_under_the_steady_formula():
     def rmse(arrived, rows, place):
         return float(np.sqrt(np.mean((arrived[rows, place] - measured[rows, place]) ** 2)))
 
-    runs = {factor: pongau(data, factor) for factor in (1.0, 1.1, 1.2, 1.3, 1.4)}
+    runs = {factor: pongau(data, factor) for factor in (1.0, 1.2, 1.4)}
     plain, steady_p2 = runs[1.0]
     steady = float(np.sqrt(np.mean((steady_p2 - measured[:, 0])[warm] ** 2)))
     # Insulation ages. How much, the neighbour P3 says in the first half of the week; P2 has no part in it.

@@ -20,7 +20,7 @@ PCT = 1.0
 @pytest.fixture(scope="module")
 def watched() -> WaterRun:
     """Three days without a leak, of pipes whose diameters are a little other than registered."""
-    run = WaterRun(23, 8, step_s=900.0, crooked=0.02)
+    run = WaterRun(23, 5, step_s=900.0, crooked=0.02)
     run.advance(24 * 3)
     assert run.anomalies == []
     return run
