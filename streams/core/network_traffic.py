@@ -11,7 +11,7 @@ from models.accuracy import COVERAGE_FACTOR
 from models.missing_heat import held_in_time
 from models.network_content import Contents, Traffic, lumped_contents, piped_contents
 from models.pipe_network import PipeNetwork
-from models.water import density_kg_m3
+from models.water import HIGHEST_C, LOWEST_C, density_kg_m3
 from streams.core.heat_meters import HeatMeters
 from streams.core.network_rows import NetworkRows
 
@@ -29,7 +29,10 @@ def traffic_of(meters: HeatMeters, pipes: PipeNetwork | None) -> Traffic | None:
     plant, window = meters.is_plant, meters.window
     first = _first_seen(meters)
     upto = slice(first, window.stop)
-    supply, back = held_in_time(meters["supply_c"][upto]), held_in_time(meters["return_c"][upto])
+    # Sensors of pipes that stand in the frost say a little less than 0 °C: what flows is water all the same.
+    supply, back = (
+        np.clip(held_in_time(meters[name][upto]), LOWEST_C, HIGHEST_C) for name in ("supply_c", "return_c")
+    )
     _as_the_others(supply, back, plant, meters["volume_m3"][upto])
     if np.isnan(supply[:, plant]).any() or np.isnan(back[:, plant]).any() or _unseen(meters):
         return None

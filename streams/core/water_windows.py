@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from models.site import Network
 from models.water_usual import WaterDay, WaterWindow, day_of
 from streams.core.local_days import day_bounds_ms
@@ -32,6 +34,8 @@ def settled_windows(settled: Settled) -> Iterator[tuple[Network, WaterWindow]]:
             continue
         window_s = int(network.window_s)
         told = (float(values[name][at]) for name in _FIELDS)
+        if not (np.isfinite(values["leak_m3"][at]) and np.isfinite(values["leak_u_m3"][at])):
+            continue  # what is looked for in it would be compared with nothing
         yield network, WaterWindow(settled.end_ms - 1000 * window_s, window_s / 3600.0, *told)
 
 

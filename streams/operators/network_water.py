@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.accuracy import COVERAGE_FACTOR
 from models.network_content import Contents, Traffic
 from models.network_heat import DEFAULT_MAKEUP_C
-from models.water import density_kg_m3
+from models.water import HIGHEST_C, LOWEST_C, density_kg_m3
 from models.water_balance import Booked, Tank, water_balance
 from streams.core.heat_meters import HeatMeters, heat_meters
 from streams.core.network_events import OFFICE
@@ -175,9 +175,12 @@ def _lacking(
 
 
 def _makeup_c(rows: NetworkRows, plants: _Plants) -> float:
-    """Temperature of the make-up water: as measured, as registered, or that of mains in winter."""
+    """Temperature of the make-up water: as measured, as registered, or that of mains in winter.
+
+    Water that a sensor says is a little below freezing flows all the same.
+    """
     if not np.isnan(plants.makeup_c).all():
-        return float(np.nanmean(plants.makeup_c))
+        return float(np.clip(np.nanmean(plants.makeup_c), LOWEST_C, HIGHEST_C))
     return DEFAULT_MAKEUP_C if rows.network.makeup_c is None else rows.network.makeup_c
 
 

@@ -131,6 +131,23 @@ def test_what_is_missing_is_said_and_only_what_is_known_is_given(run, change, si
     assert {n for n in terms if np.isfinite(getattr(said, n))} == set(known)
 
 
+def test_make_up_that_its_sensor_says_is_below_freezing_is_water_at_0_c(run):
+    def reads(makeup_c):
+        def change(plant):
+            plant[WARMTH] = makeup_c
+
+        return change
+
+    said, at_0_c = again(run, reads(-0.4)), again(run, reads(0.0))
+    assert said.reason == ""
+    assert closes(said)
+    assert (said.leak_m3, said.storage_m3, said.tank_m3) == (
+        at_0_c.leak_m3,
+        at_0_c.storage_m3,
+        at_0_c.tank_m3,
+    )
+
+
 def test_a_plant_that_is_silent_is_a_gap_not_one_that_makes_nothing_up(run):
     copy = run.split()
     start = copy.now_ms - HOUR_MS

@@ -83,6 +83,13 @@ def watched():
     return watched
 
 
+def test_a_window_whose_loss_is_not_known_is_passed_over(watched):
+    fresh = Watched()
+    assert fresh.lose(float("nan")) == fresh.lose(0.0) == []
+    assert watched.lose(float("nan")) == []
+    assert any(watched.lose(0.6) for _ in range(8))
+
+
 def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
     said = [watched.lose(0.6) for _ in range(8)]
     assert [bool(s) for s in said] == [False] * 3 + [True] * 5
