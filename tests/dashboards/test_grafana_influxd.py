@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -143,8 +144,9 @@ def test_every_panel_in_grafana_gives_the_numbers_of_the_embedded_board(filled):
         for panel, queries in zip(page.panels, drawn, strict=True):
             if queries and panel.kind != "matrix":
                 scope = Scope(device=STATION) if panel.scope == "device" else Scope()
-                wanted = on_the_board(embedded, site, panel, scope)
-                told = in_grafana(ask, site, panel, queries)
+                shown = replace(panel, series=panel.series[:1]) if panel.first_known else panel
+                wanted = on_the_board(embedded, site, shown, scope)
+                told = in_grafana(ask, site, shown, queries)
                 assert told == near(wanted), panel.id
                 numbers |= {panel.id} if wanted else set()
     assert len(numbers) >= 50, sorted(numbers)

@@ -184,7 +184,7 @@ def test_trouble_comes_first_and_never_by_colour_alone(opened):
     rows = page.locator(".hl-attention tbody tr").all_inner_texts()
     assert re.search(r"✕2\s+铁西一站站\s+silent", rows[0])
     assert any("stale" in r and "▨3" in r for r in rows)
-    assert any("heat unknown: coverage" in r and "?3" in r for r in rows)
+    assert any("heat unknown: too little was measured" in r and "?3" in r for r in rows)
     assert "✕" in page.inner_text("#panel-state_matrix .hl-is-silent")
 
 
