@@ -171,15 +171,16 @@ def assert_no_more_lenient(payloads):
 
 
 @pytest.mark.parametrize("evil", EVIL, ids=lambda p: repr(p[:48]))
-@pytest.mark.parametrize("place", ["alone", "first", "last"])
-def test_evil_payloads(evil, place):
-    payloads = {"alone": [evil], "first": [evil, GOOD], "last": [GOOD, evil]}[place]
-    took_s = []
-    while len(took_s) < 3 and (not took_s or took_s[-1] >= 1):  # once it may meet a collection of all garbage
-        began = time.process_time()  # on a crowded machine the wall says little
-        assert_no_more_lenient(payloads)
-        took_s.append(time.process_time() - began)
-    assert took_s[-1] < 1
+def test_evil_payloads(evil):
+    for payloads in ([evil], [evil, GOOD], [GOOD, evil]):
+        took_s = []
+        while len(took_s) < 3 and (
+            not took_s or took_s[-1] >= 1
+        ):  # once it may meet a collection of all garbage
+            began = time.process_time()  # on a crowded machine the wall says little
+            assert_no_more_lenient(payloads)
+            took_s.append(time.process_time() - began)
+        assert took_s[-1] < 1
 
 
 def test_good_payloads_take_the_fast_path():
@@ -231,7 +232,7 @@ def payload_bytes(draw):
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(payload_bytes(), min_size=1, max_size=4))
 def test_generated_payloads(payloads):
     assert_no_more_lenient(payloads)
