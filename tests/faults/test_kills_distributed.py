@@ -11,15 +11,15 @@ from tests.support.two_modes import Chain, Day
 
 VICTIMS = ("ingest", "worker", "kafka", "influxd")
 NAMES = frozenset({"device_heat", "fulfilment", "ledger", "network_heat", "reading", "track"})
-HOURS = 3
+HOURS, LONG_HOURS = 2, 3
 
 
-def survive(home, seed, times):
+def survive(home, seed, times, hours):
     """Kill each part `times` times, in a random order and at random moments, in one stream of messages."""
     rng, began = random.Random(seed), time.monotonic()
     victims = list(VICTIMS) * times
     rng.shuffle(victims)
-    day = Day(home, substations=1, trucks=1, hours=HOURS)
+    day = Day(home, substations=1, trucks=1, hours=hours)
     steady = day.parts(2 * len(victims) + 1)
     with Chain(home / "chain", day.site) as chain:
         chain.ingest()
@@ -41,10 +41,10 @@ def survive(home, seed, times):
 
 
 def test_each_part_is_killed_once(tmp_path):
-    survive(tmp_path, 32, 1)
+    survive(tmp_path, 32, 1, HOURS)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1500)
 def test_each_part_is_killed_five_times(tmp_path):
-    survive(tmp_path, 34, 5)
+    survive(tmp_path, 34, 5, LONG_HOURS)

@@ -66,7 +66,7 @@ def _records(stream: str, seed: int, *, late_ms: int = 0) -> list[tuple[int, byt
             records += [(group[-1].newest_t + held_ms + 2000, data)] * (2 if at % 30 == 0 else 1)
     records.sort(key=lambda r: r[0])
     records.insert(len(records) // 2, (records[len(records) // 2][0], b"no frame at all"))
-    settled = [T0 + _HOUR_MS + step * 60_000 for step in range(1, 40)]
+    settled = [T0 + _HOUR_MS + step * 180_000 for step in range(1, 14)]
     return records + [(at, Frame.heartbeat().encode()) for at in settled]
 
 
