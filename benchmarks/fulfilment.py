@@ -51,7 +51,7 @@ def identities(run: Path, instants: int = 1000, seed: int = 7) -> bool:
         offices, bad = papers_judged(papers.offices)
         good, worse = nets(papers.weighed)
         refused, tickets = refused + len(bad) + len(worse), tickets + len(good)
-        true = {ticket: net for ticket, net in good.items() if ticket not in forged}
+        true = {of: net for of, net in good.items() if net.ticket not in forged}
         if len(true) < len(good):
             bearing[name] = len(good) - len(true)
         all_of_them = funnel(planned, moved(offices, good, papers.trips), at)

@@ -98,20 +98,24 @@ def papers_judged(
     return rows, refused
 
 
-def nets(weighed: Iterable[Weighed]) -> tuple[dict[str, Net], list[Refusal]]:
-    """Complete tickets by their number, and the tickets that cannot count.
+Tickets = Mapping[tuple[Side, str], Net]
+"""Complete tickets by their end and number: both ends may count from 1."""
 
-    Both weighings of a ticket stand on one bridge's place; one that still lacks a weighing is neither.
+
+def nets(weighed: Iterable[Weighed]) -> tuple[dict[tuple[Side, str], Net], list[Refusal]]:
+    """Complete tickets, and the tickets that cannot count.
+
+    Both weighings of a ticket stand at one end; one that still lacks a weighing is neither.
 
     Examples
     --------
     >>> shown = [(1, "T1", "tare", 15e3), (9, "T1", "gross", 46e3), (3, "T2", "gross", 14e3),
     ...          (5, "T2", "tare", 15e3)]
     >>> good, bad = nets(Weighed(*each, "origin") for each in shown)
-    >>> good["T1"].kg, good["T1"].t_ms, bad[0].reason
+    >>> good["origin", "T1"].kg, good["origin", "T1"].t_ms, bad[0].reason
     (31000, 9, 'net_not_positive')
     """
-    steps: dict[str, dict[str, Weighed]] = {}
+    steps: dict[tuple[Side, str], dict[str, Weighed]] = {}
     refused: list[Refusal] = []
     for one in weighed:
         if one.side is None:
@@ -121,27 +125,24 @@ def nets(weighed: Iterable[Weighed]) -> tuple[dict[str, Net], list[Refusal]]:
                 Refusal(one.t_ms, one.ticket, "mass_unknown" if one.kg is None else "unknown_step")
             )
         else:
-            steps.setdefault(one.ticket, {})[one.step] = one
-    found: dict[str, Net] = {}
-    for ticket, pair in steps.items():
+            steps.setdefault((one.side, one.ticket), {})[one.step] = one
+    found: dict[tuple[Side, str], Net] = {}
+    for (side, ticket), pair in steps.items():
         if len(pair) < 2:
             continue
         tare, gross = pair["tare"], pair["gross"]
         assert tare.kg is not None
         assert gross.kg is not None
-        assert gross.side is not None
         kg = round(gross.kg - tare.kg)
         if kg <= 0:
             refused.append(Refusal(gross.t_ms, ticket, "net_not_positive"))
             continue
-        t_ms = gross.t_ms if gross.side == "origin" else max(tare.t_ms, gross.t_ms)
-        found[ticket] = Net(t_ms, ticket, gross.side, kg)
+        t_ms = gross.t_ms if side == "origin" else max(tare.t_ms, gross.t_ms)
+        found[side, ticket] = Net(t_ms, ticket, side, kg)
     return found, refused
 
 
-def moved(
-    offices: Sequence[tuple[int, str, int]], tickets: Mapping[str, Net], trips: Iterable[TripState]
-) -> Movements:
+def moved(offices: Sequence[tuple[int, str, int]], tickets: Tickets, trips: Iterable[TripState]) -> Movements:
     """Every movement of a contract.
 
     A ticket that lacks a weighing counts with what its trip knows; one without a trip counts as loaded, or as
@@ -150,8 +151,10 @@ def moved(
     Examples
     --------
     >>> from models.fulfilment import funnel
-    >>> weighed = {"A": Net(2, "A", "origin", 300), "B": Net(5, "B", "destination", 298)}
-    >>> rows = moved([(1, "released", 900)], weighed, [TripState("A", "B", 2, 5, 300, 298, "closed")])
+    >>> weighed = [Weighed(1, "A", "tare", 20, "origin"), Weighed(2, "A", "gross", 320, "origin"),
+    ...            Weighed(4, "B", "gross", 318, "destination"), Weighed(5, "B", "tare", 20, "destination")]
+    >>> trip = TripState("A", "B", 2, 5, 300, 298, "closed")
+    >>> rows = moved([(1, "released", 900)], nets(weighed)[0], [trip])
     >>> funnel(1000, rows, 6).lost_kg, funnel(1000, rows, 6).worst_kg
     (array([2]), 0)
     """
@@ -160,7 +163,11 @@ def moved(
     for trip in trips:
         if trip.loaded_kg is not None:  # else its receipt stands alone
             mine.add(trip.destination_ticket)
-        rows += _of_trip(trip, tickets.get(trip.origin_ticket), tickets.get(trip.destination_ticket))
+        rows += _of_trip(
+            trip,
+            tickets.get(("origin", trip.origin_ticket)),
+            tickets.get(("destination", trip.destination_ticket)),
+        )
     for net in tickets.values():
         if net.side == "origin":
             rows.append((net.t_ms, "loaded", net.kg))

@@ -29,6 +29,7 @@ from streams.core.entity_operator import (
     entity_operator,
 )
 from streams.core.local_days import day_bounds_ms
+from streams.operators.weighing import WEIGHED
 
 __all__ = ["FIELDS", "NEWEST", "SHORTFALL", "fulfilment"]
 
@@ -63,8 +64,8 @@ _SHOWN_REFUSALS: Final = 5
 
 @entity_operator(
     by=by_contract,
-    events=("office", "weighbridge"),
-    reads=("trip",),
+    events=("office",),
+    reads=("trip", WEIGHED),
     writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS, NEWEST: {}},
     hidden=(NEWEST,),
     horizon_s=(31 + _AFTER_D) * _DAY_S,
@@ -113,7 +114,7 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     if not begun:
         return
     offices, refused = papers_judged(_office(i) for i in items if i.source == "office")
-    tickets, bad = nets(_weighed(i, contract, site) for i in items if i.source == "weighbridge")
+    tickets, bad = nets(_weighed(i, contract) for i in items if i.source == WEIGHED)
     refused = sorted([*refused, *bad], key=lambda r: (r.t_ms, r.name, r.reason))
     movements = moved(offices, tickets, (_trip(i) for i in items if i.source == "trip"))
     planned_kg = round(1000.0 * contract.planned_t)
@@ -253,9 +254,9 @@ def _office(item: Item) -> OfficePaper:
     )
 
 
-def _weighed(item: Item, contract: Contract, site: Site) -> Weighed:
-    device = site.devices.get(item.device)
-    place = None if device is None else device.place
+def _weighed(item: Item, contract: Contract) -> Weighed:
+    """A weighing as it stands, corrected: trips go by the same."""
+    place = item.values["place"]
     side: Side | None = None
     if place == contract.origin:
         side = "origin"

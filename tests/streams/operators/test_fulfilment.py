@@ -7,6 +7,7 @@ from models.fulfilment import RESIDUALS
 from models.site import Contract, Device, Region, Site, Unit
 from streams.core.entity_operator import Entity, Item
 from streams.operators.fulfilment import SHORTFALL, fulfilment
+from streams.operators.weighing import WEIGHED
 
 DAY = 86_400_000
 T0 = 1_767_196_800_000  # 2026-01-01 in Asia/Shanghai
@@ -34,9 +35,10 @@ def office(t, event, kg):
 
 
 def weighed(t, ticket, step, kg, bridge="b-m", contract="C"):
-    return Item(
-        "weighbridge", bridge, t, {"ticket": ticket, "step": step, "mass_kg": kg, "contract": contract}
-    )
+    device = SITE.devices.get(bridge)
+    values = {"ticket": ticket, "step": step, "mass_kg": kg, "contract": contract, "bridge": bridge}
+    values["place"] = "" if device is None else device.place
+    return Item(WEIGHED, f"{bridge}:{ticket}:{step}", t, values)
 
 
 def load(n, t, hours=6, kg=100_000, lost=100, received=True):

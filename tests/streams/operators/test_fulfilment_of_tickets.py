@@ -1,0 +1,52 @@
+"""A contract's sums go by tickets as they stand: corrected, and each at its own end."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.fulfilment import RESIDUALS
+from streams.operators.fulfilment import fulfilment
+from tests.streams.operators.test_haulage import DAY_MS, OPERATORS, trip_events
+from tests.support.road import Event, road_journal, run_road
+from tests.support.telemetry import T0
+
+CORRECT = {"event": "correct", "ticket": "M1", "step": "gross", "note": "misread", "person": "Li Wei"}
+
+
+def newest(events, contract="C1"):
+    """The contract's last row of January, some days after the trip."""
+    release = {"event": "release", "contract": contract, "mass_kg": 200_000.0, "ref": "R1"}
+    ordered = sorted([*events, Event("desk", 90, T0 - 1000, release)], key=lambda e: e.t)
+    told = run_road(
+        road_journal([[e] for e in ordered], [e.t + 500 for e in ordered]), (*OPERATORS, fulfilment),
+        until_ms=T0 + 6 * DAY_MS,
+    )  # fmt: skip
+    rows = {key: row for key, row in told.of("fulfilment").items() if key[0].startswith(f"{contract}:")}
+    return rows[max(rows, key=lambda key: key[1])]
+
+
+def sums(row):
+    return row["loaded_kg"], row["received_kg"], row["lost_kg"], [row[name] for name in RESIDUALS]
+
+
+def test_a_corrected_mass_is_in_the_sums_as_it_is_in_the_trip():
+    corrected = Event("desk", 1, T0 + 2 * DAY_MS, {**CORRECT, "ref": "K1", "mass_kg": 44_950.0})
+    assert sums(newest(trip_events())) == (30_000, 29_900, 100, [0, 0, 0, 0])
+    assert sums(newest([*trip_events(), corrected])) == (29_950, 29_900, 50, [0, 0, 0, 0])
+
+
+def test_a_corrected_contract_moves_the_load():
+    both = [
+        Event("desk", n, T0 + 2 * DAY_MS + n, {**CORRECT, "ref": f"K{n}", "ticket": t, "step": s, "contract": "C2"})
+        for n, (t, s) in enumerate([("M1", "gross"), ("M1", "tare"), ("Y1", "gross"), ("Y1", "tare")], 1)
+    ]  # fmt: skip
+    assert newest([*trip_events(), *both])["loaded_kg"] == 0
+    assert sums(newest([*trip_events(), *both], "C2"))[:3] == (30_000, 29_900, 100)
+
+
+@pytest.mark.parametrize("number", ["Y1", "7"])
+def test_a_number_of_both_ends_is_two_tickets(number):
+    events = trip_events()
+    for event in events:
+        event.values["ticket"] = number
+    assert sums(newest(events)) == (30_000, 29_900, 100, [0, 0, 0, 0])
