@@ -43,6 +43,7 @@ _STEPPED_BACK_S: Final = 5.0
 _RESUME: Final = 0.8
 _ASK_S: Final = 15.0
 _NONE: Final = Behind(0, 0.0)
+_SEE_BROKER: Final = worded("see that the broker runs and lets this server in")
 
 
 class HoldBack:
@@ -159,7 +160,7 @@ class ServerHealth:
         assert self.ingest is not None
         status, lag = self.ingest.status, self.lag()
         parts = [
-            self._broker(),
+            self._broker(status),
             self._ingest(status),
             self._journal(status),
             self._streams(lag),
@@ -180,10 +181,12 @@ class ServerHealth:
         troubles = [(listed([*named, *more]), NOTHING, advice)] if wrong else []
         return Part.judged("clocks", troubles, worded("none is known to be over a minute wrong"))
 
-    def _broker(self) -> Part:
+    def _broker(self, status: IngestStatus) -> Part:
         broker = self._from.broker
-        if broker is None:
-            return Part("broker", "ok", listed([self._from.mqtt_url]))
+        if broker is None:  # somebody else's: it is as ingest finds it
+            away = status.troubles.get("broker")
+            found = [(reported(away), NOTHING, _SEE_BROKER)] if away else []
+            return Part.judged("broker", found, listed([self._from.mqtt_url]))
         dropped = worded("{n} messages dropped for want of room", n=f"{broker.dropped:,}")
         detail = listed([broker.url, dropped] if broker.dropped else [broker.url])
         ended = (worded("it has ended"), NOTHING, worded("start the server again"))
@@ -192,7 +195,7 @@ class ServerHealth:
     def _ingest(self, status: IngestStatus) -> Part:
         far = how_far(status.queued, status.waiting_s)
         advice = {
-            "broker": worded("see that the broker runs and lets this server in"),
+            "broker": _SEE_BROKER,
             "streams": worded("wait, or see why the streams are slow; collectors keep what comes meanwhile"),
             "journal": worded("see the journal"),
         }

@@ -235,11 +235,25 @@ function valueOf(row, field) {
   return Array.isArray(value) ? value.join(", ") : value ?? undefined;
 }
 
+// Who corrected a weighing and why, of all that did; null where a text is no such list.
+function signedBy(text) {
+  if (!String(text).startsWith("[{")) return null;
+  try {
+    return JSON.parse(text).map((one) => [one.person, one.reason].filter(Boolean).join(": ")).join(", ");
+  } catch {
+    return null;
+  }
+}
+
 // As a field coverage has a name of its own: as a reason the word says that it is too low.
 export function changes(row, { t, f }) {
   const was = JSON.parse(row.was || "{}");
   const is = JSON.parse(row.became || "{}");
-  const say = (value) => (value === null || value === undefined ? t("unknown") : typeof value === "number" ? String(Number(value.toPrecision(5))) : t(value));
+  const say = (value) => {
+    if (value === null || value === undefined) return t("unknown");
+    if (typeof value === "number") return String(Number(value.toPrecision(5)));
+    return signedBy(value) ?? String(value).split(";").map((part) => t(part)).join(", ");
+  };
   const share = (value) => (typeof value === "number" ? f.percent(value) : t("unknown"));
   const named = (name) => { // a forecast's hours, one field each
     const ahead = /^outdoor_(\d+)h_c$/.exec(name);

@@ -454,6 +454,23 @@ def test_a_restated_forecast_names_its_hour(opened, language, said):
     assert page.evaluate(spoken, catalogue(language)) == f"{said}: -3 → -4.5"
 
 
+SIGNED = """async () => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { changes } = await import(from + "tables.js");
+  const told = JSON.stringify([{ ref: "K1", at: 1796074415981, person: "李", reason: "misread; twice", mass_kg: 44000 }]);
+  const row = { was: '{"correction": null, "flags": "overload"}', became: JSON.stringify({ correction: told, flags: "overload;corrected" }) };
+  return changes(row, { t: (x) => `<${x}>`, f: {} });
+}"""
+
+
+def test_a_correction_says_who_and_why_and_flags_are_in_words(opened):
+    page = opened("/trust?lang=en").page
+    page.wait_for_selector("#panel-restatements")
+    assert page.evaluate(SIGNED) == (
+        "<correction>: <unknown> → 李: misread; twice; <flags>: <overload> → <overload>, <corrected>"
+    )
+
+
 LARGEST = """async () => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { Attention } = await import(from + "attention.js");

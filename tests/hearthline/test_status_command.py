@@ -11,6 +11,7 @@ from hearthline.health import Part, Watch, leap_figures, leaping, leaps_told
 from hearthline.server import Server, ServerConfig
 from hearthline.site_dir import read_site
 from ingest.clock import wall_clock
+from ingest.endpoint import Endpoint
 from models.wording import worded
 from streams.core.leap import Leap
 from tests.acceptance.test_starting import SITE
@@ -54,6 +55,24 @@ def test_of_a_running_server_and_then_of_what_it_left(home):
     assert stopped["ledger"]["unaccounted"] == 0
     assert "server     stopped" in run("status", "--data-dir", data).stdout
     assert run("status", "--data-dir", data, "--check", code=1)
+
+
+def test_a_broker_of_somebody_else_is_as_ingest_finds_it(tmp_path):
+    site = read_site(write_site(tmp_path / "site", SITE))
+    server = Server(
+        ServerConfig(tmp_path / "data", site, wall_clock, broker=Endpoint("127.0.0.1", 9), port=0)
+    )
+    server.start()
+    try:
+        parts = until(
+            lambda: (of := {p["name"]: p for p in server.components()})["ingest"]["state"] != "ok" and of,
+            "it found nobody there",
+        )
+    finally:
+        server.close()
+    assert {name for name, part in parts.items() if part["state"] == "degraded"} == {"broker", "ingest"}
+    assert "no connection" in parts["broker"]["detail"]
+    assert parts["broker"]["advice"] == parts["ingest"]["advice"]
 
 
 def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
