@@ -30,6 +30,7 @@ from ingest.history import read_history
 from journal.replay_files import ReplayError, read_recordings
 from models.site_files import SiteError
 from tests.support.board_data import seeded, status
+from tests.support.commands import run_command
 from tests.support.payloads import NOW, site, telemetry, topic
 from tests.support.system import ended
 from tests.support.telemetry import SITE_TEXTS
@@ -348,8 +349,8 @@ def test_wrong_questions_end_with_2_and_one_line(tmp_path: Path, words: list[str
     from store.duckdb_series import SERIES_FILE, DuckdbSeries
 
     DuckdbSeries(tmp_path / SERIES_FILE).close()
-    done = ended(*words, "--data-dir", tmp_path)
-    assert done.returncode == 2, done
+    done = run_command(*words, "--data-dir", tmp_path)
+    assert done.exit_code == 2, done
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

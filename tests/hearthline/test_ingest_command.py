@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hearthline.metrics import METRICS
 from models.frame import Frame, FrameKind
+from tests.support.commands import run_command
 from tests.support.mock_kafka import kafka
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.payloads import TEXTS, telemetry
@@ -89,9 +90,10 @@ def test_check(site_dir, kafka, mosquitto):
         (["--site", "/nowhere", "--mqtt", "mqtt://127.0.0.1:1"], "/nowhere"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_2(arguments, message, tmp_path):
-    done = ended("ingest", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
+def test_wrong_usage_is_one_line_and_exit_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_command("ingest", *arguments)
+    assert done.exit_code == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
