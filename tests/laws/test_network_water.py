@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from models.frame import Frame, FrameKind, telemetry_schema
 from models.site_files import parse_site
@@ -59,10 +60,11 @@ def states_of(operator, rows, ids):
     return Source(operator.fields, "device", states)
 
 
-def test_a_water_balance_is_what_rows_and_events_give_however_late_they_came(tmp_path):
+@pytest.mark.parametrize("hours", [6, pytest.param(8, marks=pytest.mark.soak)])
+def test_a_water_balance_is_what_rows_and_events_give_however_late_they_came(tmp_path, hours):
     seed = 4
-    messages = with_water(history(seed, 8.5, ("plant", "sub-1"), 0), seed)
-    records = late_journal(messages, random.Random(seed), 0.03, 8 * HOUR_MS)
+    messages = with_water(history(seed, hours + 0.5, ("plant", "sub-1"), 0), seed)
+    records = late_journal(messages, random.Random(seed), 0.03, hours * HOUR_MS)
     names = {"device_heat", "device_water", "network_water", "reading"}
     operators = [o for o in discovered() if o.name in names]
     stream = StoredStream(tmp_path / "a.duckdb", operators, write_every=150)
@@ -80,7 +82,7 @@ def test_a_water_balance_is_what_rows_and_events_give_however_late_they_came(tmp
         events.take(batch)
     balances = stream.rows("network_water")
     settled = {k: r for k, r in balances.items() if r["status"] in {"final", "unknown"}}
-    assert len(settled) >= 8
+    assert len(settled) >= hours
     for (_, start), row in settled.items():
         rows = NetworkRows(
             site.networks["n1"], 0, start, start + HOUR_MS, 1000 * network_water.history_s,

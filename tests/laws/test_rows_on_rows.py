@@ -139,7 +139,7 @@ def test_dependants_long_past_are_restated_after_their_sources(tmp_path) -> None
 
 
 def test_learners_are_the_same_with_and_without_provisional_rows_and_crashes(tmp_path) -> None:
-    messages = history(9, hours=4.0, longest_gap_ms=0)
+    messages = history(9, hours=3.0, longest_gap_ms=0)
     ordered = sorted(messages, key=lambda m: (m.newest_t, m.device))
     records = journal([[m] for m in ordered], [m.newest_t + 500 for m in ordered])
     told = []
@@ -151,7 +151,7 @@ def test_learners_are_the_same_with_and_without_provisional_rows_and_crashes(tmp
             rows += [r for t in outputs.rows.get("running", ()) for r in t.to_pylist()]
             if crash and i % 97 == 0:
                 pipeline = Pipeline.restore(pipeline.checkpoint(), OPERATORS, provisional_every_ms=every)
-        assert len(rows) >= 3, n
+        assert len(rows) >= 2, n
         told.append(rows)
     assert told[0] == told[1] == told[2]
 
