@@ -151,7 +151,7 @@ class Standing:
     replaces : ndarray of bool, shape (n,)
         True for one that wins over a reading that was already given.
     differs : ndarray of bool, shape (n,)
-        True for one that replaces other values than its own.
+        True for one that stands before other values than its own.
     late : ndarray of bool, shape (n,)
         True where samples of that time are no longer at hand to compare with.
     lost : list of Rows
@@ -195,6 +195,7 @@ def judge_repeats(
     same = (device[1:] == device[:-1]) & (t[1:] == t[:-1])
     for at, stays in zip(order[:-1][same], order[1:][same], strict=True):
         stands[at] = False
+        differs[stays] = differs[at] or _differ(rows, at, rows, stays)
         one_message = rows.boot[at] == rows.boot[stays] and rows.seq[at] == rows.seq[stays]
         if one_message or rows.t[at] >= counted_from_ms:
             count[_quarter(rows, at)] = count.get(_quarter(rows, at), 0) + 1
@@ -211,11 +212,16 @@ def judge_repeats(
             count[_quarter(rows, at)] = count.get(_quarter(rows, at), 0) + 1
         if name > (int(incumbent.boot[last]), int(incumbent.seq[last]), int(incumbent.pos[last])):
             replaces[at] = True
-            differs[at] = not np.array_equal(rows.values[:, at], incumbent.values[:, last], equal_nan=True)
+            differs[at] |= _differ(rows, at, incumbent, last)
             lost.append(incumbent.take(np.array([last])))
         else:
             stands[at] = False
     return Standing(stands, replaces, differs, late, lost, count)
+
+
+def _differ(rows: Rows, at: int, others: Rows, other: int) -> bool:
+    """Whether two samples of one device and time say different things."""
+    return not np.array_equal(rows.values[:, at], others.values[:, other], equal_nan=True)
 
 
 def _quarter(rows: Rows, at: int) -> tuple[int, int]:

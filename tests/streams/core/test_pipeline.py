@@ -83,6 +83,16 @@ def test_a_reading_that_replaces_an_equal_one_is_not_flagged():
     assert run.ledger("sub-1")["repeat"] == 2
 
 
+@pytest.mark.parametrize("values", [(90.0, 95.0), (95.0, 90.0, 90.0), (90.0, 90.0)])
+def test_of_readings_of_one_time_in_one_frame_the_one_that_stands_is_flagged_where_they_differ(values):
+    run = Run()
+    run.take(T0 + 1000, telemetry("sub-1", 1, *((T0, {"supply_c": value}) for value in values)))
+    said = run.said.readings["sub-1", T0]
+    assert said["supply_c"] == values[-1]
+    assert said["quality"] == ("repeat" if len(set(values)) > 1 else None)
+    assert {r["quality"] for r in run.said.repeats} == {"repeat"}
+
+
 def test_two_readings_of_one_time_in_one_frame_count_once():
     run = Run()
     run.take(T0 + 1000, telemetry("sub-1", 1, (T0, {"supply_c": 90.0}), (T0, {"supply_c": 90.0})))
