@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -75,6 +75,18 @@ def water_loss(state: Any, settled: Settled) -> tuple[Any, pa.Table | None]:
     return state, anomaly_table(told, settled.stream) if told else None
 
 
+def _passed_m3_h(windows: Sequence[WaterWindow], otherwise: Sequence[WaterWindow] = ()) -> float:
+    """What circulated by those of `windows` that know it, else of the others; NaN where none does. [m³/h]
+
+    A balance closes without its plant's flow: its pipes are followed by what was drawn.
+    """
+    for some in (windows, otherwise):
+        flowed = [w for w in some if isfinite(w.circulated_m3)]
+        if flowed:
+            return sum(w.circulated_m3 for w in flowed) / sum(w.hours for w in flowed)
+    return nan
+
+
 class _Watch:
     """One network at one settled window."""
 
@@ -90,11 +102,12 @@ class _Watch:
         """Take in a window and say what follows."""
         turn_day(self.state, window, self.timezone, self._undisturbed)
         windows = self._as_booked()
+        if not isfinite(_passed_m3_h(windows)):  # the norm is a share of what circulates
+            return
         usual = usual_of(days_of(self.state))
         learning = usual is None
         if usual is None:
-            passed = sum(w.circulated_m3 for w in windows) / sum(w.hours for w in windows)
-            usual = by_norm(self._norm_pct / 100.0 * passed)
+            usual = by_norm(self._norm_pct / 100.0 * _passed_m3_h(windows))
         for alarm in self.alarms:
             self._explained(alarm, windows, usual)
         active = next((a for a in self.alarms if a["state"] == State.ACTIVE), None)
@@ -177,7 +190,7 @@ class _Watch:
         loss = find_loss(recent, usual)
         held = self.state.get("held_h", 0.0) + recent[-1].hours if loss.score >= ENOUGH else 0.0
         self.state["held_h"] = held
-        passed = sum(w.circulated_m3 for w in recent) / sum(w.hours for w in recent)
+        passed = _passed_m3_h(recent, windows)
         norm_m3_h = self._norm_pct / 100.0 * passed
         if held < _CONFIRM_H and not (held > 0.0 and loss.size_m3_h >= _AT_ONCE * norm_m3_h):
             return
@@ -227,7 +240,7 @@ class _Watch:
             self._say({**alarm, "state": str(State.ENDED)}, Status.WITHDRAWN)
             alarm["code"] = manner.code
         alarm["code"] = alarm["code"] or manner.code
-        passed = sum(w.circulated_m3 for w in mine) / sum(w.hours for w in mine)
+        passed = _passed_m3_h(mine, windows)
         norm_m3_h = self._norm_pct / 100.0 * passed
         alarm["size_m3_h"], alarm["score"] = rate, max(score, loss.score) / ENOUGH
         alarm["booked_m3"] = sum(w.booked_m3 for w in mine)

@@ -45,12 +45,12 @@ class Watched:
     events: NetworkEvents = field(default_factory=NetworkEvents)
     rng: object = field(default_factory=lambda: np.random.default_rng(5))
 
-    def lose(self, lost, floor=None, *, booked=0.0, status=FINAL):
+    def lose(self, lost, floor=None, *, booked=0.0, status=FINAL, circulated_m3_h=1000.0):
         """One window in which `lost` m³/h are lost over the usual."""
         hours = self.window_h
         lost = hours * (USUAL + lost + 0.03 * self.rng.standard_normal())
         told = {"makeup_m3": lost, "authorised_m3": booked, "storage_m3": 0.0, "tank_m3": 0.0,
-                "leak_m3": lost - booked, "leak_u_m3": 0.1, "circulated_m3": 1000.0 * hours,
+                "leak_m3": lost - booked, "leak_u_m3": 0.1, "circulated_m3": circulated_m3_h * hours,
                 "difference_m3": 3.0 * hours, "floor_m3_h": lost / hours if floor is None else USUAL + floor}  # fmt: skip
         values = np.array([[told.get(f, np.nan)] for f in network_water.fields])
         row = WindowState(len(network_water.fields))
@@ -88,6 +88,13 @@ def test_a_window_whose_loss_is_not_known_is_passed_over(watched):
     assert fresh.lose(float("nan")) == fresh.lose(0.0) == []
     assert watched.lose(float("nan")) == []
     assert any(watched.lose(0.6) for _ in range(8))
+
+
+def test_a_new_network_whose_plants_flow_is_silent_is_watched_by_what_circulated_before():
+    watched, nobody_knows = Watched(), float("nan")
+    assert watched.lose(0.0, circulated_m3_h=nobody_knows) == []
+    assert watched.lose(0.0) == watched.lose(0.0, circulated_m3_h=nobody_knows) == []
+    assert any(watched.lose(60.0, circulated_m3_h=nobody_knows) for _ in range(8))
 
 
 def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
