@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,24 +19,23 @@ from dashboards.serve import BindError, BoardServer
 from hearthline.alerting import Alerting, Doings
 from hearthline.alerts_intake import Intake
 from hearthline.cli import UsageError
-from hearthline.health import Part, Watch, ledger_totals
+from hearthline.health import Part, Watch
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.owning import announce, own
-from hearthline.parts_told import PartsTold, parts_elsewhere, process_name
+from hearthline.parts_told import PartsTold, process_name
+from hearthline.store_looks import StoreLooks
 from ingest.clock import wall_clock
 from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog, MissingTopicError
 from journal.protocol import JournalError
 from models.results import SinkError
 from models.site import Site
 from models.wording import NOTHING, reported, worded
-from store.protocol import SeriesStore, StoreError
+from store.protocol import SeriesStore
 from store.records import RecordsError
 
 __all__ = ["AlertsConfig", "AlertsService"]
 
 _RETRY_S: Final = 2.0
-_RECOUNT_S: Final = 30.0
-_ASK_S: Final = 5.0
 _STOP_S: Final = 10.0
 _log = logging.getLogger("hearthline.alerts")
 
@@ -112,9 +110,8 @@ class AlertsService:
         self._stop = threading.Event()
         self._waits = "Kafka"
         self._failure = ""
-        self._counted, self._status = float("-inf"), dict[str, Any]()
-        self._asked, self._elsewhere = float("-inf"), list[dict[str, Any]]()
         self.process = process_name("alerts")
+        self._looks = StoreLooks(store, self.process)
         try:
             self._open()
         except BaseException:
@@ -219,20 +216,8 @@ class AlertsService:
 
     def status(self) -> dict[str, Any]:
         """Health, that of workers as the store has it, its ledger and rows, looked at now and then."""
-        parts = list(self.components())
-        if time.monotonic() - self._asked > _ASK_S:
-            self._asked = time.monotonic()
-            try:
-                self._elsewhere = parts_elsewhere(self._store, wall_clock(), self.process)
-            except StoreError as error:
-                _log.debug("the store does not say how workers fare: %s", error)
-        if time.monotonic() - self._counted > _RECOUNT_S:
-            self._counted = time.monotonic()
-            try:
-                self._status = {"ledger": ledger_totals(self._store), "rows": self._store.counts()}
-            except StoreError as error:
-                _log.debug("the store cannot be counted: %s", error)
-        return {"ledger": {}, "rows": {}, **self._status, "components": [*parts, *self._elsewhere]}
+        seen = self._looks.status()
+        return {**seen, "components": [*self.components(), *seen["components"]]}
 
     def lag(self) -> dict[str, dict[str, Any]]:
         """Nothing of it is a stage of a message's way."""
