@@ -35,7 +35,7 @@ def told(store, request):
     ]
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2, 3))])
+@pytest.mark.parametrize("seed", [2, *(pytest.param(n, marks=pytest.mark.soak) for n in (0, 1, 3))])
 def test_pieces_read_together_are_those_read_one_by_one(tmp_path, monkeypatch, seed):
     rng = random.Random(seed)
     store = DuckdbSeries(tmp_path / "a.duckdb")
