@@ -18,7 +18,7 @@ from journal.losses import Loss
 from journal.mending import wal_of
 from journal.protocol import JournalError
 from journal.sqlite import FILE_NAME, SqliteJournal
-from journal.sqlite_format import FORMAT, connect
+from journal.sqlite_format import FORMAT, connect, is_damage
 
 __all__ = ["accept", "checked", "recovered"]
 
@@ -88,7 +88,14 @@ def checked(data_dir: Path) -> dict[str, Any]:
                     )
             if not faults:
                 said = _contents(path)
-        except (sqlite3.Error, JournalError, UnicodeDecodeError) as error:
+        except sqlite3.Error as error:
+            if not is_damage(error):  # it says nothing of what is in it
+                raise JournalError(
+                    f"{path}: expected a file that can be opened here, got: {error}; where its directory is "
+                    f"read-only, as that of a backup may be, check a copy"
+                ) from error
+            faults.append(str(error))
+        except (JournalError, UnicodeDecodeError) as error:
             faults.append(str(error))
     return {"sound": not faults, "faults": faults, "bytes": path.stat().st_size, "torn_bytes": torn, **said}
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,18 @@ def register(app: typer.Typer) -> None:
     _register_care(group)
 
 
+@contextmanager
+def _said_in_one_line() -> Iterator[None]:
+    """What is wrong with a journal in one line, and exit code 1."""
+    from journal.protocol import JournalError
+
+    try:
+        yield
+    except JournalError as error:
+        typer.echo(f"hearthline: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
 def _register_care(group: typer.Typer) -> None:
     @group.command()
     def check(
@@ -77,7 +90,8 @@ def _register_care(group: typer.Typer) -> None:
         """
         from hearthline.journal_care import checked
 
-        said = checked(data_dir)
+        with _said_in_one_line():
+            said = checked(data_dir)
         if as_json:
             typer.echo(json.dumps(said))
         else:
@@ -102,13 +116,9 @@ def _register_care(group: typer.Typer) -> None:
         Example: hearthline journal recover --data-dir hearthline-data
         """
         from hearthline.journal_care import recovered
-        from journal.protocol import JournalError
 
-        try:
+        with _said_in_one_line():
             said = recovered(data_dir)
-        except JournalError as error:
-            typer.echo(f"hearthline: {error}", err=True)
-            raise typer.Exit(1) from error
         if as_json:
             typer.echo(json.dumps(said))
         else:
@@ -125,13 +135,9 @@ def _register_care(group: typer.Typer) -> None:
         Example: hearthline journal accept --data-dir hearthline-data
         """
         from hearthline.journal_care import accept as accept_losses
-        from journal.protocol import JournalError
 
-        try:
+        with _said_in_one_line():
             count = accept_losses(data_dir)
-        except JournalError as error:
-            typer.echo(f"hearthline: {error}", err=True)
-            raise typer.Exit(1) from error
         typer.echo(json.dumps({"accepted": count}) if as_json else f"{count} losses accepted")
 
 

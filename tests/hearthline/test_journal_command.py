@@ -1,10 +1,13 @@
 """`hearthline journal export`, run as a program."""
 
 import json
+import sqlite3
 
 import pytest
 
+from hearthline import journal_care
 from ingest.service import Ingest
+from journal.protocol import JournalError
 from journal.sqlite import FILE_NAME, SqliteJournal
 from tests.support.payloads import NOW, site, state, telemetry
 from tests.support.system import ended
@@ -49,11 +52,21 @@ def test_wrong_usage_is_one_line_and_exit_2(data_dir, tmp_path):
 
 
 def test_a_journal_of_a_newer_program_is_exit_1(data_dir, tmp_path):
-    import sqlite3
-
     with sqlite3.connect(data_dir / FILE_NAME) as c:
         c.execute("PRAGMA user_version = 99")
         c.execute("UPDATE about SET format = 99")
     done = run("--data-dir", data_dir, "--out", tmp_path / "o.jsonl")
     assert done.returncode == 1
     assert "newer hearthline" in done.stderr
+
+
+def test_a_journal_that_cannot_be_opened_here_is_not_said_to_be_damaged(data_dir, monkeypatch):
+    def refuse(_path):  # as in a directory that is read-only, where SQLite cannot keep its log beside it
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorname = "SQLITE_CANTOPEN"
+        raise error
+
+    assert journal_care.checked(data_dir)["sound"]
+    monkeypatch.setattr(journal_care, "connect", refuse)
+    with pytest.raises(JournalError, match=r"unable to open database file; where its directory is read-only"):
+        journal_care.checked(data_dir)
