@@ -33,9 +33,11 @@ __all__ = ["Recording", "ReplayError", "read_recordings"]
 _BATCH: Final = 20_000
 _BATCH_BYTES: Final = 32 * 1024 * 1024
 _MAX_LINE: Final = 64 * 1024 * 1024
+_BEGIN_MS: Final = -62_135_337_600_000
+"""The year 1, less a margin for time zones: nothing is taken from before it. [ms UTC]"""
 _END_MS: Final = 221_845_392_000_000
 """The year 9000: calendars end with the year 9999, and a clock in µs is beyond it. [ms UTC]"""
-_WHEN: Final = "whole ms UTC from 1970 up to the year 9000"
+_WHEN: Final = "whole ms UTC from the year 1 up to the year 9000"
 
 
 class ReplayError(ValueError):
@@ -160,7 +162,7 @@ def _row(path: Path, number: int, line: bytes) -> tuple[str, bytes, int | None, 
     if not isinstance(value, dict) or not isinstance(value.get("topic"), str):
         _wrong(path, number, 'an object with a "topic" of text', line)
     received = value.get("received_ms")
-    if received is not None and (type(received) is not int or not 0 <= received < _END_MS):
+    if received is not None and (type(received) is not int or not _BEGIN_MS <= received < _END_MS):
         _wrong(path, number, f'"received_ms" in {_WHEN}', received)
     return value["topic"], _payload(path, number, value), received, value.get("retained") is True
 
@@ -284,7 +286,7 @@ def _batch(path: Path, start: int, rows: pa.RecordBatch, share: float) -> _Colum
             rows.column("retained").fill_null(False).to_numpy(zero_copy_only=False), dtype=bool
         )
     times = None if received is None else np.asarray(received.to_numpy(zero_copy_only=False), dtype=np.int64)
-    if times is not None and (wrong := np.flatnonzero((times < 0) | (times >= _END_MS))).size:
+    if times is not None and (wrong := np.flatnonzero((times < _BEGIN_MS) | (times >= _END_MS))).size:
         row = int(wrong[0])
         msg = f"{path}: expected received_ms in {_WHEN}, got {times[row]} in row {start + row}"
         raise ReplayError(msg)
