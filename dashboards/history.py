@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -75,7 +75,7 @@ def panel_history(
         tables = []
         for part in _by_class(question, classes):
             if part not in answers:
-                answers[part] = store.select(part)
+                answers[part] = _with_extremes(store, part)
             tables.append(_of_classes(answers[part], site, scope, classes))
         return tables
 
@@ -134,6 +134,33 @@ def _question(
         select, fields=fields, from_ms=from_ms, to_ms=until, every_ms=every, aggregate=aggregate,
         latest=False, narrow=True, extremes=judged or (reading and panel.kind == "line"),
     )  # fmt: skip
+
+
+def _with_extremes(store: Answers, question: Select) -> pa.Table:
+    """What `store` answers, with the least and the greatest of each step where it left them out."""
+    table = store.select(question)
+    if not question.extremes or question.every_ms is None or not table.num_rows:
+        return table
+    for at, (_, aggregate) in enumerate(_EXTREMES):
+        lacking = tuple(
+            f
+            for f in question.fields
+            if f in table.column_names
+            and not (pa.types.is_string(table[f].type) or pa.types.is_boolean(table[f].type))
+            and extremes_of(f)[at] not in table.column_names
+        )
+        if not lacking:
+            continue
+        found = store.select(replace(question, aggregate=aggregate, extremes=False, fields=lacking))
+        place = {row: n for n, row in enumerate(_rows(found))}
+        taken = pa.array([place.get(row) for row in _rows(table)], pa.int64())
+        for field in lacking:
+            table = table.append_column(extremes_of(field)[at], found[field].take(taken))
+    return table
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[str, int]]:
+    return zip(table["key"].to_pylist(), table["window_start"].to_pylist(), strict=True)
 
 
 def _by_class(question: Select, classes: tuple[str, ...]) -> list[Select]:
@@ -211,13 +238,10 @@ def _judge(
 
 def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
     """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
-    told = ask(question, series.classes)
+    table = _plausible(_together(ask(question, series.classes)), series)
     for (name, aggregate), column in zip(_EXTREMES, extremes_of(series.field), strict=True):
-        apart = any(t.num_rows and column not in t.column_names for t in told)  # left out by the store
-        tables = ask(replace(question, aggregate=aggregate), series.classes) if apart else told
-        field = series.field if apart else column
-        across = replace(series, field=field, across=aggregate if series.across else "")
-        found = _lines(_plausible(_together(tables), series), across, 0)
+        across = replace(series, field=column, across=aggregate if series.across else "")
+        found = _lines(table, across, 0)
         by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in found}
         for line in lines:
             values = by_key.get(line["key"], {})

@@ -136,20 +136,20 @@ class Server:
         try:
             self.journal = SqliteJournal(config.data_dir / JOURNAL_FILE, config.clock)
             self._stack.callback(self.journal.close)
-            had_results = (config.data_dir / SERIES_FILE).exists()
-            self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
-            self._stack.callback(self.store.close)
             checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
             self._stack.callback(checkpoints.close)
-            for seen in (self.store.progress(), checkpoints.offsets()):
-                self.journal.cover(seen, "the store or a checkpoint")
-            if not had_results and checkpoints.offsets():
+            # Before there is a file of results again: a start that ends here is begun anew by the next one.
+            self.journal.cover(checkpoints.offsets(), "the store or a checkpoint")
+            if checkpoints.offsets() and not (config.data_dir / SERIES_FILE).exists():
                 _log.warning(
                     "%s is not there: checkpoints that go on from what it held are put aside, and every "
                     "stream is computed anew from the journal",
                     config.data_dir / SERIES_FILE,
                 )
                 checkpoints.clear()
+            self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
+            self._stack.callback(self.store.close)
+            self.journal.cover(self.store.progress(), "the store or a checkpoint")
         except (JournalError, StoreError, CheckpointError) as error:
             raise UsageError(str(error)) from error
         self._metrics = Metrics("server", self._figures)
@@ -339,8 +339,10 @@ class Server:
 
     def close(self) -> None:
         """Stop cleanly: what came is journalled, computed, stored and checkpointed."""
-        self.drain()
-        self._stack.close()
+        try:
+            self.drain()
+        finally:
+            self._stack.close()
 
     def drain(self) -> None:
         """Stop taking messages, and let the streams take and store what ingest journalled last.

@@ -74,9 +74,13 @@ def serve(config: ServerConfig, *, check: bool) -> None:
 
 
 def _troubles(server: Server) -> dict[str, str]:
-    """What is said of each part that is not ok, by what stays the same while it lasts."""
-    parts = [(f"{c['name']} {c['state']}: ", c) for c in server.components() if c["state"] != "ok"]
-    return {f"{name}{c.get('reason', c['detail'])}": f"{name}{c['detail']}" for name, c in parts}
+    """What is said of parts that are not ok, once where several say it, by what stays the same meanwhile."""
+    found: dict[str, str] = {}
+    for part in server.components():
+        if part["state"] != "ok":
+            what = f" {part['state']}: {part.get('reason', part['detail'])}"
+            found.setdefault(what, f"{part['name']} {part['state']}: {part['detail']}")
+    return found
 
 
 def _check(server: Server, stop: threading.Event) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 __all__ = ["stop_on_signals"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_CLOSED: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
+"""Windows has none."""
 
 
 def stop_on_signals() -> threading.Event:
@@ -34,12 +36,13 @@ def stop_on_signals() -> threading.Event:
 
     for number in _SIGNALS:
         signal.signal(number, told)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
-        signal.signal(signal.SIGHUP, left)
+    if _CLOSED is not None and signal.getsignal(_CLOSED) is signal.SIG_DFL:
+        signal.signal(_CLOSED, left)
     atexit.register(_deaf)
     return stop
 
 
 def _deaf() -> None:
-    for number in (*_SIGNALS, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (*_SIGNALS, _CLOSED):
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)

@@ -68,8 +68,8 @@ class StoreLooks:
             if time.monotonic() - self._counted > _RECOUNT_S:
                 self._counts = {"ledger": ledger_totals(self._store), "rows": self._store.counts()}
                 self._counted = time.monotonic()
-        except StoreError as error:
-            _log.debug("the store cannot be asked: %s", error)
+        except Exception as error:  # noqa: BLE001  who asks is told, whatever it is
+            _log.debug("the store cannot be asked: %s", error, exc_info=not isinstance(error, StoreError))
             self._trouble = reported(error)
             self._answered.set()
         else:

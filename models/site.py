@@ -192,17 +192,20 @@ class Site:
         object.__setattr__(self, "streams", tuple(sorted({d.stream for d in self.devices.values()})))
         # Asked for each row of each trip, so that thousands of trucks are not looked through each time.
         plants = sorted((d.stream, d.unit) for d in self.devices.values() if d.device_class == "plant")
-        object.__setattr__(self, "_of_plants", {unit: stream for stream, unit in reversed(plants)})
+        of_plants = {unit: stream for stream, unit in reversed(plants)}
+        own = {unit: unit for stream, unit in plants if stream == unit}
+        object.__setattr__(self, "_of_plants", of_plants | own)
 
     def region_of(self, device: Device) -> str:
         """Region that `device` lies in."""
         return self.units[device.unit].region
 
     def stream_of_unit(self, unit: str) -> str:
-        """The stream in which a unit's plants are; empty where it has none."""
-        if not unit or unit in self.streams:
-            return unit
-        return self._of_plants.get(unit, "")
+        """The stream in which a unit's plants are, its own before others; empty where it has none.
+
+        Of a unit without plants that of its own, if there is one.
+        """
+        return self._of_plants.get(unit) or (unit if unit in self.streams else "")
 
     def lateness_of_ms(self, device: Device) -> int:
         """How long after its end a window of `device` stays open.

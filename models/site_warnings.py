@@ -88,11 +88,11 @@ def warn_of_streams(tables: Mapping[str, Table], report: Report) -> None:
         elif row.values["class"] == "office":
             offices.setdefault(row.values["unit"], []).append(row)
     for row in devices.rows:
-        plants = of_plants.get(row.values["unit"], set())
-        if row.values["class"] == "yard" and plants and _stream(row) not in plants:
+        home = _home(row.values["unit"], of_plants)
+        if row.values["class"] == "yard" and home and _stream(row) != home:
             message = (
                 f"stream: {row.values['device']!r} is in {_stream(row)!r}, and the coal of unit "
-                f"{row.values['unit']!r} is reckoned in {min(plants)!r}, where its plants are: what it says "
+                f"{row.values['unit']!r} is reckoned in {home!r}, where its plants are: what it says "
                 f"counts nowhere, and the unit's stock may stay unknown (no_stock)"
             )
             _warn(report, devices, row, "stream", message)
@@ -102,7 +102,11 @@ def warn_of_streams(tables: Mapping[str, Table], report: Report) -> None:
     anywhere = {_stream(row) for rows in offices.values() for row in rows}
     for unit, rows in sorted(offices.items()):
         mine = {_stream(row) for row in rows}
-        wanted = [("flushings and surveys", s, mine) for s in sorted(of_plants.get(unit, ()))]
+        home = _home(unit, of_plants)
+        wanted = [
+            ("flushings and surveys" if s == home else "flushings", s, mine)
+            for s in sorted(of_plants.get(unit, ()))
+        ]
         # Of contracts another unit's office may say what is to be said.
         wanted += [
             ("releases, settlements and corrections", s, anywhere) for s in sorted(of_contracts.get(unit, ()))
@@ -114,6 +118,12 @@ def warn_of_streams(tables: Mapping[str, Table], report: Report) -> None:
                     f"what {rows[0].values['device']!r} says of them counts nowhere"
                 )
                 _warn(report, devices, rows[0], "stream", message)
+
+
+def _home(unit: str, of_plants: Mapping[str, set[str]]) -> str:
+    """Where a unit's coal is reckoned, as `Site.stream_of_unit` has it; empty where it has no plants."""
+    plants = of_plants.get(unit, set())
+    return unit if unit in plants else min(plants, default="")
 
 
 def _stream(row: Row) -> str:

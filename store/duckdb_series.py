@@ -94,6 +94,7 @@ class DuckdbSeries:
         self._lock = threading.Lock()
         self._readers, self._reads_since_look = 0, 0
         self._reading = threading.Lock()
+        self.damage = ""
         self._open()
 
     def _open(self) -> None:
@@ -128,7 +129,6 @@ class DuckdbSeries:
             self._root.close()
             raise
         self._closed = self._lost = False
-        self.damage = ""
 
     def _prepare(self) -> None:
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")

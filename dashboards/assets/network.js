@@ -189,7 +189,7 @@ export class NetworkDrawing {
     const rows = this.context.live.rows("stations");
     return [["pipe", "from", "to", "length_m", "flow_m3_h", "known", "of"],
       ...(this.list ?? []).flatMap((n) => n.pipes.map((p) => { const x = this.flow(n, p); return [p.pipe, p.from, p.to, p.length_m, x.of === null ? null : x.sum, x.n, x.of]; })),
-      [], ["device", "flow_m3_h", "return_c", "supply_kpa", "return_kpa"], ...[...rows.values()].map((r) => [r.key, r.flow_m3_h, r.return_c, r.supply_kpa, r.return_kpa])];
+      [], ["device", "flow_m3_h", "return_c", "supply_kpa", "return_kpa", "quality"], ...[...rows.values()].map((r) => [r.key, r.flow_m3_h, r.return_c, r.supply_kpa, r.return_kpa, r.quality])];
   }
 
   stop() {

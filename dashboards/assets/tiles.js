@@ -84,7 +84,7 @@ export class Tile {
     const parts = [];
     if (stale) parts.push(t("{age} old", { age: f.age(stale.age, t) }));
     if (values.some((v) => v.implausible)) parts.push(t("out_of_range"));
-    if (known[0].note) parts.push(known[0].note);
+    for (const note of new Set(known.map((v) => v.note).filter(Boolean))) parts.push(note);
     const asOf = Math.min(...known.map((v) => v.asOf ?? Infinity));
     if (Number.isFinite(asOf)) parts.push(t("as of {time}", { time: this.context.live.now - asOf < DAY_MS ? f.short(asOf) : f.moment(asOf) }));
     if ((!parts.length || (parts.length === 1 && Number.isFinite(asOf))) && this.panel.note) parts.push(this.panel.note);
@@ -125,7 +125,7 @@ export class Tile {
       heard < 1 && t("reckoned from {time}", { time: f.age(heard * DAY_MS, t) }),
       mine.length < told_of.length && t("{n} of {of}", { n: mine.length, of: told_of.length }),
     ].filter(Boolean).join(" · ");
-    return { value, outside, note, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
+    return { value, outside, note, implausible: sound.length < told_of.length, stale: oldest !== null, age: oldest, asOf: told.length ? Math.min(...told) : null };
   }
 
   newestWindow(index) {

@@ -29,7 +29,7 @@ from streams.core.entity_operator import (
     entity_operator,
 )
 from streams.core.local_days import day_bounds_ms
-from streams.operators.weighing import WEIGHED
+from streams.operators.weighing import CORRECT, WEIGHED
 
 __all__ = ["FIELDS", "NEWEST", "SHORTFALL", "fulfilment"]
 
@@ -113,7 +113,10 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     begun = [day for day in days[:-1] if day <= entity.now_ms]
     if not begun:
         return
-    offices, refused = papers_judged(_office(i) for i in items if i.source == "office")
+    # A correction is no paper of its own: it is in the weighings as they stand.
+    offices, refused = papers_judged(
+        _office(i) for i in items if i.source == "office" and i.values.get("event") != CORRECT
+    )
     tickets, bad = nets(_weighed(i, contract) for i in items if i.source == WEIGHED)
     refused = sorted([*refused, *bad], key=lambda r: (r.t_ms, r.name, r.reason))
     movements = moved(offices, tickets, (_trip(i) for i in items if i.source == "trip"))

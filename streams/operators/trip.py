@@ -75,7 +75,7 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
     optional=(ETA,),
     events=("lab",),
     writes={"trip": _FIELDS},
-    horizon_s=30 * _DAY_S,
+    horizon_s=51 * _DAY_S,  # as long as what it is made of
     reach_s=2 * _DAY_S,
     forward=_to_unit,
 )

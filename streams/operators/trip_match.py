@@ -46,7 +46,7 @@ def weighing_of(item: Item) -> Weighing:
     optional=("visits",),
     writes={HAUL: {}},
     hidden=(HAUL,),
-    horizon_s=21 * _DAY_S,
+    horizon_s=51 * _DAY_S,  # a receipt may be corrected as long as its weighing, and its load lies before it
     reach_s=6 * _DAY_S,
 )  # fmt: skip
 def haul(entity: Entity) -> Iterator[EntityRow]:

@@ -102,12 +102,15 @@ class _Watch:
         """Take in a window and say what follows."""
         turn_day(self.state, window, self.timezone, self._undisturbed)
         windows = self._as_booked()
-        if not isfinite(_passed_m3_h(windows)):  # the norm is a share of what circulates
-            return
+        passed = _passed_m3_h(windows)
+        if isfinite(passed):
+            self.state["passed_m3_h"] = passed  # the norm is a share of it, also when its meter is silent
         usual = usual_of(days_of(self.state))
         learning = usual is None
         if usual is None:
-            usual = by_norm(self._norm_pct / 100.0 * _passed_m3_h(windows))
+            if not isfinite(self._passed_m3_h(windows)):
+                return  # nothing is known that a loss could be compared with
+            usual = by_norm(self._norm_pct / 100.0 * self._passed_m3_h(windows))
         for alarm in self.alarms:
             self._explained(alarm, windows, usual)
         active = next((a for a in self.alarms if a["state"] == State.ACTIVE), None)
@@ -123,6 +126,10 @@ class _Watch:
         self.state["alarms"] = [
             a for a in self.alarms if a["state"] == State.ACTIVE or a["until_ms"] > oldest
         ]
+
+    def _passed_m3_h(self, windows: Sequence[WaterWindow], otherwise: Sequence[WaterWindow] = ()) -> float:
+        passed = _passed_m3_h(windows, otherwise)
+        return passed if isfinite(passed) else float(self.state.get("passed_m3_h", nan))
 
     @property
     def _norm_pct(self) -> float:
@@ -190,7 +197,7 @@ class _Watch:
         loss = find_loss(recent, usual)
         held = self.state.get("held_h", 0.0) + recent[-1].hours if loss.score >= ENOUGH else 0.0
         self.state["held_h"] = held
-        passed = _passed_m3_h(recent, windows)
+        passed = self._passed_m3_h(recent, windows)
         norm_m3_h = self._norm_pct / 100.0 * passed
         if held < _CONFIRM_H and not (held > 0.0 and loss.size_m3_h >= _AT_ONCE * norm_m3_h):
             return
@@ -240,7 +247,7 @@ class _Watch:
             self._say({**alarm, "state": str(State.ENDED)}, Status.WITHDRAWN)
             alarm["code"] = manner.code
         alarm["code"] = alarm["code"] or manner.code
-        passed = _passed_m3_h(mine, windows)
+        passed = self._passed_m3_h(mine, windows)
         norm_m3_h = self._norm_pct / 100.0 * passed
         alarm["size_m3_h"], alarm["score"] = rate, max(score, loss.score) / ENOUGH
         alarm["booked_m3"] = sum(w.booked_m3 for w in mine)

@@ -11,11 +11,11 @@ import pyarrow as pa
 from models.weighing import Correction, Weighing, as_event, corrected, end_of, flags_of, signed, usable
 from streams.core.entity_operator import Entity, EntityRow, Item, by_ticket, entity_operator
 
-__all__ = ["WEIGHED", "weighing"]
+__all__ = ["CORRECT", "WEIGHED", "weighing"]
 
 WEIGHED: Final = "weighed"
 """Measurement for other operators: a weighing as it stands, corrected, without what may enter no sum."""
-_CORRECT: Final = "correct"
+CORRECT: Final = "correct"
 _DAY_S: Final = 86_400
 _FIELDS: Final = {
     "ticket": pa.string(), "plate": pa.string(), "mass_kg": pa.float64(), "contract": pa.string(),
@@ -35,7 +35,7 @@ _FIELDS: Final = {
 def weighing(entity: Entity) -> Iterator[EntityRow]:
     """Judge each weighing of a ticket by itself, and say what people corrected."""
     site = entity.site
-    entered = [_correction(e) for e in entity.of("office") if e.values.get("event") == _CORRECT]
+    entered = [_correction(e) for e in entity.of("office") if e.values.get("event") == CORRECT]
     for event in entity.of("weighbridge"):
         v = event.values
         step = as_event(v, "step")

@@ -182,6 +182,32 @@ def test_several_devices_have_their_extremes_but_a_sum_has_none(day):
     assert "low" not in total
 
 
+class Plain:
+    """A store that leaves the extremes of steps out, as the protocol allows."""
+
+    def __init__(self, store):
+        self.store = store
+
+    def select(self, query):
+        return self.store.select(replace(query, extremes=False))
+
+
+@pytest.mark.parametrize(("across", "bad"), [("mean", 400.0), ("sum", 400.0), ("", 400.0), ("mean", None)])
+def test_a_store_without_extremes_tells_the_same(day, across, bad):
+    """Also of a step of which one reading cannot be, though its mean could."""
+    if bad is not None:
+        day.write_now("sub-04", day.now_ms - 7_200_000 + 1, supply_c=bad)
+    heat = panel("plant_temperatures")[1]
+    subs = Select("reading", device_class="substation")
+    drawn = replace(heat, series=(replace(heat.series[0], select=subs, across=across, classes=()),))
+    span = (day.now_ms - DAY_MS, day.now_ms, 96, day.now_ms)
+    whole, plain = (
+        panel_history(store, day.site, drawn, Scope(), *span) for store in (day.store, Plain(day.store))
+    )
+    assert plain == whole
+    assert any(line["t"] for line in whole["series"])
+
+
 def test_a_measurement_that_the_store_does_not_have_gives_nothing_rather_than_zero(day):
     answer = history(day, "heat_days")
     assert answer["exists"] is False

@@ -7,6 +7,13 @@ import time
 import duckdb
 import pytest
 
+from hearthline.cli import UsageError
+from hearthline.server import Server as ServerInProcess
+from hearthline.server import ServerConfig
+from hearthline.site_dir import read_site
+from ingest.clock import wall_clock
+from journal.protocol import JournalError
+from journal.sqlite import SqliteJournal
 from models.results import Outputs
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
 from store.protocol import Select, StoreError
@@ -81,6 +88,29 @@ def unreadable(tmp_path):
                 continue
             return path
     raise AssertionError("expected a block whose damage is met only when it is read")
+
+
+def test_damage_that_is_met_while_writing_is_told(tmp_path):
+    store = DuckdbSeries(tmp_path / SERIES_FILE)
+    with pytest.raises(StoreError), store._transaction():
+        raise duckdb.FatalException("Corrupt database file: computed checksum 1 does not match 2")
+    assert store.damage.startswith("Corrupt database file"), "though the file was opened again"
+    store.close()
+
+
+def test_a_start_that_ends_before_results_are_made_anew_leaves_that_to_the_next(tmp_path, monkeypatch):
+    site, data = write_site(tmp_path / "site", TEXTS), tmp_path / "data"
+    config = ServerConfig(data, read_site(site), wall_clock, broker=0, port=0)
+    server = ServerInProcess(config)
+    server.start()
+    until(lambda: server.status()["now"], "the streams have a now")
+    server.close()
+    (data / SERIES_FILE).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteJournal, "cover", lambda *_: (_ for _ in ()).throw(JournalError("disk full")))
+        with pytest.raises(UsageError, match="disk full"):
+            ServerInProcess(config)
+    assert not (data / SERIES_FILE).exists(), "or the next start would go on from the checkpoints"
 
 
 def test_damage_that_is_met_is_told(unreadable):

@@ -31,6 +31,18 @@ def test_a_signal_is_heard_and_a_second_one_ends_at_once():
     """)
 
 
+def test_where_no_terminal_tells_that_it_is_closed_the_others_are_heard():
+    """Windows has no such signal."""
+    assert not ended("""
+        import os, signal
+        del signal.SIGHUP
+        from hearthline.stopping import stop_on_signals
+        stop = stop_on_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.is_set()
+    """)
+
+
 def test_a_closed_terminal_stops_cleanly_unless_it_is_to_be_outlived():
     assert not ended("""
         import os, signal

@@ -44,6 +44,23 @@ def test_a_yard_apart_from_its_plants_is_warned_of():
 
 
 @pytest.mark.parametrize(
+    ("plants", "yard", "home"),
+    [
+        ("boiler,plant,u,heat\n", "u", "heat"),  # a stream of the unit's own name holds no plant of it
+        ("boiler,plant,u,zeta\nturbine,plant,u,heat\n", "zeta", "heat"),
+        ("boiler,plant,u,heat\nturbine,plant,u,\n", "heat", "u"),
+    ],
+)
+def test_coal_is_reckoned_where_it_is_said_to_be(plants, yard, home):
+    """What a site is warned of is what operators do."""
+    devices = f"device,class,unit,stream\n{plants}yard-1,yard,u,{yard}\ndesk,office,u,\n"
+    site, warnings = parse_site({"site.toml": SITE, "devices.csv": devices})
+    assert site.stream_of_unit("u") == home
+    assert any("'yard-1' is in" in str(w) and f"reckoned in {home!r}" in str(w) for w in warnings)
+    assert any("surveys" in str(w) for w in warnings) == (home != "u")
+
+
+@pytest.mark.parametrize(
     ("desk", "lacks", "what"),
     [("haul", "u", "flushings and surveys"), ("", "haul", "releases, settlements and corrections")],
 )

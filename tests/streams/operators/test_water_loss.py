@@ -97,6 +97,18 @@ def test_a_new_network_whose_plants_flow_is_silent_is_watched_by_what_circulated
     assert any(watched.lose(60.0, circulated_m3_h=nobody_knows) for _ in range(8))
 
 
+def test_a_plant_s_flow_may_be_silent_for_long_before_and_amid_a_leak(watched):
+    nobody_knows = float("nan")
+    for _ in range(5 * 24):  # longer than windows are kept
+        assert watched.lose(0.0, circulated_m3_h=nobody_knows) == []
+    said = [watched.lose(6.0, circulated_m3_h=nobody_knows) for _ in range(8)]
+    assert any(said)
+    assert watched.rows[-1]["severity"] == "major", "more than the norm by what circulated before"
+    for _ in range(9):
+        watched.lose(0.0, circulated_m3_h=nobody_knows)
+    assert watched.rows[-1]["state"] == "ended"
+
+
 def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
     said = [watched.lose(0.6) for _ in range(8)]
     assert [bool(s) for s in said] == [False] * 3 + [True] * 5
