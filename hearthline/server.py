@@ -138,9 +138,9 @@ class Server:
             self._stack.callback(self.journal.close)
             checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
             self._stack.callback(checkpoints.close)
-            # Before there is a file of results again: a start that ends here is begun anew by the next one.
-            self.journal.cover(checkpoints.offsets(), "the store or a checkpoint")
             if checkpoints.offsets() and not (config.data_dir / SERIES_FILE).exists():
+                # Before there is such a file again: a start that ends here is begun anew by the next one.
+                self.journal.cover(checkpoints.offsets(), "a checkpoint")
                 _log.warning(
                     "%s is not there: checkpoints that go on from what it held are put aside, and every "
                     "stream is computed anew from the journal",
@@ -149,7 +149,8 @@ class Server:
                 checkpoints.clear()
             self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
             self._stack.callback(self.store.close)
-            self.journal.cover(self.store.progress(), "the store or a checkpoint")
+            for seen in (self.store.progress(), checkpoints.offsets()):
+                self.journal.cover(seen, "the store or a checkpoint")
         except (JournalError, StoreError, CheckpointError) as error:
             raise UsageError(str(error)) from error
         self._metrics = Metrics("server", self._figures)
@@ -341,8 +342,11 @@ class Server:
         """Stop cleanly: what came is journalled, computed, stored and checkpointed."""
         try:
             self.drain()
-        finally:
+        except Exception:  # not a second wish to stop, which ends at once
+            self._stop.set()
             self._stack.close()
+            raise
+        self._stack.close()
 
     def drain(self) -> None:
         """Stop taking messages, and let the streams take and store what ingest journalled last.

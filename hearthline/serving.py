@@ -78,7 +78,7 @@ def _troubles(server: Server) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in server.components():
         if part["state"] != "ok":
-            what = f" {part['state']}: {part.get('reason', part['detail'])}"
+            what = f"{part['state']}: {part.get('reason', part['detail'])}"
             found.setdefault(what, f"{part['name']} {part['state']}: {part['detail']}")
     return found
 
@@ -99,11 +99,13 @@ def _check(server: Server, stop: threading.Event) -> None:
 def _watch(server: Server, stop: threading.Event) -> None:
     said: set[str] = set()
     while not stop.wait(_SAY_EVERY_S):
-        troubles = {name: told for name, told in _troubles(server).items() if " starting: " not in name}
+        troubles = {
+            name: told for name, told in _troubles(server).items() if not name.startswith("starting: ")
+        }
         for told in (told for name, told in troubles.items() if name not in said):
             typer.echo(told, err=True)
         if said and not troubles:
             typer.echo("all parts ok again", err=True)
         said = set(troubles)
-        if any(" failed: " in name for name in troubles):
+        if any(name.startswith("failed: ") for name in troubles):
             raise typer.Exit(1)

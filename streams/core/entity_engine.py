@@ -24,8 +24,7 @@ from streams.core.marking import Marking
 
 __all__ = ["BEYOND_HORIZON", "EntityEngine"]
 
-_VERSION: Final = 2
-"""1 did not keep weighings as they stand for as long as contracts reach back."""
+_VERSION: Final = 1
 _WHY: Final = "source"
 _MOST_FORWARDED: Final = 400
 """Rows of one frame, which has to stay under 512 KiB."""

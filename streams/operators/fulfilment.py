@@ -89,7 +89,7 @@ def _unknown(entity: Entity) -> Iterator[EntityRow]:
     """Papers that name a contract which is not registered, by day."""
     zone, days = entity.site.timezone, dict[tuple[int, int], int]()
     for item in entity.items:
-        if item.source != "trip":
+        if item.source != "trip" and item.values.get("event") != CORRECT:
             day = day_bounds_ms(item.t, zone)
             days[day] = days.get(day, 0) + 1
     for (start_ms, end_ms), count in days.items():

@@ -341,7 +341,9 @@ def _where(placed: Situated, names: Sequence[str], side: str | None) -> dict[str
 
 
 def _severity(rate_m3_h: float, norm_m3_h: float) -> Severity:
-    """By the norm for make-up: one norm more is much, a fifth of it little."""
+    """By the norm for make-up: one norm more is much, a fifth of it little; major where nobody knows it."""
+    if not isfinite(norm_m3_h):
+        return Severity.MAJOR
     if rate_m3_h >= 2.0 * norm_m3_h:
         return Severity.CRITICAL
     if rate_m3_h >= norm_m3_h:

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from journal.protocol import Append, Journal, JournalError
+from models.frame import Record
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
@@ -83,6 +84,11 @@ class _Amid:
     parts: Iterator[Outputs]
     outputs: Outputs
     slices: int = 0
+
+
+@runtime_checkable
+class _KeepsRegistries(Protocol):
+    def registries(self) -> list[Record]: ...
 
 
 class LocalRuntime:
@@ -271,6 +277,8 @@ class LocalRuntime:
         amid = self._amid.pop(stream, None)
         if amid is None:
             records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)
+            if pipeline.offset < 0 and records:
+                records = [*self._registry_before(records[0]), *records]
             amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), Outputs(stream))
         for part in amid.parts:
             amid.outputs.merge(part)
@@ -286,6 +294,16 @@ class LocalRuntime:
                 break
         self._unwritten.append(amid.outputs)
         return stepped
+
+    def _registry_before(self, first: Record) -> list[Record]:
+        """The registry of a stream whose beginning is forgotten: journals keep it aside."""
+        if not isinstance(self._journal, _KeepsRegistries):
+            return []
+        before = [
+            r for r in self._journal.registries() if r.stream == first.stream and r.offset < first.offset
+        ]
+        # As old as what follows, so that now does not lie where nothing is known any more.
+        return [replace(r, timestamp_ms=first.timestamp_ms) for r in before[-1:]]
 
     def _show_leaps(self) -> None:
         """Have `status` say which streams are amid a leap; its beginning and its end stand in the log."""

@@ -571,7 +571,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_one_without_entities_beg
     checkpoint = pipeline.checkpoint()
     assert any(name.startswith("segment/items/weighbridge/") for name in checkpoint.parts)
     newer = dict(checkpoint.parts)
-    newer["entities"] = newer["entities"].replace(b'"version": 2', b'"version": 9')
+    newer["entities"] = newer["entities"].replace(b'"version": 1', b'"version": 9')
     with pytest.raises(CheckpointError, match="version 9"):
         Pipeline.restore(type(checkpoint)(STREAM, checkpoint.offset, newer), ALL)
     older = {

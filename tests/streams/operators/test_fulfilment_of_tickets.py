@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.fulfilment import RESIDUALS
+from streams.core.local_days import day_bounds_ms
 from streams.operators.fulfilment import fulfilment
 from tests.streams.operators.test_haulage import DAY_MS, OPERATORS, trip_events
 from tests.support.road import Event, road_journal, run_road
@@ -57,3 +58,16 @@ def test_a_number_of_both_ends_is_two_tickets(number):
     for event in events:
         event.values["ticket"] = number
     assert sums(newest(events)) == (30_000, 29_900, 100, [0, 0, 0, 0])
+
+
+def test_a_correction_to_a_contract_that_nobody_registered_is_no_refused_paper_of_its_own():
+    strayed = Event("desk", 1, T0 + 2 * DAY_MS, {**CORRECT, "ref": "K1", "contract": "C77"})
+    events = [*trip_events(), strayed]
+    told = run_road(
+        road_journal([[e] for e in events], [e.t + 500 for e in events]), (*OPERATORS, fulfilment),
+        until_ms=T0 + 6 * DAY_MS,
+    )  # fmt: skip
+    days = {day for key, day in told.of("fulfilment") if key.startswith("C77:")}
+    weighed = {day_bounds_ms(e.t, "Asia/Shanghai")[0] for e in trip_events()}
+    assert days, "what is weighed for it is refused, on the day of the weighing"
+    assert days <= weighed

@@ -109,6 +109,14 @@ def test_a_plant_s_flow_may_be_silent_for_long_before_and_amid_a_leak(watched):
     assert watched.rows[-1]["state"] == "ended"
 
 
+def test_a_leak_in_a_network_that_never_told_its_flow_is_no_trifle():
+    watched, nobody_knows = Watched(), float("nan")
+    for _ in range(LEARNT_H):
+        assert watched.lose(0.0, circulated_m3_h=nobody_knows) == []
+    assert any(watched.lose(300.0, circulated_m3_h=nobody_knows) for _ in range(8))
+    assert {r["severity"] for r in watched.rows} == {"major"}
+
+
 def test_a_leak_is_said_once_it_has_held_and_ends_when_it_is_mended(watched):
     said = [watched.lose(0.6) for _ in range(8)]
     assert [bool(s) for s in said] == [False] * 3 + [True] * 5

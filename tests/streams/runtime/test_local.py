@@ -117,6 +117,25 @@ def test_a_second_start_goes_on_and_doubles_nothing(tmp_path):
         assert running.store.counts()["reading"] == 2
 
 
+def test_a_stream_whose_beginning_is_forgotten_is_computed_anew_with_its_registry(tmp_path):
+    """The journal keeps the registry aside: without it no device would be known until the site is edited."""
+    day_ms = 86_400_000
+    with Running(tmp_path) as running:
+        running.append(registry_frame(), T0 - 40 * day_ms)
+        running.append(Frame.heartbeat(), T0 - 20 * day_ms)
+        running.append(message(1, 0), T0 + 1000)
+        running.wait(lambda: stored(running.store) == 1)
+    (tmp_path / "s.duckdb").unlink()
+    (tmp_path / "c.sqlite3").unlink()
+    journal = SqliteJournal(tmp_path / "j.sqlite3", lambda: T0)
+    assert journal.prune(T0 - 30 * day_ms) == 1
+    journal.close()
+    with Running(tmp_path) as running:
+        running.wait(lambda: stored(running.store) == 1)
+        until(lambda: running.store.select(Select("device_heat")).num_rows or running.append(
+            Frame.heartbeat(), T0 + 3_600_000))  # fmt: skip
+
+
 class Away(DuckdbSeries):
     """A store that cannot be reached at first."""
 
