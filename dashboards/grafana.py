@@ -192,7 +192,7 @@ def _panel(
     if by_network or drawn_live or not panel.series:
         return _titled(_link(page, panel, language, scope), panel, language)
     made = _MAKERS[panel.kind](panel, language)
-    for number, series in enumerate(panel.series[:1] if panel.first_known else panel.series):
+    for number, series in enumerate(panel.unchosen):
         made = made.with_target(Target(chr(ord("A") + number), _flux(panel, series, buckets)))
     return _titled(made, panel, language)
 
@@ -268,7 +268,7 @@ def _history(panel: Panel, language: str) -> Any:
 
 def _named(made: Any, panel: Panel, language: str) -> Any:
     """Name, unit and colour of every series; by query, since a field has one name in all languages."""
-    for number, series in enumerate(panel.series[:1] if panel.first_known else panel.series):
+    for number, series in enumerate(panel.unchosen):
         properties: list[dict[str, Any]] = [
             {"id": "displayName", "value": _name(panel, series, language)},
             {"id": "unit", "value": _unit(series)},

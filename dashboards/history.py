@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -34,7 +34,6 @@ _STEPS_S: Final = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_
 _WINDOW_MS: Final = 900_000
 _HEAT_ROWS: Final = 40
 _EXTREMES: Final[tuple[tuple[str, Literal["min", "max"]], ...]] = (("low", "min"), ("high", "max"))
-_Ask = Callable[[Select, tuple[str, ...]], list[pa.Table]]
 
 
 def step_ms(from_ms: int, to_ms: int, points: int, *, at_least_ms: int = 10_000) -> int:
@@ -83,11 +82,11 @@ def panel_history(
     exists = False
     for index, series in enumerate(panel.series):
         question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
-        tables = ask(question, series.classes)
-        exists = exists or any(t.num_rows for t in tables)
-        found = _lines(_plausible(_together(tables), series), series, index)
+        table = _plausible(_together(ask(question, series.classes)), series)
+        exists = exists or table.num_rows > 0
+        found = _lines(table, series, index)
         if question.extremes and question.every_ms is not None:
-            _judge(found, ask, question, panel, series, _keys(tables), site)
+            _judge(found, table, question, panel, series, site)
         lines.extend(found)
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
@@ -203,10 +202,6 @@ def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
     return lines
 
 
-def _keys(tables: Sequence[pa.Table]) -> list[str]:
-    return sorted({key for t in tables for key in pc.unique(t["key"]).to_pylist()})
-
-
 def _expected(site: Site, keys: Sequence[str], every_ms: int) -> dict[str, int]:
     """The step of a line whose `keys` report at least twice in each: one without a reading is a gap."""
     intervals = [site.devices[key].interval_s if key in site.devices else None for key in keys]
@@ -216,29 +211,28 @@ def _expected(site: Site, keys: Sequence[str], every_ms: int) -> dict[str, int]:
 
 def _judge(
     lines: Sequence[dict[str, Any]],
-    ask: _Ask,
+    table: pa.Table,
     question: Select,
     panel: Panel,
     series: Series,
-    keys: Sequence[str],
     site: Site,
 ) -> None:
     """Tell of thinned readings what their means hide, and which of them cannot be so."""
+    keys = sorted(pc.unique(table["key"]).to_pylist())
     for line in lines:
         line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms or 0))
     if series.across != "sum" or len(keys) == 1:
-        _add_extremes(lines, ask, question, series)
+        _add_extremes(lines, table, series)
     if not series.across:
-        _flag_outside(lines, ask, question, series)
+        _flag_outside(lines, table, question, series)
     if panel.kind != "line":  # only lines are drawn with their extremes
         for line in lines:
             line.pop("low", None)
             line.pop("high", None)
 
 
-def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
+def _add_extremes(lines: Sequence[dict[str, Any]], table: pa.Table, series: Series) -> None:
     """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
-    table = _plausible(_together(ask(question, series.classes)), series)
     for (name, aggregate), column in zip(_EXTREMES, extremes_of(series.field), strict=True):
         across = replace(series, field=column, across=aggregate if series.across else "")
         found = _lines(table, across, 0)
@@ -248,7 +242,7 @@ def _add_extremes(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, 
             line[name] = [values.get(t) for t in line["t"]]
 
 
-def _flag_outside(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, series: Series) -> None:
+def _flag_outside(lines: Sequence[dict[str, Any]], table: pa.Table, question: Select, series: Series) -> None:
     """Flag steps in which a value, or one that it is computed of, was beyond its physical range.
 
     The mean of such a step is of no use either: of the mean alone a short excursion would not be seen.
@@ -257,7 +251,7 @@ def _flag_outside(lines: Sequence[dict[str, Any]], ask: _Ask, question: Select, 
         if field not in question.fields or field not in known:
             continue
         seen: list[dict[str, Any]] = [{**line} for line in lines]
-        _add_extremes(seen, ask, question, replace(series, field=field, scale=1.0))
+        _add_extremes(seen, table, replace(series, field=field, scale=1.0))
         for line, found in zip(lines, seen, strict=True):
             line["f"] = np.where(_beyond(found, field), OUTSIDE, line["f"]).tolist()
 

@@ -216,6 +216,11 @@ class Panel:
     note: Text | None = None
     first_known: bool = False
 
+    @property
+    def unchosen(self) -> tuple[Series, ...]:
+        """Series that are drawn by who cannot tell which is the first known: then the first alone."""
+        return self.series[:1] if self.first_known else self.series
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:

@@ -420,55 +420,33 @@ def test_a_strip_of_which_nothing_is_to_be_said_says_nothing(opened):
     assert page.evaluate(USUAL) == ["hl-devs-scale", "hl-devs-bars"]
 
 
-CHANGES = """async () => {
+CHANGES = """async ([was, became, texts]) => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { changes } = await import(from + "tables.js");
-  const row = {
-    was: JSON.stringify({ heat_gj: null, coverage: 0, status: "unknown" }),
-    became: JSON.stringify({ heat_gj: 1.25, coverage: 0.8135, status: "final" }),
-  };
-  return changes(row, { t: (x) => `<${x}>`, f: { percent: (x) => `${100 * x}` } });
+  const t = (text, of = {}) => (texts?.[text] ?? `<${text}>`).replace(/\\{(\\w+)\\}/g, (_, name) => of[name]);
+  return changes({ was: JSON.stringify(was), became: JSON.stringify(became) }, { t, f: { percent: (x) => `${100 * x}` } });
 }"""
-
-
-def test_a_restated_coverage_is_no_reason_and_a_percentage_as_elsewhere(opened):
-    page = opened("/trust?lang=en").page
-    page.wait_for_selector("#panel-restatements")
-    assert page.evaluate(CHANGES) == (
-        "<heat_gj>: <unknown> → 1.25; <coverage of the window> %: 0 → 81.35; <status>: <unknown> → <final>"
-    )
+SIGNED = '[{"ref": "K1", "at": 1796074415981, "person": "李", "reason": "misread; twice", "mass_kg": 44000}]'
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("en", "outdoor temperature in 12 h °C"), ("zh", "12 小时后室外温度 °C")]
-)
-def test_a_restated_forecast_names_its_hour(opened, language, said):
-    page = opened(f"/trust?lang={language}").page
-    page.wait_for_selector("#panel-restatements")
-    spoken = """async (texts) => {
-      const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
-      const { changes } = await import(from + "tables.js");
-      const t = (text, of = {}) => (texts[text] ?? text).replace(/\\{(\\w+)\\}/g, (_, name) => of[name]);
-      return changes({ was: '{"outdoor_12h_c": -3}', became: '{"outdoor_12h_c": -4.5}' }, { t, f: {} });
-    }"""
-    assert page.evaluate(spoken, catalogue(language)) == f"{said}: -3 → -4.5"
-
-
-SIGNED = """async () => {
-  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
-  const { changes } = await import(from + "tables.js");
-  const told = JSON.stringify([{ ref: "K1", at: 1796074415981, person: "李", reason: "misread; twice", mass_kg: 44000 }]);
-  const row = { was: '{"correction": null, "flags": "overload"}', became: JSON.stringify({ correction: told, flags: "overload;corrected" }) };
-  return changes(row, { t: (x) => `<${x}>`, f: {} });
-}"""
-
-
-def test_a_correction_says_who_and_why_and_flags_are_in_words(opened):
+    ("was", "became", "language", "said"),
+    [
+        # As a reason the same word says that coverage is too low.
+        ({"heat_gj": None, "coverage": 0, "status": "unknown"},
+         {"heat_gj": 1.25, "coverage": 0.8135, "status": "final"}, "",
+         "<heat_gj>: <unknown> → 1.25; <coverage of the window> %: 0 → 81.35; <status>: <unknown> → <final>"),
+        ({"correction": None, "flags": "overload"}, {"correction": SIGNED, "flags": "overload;corrected"}, "",
+         "<correction>: <unknown> → 李: misread; twice; <flags>: <overload> → <overload>, <corrected>"),
+        ({"outdoor_12h_c": -3}, {"outdoor_12h_c": -4.5}, "en", "outdoor temperature in 12 h °C: -3 → -4.5"),
+        ({"outdoor_12h_c": -3}, {"outdoor_12h_c": -4.5}, "zh", "12 小时后室外温度 °C: -3 → -4.5"),
+    ],
+    ids=["coverage", "correction", "forecast-en", "forecast-zh"],
+)  # fmt: skip
+def test_what_a_restatement_changed_is_said_in_words(opened, was, became, language, said):
     page = opened("/trust?lang=en").page
     page.wait_for_selector("#panel-restatements")
-    assert page.evaluate(SIGNED) == (
-        "<correction>: <unknown> → 李: misread; twice; <flags>: <overload> → <overload>, <corrected>"
-    )
+    assert page.evaluate(CHANGES, [was, became, catalogue(language) if language else None]) == said
 
 
 LARGEST = """async () => {

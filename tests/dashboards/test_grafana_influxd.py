@@ -144,7 +144,7 @@ def test_every_panel_in_grafana_gives_the_numbers_of_the_embedded_board(filled):
         for panel, queries in zip(page.panels, drawn, strict=True):
             if queries and panel.kind != "matrix":
                 scope = Scope(device=STATION) if panel.scope == "device" else Scope()
-                shown = replace(panel, series=panel.series[:1]) if panel.first_known else panel
+                shown = replace(panel, series=panel.unchosen)
                 wanted = on_the_board(embedded, site, shown, scope)
                 told = in_grafana(ask, site, shown, queries)
                 assert told == near(wanted), panel.id
