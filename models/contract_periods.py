@@ -31,6 +31,8 @@ class PeriodLine(BaseModel):
         None stands for all of them.
     contracts : int
         Of the months from the period's first one to that of the report, as far as there are any.
+    received_kg : int or None
+        None where it is unknown of one of them.
     first_month, last_month : str
         The first and last of those that have contracts.
     expected_kg : int or None
@@ -52,7 +54,7 @@ class PeriodLine(BaseModel):
     first_month: str
     last_month: str
     planned_kg: int
-    received_kg: int
+    received_kg: int | None
     expected_kg: int | None
     rate_pct: float | None
     forecast_pct: float | None
@@ -106,7 +108,7 @@ def _line(
     parts = {key: _outlook(row) for key, row in rows.items()}
     unknown = [contract for (contract, _), part in parts.items() if part is None]
     planned = _sum(row["planned_kg"] for row in rows.values())
-    received = _sum(row.get("received_kg") for row in rows.values())
+    received = _whole([row.get("received_kg") for row in rows.values()])
     seen = None if unknown else _summed([part for part in parts.values() if part is not None])
     months = sorted(month for _, month in rows)
     chance = None if seen is None else round(seen.shortfall_p(rule.least_pct / 100.0 * planned), 4)
@@ -115,7 +117,7 @@ def _line(
         period=period, name=name, seller=seller, contracts=len(rows), first_month=months[0],
         last_month=months[-1], planned_kg=planned, received_kg=received,
         expected_kg=None if seen is None else round(seen.mean_kg),
-        rate_pct=round(100.0 * received / planned, 4),
+        rate_pct=None if received is None else round(100.0 * received / planned, 4),
         forecast_pct=None if seen is None else round(100.0 * seen.mean_kg / planned, 4),
         least_pct=rule.least_pct, shortfall_p=chance, warned=None if chance is None else chance > rule.warn_p,
         reason=missing and f"nothing is foretold of {missing}", missing=missing,
@@ -150,6 +152,11 @@ def _summed(parts: Sequence[Outlook]) -> Outlook:
         sum(part.mean_kg for part in parts),
         sqrt(sum(part.sigma_kg**2 for part in parts)),
     )
+
+
+def _whole(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _sum(values: Iterable[int | None]) -> int:

@@ -133,6 +133,9 @@ def monthly_report(
             reason = str(row.get("reason") or "unknown_contract")
             left_out.append(NotCounted(contract=name, refused=int(row.get("refused") or 0), reason=reason))
             continue
+        if row.get("received_kg") is None and row.get("reason"):
+            left_out.append(NotCounted(contract=name, refused=0, reason=str(row["reason"])))
+            continue
         lines.append(_line(name, month, row))
         if row.get("refused"):
             reason = str(row.get("refusals") or "refused")

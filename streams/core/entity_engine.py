@@ -16,6 +16,7 @@ from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind
 from models.restate import RESTATEMENT
 from models.results import Outputs, Status, result_schema
 from models.site import Site
+from streams.core.beginning import Beginning
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
 from streams.core.entity_operator import Entity, EntityOperator, Item, MarkOperator
@@ -76,6 +77,11 @@ class EntityEngine:
     marks : sequence of MarkOperator
     others : collection of str
         Measurements of other operators of the stream, which may be read.
+
+    Attributes
+    ----------
+    beginning : Beginning
+        Since when the stream knows what happened; `know` is to be called where that changed.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class EntityEngine:
         self._items = ItemStore()
         self.marking = Marking([m for m in marks if m.name in self._readers], self._items, self._put)
         self._site = Site(id="", name="", timezone="UTC")
+        self.beginning = Beginning()
         self._beyond: dict[str, int] = {}
         self._beyond_day_ms = 0
         self._beyond_told: dict[str, int] = {}
@@ -121,6 +128,11 @@ class EntityEngine:
                     for entity in _concerned(each.operator, item, site):
                         each.index.setdefault(entity, {})[source, name] = item
                         each.dirty.add(entity)
+
+    def know(self) -> None:
+        """Have everybody computed again, since the stream knows otherwise of its beginning."""
+        for each in self._operated:
+            each.dirty.update(each.said.entities(), each.operator.names(self._site))
 
     def take_events(
         self, batch: pa.RecordBatch, device_class: str, flags: Mapping[int, str], now_ms: int
@@ -216,7 +228,8 @@ class EntityEngine:
         from_ms = each.floor_ms - 1000 * operator.reach_s
         items = [i for i in each.index.get(name, {}).values() if i.t >= from_ms]
         items.sort(key=_order)
-        rows = list(operator.function(Entity(name, items, self._site, self.stream, now_ms, from_ms)))
+        entity = Entity(name, items, self._site, self.stream, now_ms, from_ms, self.beginning)
+        rows = list(operator.function(entity))
         times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
         each.wake(name, min(times, default=None))
         return each.said.say(name, rows, now_ms, each.floor_ms)
@@ -297,6 +310,7 @@ class EntityEngine:
         about = {
             "version": _VERSION,
             "dirty_from_ms": self.marking.dirty_from_ms,
+            "beginning": self.beginning.asdict(),
             "beyond": [self._beyond_day_ms, self._beyond, self._beyond_told],
             "operators": {e.operator.name: [sorted(e.dirty), e.wakes, e.computed_ms] for e in self._operated},
         }
@@ -308,6 +322,7 @@ class EntityEngine:
     def load(self, parts: Mapping[str, bytes], site: Site, devices: int) -> None:
         """Read what `parts` gave; nothing where there is none. `devices` is how many the stream knows."""
         if "entities" not in parts:
+            self.beginning = Beginning.load(None)
             self.register(site)
             return
         about = json.loads(parts["entities"])
@@ -319,6 +334,7 @@ class EntityEngine:
         self.register(site)
         if about["dirty_from_ms"] is not None:  # which devices is not kept: of others the same marks are made
             self.marking.touch(np.arange(devices), about["dirty_from_ms"])
+        self.beginning = Beginning.load(about.get("beginning"))
         self._beyond_day_ms, self._beyond, self._beyond_told = about["beyond"]
         for each in self._operated:
             kept = about["operators"].get(each.operator.name)

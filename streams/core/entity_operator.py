@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.anomaly import ANOMALY, ANOMALY_SCHEMA, Anomaly
 from models.results import RESULT_HEADER, RESULT_TRAILER
 from models.site import Site
+from streams.core.beginning import Beginning
 
 if TYPE_CHECKING:
     from streams.core.samples import Samples
@@ -84,15 +85,27 @@ class Entity:
         The stream's now. [ms UTC]
     from_ms : int
         Earlier items are not at hand. [ms UTC]
+    beginning : Beginning, optional
+        Since when the stream knows what happened; always, if not given.
     """
 
-    def __init__(self, name: str, items: Sequence[Item], site: Site, stream: str, now_ms: int, from_ms: int):
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[Item],
+        site: Site,
+        stream: str,
+        now_ms: int,
+        from_ms: int,
+        beginning: Beginning | None = None,
+    ):
         self.name = name
         self.items = tuple(items)
         self.site = site
         self.stream = stream
         self.now_ms = now_ms
         self.from_ms = from_ms
+        self.beginning = Beginning.load(None) if beginning is None else beginning
         self._by_source: dict[str, list[Item]] | None = None
 
     def of(self, source: str) -> Sequence[Item]:
@@ -125,6 +138,8 @@ class EntityRow:
     reason : str
         Why it is unknown once it is settled; empty when it is final.
     model : str or None
+    at_once : bool
+        Whether the reason is said before, too.
     """
 
     measurement: str
@@ -138,6 +153,7 @@ class EntityRow:
     coverage: float | None = None
     reason: str = ""
     model: str | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

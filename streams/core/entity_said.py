@@ -135,7 +135,7 @@ class SaidRows:
             )
         now = Said(
             name, entity, row.window_ms, row.unit, fields, _plain(row.coverage), str(status),
-            row.reason if settled else "", 0, settled, 1, row.model,
+            row.reason if settled or row.at_once else "", 0, settled, 1, row.model,
         )  # fmt: skip
         if before is None:
             return now

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.frame import (
@@ -46,6 +47,8 @@ from streams.core.telling import Telling
 __all__ = ["PROVISIONAL_EVERY_MS", "Pipeline", "PipelineError"]
 
 PROVISIONAL_EVERY_MS = 10_000
+_HEARD = frozenset({FrameKind.TELEMETRY, FrameKind.EVENT})
+"""Kinds of frames that devices' messages make."""
 _ENTITIES_EVERY_MS = 21_600_000
 """How often entities are computed where nothing provisional is asked for. [ms]"""
 IntArray = NDArray[np.int64]
@@ -109,6 +112,13 @@ class Pipeline:
         """The stream's now: the largest timestamp of the records wholly stepped. [ms UTC]"""
         leap = self.leap
         return self._state.now_ms if leap is None else leap.from_ms
+
+    def begin_anew(self, to_offset: int) -> None:
+        """Know that this stream was computed before, up to `to_offset`, from records that are no longer kept.
+
+        What nobody can tell any more it does not say of the time up to then, and says to be unknown after.
+        """
+        self._state.entities.beginning.anew_to = to_offset
 
     # -- records in ---------------------------------------------------------------
 
@@ -181,6 +191,8 @@ class Pipeline:
         except FrameError as error:
             self._arriving.refused(outputs, record, [_poison(record, error)])
         self._state.offset, self._state.now_ms = record.offset, now_ms
+        if self._state.entities.beginning.stepped(record.offset, now_ms):
+            self._state.entities.know()
         self._telling.mark_before_close(now_ms)
         return now_ms, quiet
 
@@ -321,6 +333,9 @@ class Pipeline:
         return outputs
 
     def _take(self, frame: Frame, record: Record, outputs: Outputs) -> None:
+        entities = self._state.entities
+        if frame.kind in _HEARD and entities.beginning.hear(_oldest_ms(frame), record.timestamp_ms):
+            entities.know()
         if frame.kind is FrameKind.TELEMETRY:
             self._arriving.telemetry(frame, record, outputs)
         elif frame.kind is FrameKind.EVENT:
@@ -467,6 +482,13 @@ class Pipeline:
         self = cls(checkpoint.stream, operators, provisional_every_ms=provisional_every_ms)
         self._state.load(checkpoint)
         return self
+
+
+def _oldest_ms(frame: Frame) -> int:
+    """Time of the oldest sample of a frame, 0 where it has none. [ms UTC]"""
+    if frame.kind is not FrameKind.TELEMETRY or not frame.batch.num_rows:
+        return 0
+    return int(pc.min(frame.batch.column("t")).as_py())
 
 
 def _poison(record: Record, error: FrameError) -> dict[str, Any]:

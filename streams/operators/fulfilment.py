@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -38,6 +39,8 @@ NEWEST: Final = "contract_newest"
 
 SHORTFALL: Final = "contract_shortfall"
 """Code of the anomaly: the month's contract will likely not be fulfilled."""
+_AHEAD: Final = "contract_ahead"
+"""For nobody: a month that has not begun, so that it is computed when it begins though no paper comes."""
 _MASSES: Final = tuple(f.name for f in fields(Funnel))
 FIELDS: Final = {
     **dict.fromkeys((*_MASSES, "planned_to_date_kg", "refused"), pa.int64()),
@@ -66,8 +69,8 @@ _SHOWN_REFUSALS: Final = 5
     by=by_contract,
     events=("office",),
     reads=("trip", WEIGHED),
-    writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS, NEWEST: {}},
-    hidden=(NEWEST,),
+    writes={"fulfilment": FIELDS, ANOMALY: ANOMALY_FIELDS, NEWEST: {}, _AHEAD: {}},
+    hidden=(NEWEST, _AHEAD),
     horizon_s=(31 + _AFTER_D) * _DAY_S,
     reach_s=(31 + _AFTER_D + 9) * _DAY_S,
     every_s=900,
@@ -76,7 +79,8 @@ _SHOWN_REFUSALS: Final = 5
 def fulfilment(entity: Entity) -> Iterable[EntityRow]:
     """Add up the month to each day's end, and to now while the day is open.
 
-    A ticket of a contract that nobody registered is counted and refused; it is in no sum.
+    A ticket of a contract that nobody registered is counted and refused; it is in no sum. The sums of a month
+    that began before the stream did are unknown, unless its tickets are brought in.
     """
     contract = entity.site.contracts.get(entity.name)
     if contract is None:
@@ -112,6 +116,12 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     items = [i for i in entity.items if i.t >= days[0] - _BEFORE_MS]
     begun = [day for day in days[:-1] if day <= entity.now_ms]
     if not begun:
+        yield EntityRow(_AHEAD, contract.contract, days[0], 0, contract.unit, {}, days[0])
+        return
+    told_ms = min((i.t for i in items if i.source == WEIGHED), default=None)
+    why = entity.beginning.why_unknown(days[1], told_ms, site.timezone)
+    if why:
+        yield from _not_known(entity, contract, days, why)
         return
     # A correction is no paper of its own: it is in the weighings as they stand.
     offices, refused = papers_judged(
@@ -153,6 +163,24 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
         {name: values.get(name) for name in _OF_A_PERIOD}, _settles_ms(site, days[-1]),
     )  # fmt: skip
     yield from _shortfalls(entity, contract, days, outlooks[:over], least_kg)
+
+
+def _not_known(entity: Entity, contract: Contract, days: Sequence[int], why: str) -> Iterator[EntityRow]:
+    """What the contract asks for, on the days of the month that nobody said more of."""
+    key, month_end = f"{contract.contract}:{contract.month}", days[-1 - _AFTER_D]
+    values = {name: getattr(contract, name) for name in _TERMS}
+    values["planned_kg"] = round(1000.0 * contract.planned_t)
+    for start_ms, end_ms in pairwise(days[:-_AFTER_D]):
+        if start_ms <= entity.now_ms and not entity.beginning.stands(end_ms):
+            yield EntityRow(
+                "fulfilment", key, start_ms, end_ms - start_ms, contract.unit, values,
+                _settles_ms(entity.site, end_ms), end_ms, reason=why, at_once=True,
+            )  # fmt: skip
+    yield EntityRow(
+        NEWEST, key, days[0], month_end - days[0], contract.unit,
+        {name: values.get(name) for name in _OF_A_PERIOD}, _settles_ms(entity.site, days[-1]),
+        reason=why, at_once=True,
+    )  # fmt: skip
 
 
 def _open(sums: Funnel, n: int) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from models.contract_periods import PERIODS, PeriodLine, period_lines
 from models.fulfilment_forecast import rules_of
 from models.local_month import days_ms, months_of, period_of
 from models.site import Site
+from streams.core.beginning import FORGOTTEN
 from streams.core.entity_operator import (
     ANOMALY_FIELDS,
     Entity,
@@ -64,13 +65,26 @@ def fulfilment_period(entity: Entity) -> Iterator[EntityRow]:
     unit = units.pop() if len(units) == 1 else ""
     settles_ms = end_ms + 1000 * (_AFTER_D - 1) * _DAY_S
     for line in period_lines(newest, max(month for _, month in newest), rules_of(entity.site)):
-        if line.name == entity.name:
+        why = _why_unknown(newest.values(), line)
+        # What was said before the beginning was forgotten stands while the stream is computed anew.
+        if line.name == entity.name and not (why == FORGOTTEN and entity.beginning.anew):
             yield EntityRow(
                 "fulfilment_period", _key(entity.stream, line), start_ms, end_ms - start_ms, unit,
-                _fields(line), settles_ms,
+                _fields(line), settles_ms, reason=why, at_once=True,
             )  # fmt: skip
             if line.warned:
                 yield _shortfall(entity, line, unit, start_ms, end_ms, settles_ms)
+
+
+def _why_unknown(newest: Iterable[Mapping[str, Any]], line: PeriodLine) -> str:
+    """Why what a line's contracts received is unknown; empty where it is known."""
+    if line.received_kg is not None:
+        return ""
+    return next(
+        str(values.get("reason", ""))
+        for values in newest
+        if values.get("received_kg") is None and line.seller in {None, values.get("seller")}
+    )
 
 
 def _shortfall(

@@ -182,11 +182,16 @@ class FrameWorker:
     def _load(self, partition: int, generation: int) -> PartitionRun:
         # Not when partitions are assigned: that comes before the restore of the table.
         log_start = self._log_starts.get(partition, 0)
-        run = PartitionRun.load(partition, generation, self._table.data, log_start, self._pipelines)
+        log_end = self._log_end(partition) if log_start > 0 else 0
+        run = PartitionRun.load(partition, generation, self._table.data, log_start, self._pipelines, log_end)
         run.checkpointed_at = run.flushed_at = self._lease.now()
         self._runs[partition] = run
         log.info("partition %d: epoch %d goes on after record %d", partition, run.slots.epoch, run.offset)
         return run
+
+    def _log_end(self, partition: int) -> int:
+        """After the last record that Kafka has; 0 where that is not known yet."""
+        return self.app.consumer.highwater(TP(self.settings.topic, partition)) or 0
 
     async def _begin_anew(self) -> None:
         """Forget the checkpoints that cannot be read, and leave: a new process computes from the log's start.

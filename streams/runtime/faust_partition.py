@@ -61,6 +61,10 @@ class PipelineLike(Protocol):
         """Take in one record, part by part where now leaps."""
         ...
 
+    def begin_anew(self, to_offset: int) -> None:
+        """Know that records of before are no longer kept, and up to which it was computed with them."""
+        ...
+
     def checkpoint(self) -> Checkpoint:
         """Give the whole state."""
         ...
@@ -125,6 +129,8 @@ class PartitionRun:
         Frames for other streams that Kafka has not confirmed.
     leap : Leap or None
         Amid which record it is: what it gave is to be stored, but no checkpoint is planned.
+    anew_to : int or None
+        Last record that was there when the partition was begun anew without its first records, else None.
     """
 
     partition: int
@@ -143,6 +149,7 @@ class PartitionRun:
     retry_at: float = 0.0
     forwards: list[tuple[str, bytes]] = field(default_factory=list)
     leap: Leap | None = None
+    anew_to: int | None = None
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
     _restating: dict[str, int] = field(default_factory=dict)
@@ -155,16 +162,20 @@ class PartitionRun:
         entries: Any,
         log_start: int,
         pipelines: Pipelines,
+        log_end: int = 0,
     ) -> PartitionRun:
         """Go on from the last complete checkpoint among `entries`.
 
         Records below `log_start` are no longer kept; where that is past the
-        checkpoint, the run begins at `log_start`.
+        checkpoint, the run begins at `log_start`. Without any checkpoint its
+        streams know then that they are computed anew, up to before `log_end`.
         """
         slots = CheckpointSlots.load(partition, entries)
         slots.own(generation)
         run = cls(partition, generation, slots, max(slots.offset, log_start - 1), pipelines)
         run.stored = run.offset
+        if slots.offset < 0 < log_start:
+            run.anew_to = max(log_start, log_end - 1)
         for stream, checkpoint in slots.take().items():
             pipeline = run._running[stream] = run.pipelines.restore(checkpoint)
             run._restating[stream] = pipeline.restating
@@ -193,7 +204,7 @@ class PartitionRun:
                 msg = "expected a stream as the record's key, got none"
                 raise FrameError(msg)
             for one in self._addressed(record):
-                pipeline = self._pipeline(one.stream)
+                pipeline = self._pipeline(one.stream, offset)
                 for part in pipeline.steps(one):
                     self._hold(part)
                     self.leap = pipeline.leap
@@ -264,10 +275,12 @@ class PartitionRun:
         """Plan a checkpoint of all streams at this record boundary."""
         return self.slots.prepare(self.offset, [pipeline.checkpoint() for pipeline in self._running.values()])
 
-    def _pipeline(self, stream: str) -> PipelineLike:
+    def _pipeline(self, stream: str, offset: int) -> PipelineLike:
         found = self._running.get(stream)
         if found is None:
             found = self._running[stream] = self.pipelines.new(stream)
+            if self.anew_to is not None and offset <= self.anew_to:
+                found.begin_anew(self.anew_to)
         return found
 
 

@@ -278,6 +278,8 @@ class LocalRuntime:
         if amid is None:
             records = self._journal.read(stream, pipeline.offset, _BATCH_RECORDS)
             if pipeline.offset < 0 and records:
+                if records[0].offset > 0:
+                    pipeline.begin_anew(self._journal.streams()[stream][0])
                 records = [*self._registry_before(records[0]), *records]
             amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), Outputs(stream))
         for part in amid.parts:

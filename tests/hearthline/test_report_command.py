@@ -49,6 +49,8 @@ def data_dir(tmp_path):
         row("B:2026-01", 4, (2000, 2000, 500, 400, 0, 0), contract="B", rate_pct=20.0, reported_pct=20.0,
             refused=2, refusals="T9: net_not_positive", **known),
         row("Z:2026-01", 4, refused=3, status="unknown", reason="unknown_contract"),
+        row("Y:2026-01", 4, (4000, None, None, None, None, None), contract="Y", status="unknown", reason="begun_later",
+            **known),
         row("A2:2026-02", 40, (5, 5, 5, 5, 5, 0), contract="A2", month="2026-02"),
     ]  # fmt: skip
     trips = [
@@ -101,8 +103,11 @@ def test_a_month_is_the_newest_day_of_each_contract_and_what_is_refused_stands_a
     assert (totals["planned_kg"], totals["received_kg"], totals["rate_pct"]) == (3000, 1200, 40.0)
     assert report["not_counted"] == [
         {"contract": "B", "refused": 2, "reason": "T9: net_not_positive"},
+        {"contract": "Y", "refused": 0, "reason": "begun_later"},
         {"contract": "Z", "refused": 3, "reason": "unknown_contract"},
     ]
+    (period,) = [p for p in report["periods"] if p["period"] == "quarter" and p["seller"] is None]
+    assert (period["planned_kg"], period["received_kg"], period["rate_pct"]) == (7000, None, None)
 
 
 def test_all_forms_say_the_same_and_no_cell_is_a_formula(data_dir):
@@ -133,7 +138,7 @@ def test_quarter_and_year_stand_in_the_report_by_the_rules_of_a_site(data_dir):
         for seller in (None, "=煤业 Coal")
     ]  # fmt: skip
     assert {(p["planned_kg"], p["shortfall_p"], p["reason"]) for p in told} == {
-        (3000, None, "nothing is foretold of A, B")
+        (7000, None, "nothing is foretold of A, B + 1")
     }
     monthly(data_dir, data_dir / "m.xlsx", "--site", site)
     header, *cells = load_workbook(data_dir / "m.xlsx")["periods"].iter_rows(values_only=True)

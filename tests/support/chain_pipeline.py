@@ -30,12 +30,16 @@ class ChainPipeline:
     now_ms = None
     restating = 0
     leap = None
+    anew_to: int | None = None
 
     def __init__(self, stream: str):
         self.stream = stream
         self.offset = -1
         self.chain = ""
         self.windows: dict[int, list[int]] = {}
+
+    def begin_anew(self, to_offset: int) -> None:
+        self.anew_to = to_offset
 
     def step(self, record: Record) -> Outputs:
         outputs = Outputs(self.stream, record.offset)

@@ -76,6 +76,21 @@ def test_records_that_kafka_no_longer_keeps_are_passed_over():
     assert _run(entries, log_start=25).offset == 24
 
 
+def test_streams_whose_first_records_kafka_no_longer_keeps_know_up_to_where_they_were_computed():
+    run = PartitionRun.load(2, 1, {}, 40, _PIPELINES, 50)
+    for offset, stream in ((40, b"east"), (49, b"west"), (50, b"new")):
+        run.offset = offset - 1
+        run.step(stream, offset, 1000, b"1")
+    anew_to = {stream: pipeline.anew_to for stream, pipeline in run._running.items()}
+    assert anew_to == {"east": 49, "west": 49, "new": None}
+    whole = _run()
+    whole.step(b"east", 0, 1000, b"1")
+    assert whole._running["east"].anew_to is None
+    entries: dict[bytes, bytes] = {}
+    _save(whole, entries)  # with a checkpoint what follows is known, whatever Kafka keeps of before
+    assert PartitionRun.load(2, 1, entries, 1, _PIPELINES, 50).anew_to is None
+
+
 def test_a_poisoned_record_is_a_dead_letter_and_its_neighbours_are_taken():
     run = _run()
     run.step(b"east", 0, 1000, b"1")

@@ -15,6 +15,7 @@ from store.protocol import Select
 from store.restate import answer
 from streams.runtime.local import LocalRuntime
 from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
+from tests.support.road import STREAM, road_journal, trips
 from tests.support.telemetry import T0, Message, registry_frame, telemetry_frames
 from tests.support.waiting import PATIENCE_S, until
 
@@ -134,6 +135,46 @@ def test_a_stream_whose_beginning_is_forgotten_is_computed_anew_with_its_registr
         running.wait(lambda: stored(running.store) == 1)
         until(lambda: running.store.select(Select("device_heat")).num_rows or running.append(
             Frame.heartbeat(), T0 + 3_600_000))  # fmt: skip
+
+
+def test_a_contract_whose_tickets_are_forgotten_keeps_what_was_said_of_it(tmp_path):
+    """Without them it would be said anew, final and too small; later days are unknown."""
+    day_ms = 86_400_000
+    events = sorted(trips(5, days=12.0), key=lambda e: e.t)
+    records = road_journal(
+        [[e for e in events if (e.t - T0) // day_ms == day] for day in range(12)],
+        [T0 + (day + 1) * day_ms for day in range(12)],
+    )
+
+    def said(running):
+        rows = running.store.select(Select("fulfilment")).to_pylist()
+        return {r["window_start"]: r for r in rows if r["key"].startswith("C1:")}
+
+    def computed(running, offset):
+        until(lambda: running.runtime.offsets().get(STREAM) == offset)
+
+    with Running(tmp_path) as running:
+        running.journal.append([Append(STREAM, r.frame, r.timestamp_ms) for r in records])
+        computed(running, records[-1].offset)
+        running.wait(lambda: len(said(running)) > 10)
+    with Running(tmp_path) as running:
+        before = said(running)
+        assert max(r["received_kg"] for r in before.values()) > 0
+    (tmp_path / "c.sqlite3").unlink()
+    journal = SqliteJournal(tmp_path / "j.sqlite3", lambda: T0)
+    assert journal.prune(T0 + 8 * day_ms) > 0
+    journal.close()
+    with Running(tmp_path) as running:
+        computed(running, records[-1].offset)
+        heartbeat = Frame.heartbeat().encode()
+        running.journal.append([Append(STREAM, heartbeat, T0 + (13 + n) * day_ms) for n in range(3)])
+        computed(running, records[-1].offset + 3)
+        after = said(running)
+    settled = {start for start, row in before.items() if row["status"] == "final"}
+    assert len(settled) > 9
+    assert {start: after[start] for start in settled} == {start: before[start] for start in settled}
+    later = [row for start, row in after.items() if start >= T0 + 12 * day_ms]
+    assert {(row["reason"], row["received_kg"]) for row in later} == {("forgotten", None)}
 
 
 class Away(DuckdbSeries):
