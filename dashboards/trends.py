@@ -1,7 +1,7 @@
 """What was measured about the time of an alarm: for every kind of subject the rows that tell of it.
 
-What the rule looked at comes first. Readings and windows are shown half an hour before and after; what comes
-once a load or once a day is shown over two weeks, as half an hour of it is nothing.
+What the rule looked at comes first. Readings are shown half an hour before and after; windows of a network
+six each way, as half an hour of hourly ones is one at most; what comes once a load or a day over two weeks.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ __all__ = ["KINDS", "Source", "sources_of", "trend"]
 
 NEAR_MS: Final = 30 * 60_000
 FAR_MS: Final = 14 * 86_400_000
+WINDOWS: Final = 6
+"""Of a network, before and after."""
 _EVERY_MS: Final = 10_000
 _MOST_ROWS: Final = 50_000
 """Rows that are asked for at once."""
@@ -61,17 +63,21 @@ class Source:
 
 
 def _of_network(name: str, code: str, site: Site) -> list[Source]:
-    if name not in site.networks:
+    network = site.networks.get(name)
+    if network is None:
         return []
+    span_ms = max(NEAR_MS, WINDOWS * 1000 * network.window_s)
     heat = Source(
         "network_heat",
         ("residual_gj", "loss_gj", "supplied_gj", "delivered_gj", "storage_gj", "leak_gj"),
         (name,),
+        span_ms=span_ms,
     )
     water = Source(
         "network_water",
         ("leak_m3", "makeup_m3", "floor_m3_h", "unbiased_m3", "difference_m3", "circulated_m3"),
         (name,),
+        span_ms=span_ms,
     )
     return [water, heat] if code in _WATER else [heat, water]
 
@@ -197,11 +203,23 @@ def trend(store: SeriesStore, site: Site, alarm: str) -> dict[str, Any]:
         msg = worded("expected the id of an alarm, got {got}", got=repr(alarm[:80]))
         raise LookupError(msg)
     subject, at_ms = str(rows[0]["subject"]), int(rows[0]["window_start"])
-    sources = sources_of(subject, rows[0]["code"], _evidence(rows[0]["evidence"]), site)
+    about = _truck_of(store, subject, at_ms) or subject
+    sources = sources_of(about, rows[0]["code"], _evidence(rows[0]["evidence"]), site)
     lines = [line for source in sources for line in _lines(store, source, at_ms)]
     kind, _, name = subject.partition(":")
     whose = name.partition("/")[0] if sources and kind == "branch" else ""
     return {"at_ms": at_ms, "kept": bool(sources), "of": whose, "lines": lines}
+
+
+def _truck_of(store: SeriesStore, subject: str, at_ms: int) -> str:
+    """The plate that a ticket was given to, as a subject: the two weighings of a ticket draw no line."""
+    kind, _, name = subject.partition(":")
+    if kind != "ticket":
+        return ""
+    given = Source("weighing", (), (), "ticket", (name,), FAR_MS)
+    rows = [r for r in _rows(store, given, at_ms - FAR_MS, at_ms + FAR_MS + 1) if r.get("plate")]
+    nearest = min(rows, key=lambda r: abs(r["window_start"] - at_ms), default=None)  # numbers begin anew
+    return f"plate:{nearest['plate']}" if nearest else ""
 
 
 def _evidence(text: str | None) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ import { deviceLink } from "./tables.js";
 import { mark } from "./tiles.js";
 
 const DAY_MS = 86400000;
+const HOUR_MS = 3600000;
 const WIDTH = 320;
 const HEIGHT = 64;
 
@@ -177,12 +178,17 @@ export class Alarm {
   }
 }
 
+function spanOf(ms, t) {
+  if (ms >= 2 * DAY_MS) return t("±{n} d", { n: ms / DAY_MS });
+  return ms > 2 * HOUR_MS ? `±${t("{n} h", { n: ms / HOUR_MS })}` : t("±{n} min", { n: ms / 60000 });
+}
+
 function curve({ term, unit, span_ms, points }, at, { config, t }) {
   const values = points.map((p) => p[1]);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (time) => ((time - at + span_ms) / (2 * span_ms)) * WIDTH;
   const y = (value) => HEIGHT - 4 - ((value - low) / (high - low || 1)) * (HEIGHT - 8);
-  const span = span_ms < DAY_MS ? t("±{n} min", { n: span_ms / 60000 }) : t("±{n} d", { n: span_ms / DAY_MS });
+  const span = spanOf(span_ms, t);
   const name = term[config.language];
   return h("figure", {},
     h("figcaption", {}, `${name}: ${[`${Number(low.toPrecision(4))} – ${Number(high.toPrecision(4))}`, unit].join(" ").trim()} · ${span}`),

@@ -12,7 +12,7 @@ from alerts.alarm import Alarm, Member, Phase
 from alerts.codes import NAMES
 from alerts.rows import alarm_tables
 from dashboards import trends
-from dashboards.trends import FAR_MS, KINDS, NEAR_MS, sources_of, trend
+from dashboards.trends import FAR_MS, KINDS, NEAR_MS, WINDOWS, sources_of, trend
 from models.anomaly import Severity
 from models.measurements import known
 from models.results import READING, Outputs, result_schema
@@ -24,8 +24,10 @@ from tests.support.road import ROAD_TEXTS
 from tests.support.series import output, readings, sample
 
 T0 = 1_767_225_600_000
-MIN, HOUR = 60_000, 3_600_000
+HOUR = 3_600_000
 SITE = parse_site(ROAD_TEXTS)[0]
+WINDOW = 1000 * SITE.networks["n1"].window_s
+SPANS = {READING: NEAR_MS, "network_heat": WINDOWS * WINDOW, "network_water": WINDOWS * WINDOW}
 SUBJECTS = {
     "plant": "reading", "truck-1": "reading", "network:n1": "network_heat", "branch:n1/east": "network_heat",
     "plate:P1": "reading", "plate:P3": "weighing", "ticket:K1": "weighing", "bridge:bridge-m": "weighing",
@@ -58,10 +60,15 @@ def declared():
 
 def row_of(measurement, fields, key, start, n, plate):
     numbers = {f: 100 + n for f, kind in fields.items() if not pa.types.is_string(kind)}
+    ticket = (
+        {"ticket": "K1" if (n, plate.get("plate")) == (0, "P1") else f"K{n}{plate}"}
+        if "ticket" in fields
+        else {}
+    )
     return {
         "key": key, "unit": "u1", "region": "r1", "stream": "s1", "window_start": start, "window_ms": 0, "coverage": 1.0,
         "status": "final", "reason": None, "revision": 0, "model": None, **numbers,
-        **{f: TEXTS.get(f) for f, kind in fields.items() if pa.types.is_string(kind)}, **plate,
+        **{f: TEXTS.get(f) for f, kind in fields.items() if pa.types.is_string(kind)}, **plate, **ticket,
     }  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def store(tmp_path_factory):
     for measurement, fields in declared().items():
         made = []
         for n in range(-2, 3):
-            step = 15 * MIN if measurement in {"network_heat", "network_water"} else 8 * HOUR
+            step = WINDOW if measurement in {"network_heat", "network_water"} else 8 * HOUR
             plates = ("P1", "P3") if measurement == "weighing" else ("P1",)
             for plate in plates:
                 key = KEYS.get(measurement, f"bridge-m:K1:gross{n}{plate}")
@@ -121,8 +128,7 @@ def test_all_that_may_be_wrong_with_a_subject_has_its_trend(store, subject):
         for line in drawn["lines"]:
             assert "_" not in line["term"]["en"], line["field"]
             assert any("\u4e00" <= c <= "\u9fff" for c in line["term"]["zh"]), line["field"]
-            near = line["measurement"] in {READING, "network_heat", "network_water"}
-            assert line["span_ms"] == (NEAR_MS if near else FAR_MS)
+            assert line["span_ms"] == SPANS.get(line["measurement"], FAR_MS)
             times = [t for t, _ in line["points"]]
             assert times == sorted(times)
             assert len(times) > 1
@@ -162,6 +168,19 @@ def test_what_the_rule_looked_at_comes_first(store, alarm, first):
 def test_a_plate_is_drawn_without_the_weights_of_others(store):
     lines = trend(store, SITE, f"plate:P3:overload:{T0}")["lines"]
     assert [len(line["points"]) for line in lines if line["field"] == "mass_kg gross"] == [5]
+
+
+def test_a_ticket_that_was_weighed_once_is_drawn_with_the_other_loads_of_its_truck(store):
+    lines = trend(store, SITE, f"ticket:K1:phantom_ticket:{T0}")["lines"]
+    weights = [line["points"] for line in lines if line["field"] == "mass_kg gross"]
+    assert [len(points) for points in weights] == [5]
+    assert {line["measurement"] for line in lines} == {"weighing", READING}
+
+
+def test_windows_of_a_quarter_are_shown_for_half_an_hour_at_least():
+    texts = {**ROAD_TEXTS, "site.toml": ROAD_TEXTS["site.toml"].replace("window_s = 3600", "window_s = 900")}
+    (heat, water) = sources_of("network:n1", "sensor_bias", {}, parse_site(texts)[0])
+    assert heat.span_ms == water.span_ms == WINDOWS * 900_000 >= NEAR_MS
 
 
 def test_a_trend_is_whole_however_many_rows_of_others_lie_beside(store, monkeypatch):
