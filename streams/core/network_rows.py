@@ -76,6 +76,8 @@ class NetworkRows:
         Starts of the steps, those of the history first. [ms UTC]
     window : slice
         The steps that lie in the window.
+    filling : bool
+        Whether what is said of the window now is provisional, for quarters of it are yet to be heard of.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class NetworkRows:
         self.events = tuple(events)
         self.steps_ms: IntArray = np.arange(start_ms - history_ms, end_ms, STEP_MS, dtype=np.int64)
         self.window = slice(history_ms // STEP_MS, len(self.steps_ms))
+        self.filling = False
         self._at = at
         self._sources = sources
 

@@ -104,7 +104,7 @@ class NetworkOperator:
         Dataclass of arrays, one element a subject: the float fields, `coverage` and
         `reason` as of a window operator; if it reads what was learnt, `model` (text): what of it was used.
     function : callable
-        ``function(rows) -> writes``; pure.
+        ``function(rows) -> writes``; pure. None while ``rows.filling`` and nothing can be said yet.
     optional : tuple of str
         What it reads besides where something writes it; ``rows.has`` says whether.
     """

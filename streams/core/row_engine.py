@@ -214,12 +214,15 @@ class RowEngine:
         heard = np.append(devices, site.stations(network)) if WEATHER in sources else devices
         over = start + window_ms + int(site.lateness_ms[heard].max(initial=0)) <= now_ms
         closes = settling and over and not rows.open
-        if state is None:
-            if not closes and not self.provisional:
-                return None  # it would only be told as provisional
-            state = self.states[operator.name, start] = WindowState(len(operator.fields))
-        result = operator.function(rows)
+        if state is None and not closes and not self.provisional:
+            return None  # it would only be told as provisional
         subjects = devices if operator.subject == "device" else np.array([at])
+        rows.filling = not (closes or (state is not None and state.settled_of(subjects).any()))
+        result = operator.function(rows)
+        if result is None:
+            return None
+        if state is None:
+            state = self.states[operator.name, start] = WindowState(len(operator.fields))
         closed = np.full(len(subjects), closes)
         said = state.say(
             subjects,

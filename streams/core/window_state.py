@@ -175,6 +175,11 @@ class WindowState:
         status = np.append(self._status, NONE)
         return np.asarray(status[np.minimum(subjects, len(self._status))], dtype=np.int64)
 
+    def settled_of(self, subjects: IntArray) -> NDArray[np.bool_]:
+        """Whether each subject's row is final or unknown, shape (subjects,)."""
+        status = self.status_of(subjects)
+        return np.asarray((status == FINAL) | (status == UNKNOWN), dtype=bool)
+
     def remember(
         self,
         device: IntArray,

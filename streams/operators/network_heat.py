@@ -61,8 +61,8 @@ _NOTHING: Final = NetworkHeat(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, np
     history_s=6 * 3600,
     writes=NetworkHeat,
 )
-def network_heat(rows: NetworkRows) -> NetworkHeat:
-    """Supplied less delivered, lost, stored and leaked heat, over the part of the window that has passed.
+def network_heat(rows: NetworkRows) -> NetworkHeat | None:
+    """Supplied less delivered, lost, stored and leaked heat, over the quarters that have passed.
 
     Everything that consumes from the network counts: its substations and the meters registered in it.
     """
@@ -74,7 +74,7 @@ def network_heat(rows: NetworkRows) -> NetworkHeat:
         return replace(_NOTHING, reason="no_device")
     inside = meters.window
     if inside.start == inside.stop:
-        return replace(_NOTHING, reason="plant_gap")
+        return None if rows.filling else replace(_NOTHING, reason="plant_gap")
     area = np.array([d.area_m2 or np.nan for d in meters.devices])
     heat = meters["heat_gj"][: inside.stop, takes]
     expected = _expected(meters, rows) if np.isnan(heat[inside]).any() else None

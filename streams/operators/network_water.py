@@ -89,8 +89,8 @@ class _Plants:
     history_s=6 * 3600,
     writes=NetworkWater,
 )
-def network_water(rows: NetworkRows) -> NetworkWater:
-    """Water made up, used with leave, stored in pipes and tank, and lost, over what has passed of the window.
+def network_water(rows: NetworkRows) -> NetworkWater | None:
+    """Water made up, used with leave, stored in pipes and tank, and lost, over the quarters that have passed.
 
     A plant that makes no water up has no counter for it; one that has must be heard throughout.
     """
@@ -98,6 +98,8 @@ def network_water(rows: NetworkRows) -> NetworkWater:
     if not meters.is_plant.any():
         return replace(_NOTHING, reason="no_plant")
     inside = meters.window
+    if rows.filling and inside.start == inside.stop:
+        return None
     plants, reason = _plants(rows, meters)
     if plants is None:
         return replace(_NOTHING, reason=reason)
@@ -111,7 +113,7 @@ def network_water(rows: NetworkRows) -> NetworkWater:
     )
     if known.circulated_m3 > 0.0:
         known = replace(known, makeup_pct=100.0 * known.makeup_m3 / known.circulated_m3)
-    booked = _booked(rows)
+    booked = _booked(rows, meters.until_ms)
     if booked is not None:
         known = replace(known, authorised_m3=float(sum(b.volume_m3 for b in booked)))
     pipes = pipes_of(rows)
@@ -149,9 +151,9 @@ def _plants(rows: NetworkRows, meters: HeatMeters) -> tuple[_Plants | None, str]
     return _Plants(*said), ""
 
 
-def _booked(rows: NetworkRows) -> list[Booked] | None:
-    """What people booked in the window; None where a volume is missing or is none."""
-    volumes = [(e.event, e.volume_m3) for e in rows.events]
+def _booked(rows: NetworkRows, until_ms: int) -> list[Booked] | None:
+    """What people booked in what is looked at of the window; None where a volume is missing or is none."""
+    volumes = [(e.event, e.volume_m3) for e in rows.events if e.t < until_ms]
     if any(v is None or not 0.0 <= v < np.inf for _, v in volumes):
         return None
     return [Booked(event, float(v or 0.0)) for event, v in volumes]

@@ -57,7 +57,7 @@ class _Measured:
     reads=("device_heat", "network_heat"), optional=("secondary_heat", "signature", "pipe_loss"),
     subject="device", writes=ReconciledHeat,
 )  # fmt: skip
-def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
+def reconciled_heat(rows: NetworkRows) -> ReconciledHeat | None:
     """Weighted least squares over plants, consumers and their secondary loops, by the meters' classes.
 
     What the network lost, stored and leaked is a stream like any other, of the balance's own uncertainty.
@@ -65,6 +65,8 @@ def reconciled_heat(rows: NetworkRows) -> ReconciledHeat:
     disagree as much, the likeliest fault is taken out, and the next, until the rest agrees.
     """
     meters = heat_meters(rows)
+    if rows.filling and meters.window.start == meters.window.stop:
+        return None
     got = _measured(rows, meters)
     rest_gj, rest_u_gj = _rest(rows, meters, got)
     tree, values, u, first = _tree(meters, got, rest_gj, rest_u_gj)
@@ -134,7 +136,7 @@ def _model(rows: NetworkRows, meters: HeatMeters) -> str:
 
 
 def _measured(rows: NetworkRows, meters: HeatMeters) -> _Measured:
-    """Sums over the steps of the window that have begun, NaN where one lacks a value. [GJ]"""
+    """Sums over the steps of the window that count, NaN where one lacks a value. [GJ]"""
     inside = meters.window
     if inside.start == inside.stop:
         nothing = np.full((4, len(meters.devices)), np.nan)

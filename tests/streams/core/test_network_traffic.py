@@ -19,7 +19,7 @@ def test_a_sensor_of_a_pipe_in_the_frost_leaves_the_flows_known():
         "volume_m3": np.tile([10.0, 0.5], (steps, 1)),
     }
     both = np.arange(2)
-    meters = HeatMeters(devices, np.array([True, False]), values, slice(0, steps), both, both)
+    meters = HeatMeters(devices, np.array([True, False]), values, slice(0, steps), both, both, 0)
     traffic = traffic_of(meters, None)
     assert traffic is not None
     assert np.isfinite(traffic.flow_kg).all()
