@@ -6,6 +6,7 @@ import { mark } from "./tiles.js";
 
 const DAY_MS = 86400000;
 const HOUR_MS = 3600000;
+const TAKES_WORDS = new Set(["shelve", "assign", "comment"]);
 const WIDTH = 320;
 const HEIGHT = 64;
 
@@ -17,6 +18,18 @@ function ordered(rows) {
   const phase = (r) => ["raised", "acknowledged", "cleared", "pending"].indexOf(r.state);
   return [...rows].sort((a, b) => quiet(a) - quiet(b) || a.priority - b.priority || phase(a) - phase(b)
     || b.since - a.since || String(a.key).localeCompare(String(b.key)));
+}
+
+// Alarms for a file: by their ids and with whole times.
+const COLUMNS = ["id", "priority", "subject", "code", "state", "raised", "until", "acknowledged_by", "owner", "shelved_until", "shelf_reason", "suppressed"];
+const TIMES = new Set(["raised", "until", "shelved_until"]);
+
+function listed(rows) {
+  const cell = (row, name) => {
+    const value = name === "id" ? row.key : row[name];
+    return TIMES.has(name) && typeof value === "number" ? new Date(value).toISOString() : value;
+  };
+  return [COLUMNS, ...rows.map((row) => COLUMNS.map((name) => cell(row, name)))];
 }
 
 function where(row, context) {
@@ -73,6 +86,10 @@ export class Alarms {
     }));
   }
 
+  table() {
+    return listed(ordered(this.context.live.rows("alarms").values()));
+  }
+
   choose(key) {
     chosen(this.context).id = key;
     this.context.refreshAlarms();
@@ -84,6 +101,10 @@ export class Strip {
   constructor(panel, context) {
     this.context = context;
     this.body = h("div", { class: "hl-scroll hl-strip", tabindex: 0 });
+  }
+
+  table() {
+    return listed(ordered(this.context.live.unacknowledged));
   }
 
   update() {
@@ -142,10 +163,11 @@ export class Alarm {
   does(row) {
     const { t } = this.context;
     const name = h("input", { type: "text", maxlength: 80, placeholder: t("your name"), "aria-label": t("your name"), value: remembered() });
-    const words = h("input", { type: "text", maxlength: 500, placeholder: t("reason, comment or owner"), "aria-label": t("reason, comment or owner") });
+    const words = h("input", { type: "text", "data-words": "", maxlength: 500, placeholder: t("reason, comment or owner"), "aria-label": t("reason, comment or owner") });
     const hours = h("select", { "aria-label": t("for how long") }, [1, 8, 24, 72].map((n) => h("option", { value: n }, t("{n} h", { n }))));
     const act = (deed, more = {}) => {
       remember(name.value);
+      if (TAKES_WORDS.has(deed)) this.sent = words.value;
       this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, ...more });
     };
     const button = (label, deed, more) => h("button", { type: "button", class: "hl-button", "data-do": deed, onclick: () => act(deed, more?.()) }, t(label));
@@ -157,6 +179,13 @@ export class Alarm {
         row.shelved_until ? button("unshelve", "unshelve") : [button("shelve", "shelve", () => ({ hours: Number(hours.value) })), hours],
         button("assign", "assign"), button("comment", "comment")),
     ];
+  }
+
+  // Words that were taken are not there to be sent again, nor as the name of an owner; newer ones stay.
+  done() {
+    const words = this.deeds.querySelector("[data-words]");
+    if (words && words.value === this.sent) words.value = "";
+    this.sent = null;
   }
 
   // About its beginning, of whatever tells of such a subject; what the rule looked at comes first.

@@ -173,6 +173,7 @@ class Board {
     }
     if (about === "alarm") {
       if (!done) window.alert(t("This could not be done: {why}", { why: says(detail, t) }));
+      else for (const { view } of this.panels) view.done?.();
       return;
     }
     asked.set(key, done ? "done" : "failed");

@@ -85,6 +85,17 @@ export class TruckMap {
       .sort((a, b) => a.late - b.late || a.device.localeCompare(b.device));
   }
 
+  // Where the trucks are that are drawn, in a replay at its time; of a chosen one its trail.
+  table() {
+    const iso = (at) => (typeof at === "number" ? new Date(at).toISOString() : at);
+    if (this.truck) return [["device", "at", "lat_deg", "lon_deg"], ...(this.trail ?? []).map((p) => [this.truck, iso(p.window_start), p.lat_deg, p.lon_deg])];
+    const { past } = this.day;
+    const arrivals = this.context.live.rows("arrivals");
+    const trucks = past ? this.day.trucks() : this.trucks();
+    return [["device", "plate", "at", "lat_deg", "lon_deg", "state", "contract", "loaded_kg", "eta", "late_p"],
+      ...trucks.map((x) => [x.device, x.plate, iso(x.at), x.lat, x.lon, x.state, x.trip?.contract, x.trip?.loaded_kg, iso(x.trip?.eta), past ? null : arrivals.get(x.trip?.key)?.late_p])];
+  }
+
   update() {
     const { live, t } = this.context;
     if (live.now === null) return;

@@ -96,12 +96,11 @@ export class Table {
     return { content: { key: `?${says}`, make: () => h("span", { title: found.why }, says) }, classes: ["hl-muted", first.field === field && "hl-words"] };
   }
 
-  // Every digit, as it came.
+  // Every digit, as it came: with its unit in the head, and times as such.
   table() {
     const { columns } = this.panel;
-    const plain = (column, value) => (column.unit === "time" && typeof value === "number" ? new Date(value).toISOString() : typeof value === "object" ? JSON.stringify(value) : value);
-    const heads = columns.map((c) => (unitOf(c) ? `${c.label} ${unitOf(c)}` : c.label));
-    return [heads, ...this.ordered().map(([, row]) => columns.map((c) => plain(c, c.unit === "age" ? row.seen : c.unit === "change" ? changes(row, this.context) : valueOf(row, c.field))))];
+    const heads = columns.map((c) => [c.label, c.unit === "span" ? "s" : unitOf(c).trim()].filter(Boolean).join(" "));
+    return [heads, ...this.ordered().map(([, row]) => columns.map((c) => plain(c, row, this.context)))];
   }
 
   cell(cell, column, row) {
@@ -141,8 +140,18 @@ export class Stages extends Table {
 
 const NOTHING = { losses: "no loss of water is suspected", dead_letters: "no dead letters", restatements: "nothing was restated", actors: "no alarm within 30 days" };
 const TEXTS = new Set(["time", "device", "status", "reason", "text", "retry", "age", "change", "codes", "span", "trail", "evidence", "named", "part", "rule", "subject", "ahead", "arrival"]);
+const TIMES = new Set(["time", "age", "arrival"]);
 const numeric = (column) => !TEXTS.has(column.unit) || column.unit === "age" || column.unit === "span";
 const unitOf = (column) => (TEXTS.has(column.unit) || column.unit === "count" ? "" : column.unit);
+
+// A cell for a file: a share is what its head says, parts of a hundred.
+function plain(column, row, context) {
+  if (column.unit === "change") return changes(row, context);
+  const value = column.unit === "age" ? row.seen : valueOf(row, column.field);
+  if (typeof value !== "number") return value && typeof value === "object" ? JSON.stringify(value) : value;
+  if (TIMES.has(column.unit)) return new Date(value).toISOString();
+  return column.field === "coverage" && unitOf(column) ? 100 * value : value;
+}
 
 function show(column, row, context) {
   const { f, t, live } = context;

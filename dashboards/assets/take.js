@@ -37,7 +37,8 @@ function shownRows(body) {
 }
 
 export function panelRows(panel, view, answer, context) {
-  if (view.table) return view.table();
+  const own = view.table?.();
+  if (own) return own;
   return answer && answer.series.length ? historyRows(panel, answer, context) : shownRows(view.body);
 }
 

@@ -55,10 +55,23 @@ export class Tile {
     return series.band.usual ? quantiles(line.v, 0.05, 0.95) : [series.band.low, series.band.high];
   }
 
-  reporting() {
-    const { live, site, t } = this.context;
+  states() {
+    const { live, site } = this.context;
     const seen = live.rows("seen");
-    const states = site.devices.map((d) => live.state(d, seen.get(d.id)?.window_start).state);
+    return site.devices.map((d) => live.state(d, seen.get(d.id)?.window_start).state);
+  }
+
+  // Of a tile without a history: how many devices are in which state.
+  table() {
+    if (this.panel.id !== "reporting") return null;
+    const names = ["fresh", "stale", "silent", "never"];
+    const states = this.states();
+    return [[...names, "registered"], [...names.map((x) => states.filter((y) => y === x).length), states.length]];
+  }
+
+  reporting() {
+    const { t } = this.context;
+    const states = this.states();
     const fresh = states.filter((x) => x === "fresh").length;
     const count = (x) => states.filter((y) => y === x).length;
     const bad = fresh < states.length;

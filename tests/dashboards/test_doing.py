@@ -1,13 +1,15 @@
 """What a dispatcher does with the board, and what goes wrong around it, in a real Chromium."""
 
+import re
+
 import pytest
 from PIL import Image
 
 from dashboards.language import catalogue
 from dashboards.panels import pages
-from store.protocol import StoreUnavailableError
+from store.protocol import Select, StoreUnavailableError
 from tests.support.board_data import DAY_MS
-from tests.support.board_query import CHARTS, TABLES, Asked, number, read_cells
+from tests.support.board_query import CHARTS, TABLES, Asked, iso, number, read_cells, rows
 from tests.support.board_rest import running
 from tests.support.board_running import browser, opened, stand, taken, until, until_here
 
@@ -27,9 +29,9 @@ def test_every_panel_can_be_taken_along_as_csv_with_the_numbers_that_query_print
     watched = opened(f"{shown.path.replace('{device}', asked.device)}?lang=en&{span}")
     page = watched.page
     stand(page, shown)
-    rows = {p.id: until_here(page, lambda p=p: filled(taken(page, p.id))) for p in shown.panels}
+    files = {p.id: until_here(page, lambda p=p: filled(taken(page, p.id))) for p in shown.panels}
     for panel in shown.panels:
-        told = rows[panel.id][1:]
+        told = files[panel.id][1:]
         if panel.kind in CHARTS and panel.series:
             expected = asked.history(panel)
             found = {(r[0].lstrip("'"), r[1], r[4]): r[5] for r in told}
@@ -39,6 +41,15 @@ def test_every_panel_can_be_taken_along_as_csv_with_the_numbers_that_query_print
         elif panel.kind in TABLES:
             expected = asked.table(shown, panel)
             assert (read_cells(panel, told), expected == []) == (expected, False), panel.id
+            assert all(head == head.strip() for head in files[panel.id][0]), panel.id
+            aged = [i for i, (_, _, unit) in enumerate(panel.columns) if unit == "age"]
+            assert all(re.fullmatch(r"(\d{4}-\d\d-\d\dT[\d:.]+Z)?", row[i]) for row in told for i in aged), (
+                panel.id
+            )
+        elif panel.id == "reporting":
+            meters = [d for d in running.day.site.devices.values() if d.device_class != "office"]
+            *states, registered = map(int, told[0])
+            assert (sum(states), registered) == (len(meters), len(meters))
         elif panel.kind in DRAWN:
             assert DRAWN[panel.kind](asked, shown, panel, told), panel.id
     watched.assert_quiet()
@@ -95,8 +106,54 @@ def read(value, unit):
     return f"{value:,.{digits}f}"
 
 
+def same_bars(asked, _page, _panel, told):
+    """Bars have what each contract has reached, and what is due of its plan by now."""
+    newest = rows(asked.url, Select("fulfilment", latest=True))
+    expected = {
+        r["contract"]: [
+            r["rate_pct"], 100 * r["planned_to_date_kg"] / r["planned_kg"], r.get("forecast_pct"), r.get("shortfall_p"),
+        ]
+        for r in newest if "rate_pct" in r
+    }  # fmt: skip
+    return told and expected == {
+        row[0]: [None if cell == "" else float(cell) for cell in row[1:]] for row in told
+    }
+
+
+def same_trucks(asked, _page, _panel, told):
+    """A map has the newest position of every truck, with its time and what it carries."""
+    trips = {r["plate"]: r for r in rows(asked.url, Select("trip", latest=True)) if r["state"] == "open"}
+    for device, plate, at, lat, lon, _state, contract, loaded_kg, eta, _late in told:
+        newest, trip = asked.newest(device), trips.get(plate, {})
+        assert [at, float(lat), float(lon)] == [
+            iso(newest["window_start"]), newest["lat_deg"], newest["lon_deg"],
+        ]  # fmt: skip
+        assert [contract, number(loaded_kg)] == [
+            trip.get("contract", ""),
+            number(str(trip.get("loaded_kg", ""))),
+        ]
+        assert eta == (iso(trip["eta"]) if "eta" in trip else "")
+    return len(told) == len({row[0] for row in told}) > 1
+
+
+def same_alarms(asked, _page, panel, told):
+    """Open alarms by their ids, each time whole; those that nobody acknowledged on the overview."""
+    newest = {r["key"]: r for r in rows(asked.url, Select("alarm_open", latest=True))}
+    listed = {k: r for k, r in newest.items() if panel.kind == "alarms" or asks(r)}
+    expected = {
+        k: [str(r["priority"]), r["subject"], r["code"], r["state"], iso(r["raised"])]
+        for k, r in listed.items()
+    }
+    return told and {row[0]: row[1:6] for row in told} == expected
+
+
+def asks(alarm):
+    return alarm["state"] == "raised" and not alarm.get("suppressed") and not alarm.get("shelved_until")
+
+
 DRAWN = {
-    "waterfall": same_terms, "profile": same_pressures, "process": same_newest, "deviations": same_deviations,
+    "bullets": same_bars, "map": same_trucks, "alarms": same_alarms, "strip": same_alarms, "waterfall": same_terms,
+    "profile": same_pressures, "process": same_newest, "deviations": same_deviations,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -174,7 +175,11 @@ def _across(by_key: dict[str, dict[int, float | None]], series: Series) -> dict[
 def cells(panel: Panel, told: Iterable[Row]) -> list[tuple[str, ...]]:
     """Rows as text, numbers in Python's own shortest form."""
     return [
-        tuple(_cell(_value(row, field), unit) for field, _, unit in panel.columns if unit not in DERIVED)
+        tuple(
+            _cell(_value(row, field), unit, 100 if field == "coverage" and "%" in unit else 1)
+            for field, _, unit in panel.columns
+            if unit not in DERIVED
+        )
         for row in told
     ]
 
@@ -185,12 +190,17 @@ def _value(row: Row, field: str) -> Any:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _cell(value: Any, unit: str = "") -> str:
+def _cell(value: Any, unit: str = "", times: int = 1) -> str:
     if value is None:
         return ""
     if isinstance(value, (int, float)):
-        return time_text(int(value)).replace("Z", ".000Z") if unit == "time" else repr(float(value))
+        return iso(int(value)) if unit in {"time", "arrival"} else repr(float(times * value))
     return number(str(value))  # the name of a year reads as a number
+
+
+def iso(at_ms: int) -> str:
+    """A time as a browser writes it, with its milliseconds."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_cells(panel: Panel, written: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
