@@ -276,6 +276,8 @@ def explain(error: ValidationError, where: str, raw: Any = None) -> str:
             "Field required", "expected a value"
         )
         message = message.replace("Extra inputs are not permitted", "expected a known field or table")
+        if fault["type"] == "model_type":
+            message = "expected a table"  # pydantic names the class, which nobody knows who writes a file
         came = "" if fault["type"] == "missing" else f", got {fault['input']!r:.120}"
         if ", got " in message or isinstance(fault["input"], BaseModel):
             came = ""

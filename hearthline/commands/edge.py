@@ -8,13 +8,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hearthline.cli import UsageError
 from hearthline.stopping import stop_on_signals
+from models.measurements import CLASSES, known
 
 if TYPE_CHECKING:
     from edge.config import DeviceConfig, EdgeConfig
@@ -148,6 +151,8 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
                 "first": {"t": first.t_ms, **first.values} if first else None,
                 **({"now": now} if now else {}),
             }
+            if strange := _strange(device, readings):
+                devices[device.id]["warnings"] = strange
             if unmet := _unmet(device, readings):
                 devices[device.id] = {"ok": False, "error": unmet}
         except DriverError as error:
@@ -156,11 +161,44 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
             driver.close()
     trouble = reach(config.mqtt, device=config.device[0].id)
     broker = {"url": config.mqtt.url, "ok": trouble is None, **({"error": trouble} if trouble else {})}
+    full = _no_room(config.outbox.dir)
+    outbox = {"dir": str(config.outbox.dir), "ok": not full, **({"error": full} if full else {})}
     return {
-        "ok": trouble is None and all(d["ok"] for d in devices.values()),
+        "ok": trouble is None and not full and all(d["ok"] for d in devices.values()),
         "devices": devices,
         "broker": broker,
+        "outbox": outbox,
     }
+
+
+def _no_room(place: Path) -> str:
+    """Why nothing can be kept in the outbox's directory; empty if it can. Nothing is left there."""
+    there = next(p for p in (place, *place.parents) if p.exists())
+    try:
+        with TemporaryFile(dir=there):
+            return ""
+    except OSError as error:
+        return f"outbox: dir: expected a writable directory, got {place}: {error.strerror}"
+
+
+def _strange(device: DeviceConfig, readings: Sequence[Reading]) -> list[str]:
+    """What the server will compute nothing of: names that are misspelt, or of another class of device."""
+    mine = CLASSES.get(device.device_class)
+    if mine is None:
+        return [f"class: expected one of {', '.join(CLASSES)}, got {device.device_class!r}"]
+    came = dict.fromkeys(name for reading in readings for name in reading.values)
+    strange = [name for name in came if name not in mine]
+    refused = len(strange) == len(came) and any(name in known for name in strange)
+    so = (
+        "the server will refuse every message"
+        if refused
+        else "the server will keep it and use it for nothing"
+    )
+    return [
+        f"{name}: expected a measurement of class {device.device_class}"
+        f"{''.join(f' (perhaps {near})' for near in get_close_matches(name, mine, n=1))}: {so}"
+        for name in strange
+    ]
 
 
 def _unmet(device: DeviceConfig, readings: Sequence[Reading]) -> str:
@@ -173,7 +211,9 @@ def _unmet(device: DeviceConfig, readings: Sequence[Reading]) -> str:
 
 
 def _show(result: dict[str, Any]) -> None:
-    broker = result["broker"]
+    broker, outbox = result["broker"], result["outbox"]
+    if not outbox["ok"]:
+        print(outbox["error"], file=sys.stderr)  # noqa: T201
     typer.echo(f"broker {broker['url']}: {'reached' if broker['ok'] else broker['error']}")
     for name, device in result["devices"].items():
         if not device["ok"]:
@@ -182,6 +222,8 @@ def _show(result: dict[str, Any]) -> None:
             now = f"; {device['now']}" if "now" in device else ""
             first = json.dumps(device["first"], ensure_ascii=False)
             typer.echo(f"{name}: {device['readings']} readings, the first: {first}{now}")
+        for warning in device.get("warnings", ()):
+            print(f"warning: {name}: {warning}", file=sys.stderr)  # noqa: T201
 
 
 def _summary(result: dict[str, Any]) -> str:

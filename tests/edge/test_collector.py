@@ -402,6 +402,7 @@ def test_check_reads_each_driver_and_reaches_the_broker(broker, tmp_path):
     result = json.loads(out)
     assert result["devices"]["a"] == {"ok": True, "readings": 1, "first": {"t": 0, "supply_c": 0.5}}
     assert result["broker"] == {"url": broker.url, "ok": True}
+    assert result["outbox"] == {"dir": str(tmp_path / "outbox"), "ok": True}
     broker.kill()
     process = edge(path, "--check")
     out, _ = process.communicate(timeout=PATIENCE_S)

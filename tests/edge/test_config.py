@@ -54,6 +54,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
         ("[mqtt]", '[mqtt]\ncert_file = "x"', r"expected cert_file and key_file together"),
         ('"mqtt://127.0.0.1:1883"', '"mqtt://10.0.0.5"', r"mqtt: url: expected mqtts:// for a broker that is not on loopback, got mqtt://10"),
         ('"mqtt://127.0.0.1:1883"', '"mqtts://broker.example"', r"mqtt: expected cert_file and key_file \(or a username\)"),
+        ("[mqtt]", 'outbox = "x"\n[mqtt]', r"edge.toml: outbox: expected a table, got 'x'"),
         ("[mqtt]", "[mqtt", r"edge.toml: expected TOML, got: .*line 2"),
         ("[mqtt]", "[outbox]\nmax_mb = 0\n[mqtt]", r"\[outbox\]: max_mb: expected greater than or equal to 1, got 0"),
     ],
