@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 OWN = (
     "edge",
     "models/__init__.py",
+    "models/measurements.py",
     "models/wire.py",
     "models/sqlite_pages.py",
     "models/sqlite_wal.py",
