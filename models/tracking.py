@@ -83,6 +83,11 @@ class Tracking:
         tail = Fixes(known.truck[keep], known.t_ms[keep], known.lat_deg[keep], known.lon_deg[keep])
         return Tracking(state, tail, broken[keep], decided_ms, standing), ended, filtered.fault
 
+    def newest_ms(self, truck: IntArray) -> IntArray:
+        """Time of the newest fix of each of `truck` that was taken in, least int64 where there is none."""
+        known = np.maximum(self.filter.t_ms, self.filter.other_t_ms)
+        return np.append(known, _NEVER)[np.minimum(truck, len(known))]
+
     def at(self, now_ms: int, trucks: Iterable[int] | None = None) -> dict[int, list[Run]]:
         """States not over yet, by truck, as they look at `now_ms`: the last of each is in progress."""
         _, open_ = _split(self.tail, self.broken, self.decided_ms)

@@ -184,6 +184,9 @@ class Arriving:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
             older = rows.take(stands & late)
+            if self._state.rows.take_late(buffer.device_class, older):
+                kept_from = self._state.kept_from_ms()
+                self._state.engine.begin(kept_from // BUCKET_MS * BUCKET_MS)
             if older.n and buffer.device_class in self._state.entities.marking.reads:
                 left = older.take(~self._marked_at_once(buffer, older))
                 # They may stand before samples of windows at hand.

@@ -213,6 +213,8 @@ class Settled:
     samples : mapping of str to ClassSamples
         By the device classes that the learner asks for the samples of the step, sorted by
         (device, t), repeats removed, without neighbours; only those of devices that the registry has here.
+    late : mapping of str to ClassSamples
+        The same of samples of before that came since the last step, where the learner asks for them.
     """
 
     start_ms: int
@@ -223,6 +225,7 @@ class Settled:
     _sources: Mapping[str, Source]
     events: NetworkEvents = field(default_factory=NetworkEvents)
     samples: Mapping[str, ClassSamples] = field(default_factory=dict)
+    late: Mapping[str, ClassSamples] = field(default_factory=dict)
     _endings: dict[str, list[tuple[WindowState, IntArray]]] = field(default_factory=dict)
     """Found once by measurement, for all learners of a step."""
 

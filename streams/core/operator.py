@@ -168,6 +168,9 @@ class Learner:
         Device classes whose samples of the step it is given.
     state : type or None
         Of a state that makes bytes of itself.
+    late : bool
+        Whether it is also given, with the step that ends next, samples of those classes that came too late
+        for their own.
     """
 
     name: str
@@ -179,6 +182,7 @@ class Learner:
     writes: str = ""
     samples: tuple[str, ...] = ()
     state: type[Learnt] | None = None
+    late: bool = False
 
     @property
     def measurement(self) -> str:
@@ -248,6 +252,7 @@ def learner(
     writes: str = "",
     samples: Sequence[str] = (),
     state: type[Learnt] | None = None,
+    late: bool = False,
 ) -> Callable[[Callable[[Any, Settled], tuple[Any, pa.Table | None]]], Learner]:
     """Declare the decorated function a learner of its own name."""
     if writes and fields:
@@ -257,8 +262,9 @@ def learner(
     def declare(function: Callable[[Any, Settled], tuple[Any, pa.Table | None]]) -> Learner:
         name = function.__name__
         return Learner(
-            name, version, tuple(reads), tuple(fields), subject, function, writes, tuple(samples), state
-        )
+            name, version, tuple(reads), tuple(fields), subject, function, writes, tuple(samples), state,
+            late,
+        )  # fmt: skip
 
     return declare
 

@@ -18,6 +18,7 @@ from streams.core.learning import Learning
 from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled, Source
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
+from streams.core.rows import Rows, concat, numeric_columns
 from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
@@ -96,6 +97,8 @@ class RowEngine:
         self.settled_to_ms: int | None = None
         self._learning = Learning(self.learners)
         self._subjects: dict[str, int] = {}
+        self._late: dict[str, list[Rows]] = {}
+        self._takes_late = frozenset(name for x in self.learners if x.late for name in x.samples)
         self.events = NetworkEvents()
         self._check()
 
@@ -343,6 +346,13 @@ class RowEngine:
 
     # -- learners -----------------------------------------------------------------------
 
+    def take_late(self, device_class: str, rows: Rows) -> bool:
+        """Keep samples of steps that were taken in for the next one, if any learner asks for them."""
+        if not rows.n or device_class not in self._takes_late:
+            return False
+        self._late.setdefault(device_class, []).append(rows)
+        return True
+
     def settle(
         self,
         until_ms: int,
@@ -376,6 +386,8 @@ class RowEngine:
             read = {name for learner in self.learners for name in learner.reads}
             sources = {name: self._source(name, windows, site) for name in sorted(read)}
             endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
+            late = {name: _late_samples(name, rows, site) for name, rows in self._late.items()}
+            self._late = {}
             for learner in self.learners:
                 samples = {
                     name: _step_samples(buffers[name], start, site)
@@ -391,6 +403,7 @@ class RowEngine:
                     {name: sources[name] for name in learner.reads},
                     self.events,
                     samples,
+                    {name: late[name] for name in learner.samples if learner.late and name in late},
                     endings,
                 )
                 rows = self._learning.take_in(learner, settled)
@@ -451,6 +464,16 @@ class RowEngine:
         """State of learners that makes bytes of itself, by learner; `load_learnt` reads it."""
         return self._learning.parts()
 
+    def late_parts(self) -> dict[str, bytes]:
+        """Samples that wait for the next step, by device class; `load_late` reads them."""
+        return {
+            name: concat(rows, len(numeric_columns(name))).to_bytes() for name, rows in self._late.items()
+        }
+
+    def load_late(self, device_class: str, data: bytes) -> None:
+        """Read one of `late_parts`."""
+        self.take_late(device_class, Rows.from_bytes(data))
+
     def load_learnt(self, name: str, data: bytes) -> None:
         """Read one of `learnt_parts`; a learner that is gone, or of another version, begins anew."""
         self._learning.load_part(name, data)
@@ -464,6 +487,15 @@ class RowEngine:
         self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
         self.events = NetworkEvents.from_json(kept["events"])
         self._learning.load_json(kept["learnt"])
+
+
+def _late_samples(device_class: str, parts: list[Rows], site: StreamSite) -> ClassSamples:
+    """Of samples of one time that of the latest message."""
+    columns = numeric_columns(device_class)
+    rows = concat(parts, len(columns)).in_order()
+    rows = rows.take(site.owned[rows.device] & (site.classes[rows.device] == device_class))
+    again = (rows.device[1:] == rows.device[:-1]) & (rows.t[1:] == rows.t[:-1])
+    return ClassSamples(columns, rows.take(~np.append(again, False)) if again.any() else rows)
 
 
 def _step_samples(buffer: ClassBuffer, start_ms: int, site: StreamSite) -> ClassSamples:

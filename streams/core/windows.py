@@ -186,6 +186,11 @@ class WindowEngine:
         self.dirty_from_ms = from_ms if self.dirty_from_ms is None else min(self.dirty_from_ms, from_ms)
         self.begin_ms = first_ms if self.begin_ms is None else min(self.begin_ms, first_ms)
 
+    def begin(self, first_ms: int) -> None:
+        """Begin there where nothing has begun yet: older samples came, and are told of with later windows."""
+        if self.begin_ms is None:
+            self.begin_ms = first_ms
+
     def close(self, now_ms: int, site: StreamSite, buffers: Mapping[str, ClassBuffer]) -> Iterator[Closed]:
         """Compute every window that ended, lateness included, since the last call, in order of end.
 

@@ -61,19 +61,20 @@ class TrackState:
         return cls(Tracking.from_bytes(data[size:]), told, rejected)
 
 
-@learner(samples=("truck",), version=VERSION, state=TrackState)
+@learner(samples=("truck",), version=VERSION, state=TrackState, late=True)
 def track(state: TrackState | None, settled: Settled) -> tuple[TrackState, pa.Table | None]:
     """Follow every truck through a step, and tell of the states that ended and of those in progress.
 
     A state is final when it is over. One in progress is provisional: `until` is the last fix that it rests
     on; out of reach, the end of the step. What was told of it and is not so is withdrawn. Fixes later than
-    the lateness are kept as readings, and change no state.
+    the lateness count with the next step if they are newer than all of their truck that did, as those of a
+    box that was out of reach; others are kept as readings, and change no state.
     """
     state = state or TrackState()
-    samples = settled.samples.get("truck")
-    if samples is None and not state.told:
+    samples, late = settled.samples.get("truck"), settled.late.get("truck")
+    if samples is None and late is None and not state.told:
         return state, None
-    fixes = _fixes(samples)
+    fixes = _with_late(_fixes(samples), _fixes(late), state.tracking)
     tracking, ended, fault = state.tracking.after(fixes)
     rejected = dict(state.rejected)
     for truck, count in zip(*np.unique(fixes.truck[fault > 0], return_counts=True), strict=True):
@@ -103,6 +104,22 @@ def _fixes(samples: Any) -> Fixes:
     rows = samples.rows
     lat, lon = (rows.values[samples.columns.index(name)] for name in ("lat_deg", "lon_deg"))
     return Fixes(rows.device, rows.t, lat, lon)
+
+
+def _with_late(fixes: Fixes, late: Fixes, tracking: Tracking) -> Fixes:
+    """The fixes of a step, and those of before it that are newer than what is known of their truck."""
+    if not len(late.truck):
+        return fixes
+    new = np.flatnonzero(late.t_ms > tracking.newest_ms(late.truck))
+    if not len(new):
+        return fixes
+    both = (np.concatenate([a, b[new]]) for a, b in zip(_columns(fixes), _columns(late), strict=True))
+    truck, t_ms, lat, lon = both
+    return Fixes(truck, t_ms, lat, lon).take(np.lexsort((t_ms, truck)))
+
+
+def _columns(fixes: Fixes) -> tuple[NDArray[Any], ...]:
+    return fixes.truck, fixes.t_ms, fixes.lat_deg, fixes.lon_deg
 
 
 def _table(rows: list[tuple[int, Run | int, Status, int]], settled: Settled) -> pa.Table | None:

@@ -28,7 +28,7 @@ __all__ = ["Field", "fields_of", "forgetting", "learnt_fields", "learnt_without"
 Field = tuple[str, ...]
 """Path of a field: what part of a checkpoint it is in, then names, or places in a list, down to it."""
 _JSON: Final = frozenset({"meta", "ledger", "restatements", "rows", "entities"})
-_ARROW: Final = ("carry/", "window/", "row/")
+_ARROW: Final = ("carry/", "late/", "window/", "row/")
 _DAYS: Final = ("segment/items/", "segment/said/")
 _DTYPE: Final = re.compile(r"[<>|=][a-zA-Z]\d+")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,6 +121,51 @@ def test_a_fix_later_than_the_lateness_changes_no_state():
     clean = run(truck_journal(batches, times), until_ms=END_MS)
     found = run(truck_journal([*batches, [late]], [*times, times[-1] + 10]), until_ms=END_MS)
     assert found == clean
+
+
+def beaten(records, *, at):
+    """The records with a heartbeat before the one at a place: what comes then comes late."""
+    beat = Record(TRUCK_STREAM, at, END_MS, Frame.heartbeat().encode())
+    return [*records[:at], beat, *(replace(r, offset=r.offset + 1) for r in records[at:])]
+
+
+def as_told(rows):
+    """Rows without how many fixes of which state were not believed: of several that is told with the first."""
+    return {
+        key: row | {"rejected": 0, "distance_m": pytest.approx(row["distance_m"])}
+        for key, row in rows.items()
+        if row["status"] != "withdrawn"
+    }
+
+
+@pytest.mark.parametrize("from_ms", [T0, T0 + 3_600_000])
+@pytest.mark.parametrize("crash", [False, True])
+def test_what_a_truck_out_of_reach_sends_later_in_its_order_is_told_as_if_it_had_come_at_once(from_ms, crash):
+    """Also where the stream heard nothing else: its first word is hours old."""
+    messages = truck_history(8, trucks=1)
+    batches, times = minutes([m for m in messages if m.newest_t < from_ms])
+    held = [m for m in messages if m.newest_t >= from_ms]
+    held = [held[at : at + 90] for at in range(0, len(held), 90)]
+    records = truck_journal([*batches, *held], [*times, *(END_MS + n for n in range(len(held)))])
+    records = beaten(records, at=1 + len(batches))
+    until_ms = END_MS + 3 * STEP_MS
+    crashes = frozenset(range(len(records))) if crash else frozenset()
+    found = run(records, every=60_000, crash=crashes, until_ms=until_ms)
+    clean = run(truck_journal(*minutes(messages)), until_ms=until_ms)
+    assert len(as_told(clean)) > 5
+    assert as_told(found) == as_told(clean)
+    count = [sum(r["rejected"] or 0 for r in rows.values()) for rows in (found, clean)]
+    assert count[0] == count[1] > 0
+
+
+def test_what_comes_late_is_put_in_order_and_told_once():
+    messages = truck_history(9, trucks=2)
+    mixed = random.Random(9).sample(messages, len(messages))
+    wrong = {"lat_deg": 39.01, "lon_deg": 110.0}
+    again = [replace(m, boot=m.boot - 1, samples=((m.newest_t, wrong),)) for m in mixed[:20]]
+    records = beaten(truck_journal([mixed[:300], [*mixed[300:], *again]], [END_MS, END_MS + 5]), at=1)
+    clean = run(truck_journal(*minutes(messages)), until_ms=END_MS + 3 * STEP_MS)
+    assert as_told(run(records, until_ms=END_MS + 3 * STEP_MS)) == as_told(clean)
 
 
 def test_what_was_told_and_is_not_so_is_withdrawn():
