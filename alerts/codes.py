@@ -49,6 +49,7 @@ _ROAD: Final = {
     "supplier_short_quality": ("supplier short of quality", "供应商质量不足"),
     "route_deviation": ("off the route", "偏离路线"),
     "detention": ("detained", "滞留"),
+    "correction_unmatched": ("correction of an unknown ticket", "更正的磅单不存在"),
     "contract_shortfall": ("contract likely to fall short", "合同可能欠交"),
     "quarter_shortfall": ("quarter likely to fall short", "季度可能欠交"),
     "year_shortfall": ("year likely to fall short", "年度可能欠交"),

@@ -11,6 +11,7 @@ _QUEUE = Select("queue")
 _ROAD_CODES = (
     "route_deviation", "detention", "transit_loss", "tare_drift", "tare_inflated", "repeated_weight",
     "overload", "plate_swapped", "phantom_ticket", "impossible_time", "bridge_drift",
+    "correction_unmatched",
 )  # fmt: skip
 _PLATE = Text("plate", "车牌")
 _FLAGS = Text("flags", "标记")

@@ -93,6 +93,10 @@ class Beginning:
         brought_in = told_ms < day_bounds_ms(heard_ms, timezone)[0] - _HELD_BACK_MS
         return "" if brought_in or told_ms < first_day_end_ms else BEGUN_LATER
 
+    def forgot(self, t_ms: int) -> bool:
+        """Whether it would have to know of a time of which the journal no longer tells. [ms UTC]"""
+        return self.anew_to is not None and (self.heard_ms is None or t_ms < self.heard_ms)
+
     def stands(self, end_ms: int) -> bool:
         """Whether what was said of a time that ended then by a stream that knew more stands."""
         return self.anew or (self.anew_to_ms is not None and end_ms <= self.anew_to_ms)

@@ -8,15 +8,28 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from models.anomaly import ANOMALY, Anomaly, Severity, State
 from models.weighing import Correction, Weighing, as_event, corrected, end_of, flags_of, signed, usable
-from streams.core.entity_operator import Entity, EntityRow, Item, by_ticket, entity_operator
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    anomaly_row,
+    by_ticket,
+    entity_operator,
+)
 
 __all__ = ["CORRECT", "WEIGHED", "weighing"]
 
 WEIGHED: Final = "weighed"
 """Measurement for other operators: a weighing as it stands, corrected, without what may enter no sum."""
 CORRECT: Final = "correct"
+_CODE: Final = "correction_unmatched"
 _DAY_S: Final = 86_400
+_HORIZON_S: Final = 45 * _DAY_S
+_REACH_S: Final = 30 * _DAY_S
+_SHOWN_MS: Final = 7 * 86_400_000
 _FIELDS: Final = {
     "ticket": pa.string(), "plate": pa.string(), "mass_kg": pa.float64(), "contract": pa.string(),
     "flags": pa.string(), "tag": pa.string(), "step": pa.string(), "grade": pa.string(), "place": pa.string(),
@@ -27,10 +40,10 @@ _FIELDS: Final = {
 @entity_operator(
     by=by_ticket,
     events=("weighbridge", "office"),
-    writes={"weighing": _FIELDS, WEIGHED: {}},
+    writes={"weighing": _FIELDS, WEIGHED: {}, ANOMALY: ANOMALY_FIELDS},
     hidden=(WEIGHED,),
-    horizon_s=45 * _DAY_S,
-    reach_s=30 * _DAY_S,
+    horizon_s=_HORIZON_S,
+    reach_s=_REACH_S,
 )
 def weighing(entity: Entity) -> Iterator[EntityRow]:
     """Judge each weighing of a ticket by itself, and say what people corrected."""
@@ -62,6 +75,27 @@ def weighing(entity: Entity) -> Iterator[EntityRow]:
         yield EntityRow(
             WEIGHED, key, event.t, 0, unit, _standing(stands, event, place, site, flags), settles_ms
         )
+    yield from _unmatched(entity)
+
+
+def _unmatched(entity: Entity) -> Iterator[EntityRow]:
+    """Corrections of what no bridge told of: nothing follows from them, unless it does later."""
+    steps = {as_event(e.values, "step") for e in entity.of("weighbridge")}
+    for event in entity.of("office"):
+        v, step = event.values, as_event(event.values, "step")
+        if v.get("event") != CORRECT or step in steps or (steps and not step):
+            continue
+        if entity.beginning.forgot(event.t - 1000 * (_HORIZON_S + _REACH_S)):
+            continue
+        device = entity.site.devices.get(event.device)
+        unit = device.unit if device is not None else ""
+        found = Anomaly(
+            f"ticket:{entity.name}", _CODE, Severity.MINOR, 1.0,
+            {n: as_event(v, n) for n in ("ref", "step", "person", "note") if v.get(n)}, event.t, event.t, 0,
+            unit, entity.site.units[unit].region if unit in entity.site.units else "",
+            State.ENDED if entity.now_ms >= event.t + _SHOWN_MS else State.ACTIVE,
+        )  # fmt: skip
+        yield anomaly_row(found, event.t + _SHOWN_MS)
 
 
 def _standing(stands: Weighing, event: Item, place: str, site: Any, flags: Iterable[str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from tests.support.road import (
     MINUTE_MS,
     STREAM,
     Event,
+    Told,
     road_journal,
     run_road,
     weighing,
@@ -251,6 +252,54 @@ def test_a_correction_stands_beside_the_ticket() -> None:
     assert [(c["person"], c["reason"]) for c in json.loads(row["correction"])] == [("Li Wei", "misread")]
     assert only(told.of("trip"))["loaded_kg"] == 29_000
     assert only(play([*trip_events(), unsigned]).of("trip"))["loaded_kg"] == 30_000
+
+
+@pytest.mark.parametrize(
+    ("ticket", "step", "unmatched"),
+    [
+        ("M1", "gross", False),
+        ("M1", None, False),
+        ("M9", "gross", True),
+        ("M9", None, True),
+        ("M1", "net", True),
+    ],
+)
+def test_a_correction_of_what_no_bridge_told_of_is_said_until_one_does(ticket, step, unmatched) -> None:
+    by = {
+        "ref": "K1",
+        "event": "correct",
+        "ticket": ticket,
+        "step": step,
+        "note": "misread",
+        "person": "Li Wei",
+    }
+    entered = Event("desk", 1, T0 + DAY_MS, {n: v for n, v in by.items() if v})
+    found = unmatched_of(play([*trip_events(), entered]))
+    assert [(r["subject"], r["severity"], r["unit"]) for r in found] == [
+        (f"ticket:{ticket}", "minor", "h1")
+    ] * unmatched
+    if unmatched:
+        assert json.loads(found[0]["evidence"])["ref"] == "K1"
+        assert found[0]["state"] == "ended", "nobody is to see it for ever"
+        late = weighing(90, T0 + DAY_MS + 5 * MINUTE_MS, ticket, step or "gross", 45_000.0)
+        assert not unmatched_of(play([*trip_events(), entered, late]))
+
+
+def unmatched_of(told) -> list:
+    return [r for r in told.of("anomaly").values() if r["code"] == "correction_unmatched"]
+
+
+def test_it_is_said_at_once_and_not_of_a_stream_that_forgot_its_tickets() -> None:
+    by = {"ref": "K1", "event": "correct", "ticket": "M9", "note": "misread", "person": "Li Wei"}
+    records = road_journal([[Event("desk", 1, T0 + DAY_MS, by)]], [T0 + DAY_MS + 500])
+    records.append(Record(STREAM, 2, T0 + DAY_MS + 11_000, Frame.heartbeat().encode()))
+    for anew in (False, True):
+        pipeline, told = Pipeline(STREAM, OPERATORS, provisional_every_ms=10_000), Told()
+        if anew:
+            pipeline.begin_anew(0)
+        for record in records:
+            told.take(pipeline.step(record))
+        assert [r["state"] for r in unmatched_of(told)] == ([] if anew else ["active"])
 
 
 def test_a_tag_that_is_nobodys_accuses_nobody() -> None:
