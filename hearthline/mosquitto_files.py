@@ -17,7 +17,8 @@ TO_DEVICE: Final = (ACK, COMMAND)
 
 _CONF: Final = """\
 # Made by `hearthline pki mosquitto`. Two doors, both by certificate: {port} for devices, {server_port} for
-# the server. Mosquitto reads it, its access lists and the revocation list at the start.
+# the server. Mosquitto reads it, its access lists and the revocation list at the start. Start it as the
+# owner of the keys: root becomes user `mosquitto`, who may not read them.
 per_listener_settings true
 
 persistence true

@@ -74,14 +74,19 @@ export function tools(entry, context) {
   const { panel, view, card } = entry;
   const { config, t } = context;
   const name = (ending) => [panel.id, config.scope.device || config.scope.unit || config.scope.region || "group"].join("_").replaceAll(/[^\w.-]/g, "_") + ending;
-  const close = () => { menu.open = false; };
+  // The keyboard stays where the menu was opened, not in what is hidden now.
+  const close = () => {
+    const held = menu.contains(document.activeElement);
+    menu.open = false;
+    if (held) menu.firstElementChild.focus();
+  };
   const csv = () => { save(new Blob([csvOf(panelRows(panel, view, entry.answer, context))], { type: "text/csv;charset=utf-8" }), name(".csv")); close(); };
   const png = async () => { close(); save(await picture(card, config), name(".png")); };
   const says = `${t("take along")}: ${panel.title}`;
   const menu = h("details", { class: "hl-tools" }, h("summary", { "aria-label": says, title: says }, "⤓"),
     h("div", {}, h("button", { type: "button", class: "hl-button", "data-take": "csv", onclick: csv }, "CSV"),
       h("button", { type: "button", class: "hl-button", "data-take": "png", onclick: png }, "PNG")));
-  menu.addEventListener("keydown", (event) => { if (event.key === "Escape") { close(); menu.firstElementChild.focus(); } });
-  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) close(); });
+  menu.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+  menu.addEventListener("focusout", (event) => { if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false; });
   return menu;
 }

@@ -181,6 +181,25 @@ def test_a_panel_can_be_taken_along_as_a_picture(opened, path, panel):
     watched.assert_quiet()
 
 
+def test_the_keyboard_stays_at_the_menu_by_which_a_file_was_taken(opened):
+    page = opened("/water?lang=en").page
+    stand(page, PAGES["water"])
+    menu = page.locator("#panel-makeup_rate .hl-tools summary")
+    menu.focus()
+    for take, steps in (("csv", 1), ("png", 2)):
+        page.keyboard.press("Enter")
+        for _ in range(steps):
+            page.keyboard.press("Tab")
+        with page.expect_download() as caught:
+            page.keyboard.press("Enter")
+        assert caught.value.suggested_filename.endswith(take)
+        assert menu.evaluate("e => e === document.activeElement && !e.parentElement.open")
+    page.keyboard.press("Enter")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert menu.evaluate("e => !e.parentElement.contains(document.activeElement) && !e.parentElement.open")
+
+
 def test_the_numbers_of_a_chart_are_those_of_the_store(opened, running):
     page = opened("/?lang=en").page
     stand(page, PAGES["overview"])
