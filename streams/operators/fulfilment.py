@@ -62,6 +62,7 @@ _BEFORE_MS: Final = 7 * 86_400_000
 _AFTER_D: Final = 30
 """Days after the month in which the last coal arrives and is settled."""
 _DAY_S: Final = 86_400
+_HOUR_MS: Final = 3_600_000
 _SHOWN_REFUSALS: Final = 5
 
 
@@ -155,7 +156,7 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
         }
         yield EntityRow(
             "fulfilment", f"{contract.contract}:{contract.month}", start_ms, end_ms - start_ms,
-            contract.unit, values, _settles_ms(site, end_ms), again_ms=end_ms,
+            contract.unit, values, _settles_ms(site, end_ms), _again_ms(entity.now_ms, end_ms, month_end),
         )  # fmt: skip
         over = n + 1
     yield EntityRow(
@@ -163,6 +164,11 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
         {name: values.get(name) for name in _OF_A_PERIOD}, _settles_ms(site, days[-1]),
     )  # fmt: skip
     yield from _shortfalls(entity, contract, days, outlooks[:over], least_kg)
+
+
+def _again_ms(now_ms: int, end_ms: int, month_end: int) -> int:
+    """When a day's row is other though no paper comes: while its month runs, what is due by now grows."""
+    return min(end_ms, (now_ms // _HOUR_MS + 1) * _HOUR_MS) if now_ms < month_end else end_ms
 
 
 def _not_known(entity: Entity, contract: Contract, days: Sequence[int], why: str) -> Iterator[EntityRow]:

@@ -1,13 +1,19 @@
 """`fulfilment`: a contract's days from its papers and trips, and what nobody registered."""
 
+import numpy as np
 import pytest
 
 from models.anomaly import ANOMALY
+from models.frame import Frame, Record
 from models.fulfilment import RESIDUALS
 from models.site import Contract, Device, Region, Site, Unit
 from streams.core.entity_operator import Entity, Item
+from streams.core.operator import discovered
+from streams.core.pipeline import Pipeline
 from streams.operators.fulfilment import SHORTFALL, fulfilment
 from streams.operators.weighing import WEIGHED
+from tests.support.road import STREAM, Event, Told, road_journal
+from tests.support.telemetry import T0 as ROAD_T0
 
 DAY = 86_400_000
 T0 = 1_767_196_800_000  # 2026-01-01 in Asia/Shanghai
@@ -84,6 +90,29 @@ def test_a_day_is_the_months_sums_up_to_its_end_and_to_now_while_it_is_open():
     assert [told[n].fields["lost_kg"] for n in told] == [100, 200, 200]
     assert all(told[n].fields[name] == 0 for n in told for name in RESIDUALS)
     assert told[1].settles_ms == T0 + 2 * DAY + LATE
+
+
+def test_what_is_due_by_now_grows_with_the_hours_though_no_paper_comes():
+    beat = Frame.heartbeat().encode()
+    release = Event("desk", 1, ROAD_T0, {"ref": "R", "event": "release", "contract": "C1", "mass_kg": 5e5})
+    records = road_journal([[release]], [ROAD_T0 + 500])
+    records += [Record(STREAM, 2 + n, ROAD_T0 + n * 600_000, beat) for n in range(1, 40)]
+    pipeline, due = Pipeline(STREAM, discovered(), provisional_every_ms=600_000), []
+    for record in records:
+        rows = Told()
+        rows.take(pipeline.step(record))
+        due += [r["planned_to_date_kg"] for (key, _), r in rows.of("fulfilment").items() if key[:2] == "C1"]
+    hours = (ROAD_T0 - T0) / 3_600_000 + np.arange(7)
+    assert due[-6:] == pytest.approx(1e6 / 744 * hours[1:], abs=300)
+    assert len(due) <= 9, "a row an hour is enough"
+
+
+def test_after_its_month_a_contract_is_not_computed_every_hour():
+    items = [office(T0 + 1, "release", 3_100_000.0), *load(1, T0 + 30 * DAY)]
+    for now, again in ((T0 + 30 * DAY + 5, 3_600_000 - 5), (T0 + 33 * DAY + 5, DAY - 5)):
+        wakes = [t for r in rows(items, now) for t in (r.again_ms, r.settles_ms) if t is not None and t > now]
+        assert min(wakes) - now in {again, LATE - 5}
+        assert min(w for w in wakes if w != now + LATE - 5) == now + again
 
 
 def test_settled_days_do_not_depend_on_now():
