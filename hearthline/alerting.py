@@ -201,13 +201,14 @@ class Alerting:
         self._base = _Base(data_dir, site, rules, journal, store, clock)
         self.begun = False
         self._stack = ExitStack()
+        self.policy = SitePolicy(rules, site)
         try:
             self.records = Records(records or data_dir / RECORDS_FILE, password, alone=True)
+            self._stack.callback(self.records.close)
+            self.desk = Desk(self.records, self.policy, journal, clock, wall_clock, store)
         except RecordsError as error:
+            self._stack.close()
             raise UsageError(str(error)) from error
-        self._stack.callback(self.records.close)
-        self.policy = SitePolicy(rules, site)
-        self.desk = Desk(self.records, self.policy, journal, clock, wall_clock, store)
 
     def sink(self, store: Any) -> AlertedSink:
         """`store`, with the desk behind it."""

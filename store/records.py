@@ -7,6 +7,7 @@ and so that what happened to an alarm, the word about it and the fact that it wa
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -361,7 +362,13 @@ def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], *, 
         connection.execute(upsert(connection.dialect.name, table, rows[0], keep=keep), list(rows))
 
 
+_DAMAGED = ("malformed", "not a database")
+_ANEW = "move it away and start again, it is made anew from stored conditions of 30 days and the journal"
+
+
 def _line(error: BaseException) -> str:
-    """The first line of a library's message: what follows is its own query text."""
+    """The first line of a library's message: its own query text follows. Of a damaged file what to do."""
     cause = getattr(error, "orig", None) or error
-    return (str(cause).strip().splitlines() or [type(error).__name__])[0]
+    line = (str(cause).strip().splitlines() or [type(error).__name__])[0]
+    damaged = isinstance(cause, sqlite3.DatabaseError) and any(words in line for words in _DAMAGED)
+    return f"{line}: {_ANEW}" if damaged else line

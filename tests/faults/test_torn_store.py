@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 
 import duckdb
 import pytest
 
+from hearthline.alerting import RECORDS_FILE
 from hearthline.cli import UsageError
 from hearthline.server import Server as ServerInProcess
 from hearthline.server import ServerConfig
@@ -132,3 +135,24 @@ def test_a_server_says_that_its_store_is_damaged_and_what_to_do(tmp_path, unread
         assert store["state"] == "degraded"
         assert "the file is damaged: Corrupt database file" in store["detail"]
         assert "move the file away and start again" in store["advice"]
+
+
+@pytest.mark.parametrize("table", ["", "alembic_version", "alarm"])
+def test_damaged_records_refuse_the_start_and_say_what_to_do(tmp_path, table):
+    config = ServerConfig(
+        tmp_path / "data", read_site(write_site(tmp_path / "site", TEXTS)), wall_clock, broker=0, port=0
+    )
+    ServerInProcess(config).close()
+    path = tmp_path / "data" / RECORDS_FILE
+    with closing(sqlite3.connect(path)) as records:
+        (page_bytes,) = records.execute("PRAGMA page_size").fetchone()
+        places = dict(records.execute("SELECT name, rootpage FROM sqlite_master").fetchall())
+    from_byte = page_bytes * (places.get(table, 1) - 1)  # of no table: the head of the file
+    whole = path.read_bytes()
+    path.write_bytes(whole[:from_byte] + b"\xff" * page_bytes + whole[from_byte + page_bytes :])
+    with pytest.raises(
+        UsageError, match=r"records\.sqlite3: .*: move it away and start again, it is made anew"
+    ):
+        ServerInProcess(config)
+    path.rename(tmp_path / "aside")
+    ServerInProcess(config).close()
