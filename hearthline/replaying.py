@@ -61,12 +61,18 @@ class _Streams:
     site : Site
     write : callable
         Given what a leap of now gave so far, once that is much.
+
+    Attributes
+    ----------
+    timed : bool
+        Whether the recording says when messages came; else streams begin with their oldest sample.
     """
 
     def __init__(self, site: Site, write: Callable[[Sequence[Outputs]], None]):
         payload = json.dumps(dict(site.texts))
         row = {"device": "", "kind": "registry", "payload": payload}
         self._registry = Frame.events([row], FrameKind.REGISTRY).encode()
+        self.timed = True
         self.pipelines: dict[str, Pipeline] = {}
         self._outputs: dict[str, Outputs] = {}
         self._forwards: deque[tuple[str, bytes]] = deque()
@@ -91,6 +97,8 @@ class _Streams:
         pipeline = self.pipelines.get(stream)
         if pipeline is None:
             pipeline = self.pipelines[stream] = Pipeline(stream, provisional_every_ms=None)
+            if not self.timed:
+                pipeline.begin_at(begin_ms)
             self._take(pipeline.step(Record(stream, 0, begin_ms, self._registry)))
         return pipeline
 
@@ -219,6 +227,7 @@ def replay(
 
 def _feed(chapter: Chapter, streams: _Streams, done: Replayed) -> None:
     done.messages += chapter.messages
+    streams.timed = chapter.timed
     for placed in chapter.placed:
         streams.step(placed.stream, placed.frame, placed.timestamp_ms)
 

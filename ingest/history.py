@@ -37,6 +37,8 @@ class Chapter:
     refused : Counter of Reason
     progress : float
         How much of the recording has been read, 0 to 1.
+    timed : bool
+        Whether the recording says when each message came.
     """
 
     placed: list[Placed]
@@ -44,6 +46,7 @@ class Chapter:
     accepted: Accepted
     refused: Counter[Reason] = field(default_factory=Counter)
     progress: float = 1.0
+    timed: bool = True
 
 
 def read_history(
@@ -79,7 +82,8 @@ def read_history(
                 placed.extend(new)
             for item in new:
                 now_ms[item.stream] = max(item.timestamp_ms, now_ms.get(item.stream, item.timestamp_ms))
-        yield Chapter(placed, messages, accepted, refused, recording.progress)
+        timed = recording.received_ms is not None
+        yield Chapter(placed, messages, accepted, refused, recording.progress, timed)
 
 
 def _sum(a: Accepted, b: Accepted) -> Accepted:

@@ -120,6 +120,10 @@ class Pipeline:
         """
         self._state.entities.beginning.anew_to = to_offset
 
+    def begin_at(self, ms: int) -> None:
+        """Know when the stream began, where no record tells: its messages came before its records did."""
+        self._state.entities.beginning.hear(ms, ms)
+
     # -- records in ---------------------------------------------------------------
 
     def step(self, record: Record) -> Outputs:
