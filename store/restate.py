@@ -21,7 +21,9 @@ __all__ = ["answer"]
 _MOST_SAMPLES: Final = 4_000
 """Of one frame, which has to stay under 512 KiB."""
 _MOST_WINDOWS: Final = 960
-"""Buckets of all devices of one frame, and so the work that a stream does at once."""
+"""Buckets of all devices of one frame."""
+_MOST_TIMES: Final = 120
+"""Different buckets of one frame, and so the windows that a stream computes at once."""
 _MOST_ROWS: Final = 3_000
 """Of one frame that tells of networks."""
 _LEARNT_MS: Final = 40 * 86_400_000
@@ -130,12 +132,16 @@ def _of_class(store: SeriesStore, request: RestateRequest, device_class: str) ->
     pieces.sort(key=lambda p: (p.from_ms, p.device))
     held: list[tuple[Span, list[Run]]] = []
     rows = lasts_ms = 0
+    times: set[int] = set()
     for piece, runs in _sampled(history, pieces):
         more = sum(map(len, runs))
-        if held and (rows + more > _MOST_SAMPLES or lasts_ms > (_MOST_WINDOWS - 24) * BUCKET_MS):
+        full = lasts_ms > (_MOST_WINDOWS - 24) * BUCKET_MS or len(times) > _MOST_TIMES - 24
+        if held and (rows + more > _MOST_SAMPLES or full):
             yield _pack(device_class, held)
             held = []
             rows = lasts_ms = 0
+            times.clear()
+        times.update(range(piece.from_ms, piece.to_ms, BUCKET_MS))
         held.append((piece, runs))
         rows += more
         lasts_ms += piece.to_ms - piece.from_ms

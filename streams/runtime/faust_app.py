@@ -23,6 +23,7 @@ from models.restate import RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import CheckpointError
 from streams.core.leap import SLICE_S
+from streams.runtime.answering import Answering
 from streams.runtime.checkpoint_slots import CheckpointSlots, marker_keys
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import Answer, PartitionRun, Pipelines, Sink
@@ -343,27 +344,31 @@ class FrameWorker:
             self._may_write(run)
             self._writing = True
             try:
-                parts = await asyncio.get_running_loop().run_in_executor(
-                    self._writer, _encoded, answer, request
+                answering, turn = await asyncio.get_running_loop().run_in_executor(
+                    self._writer, _turn, run.answering.get(request.stream), answer, request
                 )
             except SinkError as error:
+                run.answering.pop(request.stream, None)
                 log.warning("a restatement waits for the store: %s", error)
                 run.retry_at = self._lease.now() + _LAST_BACKOFF_S
                 return
             finally:
                 self._writing = False
             self._may_write(run)
+            run.answering[request.stream] = answering
             key = request.stream.encode()
             sent: list[Any] = [
                 await self._frames.send(key=key, value=p, partition=run.partition, timestamp=now_ms / 1000)
-                for p in [*parts, _HEARTBEAT]
+                for p in [*turn, _HEARTBEAT]
             ]
             # A send error inside Faust's buffer leaves its future unresolved for ever.
             done, waiting = await asyncio.wait(sent, timeout=_CONFIRM_SHARE * self.settings.session_s)
             if waiting or any(future.exception() for future in done):
                 log.warning("Kafka did not confirm a restatement in time; trying again")
                 return
-            run.answered[request.stream] = request.name
+            if answering.handed_out(max(future.result().offset for future in done)):
+                run.answered[request.stream] = request.name
+                del run.answering[request.stream]
 
     async def _hold_back(self, run: PartitionRun, seconds: float) -> None:
         until = self._lease.now() + seconds
@@ -467,8 +472,13 @@ class FrameWorker:
         )
 
 
-def _encoded(answer: Answer, request: RestateRequest) -> list[bytes]:
-    return [part.encode() for part in answer(request)]
+def _turn(
+    answering: Answering | None, answer: Answer, request: RestateRequest
+) -> tuple[Answering, list[bytes]]:
+    """The answer to `request`, begun or to be begun, and its next turn."""
+    if answering is None or answering.request != request.name:
+        answering = Answering(request.name, answer(request))
+    return answering, answering.turn()
 
 
 def run_worker(

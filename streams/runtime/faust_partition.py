@@ -14,6 +14,7 @@ from models.site_files import parse_site
 from streams.core.checkpoint import Checkpoint
 from streams.core.leap import Leap
 from streams.core.tables import dead_letter_rows
+from streams.runtime.answering import Answering
 from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
 
 __all__ = ["Answer", "OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
@@ -123,6 +124,8 @@ class PartitionRun:
         Last record whose results the sink holds.
     answered : dict of str to str
         By stream the last request to restate whose answer was sent.
+    answering : dict of str to Answering
+        By stream an answer that is sent in turns.
     retry_at : float
         Before then the store is not asked again for what it refused. [s]
     forwards : list of (str, bytes)
@@ -146,6 +149,7 @@ class PartitionRun:
     flushed_at: float = 0.0
     stored: int = -1
     answered: dict[str, str] = field(default_factory=dict)
+    answering: dict[str, Answering] = field(default_factory=dict)
     retry_at: float = 0.0
     forwards: list[tuple[str, bytes]] = field(default_factory=list)
     leap: Leap | None = None
@@ -262,13 +266,14 @@ class PartitionRun:
         return taken
 
     def requests(self) -> list[tuple[RestateRequest, int]]:
-        """Requests to restate that can be answered: the sink holds their records; with the stream's now."""
+        """Requests to restate whose answer, or the next turn of it, can be sent; with the stream's now."""
         return [
             (request, pipeline.now_ms or 0)
             for stream, pipeline in self._running.items()
             if (request := pipeline.request) is not None
             and request.offset <= self.stored
             and self.answered.get(stream) != request.name
+            and not (stream in self.answering and self.offset < self.answering[stream].until)
         ]
 
     def plan(self) -> Plan:

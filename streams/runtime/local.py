@@ -18,6 +18,7 @@ from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from streams.core.leap import SLICE_S, Leap, utc
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
 from streams.core.sink import Sink
+from streams.runtime.answering import Answering
 
 __all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "RuntimeState", "WaitableJournal"]
 
@@ -132,6 +133,7 @@ class LocalRuntime:
         self._checkpoints = checkpoints
         self._answer = answer
         self._answered: dict[str, str] = {}
+        self._answering: dict[str, Answering] = {}
         self._forwards: list[tuple[str, bytes]] = []
         self._unwritten: list[Outputs] = []  # of what was stepped: it cannot be stepped again
         self._begun_at: dict[str, int] = {}
@@ -159,9 +161,10 @@ class LocalRuntime:
         self._begun_at = {stream: last for stream, (last, _) in self._journal.streams().items()}
 
     def _restate(self, stop: threading.Event) -> None:
-        """Answer what streams ask of the store, once it holds what they asked about: a frame of the journal.
+        """Answer what streams ask of the store, once it holds what they asked about: frames of the journal.
 
-        What a crash left behind may stand answered in the journal: that is stepped first.
+        A long answer is appended in turns, each when the one before is stepped. What a crash left behind may
+        stand answered in the journal: that is stepped first.
         """
         if self._answer is None:
             return
@@ -171,14 +174,23 @@ class LocalRuntime:
                 continue
             if pipeline.offset < self._begun_at.get(stream, -1):
                 continue
+            answering = self._answering.get(stream)
+            begun = answering is not None and answering.request == request.name
+            if answering is not None and begun and pipeline.offset < answering.until:
+                continue
             try:
-                frames = [part.encode() for part in self._answer(request)]
+                if answering is None or not begun:
+                    answering = self._answering[stream] = Answering(request.name, self._answer(request))
+                turn = answering.turn()
             except SinkError as error:
+                self._answering.pop(stream, None)
                 self._degrade(error, stop)
                 return
             self._kill_point("answering")
-            self._journal.append([Append(stream, frame, pipeline.now_ms) for frame in frames])
-            self._answered[stream] = request.name
+            records = self._journal.append([Append(stream, frame, pipeline.now_ms) for frame in turn])
+            if answering.handed_out(records[-1].offset):
+                self._answered[stream] = request.name
+                del self._answering[stream]
 
     def _forward(self) -> None:
         """Append what streams have to tell each other; no checkpoint passes what is not appended."""
