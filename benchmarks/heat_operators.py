@@ -18,6 +18,7 @@ from benchmarks.device_heat import measure
 from benchmarks.machine import machine
 from benchmarks.usage import without_options
 from simulator.unit import NETWORK, demo_plan
+from streams.core.containing import Failures
 from streams.core.network_rows import STEP_MS, NetworkRows
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, discovered
 from streams.core.row_engine import RowEngine
@@ -105,7 +106,9 @@ def resting(view: StreamSite, states: dict[tuple[str, int], WindowState]) -> tup
 
         return replace(operator, function=function)
 
-    engine = RowEngine("u", windows, [timed(o) for o in networks], learners, provisional=True)
+    engine = RowEngine(
+        "u", windows, [timed(o) for o in networks], learners, provisional=True, failures=Failures()
+    )
     engine.follow(changed, START_MS + HOUR_MS, view, states, _this_hour)
     began = time.process_time()
     engine.follow(changed, START_MS + HOUR_MS, view, states, _this_hour)

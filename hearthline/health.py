@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
@@ -15,11 +15,13 @@ from models.wording import NOTHING, Worded, reported, worded
 from store.protocol import Select, SeriesStore
 from streams.core.deliveries import LedgerCounts
 from streams.core.leap import Leap, utc
+from streams.runtime.failing import Failing
 
 __all__ = [
     "NOT_READY", "SLOW_APPEND_S", "SLOW_WAIT_S", "Kept", "Part", "Trouble", "Watch",
-    "how_far", "journal_part", "leap_figures", "leap_trouble", "leaping", "leaps_told", "ledger_totals",
-    "slow_write", "taken_in",
+    "failing_figures", "failing_told", "failing_troubles", "how_far", "journal_part", "leap_figures",
+    "leap_trouble", "leaping", "leaps_told", "ledger_totals", "slow_write",
+    "standing_troubles", "taken_in",
 ]  # fmt: skip
 
 SLOW_APPEND_S: Final = 5.0
@@ -131,6 +133,65 @@ def leaping(leaps: Mapping[str, Leap]) -> Worded:
 def leap_trouble(leap: Worded, far: Worded) -> Trouble:
     """That a stream is so far behind because its now leaps, and what to do."""
     return leap, far, worded("wait: it is done slice by slice, and goes on by itself")
+
+
+def failing_troubles(failing: Failing) -> list[Trouble]:
+    """What operators cannot compute, the newest by name, and what to do; empty if they can compute all."""
+    newest = max(
+        ((f.last_ms, stream, f) for stream, failures in failing.items() for f in failures),
+        key=lambda each: each[:2],
+        default=None,
+    )
+    if newest is None:
+        return []
+    _, stream, f = newest
+    reason = worded(
+        "{operator} cannot compute {subject} of {stream}: {error}",
+        operator=f.operator, subject=f.subject, stream=stream, error=f.error,
+    )  # fmt: skip
+    far = worded("{n} unknown, all else goes on", n=f"{sum(map(len, failing.values())):,}")
+    advice = worded(
+        "look at what {subject} sent since {since}; then report the error with the log", subject=f.subject,
+        since=utc(f.first_ms),
+    )  # fmt: skip
+    return [(reason, far, advice)]
+
+
+def standing_troubles(standing: Mapping[str, str], far: Worded) -> list[Trouble]:
+    """Streams that cannot go on, and why."""
+    advice = worded("the journal keeps what comes; report the error with the log, and start the server again")
+    return [
+        (
+            worded("{stream} stands still, all others go on: {why}", stream=stream, why=reported(why)),
+            far,
+            advice,
+        )
+        for stream, why in sorted(standing.items())
+    ]
+
+
+def failing_told(failing: Failing) -> dict[str, list[dict[str, Any]]]:
+    """The same by stream, as `status` gives it. [ms UTC]"""
+    return {
+        stream: [
+            {
+                "operator": f.operator,
+                "subject": f.subject,
+                "error": f.error,
+                "first": f.first_ms,
+                "last": f.last_ms,
+            }
+            for f in failures
+        ]
+        for stream, failures in sorted(failing.items())
+    }
+
+
+def failing_figures(failing: Failing, streams: Iterable[str]) -> Iterator[Figure]:
+    """How much of each of the streams cannot be computed."""
+    return labelled(
+        "hearthline_failing_subjects", {s: float(len(failing.get(s, ()))) for s in sorted(streams)}
+    )
 
 
 def leaps_told(leaps: Mapping[str, Leap]) -> dict[str, dict[str, int]]:

@@ -118,6 +118,7 @@ METRICS: Final = {
         Metric("hearthline_stream_now_age_seconds", "gauge", ("stream",), "How far a stream's now is behind the clock; absent on the data clock.", _STREAMS),
         Metric("hearthline_restating_quarters", "gauge", ("stream",), "Quarters of an hour, of devices and of networks, that wait to be restated; 0 when all that came late is in the results.", _STREAMS),
         Metric("hearthline_leap_left_seconds", "gauge", ("stream",), "How much of a stream's time has windows that are yet to be closed, while its now leaps over many; absent otherwise.", _STREAMS),
+        Metric("hearthline_failing_subjects", "gauge", ("stream",), "Devices, networks and other subjects that an operator could not compute in the last two hours; 0 while all can be computed.", _STREAMS),
         Metric("hearthline_checkpoint_age_seconds", "gauge", (), "Since the last checkpoint was kept; absent before the first.", _STREAMS),
         Metric("hearthline_checkpoint_seconds", "histogram", (), "Time of making and keeping one checkpoint.", _STREAMS),
         Metric("hearthline_ledger_messages", "gauge", ("count",), "The ledger's sums over all devices; unaccounted must be 0.", _SERVER),

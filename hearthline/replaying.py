@@ -45,12 +45,15 @@ class Replayed:
         Wall time. [s]
     rows : dict of str to int
         Rows by measurement.
+    failing : list of str
+        What operators could not compute, and why: it is unknown.
     """
 
     messages: int = 0
     dead_letters: int = 0
     seconds: float = 0.0
     rows: dict[str, int] = field(default_factory=dict)
+    failing: list[str] = field(default_factory=list)
 
 
 class _Streams:
@@ -220,6 +223,11 @@ def replay(
             done.rows = _export(store, out)
         finally:
             store.close()
+    done.failing = [
+        f"{stream}: {f.operator} cannot compute {f.subject}, which is unknown: {f.error}"
+        for stream, pipeline in sorted(streams.pipelines.items())
+        for f in pipeline.all_failures
+    ]
     done.dead_letters = done.rows.get("dead_letter", 0)
     done.seconds = round(time.perf_counter() - began, 3)
     return done

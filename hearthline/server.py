@@ -225,7 +225,12 @@ class Server:
     def _behind(self) -> int:
         """Records of the journal whose results are not stored."""
         done = self.runtime.offsets()
-        return sum(max(0, last - done.get(stream, -1)) for stream, last in self.stages.tails.items())
+        stand_still = self.runtime.status.standing  # they would hold back all others
+        return sum(
+            max(0, last - done.get(stream, -1))
+            for stream, last in self.stages.tails.items()
+            if stream not in stand_still
+        )
 
     def start(self) -> None:
         """Start every part; returns when the board answers."""
@@ -386,8 +391,12 @@ class Server:
     def _catch_up(self) -> None:
         until = time.monotonic() + _STOP_S
         while time.monotonic() < until and self._runtime_thread.is_alive():
-            done = self.runtime.offsets()
-            behind = any(done.get(s, -1) < last for s, (last, _) in self.journal.streams().items())
+            done, stand_still = self.runtime.offsets(), self.runtime.status.standing
+            behind = any(
+                done.get(stream, -1) < last
+                for stream, (last, _) in self.journal.streams().items()
+                if stream not in stand_still
+            )
             if self._failure or self.runtime.status.state == "degraded" or not behind:
                 return
             time.sleep(0.05)

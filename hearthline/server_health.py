@@ -14,6 +14,9 @@ from hearthline.health import (
     Part,
     Trouble,
     Watch,
+    failing_figures,
+    failing_told,
+    failing_troubles,
     how_far,
     journal_part,
     leap_figures,
@@ -22,6 +25,7 @@ from hearthline.health import (
     leaps_told,
     ledger_totals,
     slow_write,
+    standing_troubles,
     taken_in,
 )
 from hearthline.ingest_figures import door_figures
@@ -230,6 +234,7 @@ class ServerHealth:
             reason = worded("this machine's clock is behind the newest record: now stands still")
             advice = worded("set the clock right; if it is right, now goes on when that time has come")
             troubles.append((reason, worded("{n} s", n=f"{ahead_s:,.0f}"), advice))
+        troubles += standing_troubles(runtime.standing, far)
         if runtime.state != "ok":
             advice = worded("it is tried again by itself; see the store and its disk")
             troubles.append((reported(runtime.detail), far, advice))
@@ -245,6 +250,7 @@ class ServerHealth:
                     worded("wait if it shrinks; else the machine is too small"),
                 )
             )
+        troubles += failing_troubles(runtime.failing)
         # What people do and what nobody sends has no heartbeat: only streams of the site have an age.
         ages = [age for s, n in self.now().items() if (age := n["age_s"]) is not None and s[:1] != "_"]
         old = worded("now is {n} s old", n=f"{max(ages, default=0):.0f}")
@@ -291,6 +297,7 @@ class ServerHealth:
             "lag": self.lag(),
             "now": self.now(),
             "restating": dict(sorted(self._from.runtime.status.restating.items())),
+            "failing": failing_told(self._from.runtime.status.failing),
             "leaps": leaps_told(self._from.runtime.status.leaps),
             "degraded": [
                 {"component": c["name"], **{k: c[k] for k in ("state", "reason", "since", "advice")}}
@@ -330,6 +337,8 @@ class ServerHealth:
                 yield Figure("hearthline_stream_now_age_seconds", now["age_s"], (stream,))
         yield from labelled("hearthline_restating_quarters", source.runtime.status.restating)
         yield from leap_figures(source.runtime.status.leaps)
+        runtime = source.runtime.status
+        yield from failing_figures(runtime.failing, runtime.now_ms)
         if (age_s := source.checkpoints.age_s) is not None:
             yield Figure("hearthline_checkpoint_age_seconds", age_s)
         try:

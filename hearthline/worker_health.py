@@ -11,6 +11,8 @@ from hearthline.health import (
     Part,
     Trouble,
     Watch,
+    failing_figures,
+    failing_troubles,
     leap_figures,
     leap_trouble,
     leaping,
@@ -113,6 +115,7 @@ class WorkerHealth:
                     worded("wait if it shrinks; else start another worker"),
                 )
             )
+        troubles += failing_troubles(standing.failing)
         detail = listed([worded("{n} partitions", n=str(standing.assigned)), *([leap] if leap else []), far])
         return [Part.judged("streams", troubles, detail), self._store(standing)]
 
@@ -158,6 +161,7 @@ class WorkerHealth:
             yield Figure("hearthline_checkpoint_age_seconds", standing.checkpoint_age_s)
         yield from labelled("hearthline_restating_quarters", standing.restating)
         yield from leap_figures(standing.leaps)
+        yield from failing_figures(standing.failing, standing.now_ms)
         for stream, now_ms in standing.now_ms.items():
             yield Figure("hearthline_stream_now_timestamp_seconds", now_ms / 1000, (stream,))
             if self._wall_clock:

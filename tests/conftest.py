@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from streams.core import containing
+
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres
 
@@ -19,6 +21,13 @@ PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", PATIENT, derandomize=True)
 settings.register_profile("desk", PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_contained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator that raises fails its test, unless that is what the test is about."""
+    if request.node.get_closest_marker("contained") is None:
+        monkeypatch.setattr(containing, "CONTAINED", ())
 
 
 @pytest.fixture(scope="session")

@@ -48,17 +48,21 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1) from error
         summary = {
             "messages": done.messages, "dead_letters": done.dead_letters,
-            "seconds": done.seconds, "rows": done.rows,
+            "seconds": done.seconds, "rows": done.rows, "failing": done.failing,
         }  # fmt: skip
         if as_json:
             typer.echo(json.dumps(summary))
-            return
-        typer.echo(
-            f"{done.messages:,} messages in {done.seconds:.1f} s, "
-            f"{done.dead_letters:,} dead letters, into {out}"
-        )
-        for measurement, rows in sorted(done.rows.items()):
-            typer.echo(f"  {measurement:<16} {rows:>12,} rows")
+        else:
+            typer.echo(
+                f"{done.messages:,} messages in {done.seconds:.1f} s, "
+                f"{done.dead_letters:,} dead letters, into {out}"
+            )
+            for measurement, rows in sorted(done.rows.items()):
+                typer.echo(f"  {measurement:<16} {rows:>12,} rows")
+        for line in done.failing:
+            typer.echo(f"hearthline: {line}", err=True)
+        if done.failing:
+            raise typer.Exit(1)
 
 
 @contextmanager

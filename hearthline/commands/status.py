@@ -110,6 +110,12 @@ def _lag(said: dict[str, Any]) -> list[str]:
         f"windows are closed to {_utc(leap['done'])}"
         for stream, leap in said.get("leaps", {}).items()
     ]
+    lines += [
+        f"{failure['operator']} cannot compute {failure['subject']} of {stream} since "
+        f"{_utc(failure['first'])}, which is unknown: {failure['error']}"
+        for stream, failures in said.get("failing", {}).items()
+        for failure in failures
+    ]
     return lines
 
 

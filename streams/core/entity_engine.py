@@ -6,7 +6,7 @@ import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,14 @@ from models.restate import RESTATEMENT
 from models.results import Outputs, Status, result_schema
 from models.site import Site
 from streams.core.beginning import Beginning
+from streams.core.containing import FAILED, RETRY_MS, Failures, contained
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
 from streams.core.entity_operator import Entity, EntityOperator, Item, MarkOperator
 from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
 from streams.core.marking import Marking
 
-__all__ = ["BEYOND_HORIZON", "EntityEngine"]
+__all__ = ["BEYOND_HORIZON", "EntityEngine", "SourceError"]
 
 _VERSION: Final = 1
 _WHY: Final = "source"
@@ -36,6 +37,10 @@ _BESIDE: Final = frozenset({"key", "region", "stream", "window_start", "model"})
 
 
 _BEYOND: Final = result_schema([pa.field("events", pa.int64())])
+
+
+class SourceError(RuntimeError):
+    """What an entity rests on cannot be computed."""
 
 
 class _Operated:
@@ -82,6 +87,8 @@ class EntityEngine:
     ----------
     beginning : Beginning
         Since when the stream knows what happened; `know` is to be called where that changed.
+    failures : Failures
+        Takes note of what cannot be computed.
     """
 
     def __init__(
@@ -90,9 +97,12 @@ class EntityEngine:
         operators: Sequence[EntityOperator],
         marks: Sequence[MarkOperator],
         others: Iterable[str],
+        failures: Failures,
     ):
         self.stream = stream
-        made = {m.name for m in marks}.union(others, *(o.writes for o in operators))
+        self._failures = failures
+        self._written = frozenset[str]().union(*(o.writes for o in operators))
+        made = self._written.union(others, (m.name for m in marks))
         ordered = _in_order([o.reading(made) for o in operators], [m.name for m in marks], set(others))
         self._operated = [_Operated(o) for o in ordered]
         self._readers: dict[str, list[_Operated]] = {}
@@ -100,7 +110,9 @@ class EntityEngine:
             for source in each.operator.sources:
                 self._readers.setdefault(source, []).append(each)
         self._items = ItemStore()
-        self.marking = Marking([m for m in marks if m.name in self._readers], self._items, self._put)
+        self.marking = Marking(
+            [m for m in marks if m.name in self._readers], self._items, self._put, failures
+        )
         self._site = Site(id="", name="", timezone="UTC")
         self.beginning = Beginning()
         self._beyond: dict[str, int] = {}
@@ -228,11 +240,31 @@ class EntityEngine:
         from_ms = each.floor_ms - 1000 * operator.reach_s
         items = [i for i in each.index.get(name, {}).values() if i.t >= from_ms]
         items.sort(key=_order)
-        entity = Entity(name, items, self._site, self.stream, now_ms, from_ms, self.beginning)
-        rows = list(operator.function(entity))
-        times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
-        each.wake(name, min(times, default=None))
-        return each.said.say(name, rows, now_ms, each.floor_ms)
+
+        def compute() -> list[tuple[Said | None, Said]]:
+            self._expect_computed(items)
+            entity = Entity(name, items, self._site, self.stream, now_ms, from_ms, self.beginning)
+            rows = list(operator.function(entity))
+            times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
+            changed = each.said.say(name, rows, now_ms, each.floor_ms)
+            each.wake(name, min(times, default=None))
+            return changed
+
+        def failed(error: Exception) -> list[tuple[Said | None, Said]]:
+            self._failures.note(operator.name, name, error)
+            each.wake(name, now_ms + RETRY_MS)
+            return each.said.unknown(name, each.floor_ms)
+
+        return cast("list[tuple[Said | None, Said]]", contained(compute, failed))
+
+    def _expect_computed(self, items: Iterable[Item]) -> None:
+        """Raise SourceError where an item is a row of an entity that cannot be computed.
+
+        A sum without it would be a number that looks right.
+        """
+        for item in items:
+            if item.source in self._written and item.values.get("reason") == FAILED:
+                raise SourceError(f"{item.source} of {item.device}, which it reads, cannot be computed")
 
     def _tell(
         self, operator: EntityOperator, changed: list[tuple[Said | None, Said]], now_ms: int, outputs: Outputs

@@ -12,6 +12,7 @@ import pyarrow as pa
 from models.anomaly import ANOMALY
 from models.results import Status, result_schema
 from models.site import Site
+from streams.core.containing import FAILED
 from streams.core.entity_items import DAY_MS, DayParts
 from streams.core.entity_operator import EntityOperator, EntityRow
 from streams.core.tables import RESTATEMENT_SCHEMA
@@ -120,6 +121,26 @@ class SaidRows:
             then = self._rows.get(name)
             if then is None or not then.same(now):
                 changed.append((then, now))
+                self._keep(now)
+        return changed
+
+    def unknown(self, entity: str, floor_ms: int) -> list[tuple[Said | None, Said]]:
+        """Take back the numbers of an entity that cannot be computed; its rows that changed, as of `say`.
+
+        Names stay, for those who read such a row, and anomalies as they are: no alarm ends for this.
+        """
+        changed: list[tuple[Said | None, Said]] = []
+        for name in sorted(self._of.get(entity, set())):
+            before = self._rows[name]
+            if name[0] == ANOMALY or before.status == Status.WITHDRAWN or name[2] < floor_ms:
+                continue
+            named = {n: v for n, v in before.fields.items() if isinstance(v, str)}
+            coverage = None if before.coverage is None else 0.0
+            now = replace(before, fields=named, coverage=coverage, status=str(Status.UNKNOWN), reason=FAILED)
+            if not before.same(now):
+                revision = before.revision + before.settled
+                now = replace(now, revision=revision, told=before.told + 1)
+                changed.append((before, now))
                 self._keep(now)
         return changed
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streams.core.containing import Failures, contained
 from streams.core.network_rows import Settled
 from streams.core.operator import Learner
 
@@ -22,16 +23,28 @@ class Learning:
     Parameters
     ----------
     learners : sequence of Learner
+    failures : Failures
+        Takes note of what cannot be learnt from.
     """
 
-    def __init__(self, learners: Sequence[Learner]) -> None:
+    def __init__(self, learners: Sequence[Learner], failures: Failures) -> None:
+        self._failures = failures
         self._learners = tuple(learners)
         self._states: dict[str, object] = {}
         self._kept: dict[str, tuple[object, bytes]] = {}
 
     def take_in(self, learner: Learner, settled: Settled) -> pa.Table | None:
-        """Let a learner take in a step; gives rows that it tells, if any, with its name as their model."""
-        self._states[learner.name], rows = learner.function(self._states.get(learner.name), settled)
+        """Let a learner take in a step; gives rows that it tells, if any, with its name as their model.
+
+        What it knows stays as it is where it cannot take the step in.
+        """
+        known = self._states.get(learner.name)
+
+        def failed(error: Exception) -> tuple[object, None]:
+            self._failures.note(learner.name, settled.stream, error)
+            return known, None
+
+        self._states[learner.name], rows = contained(lambda: learner.function(known, settled), failed)
         if rows is None or not rows.num_rows:
             return None
         # What was learnt says by what, so that nobody takes it for a pure function of samples.

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from models.restate import RestateAnswer
 from streams.core.buffer import ClassBuffer, standing
+from streams.core.containing import Failures, contained
 from streams.core.entity_items import ItemStore, Name
-from streams.core.entity_operator import Item, MarkOperator
+from streams.core.entity_operator import Item, MarkOperator, Marks
 from streams.core.following import Following
 from streams.core.restating import answer_buffers
 from streams.core.rows import Rows, concat
@@ -41,9 +42,12 @@ class Marking:
         Where marks are kept, each by device, window and place among them.
     put : callable
         Called with each mark that changed.
+    failures : Failures
+        Takes note of what cannot be marked.
     """
 
-    def __init__(self, operators: Sequence[MarkOperator], items: ItemStore, put: Put):
+    def __init__(self, operators: Sequence[MarkOperator], items: ItemStore, put: Put, failures: Failures):
+        self._failures = failures
         self.operators = tuple(operators)
         self._dirty: NDArray[np.int64] = np.empty(0, np.int64)
         self._came: dict[str, list[Rows]] = {}
@@ -247,8 +251,25 @@ class Marking:
         *,
         further: bool = False,
     ) -> None:
-        """Keep an operator's marks of a window; `further` where they are only those of later samples."""
-        marks = operator.function(samples, site)
+        """Keep an operator's marks of a window; `further` where they are only those of later samples.
+
+        Of a device that it cannot compute the window has none.
+        """
+        devices = samples.devices
+
+        def failed(error: Exception) -> Marks | None:
+            if len(devices) > 1:
+                for half in (devices[: len(devices) // 2], devices[len(devices) // 2 :]):
+                    self._mark(operator, start_ms, site, samples.of(half), further=further)
+                return None
+            name = site.ids[int(devices[0])]
+            self._failures.note(operator.name, name, error)
+            self._replace(operator.name, name, start_ms, (), 0)
+            return None
+
+        marks = contained(lambda: operator.function(samples, site), failed)
+        if marks is None:
+            return
         columns = {name: _listed(column) for name, column in marks.values.items()}
         adds = further and operator.grows == "more"
         made: dict[int, list[dict[str, Any]]] = {}

@@ -26,6 +26,7 @@ from models.site import Site
 from models.wire import BIRTH, STATE, Birth, State
 from streams.core.arriving import Arriving
 from streams.core.checkpoint import Checkpoint
+from streams.core.containing import Failure
 from streams.core.entity_operator import EntityOperator, MarkOperator
 from streams.core.leap import Leap, part_of
 from streams.core.ledger_book import NOTHING_GIVEN
@@ -184,7 +185,7 @@ class Pipeline:
     def _begin(self, record: Record, outputs: Outputs) -> tuple[int, bool]:
         """Take a record in; what now is after it (ms UTC), and whether it says that nothing is under way."""
         now_ms = record.timestamp_ms if self.now_ms is None else max(self.now_ms, record.timestamp_ms)
-        self._state.moving_to_ms = now_ms
+        self._state.moving_to_ms = self._state.failures.now_ms = now_ms
         if now_ms > 0:  # under the data clock a stream is at 0 until it has a sample: that is no day
             self._state.book.open(now_ms)
         quiet = False
@@ -243,6 +244,16 @@ class Pipeline:
         """How many quarters of an hour of devices and of networks wait to be restated."""
         return self._state.restatements.quarters
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What operators could not compute in the last two hours of now, since this pipeline was made."""
+        return self._state.failures.recent()
+
+    @property
+    def all_failures(self) -> tuple[Failure, ...]:
+        """The same of all of its time."""
+        return self._state.failures.all()
+
     def ask(self) -> RestateRequest | None:
         """Ask for what changed in windows that are no longer open; None while an answer is under way.
 
@@ -288,6 +299,7 @@ class Pipeline:
             state.site,
             state.engine.states,
             state.engine.forgotten_ms,
+            state.failures,
         )
         state.entities.marking.again(answer, state.index, state.site)
         self._telling.windows(outputs, computed, why=why_of(answer))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, Span, above_zero
 from streams.core.buffer import BUCKET_MS, ClassBuffer
+from streams.core.containing import Failures
 from streams.core.intake import flags_of, numeric_rows
 from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
@@ -315,6 +316,7 @@ def computed_again(
     site: StreamSite,
     at_hand: MutableMapping[tuple[str, int], WindowState],
     forgotten_ms: int,
+    failures: Failures,
 ) -> list[Computed]:
     """Compute the windows of an answer and give the rows that differ from what was said.
 
@@ -330,6 +332,8 @@ def computed_again(
     forgotten_ms : int
         Rows of windows that end later belong at hand, for those who read them: also those that nobody
         computed, since the stream began after them. [ms UTC]
+    failures : Failures
+        Takes note of what cannot be computed.
     """
     known = len(site.ids)
     buffers = answer_buffers(answer, index, known)
@@ -358,7 +362,8 @@ def computed_again(
             else:
                 joined = _join(state, of_store, samples.devices)
             closed = np.ones(len(samples.devices), dtype=bool)
-            rows = say_window(operator, samples, site, state, closed, joined=np.isin(samples.devices, joined))
+            mine = np.isin(samples.devices, joined)
+            rows = say_window(operator, samples, site, state, closed, failures, joined=mine)
             if len(rows.device):
                 computed.append((operator, start, rows))
     return computed

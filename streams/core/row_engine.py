@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from models.restate import RowSource
 from models.site import Network
 from streams.core.buffer import ClassBuffer
+from streams.core.containing import Failures, Values, contained, nothing, of_result
 from streams.core.learning import Learning
 from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled, Source
@@ -69,6 +71,8 @@ class RowEngine:
     learners : sequence of Learner
     provisional : bool
         Whether rows are given while windows fill.
+    failures : Failures
+        Takes note of what cannot be computed.
 
     Attributes
     ----------
@@ -86,8 +90,10 @@ class RowEngine:
         learners: Sequence[Learner],
         *,
         provisional: bool,
+        failures: Failures,
     ):
         self.stream = stream
+        self._failures = failures
         self._windows = {o.name: o for o in windows}
         written = {*self._windows, *(o.name for o in networks), *(x.name for x in learners)}
         self.networks = in_order_of_reading([o.reading(written) for o in networks])
@@ -95,7 +101,7 @@ class RowEngine:
         self.provisional = provisional
         self.states: dict[tuple[str, int], WindowState] = {}
         self.settled_to_ms: int | None = None
-        self._learning = Learning(self.learners)
+        self._learning = Learning(self.learners, failures)
         self._subjects: dict[str, int] = {}
         self._late: dict[str, list[Rows]] = {}
         self._takes_late = frozenset(name for x in self.learners if x.late for name in x.samples)
@@ -221,25 +227,33 @@ class RowEngine:
             return None  # it would only be told as provisional
         subjects = devices if operator.subject == "device" else np.array([at])
         rows.filling = not (closes or (state is not None and state.settled_of(subjects).any()))
-        result = operator.function(rows)
+        result = self._result(operator, rows, len(subjects))
         if result is None:
             return None
         if state is None:
             state = self.states[operator.name, start] = WindowState(len(operator.fields))
-        closed = np.full(len(subjects), closes)
-        said = state.say(
-            subjects,
-            np.array(
-                [np.broadcast_to(getattr(result, f), len(subjects)) for f in operator.fields], dtype=float
-            ),
-            np.array(np.broadcast_to(result.coverage, len(subjects)), dtype=np.float64),
-            np.array(np.broadcast_to(np.asarray(result.reason, dtype=object), len(subjects)), dtype=object),
-            closed,
-        )
+        (values, coverage, reason), model = result
+        said = state.say(subjects, values, coverage, reason, np.full(len(subjects), closes))
         if not self.provisional:
             said = said.settled(PROVISIONAL)
-        model = str(getattr(result, "model", ""))
         return NetworkComputed(operator, network, start, window_ms, said, model) if len(said.device) else None
+
+    def _result(
+        self, operator: NetworkOperator, rows: NetworkRows, subjects: int
+    ) -> tuple[Values, str] | None:
+        """What an operator gives for a network's window, if anything, and the model that it rests on."""
+
+        def compute() -> tuple[Values, str] | None:
+            result = operator.function(rows)
+            if result is None:
+                return None
+            return of_result(result, operator.fields, subjects), str(getattr(result, "model", ""))
+
+        def failed(error: Exception) -> tuple[Values, str]:
+            self._failures.note(operator.name, rows.network.id, error)
+            return nothing(len(operator.fields), subjects), ""
+
+        return cast("tuple[Values, str] | None", contained(compute, failed))
 
     def _begun(self, operator: NetworkOperator, start: int, end: int, windows: States) -> bool:
         """Whether anything that `operator` reads has a row in the window; most others are yet to come."""
@@ -322,6 +336,7 @@ class RowEngine:
             self.networks,
             self.learners,
             provisional=self.provisional,
+            failures=self._failures,
         )
         scratch._subjects, scratch.events = self._subjects, self.events
         for name in site.site.networks:

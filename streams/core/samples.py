@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,6 +122,19 @@ class Samples:
     def go_on_with(self, new_from_ms: IntArray, fixes: Fixes) -> None:
         """Take samples for the later ones of their window: what was before is followed in `fixes`."""
         self.new_from_ms, self._went_on = new_from_ms, fixes
+
+    def of(self, devices: IntArray) -> Samples:
+        """The samples of some of the devices."""
+        kept = np.isin(self.devices, devices)
+        classes = [
+            ClassSamples(c.columns, c.rows.take(np.isin(c.rows.device, devices))) for c in self._classes
+        ]
+        part = Samples(self.start_ms, self.end_ms, classes)
+        if self._went_on is not None:
+            fixes = self._went_on.take(np.flatnonzero(kept[self._went_on.truck]))
+            place = np.cumsum(kept) - 1
+            part.go_on_with(self.new_from_ms[kept], replace(fixes, truck=place[fixes.truck]))
+        return part
 
     def has(self, measurement: str) -> bool:
         """Whether a class among the samples may report a measurement."""

@@ -15,6 +15,7 @@ from models.site import Site
 from models.site_files import parse_site
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.checkpoint import Checkpoint, CheckpointError
+from streams.core.containing import Failures
 from streams.core.entity_engine import EntityEngine
 from streams.core.entity_operator import EntityOperator, MarkOperator
 from streams.core.ledger_book import LedgerBook
@@ -63,6 +64,8 @@ class StreamState:
     buffers : dict of str to ClassBuffer
         Open samples by device class.
     book : LedgerBook
+    failures : Failures
+        What operators could not compute; of this process, and in no checkpoint.
     restatements : Restatements
         What changed in windows that are no longer open.
     engine : WindowEngine
@@ -97,12 +100,17 @@ class StreamState:
         self.book = LedgerBook()
         self.restatements = Restatements()
         others = {o.name for o in operators} | {o.name for o in networks} | {x.measurement for x in learners}
-        self.entities = EntityEngine(stream, entities, marks, others)
+        self.failures = Failures()
+        self.entities = EntityEngine(stream, entities, marks, others, self.failures)
         self.newest_event_ms: int | None = None
         self.entities_ms: int | None = None
         also_read = self.entities.marking.reads
-        self.engine = WindowEngine(operators, provisional=provisional, also_read=also_read)
-        self.rows = RowEngine(stream, operators, networks, learners, provisional=provisional)
+        self.engine = WindowEngine(
+            operators, provisional=provisional, failures=self.failures, also_read=also_read
+        )
+        self.rows = RowEngine(
+            stream, operators, networks, learners, provisional=provisional, failures=self.failures
+        )
         self._fields = {o.name: len(o.fields) for o in operators} | {o.name: len(o.fields) for o in networks}
         self.refreshed_ms: int | None = None
         self._index: dict[str, int] = {}

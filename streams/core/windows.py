@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.buffer import BUCKET_MS, ClassBuffer
+from streams.core.containing import Failures, window_values
 from streams.core.operator import WindowOperator
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite
@@ -84,6 +85,7 @@ def say_window(
     site: StreamSite,
     state: WindowState,
     closed: BoolArray,
+    failures: Failures,
     held: BoolArray | None = None,
     joined: BoolArray | None = None,
 ) -> WindowRows:
@@ -91,16 +93,8 @@ def say_window(
 
     `closed`, `held` and `joined` are those of `WindowState.say`, one element a device of `samples.devices`.
     """
-    result = operator.function(samples, site)
-    return state.say(
-        samples.devices,
-        np.array([getattr(result, f) for f in operator.fields], dtype=np.float64),
-        np.asarray(result.coverage, dtype=np.float64),
-        np.asarray(result.reason, dtype=object),
-        closed,
-        held,
-        joined,
-    )
+    values, coverage, reason = window_values(operator, samples, site, failures)
+    return state.say(samples.devices, values, coverage, reason, closed, held, joined)
 
 
 class WindowEngine:
@@ -111,6 +105,8 @@ class WindowEngine:
     operators : sequence of WindowOperator
     provisional : bool
         Whether rows are given while windows fill; only settled ones if not.
+    failures : Failures
+        Takes note of what cannot be computed.
     also_read : frozenset of str
         Classes whose samples are kept for others who look at windows.
 
@@ -129,9 +125,11 @@ class WindowEngine:
         operators: Sequence[WindowOperator],
         *,
         provisional: bool,
+        failures: Failures,
         also_read: frozenset[str] = frozenset(),
     ):
         self.operators = tuple(operators)
+        self._failures = failures
         self.provisional = provisional
         self.states: dict[tuple[str, int], WindowState] = {}
         self.begin_ms: int | None = None
@@ -324,7 +322,7 @@ class WindowEngine:
         over = end + site.lateness_ms[samples.devices] <= now_ms
         held = over & self._held(samples.devices, end, now_ms, site)
         closed = (over & ~held) | (leaving is not None)
-        said = say_window(operator, samples, site, state, closed, held)
+        said = say_window(operator, samples, site, state, closed, self._failures, held)
         if not self.provisional:
             said = said.settled(PROVISIONAL)
         return [(operator, start, said)] if len(said.device) else []

@@ -25,6 +25,7 @@ from streams.core.checkpoint import CheckpointError
 from streams.core.leap import SLICE_S
 from streams.runtime.answering import Answering
 from streams.runtime.checkpoint_slots import CheckpointSlots, marker_keys
+from streams.runtime.failing import Failing, log_new
 from streams.runtime.faust_lease import Lease
 from streams.runtime.faust_partition import Answer, PartitionRun, Pipelines, Sink
 from streams.runtime.faust_process import EXIT_REFUSED, EXIT_RESTART, WorkerApp, leave, log_config
@@ -82,6 +83,7 @@ class FrameWorker:
         self._lease = Lease(settings.session_s)
         self._runs: dict[int, PartitionRun] = {}
         self._log_starts: dict[int, int] = {}
+        self._failing: dict[int, Failing] = {}
         self._read_from: dict[int, int] = {}
         self._saving = asyncio.Lock()
         self._room = asyncio.Event()
@@ -290,6 +292,9 @@ class FrameWorker:
 
     async def _flush(self, run: PartitionRun) -> None:
         await self._write(run, run.take_outputs())
+        failing = run.failing()
+        log_new(self._failing.get(run.partition, {}), failing, log)
+        self._failing[run.partition] = failing
 
     async def _write(self, run: PartitionRun, outputs: list[Outputs]) -> None:
         """Give the sink what was computed; holds back, and with it the source, while it is away."""

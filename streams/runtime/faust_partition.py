@@ -12,6 +12,7 @@ from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from models.site_files import parse_site
 from streams.core.checkpoint import Checkpoint
+from streams.core.containing import Failure
 from streams.core.leap import Leap
 from streams.core.tables import dead_letter_rows
 from streams.runtime.answering import Answering
@@ -51,6 +52,11 @@ class PipelineLike(Protocol):
     @property
     def restating(self) -> int:
         """How many quarters of an hour wait to be restated."""
+        ...
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What its operators cannot compute."""
         ...
 
     @property
@@ -254,6 +260,10 @@ class PartitionRun:
         """Streams amid a long leap of now, and how far they are."""
         amid = {stream: pipeline.leap for stream, pipeline in list(self._running.items())}
         return {stream: leap for stream, leap in amid.items() if leap is not None and leap.long}
+
+    def failing(self) -> dict[str, tuple[Failure, ...]]:
+        """By stream what its operators cannot compute."""
+        return {stream: found for stream, p in list(self._running.items()) if (found := p.failures)}
 
     def restating(self) -> dict[str, int]:
         """By stream how many quarters of an hour wait to be restated, as of its last record."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streams.core.containing import Failure
 from streams.core.leap import Leap
+from streams.runtime.failing import Failing
 from streams.runtime.faust_partition import PartitionRun
 
 __all__ = ["WorkerStanding", "standing_of"]
@@ -35,6 +37,8 @@ class WorkerStanding:
         Quarters of an hour, of devices and of networks, that each stream has yet to restate.
     leaps : dict of str to Leap
         Streams amid a leap of now, and how far they are.
+    failing : dict of str to tuple of Failure
+        What operators of streams cannot compute.
     degraded : str
         Why the store does not take what there is; empty when it does.
     """
@@ -49,6 +53,7 @@ class WorkerStanding:
     now_ms: dict[str, int] = field(default_factory=dict)
     restating: dict[str, int] = field(default_factory=dict)
     leaps: dict[str, Leap] = field(default_factory=dict)
+    failing: Failing = field(default_factory=dict)
     degraded: str = ""
 
 
@@ -61,10 +66,12 @@ def standing_of(
     now_ms: dict[str, int] = {}
     restating: dict[str, int] = {}
     leaps: dict[str, Leap] = {}
+    failing: dict[str, tuple[Failure, ...]] = {}
     for run in runs:
         now_ms.update(run.now_ms())
         restating.update(run.restating())
         leaps.update(run.leaps())
+        failing.update(run.failing())
     return WorkerStanding(
         assigned=assigned,
         stepped=stepped,
@@ -76,5 +83,6 @@ def standing_of(
         now_ms=now_ms,
         restating=restating,
         leaps=leaps,
+        failing=failing,
         degraded=degraded,
     )

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol, runtime_checkable
 
@@ -15,12 +15,14 @@ from models.frame import Record
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs, SinkError
 from streams.core.checkpoint import Checkpoint, CheckpointError, Checkpoints
-from streams.core.leap import SLICE_S, Leap, utc
+from streams.core.leap import SLICE_S, utc
 from streams.core.pipeline import PROVISIONAL_EVERY_MS, Pipeline
 from streams.core.sink import Sink
 from streams.runtime.answering import Answering
+from streams.runtime.failing import log_new
+from streams.runtime.runtime_state import RuntimeState
 
-__all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "RuntimeState", "WaitableJournal"]
+__all__ = ["CHECKPOINT_EVERY_S", "LocalRuntime", "WaitableJournal"]
 
 CHECKPOINT_EVERY_S = 30.0
 _BATCH_RECORDS = 200
@@ -37,35 +39,6 @@ class WaitableJournal(Journal, Protocol):
     def wait(self, after: Mapping[str, int], timeout_s: float) -> bool:
         """Wait until some stream has a record beyond its offset in `after`; False when the time is up."""
         ...
-
-
-@dataclass(slots=True)
-class RuntimeState:
-    """How the runtime fares, for `status`.
-
-    Attributes
-    ----------
-    state : str
-        `starting`, `ok` or `degraded`.
-    detail : str
-        Why it is degraded, what it expected and got.
-    now_ms : dict of str to int
-        Each stream's now. [ms UTC]
-    lag : dict of str to int
-        Records in the journal that each stream has not stepped yet.
-    restating : dict of str to int
-        Quarters of an hour, of devices and of networks, that each stream has yet to restate.
-    leaps : dict of str to Leap
-        Streams whose now leaps over many windows, and how far they are.
-    """
-
-    state: str = "starting"
-    detail: str = ""
-    now_ms: dict[str, int] = field(default_factory=dict)
-    lag: dict[str, int] = field(default_factory=dict)
-    restating: dict[str, int] = field(default_factory=dict)
-    leaps: dict[str, Leap] = field(default_factory=dict)
-    records: int = 0
 
 
 @dataclass(slots=True)
@@ -145,6 +118,7 @@ class LocalRuntime:
         self._saved: dict[str, int] = {}
         self._done: dict[str, int] = {}
         self._amid: dict[str, _Amid] = {}  # streams amid a leap
+        self._stood: dict[str, int] = {}  # the last records of streams that cannot go on
         self.status = RuntimeState()
 
     def load(self) -> None:
@@ -263,6 +237,8 @@ class LocalRuntime:
         stepped = 0
         behind: dict[str, int] = {}
         for stream, (last, _) in sorted(self._journal.streams().items()):
+            if stream in self._stood:
+                continue
             pipeline = self._pipelines.get(stream)
             if pipeline is None:
                 pipeline = Pipeline(stream, provisional_every_ms=self._provisional_every_ms)
@@ -278,6 +254,7 @@ class LocalRuntime:
         self._forward()
         self._restate(stop)
         self._show_leaps()
+        self._show_failing()
         self.status.lag = behind
         self.status.records += stepped - len(self._amid)
         self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
@@ -294,20 +271,36 @@ class LocalRuntime:
                     pipeline.begin_anew(self._journal.streams()[stream][0])
                 records = [*self._registry_before(records[0]), *records]
             amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), Outputs(stream))
-        for part in amid.parts:
-            amid.outputs.merge(part)
-            if pipeline.leap is None:
-                stepped += 1
-            elif time.monotonic() >= until:
-                stepped += 1
-                amid.slices += 1
-                if amid.slices < _SLICES_STORED:
-                    self._amid[stream] = amid
-                    return stepped
-                self._amid[stream] = _Amid(amid.parts, Outputs(stream))
-                break
+        try:
+            for part in amid.parts:
+                amid.outputs.merge(part)
+                if pipeline.leap is None:
+                    stepped += 1
+                elif time.monotonic() >= until:
+                    stepped += 1
+                    amid.slices += 1
+                    if amid.slices < _SLICES_STORED:
+                        self._amid[stream] = amid
+                        return stepped
+                    self._amid[stream] = _Amid(amid.parts, Outputs(stream))
+                    break
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, others are to go on
+            self._stand_still(pipeline, error)
         self._unwritten.append(amid.outputs)
         return stepped
+
+    def _stand_still(self, pipeline: Pipeline, error: Exception) -> None:
+        """Step a stream no more: what it holds may be half of a record, and others are to go on.
+
+        The next start begins with its last checkpoint.
+        """
+        del self._pipelines[pipeline.stream]
+        self._stood[pipeline.stream] = pipeline.offset
+        told = f"after record {pipeline.offset}: {type(error).__name__}: {error}"
+        self.status.standing = {**self.status.standing, pipeline.stream: told}
+        _log.error("stream %s stands still until the next start, %s", pipeline.stream, told, exc_info=error)
 
     def _registry_before(self, first: Record) -> list[Record]:
         """The registry of a stream whose beginning is forgotten: journals keep it aside."""
@@ -330,6 +323,11 @@ class LocalRuntime:
             elif stream not in leaps:
                 _log.info("stream %s has caught up with a leap to %s", stream, utc(leap.to_ms))
         self.status.leaps = leaps
+
+    def _show_failing(self) -> None:
+        before = self.status.failing
+        self.status.failing = {s: found for s, p in self._pipelines.items() if (found := p.failures)}
+        log_new(before, self.status.failing, _log)
 
     def _write(self, stop: threading.Event) -> None:
         """Write what is not written yet, in one transaction, trying until the store has it."""
@@ -368,7 +366,7 @@ class LocalRuntime:
 
     def stepped(self) -> dict[str, int]:
         """The last record of each stream that was computed; its results may wait for the store."""
-        return {stream: pipeline.offset for stream, pipeline in list(self._pipelines.items())}
+        return self._stood | {stream: pipeline.offset for stream, pipeline in list(self._pipelines.items())}
 
     def offsets(self) -> dict[str, int]:
         """The last record of each stream whose results are stored."""

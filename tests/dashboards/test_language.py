@@ -13,6 +13,7 @@ from models.fault_codes import CODES
 from models.measurements import DEVICE_CLASSES, MEASUREMENTS
 from models.results import Status
 from models.wording import listed, tellable, worded
+from streams.core.containing import FAILED
 from streams.core.operator import LedgerOperator, NetworkOperator, WindowOperator, discovered
 from streams.core.window_state import BACKLOG
 from streams.operators.load_forecast import RECENT_MEAN
@@ -74,7 +75,7 @@ def test_a_sentence_of_the_server_is_said_in_the_language_of_the_page():
 
 def test_codes_that_data_brings_have_words():
     found = [codes_written(ROOM.parent / room) for room in ("streams/operators", "streams/core", "models")]
-    reasons = {*map(str, Reason), *CODES, BACKLOG, RECENT_MEAN, "late", "source"}.union(*found)
+    reasons = {*map(str, Reason), *CODES, BACKLOG, FAILED, RECENT_MEAN, "late", "source"}.union(*found)
     # The search itself must find something.
     assert {"no_tank", "loop", "no_trace", "orphan_receipt"} <= reasons
     reasons |= {*ASKED_FOR, *map(str, Phase), "region"}

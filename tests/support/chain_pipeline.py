@@ -31,6 +31,7 @@ class ChainPipeline:
     restating = 0
     leap = None
     anew_to: int | None = None
+    failures = ()
 
     def __init__(self, stream: str):
         self.stream = stream

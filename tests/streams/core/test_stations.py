@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.site import Device, Network, Region, Site, Unit
+from streams.core.containing import Failures
 from streams.core.network_rows import STEP_MS, NetworkRows, Source
 from streams.core.operator import network_operator
 from streams.core.row_engine import RowEngine
@@ -57,7 +58,9 @@ def test_a_lone_station_concerns_every_network_of_its_unit_and_no_other():
     assert site.concerned(np.array([4])) == {"n1", "n2"}
     assert site.concerned(np.array([1])) == {"n1"}
     assert site.concerned(np.array([1, 3])) == {"n1", "n3"}
-    changed = RowEngine("s", (weather,), (), (), provisional=True).changed(weather, 0, np.array([4]), site)
+    changed = RowEngine("s", (weather,), (), (), provisional=True, failures=Failures()).changed(
+        weather, 0, np.array([4]), site
+    )
     assert changed == {"weather": {("n1", 0), ("n2", 0)}}
 
 
@@ -107,7 +110,7 @@ def test_a_networks_window_waits_for_the_stations_of_its_unit():
     site = registry()
     heat = {("device_heat", s): rows_of({"sub-1": 1.0}, FINAL, device_heat.fields)
             for s in range(0, HOUR_MS, STEP_MS)}  # fmt: skip
-    engine = RowEngine("s", (device_heat, weather), (told,), (), provisional=True)
+    engine = RowEngine("s", (device_heat, weather), (told,), (), provisional=True, failures=Failures())
 
     def at(now_ms: int, status: int):
         states = heat | {

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.heat_balance import hours_of, warmer_day
 from benchmarks.network_days import HOUR_MS, NETWORK, simulated_day, told_by
 from models.site import Pipe
+from streams.core.containing import Failures
 from streams.core.network_rows import STEP_MS, NetworkRows, Source
 from streams.core.operator import network_operator
 from streams.core.row_engine import RowEngine
@@ -473,7 +474,7 @@ def test_what_make_up_water_costs_cancels(told):
 
 def test_water_is_read_only_where_something_writes_it():
     def engine(*networks):
-        return RowEngine("u", (device_heat,), networks, (), provisional=True)
+        return RowEngine("u", (device_heat,), networks, (), provisional=True, failures=Failures())
 
     @network_operator(reads=("device_heat",), writes=NetworkHeat)
     def network_water(rows):

@@ -1,0 +1,252 @@
+"""What an operator cannot compute is unknown, alone: in whatever order, after whatever crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams.core.containing import Failure, Failures, window_values
+from streams.core.entity_operator import EntityOperator, MarkOperator
+from streams.core.operator import (
+    Learner,
+    NetworkOperator,
+    Operator,
+    SampleOperator,
+    WindowOperator,
+    discovered,
+)
+from streams.core.rows import Rows
+from streams.core.samples import ClassSamples, Samples
+from tests.support.crash_road import road_stream
+from tests.support.crash_unit import BEGIN_MS, HOUR_MS, unit_stream
+from tests.support.crashing import Run, crashed, uncrashed
+from tests.support.road import Told
+
+pytestmark = pytest.mark.contained
+
+SUB_2 = range(BEGIN_MS + HOUR_MS, BEGIN_MS + 2 * HOUR_MS)
+"""Windows of a device that cannot be computed. [ms UTC]"""
+N1 = range(BEGIN_MS + 3 * HOUR_MS, BEGIN_MS + 4 * HOUR_MS)
+"""That of its network."""
+STEPS = range(BEGIN_MS + 2 * HOUR_MS, BEGIN_MS + 3 * HOUR_MS)
+"""What cannot be learnt."""
+Said = dict[tuple[str, int], dict[str, Any]]
+"""By key and window start."""
+
+
+def _raising(about: Mapping[str, Callable[..., bool]]) -> tuple[Operator, ...]:
+    """All operators, those named raising where they are given what they are to raise about."""
+
+    def with_poison(operator: Any) -> Any:
+        def function(*given: Any) -> Any:
+            if about[operator.name](*given):
+                raise ZeroDivisionError("of a test")
+            return operator.function(*given)
+
+        return replace(operator, function=function) if operator.name in about else operator
+
+    found = discovered()
+    assert about.keys() <= {o.name for o in found}
+    return tuple(map(with_poison, found))
+
+
+def _told(run: Run) -> tuple[Told, tuple[Failure, ...]]:
+    """Rows as a store has them, and what failed."""
+    pipeline, told = run.pipeline(), Told()
+    for record in run.records:
+        told.take(pipeline.step(record))
+    told.take(pipeline.finish())
+    return told, pipeline.all_failures
+
+
+def _unit(operators: Sequence[Operator], home: Path) -> Run:
+    return uncrashed(unit_stream(1), home, operators=operators, every_ms=400_000)
+
+
+def _sub_2(samples: Any, site: Any) -> bool:
+    return samples.start_ms in SUB_2 and any(site.ids[d] == "sub-2" for d in samples.devices)
+
+
+@dataclass
+class _Result:
+    heat_gj: Any
+    coverage: Any
+    reason: Any
+
+
+class _Site:
+    def __init__(self, n: int) -> None:
+        self.ids = [f"d{i}" for i in range(n)]
+
+
+@dataclass
+class Unit:
+    """A unit's stream in which operators of each kind fail, and one in which none does."""
+
+    run: Run
+    told: Told
+    failures: dict[tuple[str, str], Failure]
+    sound: Told
+    states: list[tuple[int, Any]]
+
+
+@pytest.fixture(scope="module")
+def unit(tmp_path_factory: pytest.TempPathFactory) -> Unit:
+    states: list[tuple[int, Any]] = []
+
+    def step(state: Any, settled: Any) -> bool:
+        states.append((settled.start_ms, state))
+        return settled.start_ms in STEPS
+
+    about = {
+        "device_heat": _sub_2, "network_heat": lambda rows: rows.network.id == "n1" and rows.start_ms in N1,
+        "water_normal": step, "fuel_heat": lambda entity: entity.now_ms in N1,
+    }  # fmt: skip
+    run = _unit(_raising(about), tmp_path_factory.mktemp("failing"))
+    states.clear()
+    told, failures = _told(run)
+    sound, none = _told(_unit(discovered(), tmp_path_factory.mktemp("sound")))
+    assert not none
+    return Unit(run, told, {(f.operator, f.subject): f for f in failures}, sound, states)
+
+
+def _unlike(rows: Said, sound: Said) -> set[tuple[str, int]]:
+    assert rows.keys() == sound.keys()
+    return {name for name in rows if rows[name] != sound[name]}
+
+
+def test_a_device_that_cannot_be_computed_is_unknown_and_its_neighbours_are_as_ever(unit: Unit) -> None:
+    heat = unit.told.of("device_heat")
+    unlike = _unlike(heat, unit.sound.of("device_heat"))
+    assert unlike == {name for name in heat if name[0] == "sub-2" and name[1] in SUB_2}
+    assert len(unlike) == 4
+    for name in unlike:
+        row = heat[name]
+        said = (row["status"], row["reason"], row["coverage"], row["heat_gj"])
+        assert said == ("unknown", "computing_failed", 0.0, None)
+    assert unit.told.of("data_quality") == unit.sound.of("data_quality")
+    failure = unit.failures["device_heat", "sub-2"]
+    assert failure.error.startswith("ZeroDivisionError: of a test (test_containment.py:")
+    assert failure.first_ms < failure.last_ms
+    assert "Traceback" in failure.trace
+
+
+def test_a_network_that_cannot_be_computed_is_unknown_and_other_hours_are_as_ever(unit: Unit) -> None:
+    heat, as_ever = unit.told.of("network_heat"), unit.sound.of("network_heat")
+    assert heat.keys() == as_ever.keys()
+    mine = {name: row for name, row in heat.items() if name[0] == "n1"}
+    failed = [row for name, row in mine.items() if name[1] in N1]
+    assert [(r["status"], r["reason"], r["loss_gj"]) for r in failed] == [
+        ("unknown", "computing_failed", None)
+    ]
+    others = [name for name in mine if name[1] not in N1 and name[1] not in SUB_2]
+    assert len(others) > 3
+    for name in others:  # a window rests a little on what was said of those before it
+        assert heat[name]["status"] == as_ever[name]["status"]
+        now, then = (rows[name]["delivered_gj"] or 0.0 for rows in (heat, as_ever))
+        assert now == pytest.approx(then, rel=1e-6)
+    assert ("network_heat", "n1") in unit.failures
+
+
+def test_a_step_that_cannot_be_learnt_leaves_what_is_known(unit: Unit) -> None:
+    known = dict(unit.states)
+    during = [state for at, state in known.items() if at in STEPS]
+    assert len(during) == 4
+    assert all(state is during[0] for state in during)
+    assert known[STEPS.start - 900_000] is not during[0]
+    assert known[STEPS.stop + 900_000] is not during[0]
+    assert ("water_normal", "u1") in unit.failures
+
+
+def test_only_what_was_to_fail_failed(unit: Unit) -> None:
+    assert unit.failures.keys() == {
+        ("device_heat", "sub-2"), ("network_heat", "n1"), ("water_normal", "u1"), ("fuel_heat", "u1"),
+    }  # fmt: skip
+
+
+def _crashes(run: Run) -> list[str]:
+    return list(crashed(run, range(5, len(run.records), 17)))
+
+
+def test_a_crash_changes_nothing_of_what_cannot_be_computed(unit: Unit) -> None:
+    assert _crashes(unit.run) == []
+
+
+def _road(operators: Iterable[Operator], home: Any) -> Run:
+    kinds = EntityOperator | MarkOperator | SampleOperator
+    mine = [o for o in operators if isinstance(o, kinds)]
+    return uncrashed(road_stream(1), home, stream="h1", operators=mine, every_ms=600_000)
+
+
+def _ticket(entity: Any) -> bool:
+    """Whether it is about a ticket, once that was weighed twice."""
+    return entity.name == "MP1-2" and len(entity.of("weighbridge")) > 1
+
+
+def test_an_entity_that_cannot_be_computed_keeps_its_names_and_what_rests_on_it_is_unknown(tmp_path) -> None:
+    run = _road(_raising({"weighing": _ticket}), tmp_path / "failing")
+    sound = _road(discovered(), tmp_path / "sound")
+    (told, failures), (whole, _) = _told(run), _told(sound)
+    weighed, as_ever = told.of("weighing"), whole.of("weighing")
+    mine = {name for name in as_ever if name[0].split(":")[1] == "MP1-2"}
+    assert {n: r for n, r in weighed.items() if n not in mine} == {
+        n: r for n, r in as_ever.items() if n not in mine
+    }
+    kept = [r for n, r in weighed.items() if n in mine]
+    assert kept
+    for row in kept:
+        assert (row["status"], row["reason"], row["mass_kg"]) == ("unknown", "computing_failed", None)
+        assert (row["ticket"], row["plate"]) == ("MP1-2", "P1")
+    assert ("weighing", "MP1-2") in {(f.operator, f.subject) for f in failures}
+    assert [f.error for f in failures if f.operator == "haul"] != []
+    months = [r for n, r in told.of("fulfilment").items()]
+    assert {r["status"] for r in months if r["received_kg"] is None} == {"unknown"}
+    assert _crashes(run) == []
+
+
+def test_a_truck_whose_way_cannot_be_marked_has_no_marks_and_others_have_theirs(tmp_path) -> None:
+    name = next(o.name for o in discovered() if isinstance(o, MarkOperator) and "truck" in o.reads)
+    run = _road(_raising({name: lambda _samples, _site: True}), tmp_path)
+    told, failures = _told(run)
+    assert {(f.operator, f.subject) for f in failures} == {(name, "truck-1")}
+    assert len(told.of("weighing")) > 20
+    assert _crashes(run) == []
+
+
+def test_more_devices_than_can_be_tried_alone_are_unknown_together(monkeypatch) -> None:
+    monkeypatch.setattr("streams.core.containing._MOST_ALONE", 2)
+    tried: list[int] = []
+
+    def function(samples: Samples, _site: Any) -> Any:
+        tried.append(len(samples.devices))
+        raise ZeroDivisionError
+
+    failures, n = Failures(), 64
+    operator = WindowOperator("o", ("meter",), 900, _Result, function)
+    nothing = np.zeros(n, np.int64)
+    rows = Rows(np.arange(n), nothing, nothing, nothing, nothing, np.ones((1, n)))
+    samples = Samples(0, 900_000, [ClassSamples(("flow_m3_h",), rows)])
+    values, coverage, reason = window_values(operator, samples, _Site(n), failures)
+    assert (values.shape, set(coverage), set(reason)) == ((1, n), {0.0}, {"computing_failed"})
+    assert np.isnan(values).all()
+    assert len(failures.all()) == n
+    assert tried.count(1) == 2
+    assert len(tried) < 20
+
+
+def test_what_is_no_property_of_the_input_is_not_contained(tmp_path) -> None:
+    def about(*_given: Any) -> bool:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        _unit(_raising({"device_heat": about}), tmp_path)
+
+
+def test_every_kind_of_operator_over_rows_and_entities_is_tried() -> None:
+    kinds = {type(o) for o in discovered()} - {SampleOperator}
+    assert kinds >= {WindowOperator, NetworkOperator, Learner, EntityOperator, MarkOperator}
