@@ -8,10 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from models.frame import Frame, Record
 from streams.core.containing import Failure, Failures, window_values
-from streams.core.entity_operator import EntityOperator, MarkOperator
+from streams.core.entity_operator import (
+    Entity,
+    EntityOperator,
+    EntityRow,
+    MarkOperator,
+    Marks,
+    by_plate,
+    entity_operator,
+    mark_operator,
+)
 from streams.core.operator import (
     Learner,
     NetworkOperator,
@@ -20,12 +31,15 @@ from streams.core.operator import (
     WindowOperator,
     discovered,
 )
+from streams.core.pipeline import Pipeline
 from streams.core.rows import Rows
 from streams.core.samples import ClassSamples, Samples
+from streams.operators.reading import reading
 from tests.support.crash_road import road_stream
 from tests.support.crash_unit import BEGIN_MS, HOUR_MS, unit_stream
 from tests.support.crashing import Run, crashed, uncrashed
-from tests.support.road import Told
+from tests.support.road import MINUTE_MS, STREAM, Event, Told, road_journal
+from tests.support.telemetry import T0
 
 pytestmark = pytest.mark.contained
 
@@ -250,3 +264,63 @@ def test_what_is_no_property_of_the_input_is_not_contained(tmp_path) -> None:
 def test_every_kind_of_operator_over_rows_and_entities_is_tried() -> None:
     kinds = {type(o) for o in discovered()} - {SampleOperator}
     assert kinds >= {WindowOperator, NetworkOperator, Learner, EntityOperator, MarkOperator}
+
+
+def _fix(seq: int, minute: float) -> Event:
+    t = T0 + int(minute * MINUTE_MS)
+    return Event("truck-1", seq, t, {"lat_deg": 39.0, "lon_deg": 110.0 + seq / 100})
+
+
+def _told_of(
+    operators: Sequence[Operator], batches: Sequence[Sequence[Event]], minutes: Sequence[float]
+) -> Told:
+    """Rows after the batches, each at its minute; an empty one is a heartbeat."""
+    pipeline, told = Pipeline(STREAM, operators), Told()
+    arrivals = [T0 + int(m * MINUTE_MS) for m in minutes]
+    for record in road_journal(batches, arrivals[: len(batches)]):
+        told.take(pipeline.step(record))
+    for minute in minutes[len(batches) :]:
+        at_ms = T0 + int(minute * MINUTE_MS)
+        told.take(pipeline.step(Record(STREAM, pipeline.offset + 1, at_ms, Frame.heartbeat().encode())))
+    return told
+
+
+def test_marks_made_before_a_device_failed_go_with_those_that_cannot_be_made() -> None:
+    @mark_operator(reads=("truck",))
+    def fixes(samples: Samples, _site: Any) -> Marks:
+        if len(samples.t) > 1:
+            raise ZeroDivisionError
+        return Marks(samples.device, samples.t, {})
+
+    @entity_operator(
+        by=by_plate, marks=("fixes",), writes={"fixed": {"n": pa.int64()}}, horizon_s=86_400, reach_s=86_400,
+        names=lambda _site: ("P1",),
+    )  # fmt: skip
+    def fixed(entity: Entity) -> Iterable[EntityRow]:
+        yield EntityRow("fixed", entity.name, T0, 0, "u1", {"n": len(entity.of("fixes"))}, entity.now_ms + 1)
+
+    def count(*batches: Sequence[Event]) -> Any:
+        minutes = [n + 2 for n in range(len(batches))]
+        (row,) = _told_of((reading, fixes, fixed), batches, minutes).of("fixed").values()
+        return row["n"]
+
+    assert count([_fix(1, 1)]) == 1
+    assert count([_fix(1, 1)], [_fix(2, 2)]) == 0
+
+
+def test_an_entity_of_which_nothing_new_comes_is_tried_again_after_an_hour() -> None:
+    tried: list[int] = []
+
+    @entity_operator(
+        by=by_plate, events=(), writes={"seen": {"n": pa.int64()}}, horizon_s=86_400, reach_s=86_400,
+        names=lambda _site: ("P1",),
+    )  # fmt: skip
+    def seen(entity: Entity) -> Iterable[EntityRow]:
+        tried.append((entity.now_ms - T0) // MINUTE_MS)
+        if entity.now_ms < T0 + 40 * MINUTE_MS:
+            raise ZeroDivisionError
+        yield EntityRow("seen", entity.name, T0, 0, "u1", {"n": 1}, entity.now_ms)
+
+    told = _told_of((seen,), [], [1, 2, 30, 59, 61, 62])
+    assert tried == [0, 61]
+    assert [r["n"] for r in told.of("seen").values()] == [1]
