@@ -51,18 +51,23 @@ def answer(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswe
     if request.networks:
         yield from _of_networks(store, request)
         return
-    packs = [p for c in sorted({s.device_class for s in request.spans}) for p in _of_class(store, request, c)]
-    if not packs:
+    classes = sorted({s.device_class for s in request.spans})
+    packs = (p for c in classes for p in _of_class(store, request, c))
+    pack = next(packs, None)
+    if pack is None:
         yield RestateAnswer(request.name, last=True)
-    for at, pack in enumerate(packs):
+    at = 0
+    while pack is not None:
         said = {
             kind.measurement: table
             for kind in request.results
             if pack.device_class in kind.reads and (table := _said(store, kind, pack.windows)) is not None
         }
+        following = next(packs, None)
         yield RestateAnswer(
-            request.name, at == len(packs) - 1, pack.windows, {pack.device_class: pack.samples}, said, at
+            request.name, following is None, pack.windows, {pack.device_class: pack.samples}, said, at
         )
+        pack, at = following, at + 1
 
 
 def _of_networks(store: SeriesStore, request: RestateRequest) -> Iterator[RestateAnswer]:
