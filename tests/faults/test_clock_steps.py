@@ -27,6 +27,7 @@ from models.frame import Record
 from store.protocol import Select
 from streams.core.local_days import day_bounds_ms
 from streams.core.pipeline import Pipeline
+from streams.runtime.runtime_state import RuntimeState
 from tests.support.asked_store import WrittenWhenAsked
 from tests.support.examples import law
 from tests.support.mosquitto import free_port
@@ -132,7 +133,7 @@ def test_a_journal_without_a_given_time_never_goes_back(tmp_path):
 
 
 def streams_part(now_ms: int, clock_ms: int, *, wall: bool = True):
-    runtime = SimpleNamespace(status=SimpleNamespace(state="ok", detail="", now_ms={"u1": now_ms}, leaps={}))
+    runtime = SimpleNamespace(status=RuntimeState(state="ok", now_ms={"u1": now_ms}))
     source = SimpleNamespace(
         runtime=runtime, wall_clock=wall, clock=lambda: clock_ms, failure=str,
         sink=SimpleNamespace(writing_s=0.0), store=SimpleNamespace(counts=dict),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -22,6 +23,8 @@ from journal.kafka_log import CONDITIONS
 from models.frame import Frame
 from store.influx_series import InfluxSeries
 from store.rows import REFUSED
+from streams.core.containing import Failure
+from streams.runtime.faust_standing import WorkerStanding
 from tests.support.chain_feed import caught_up
 from tests.support.forked import ForkedProgram
 from tests.support.influx_stub import TOKEN, InfluxStub
@@ -174,6 +177,27 @@ def test_rows_that_influx_refuses_are_kept_counted_and_shown(stub):
     assert "store_refused" in part["advice"]
     assert b'hearthline_store_refused_rows_total{measurement="device_heat"} 2.0' in health.metrics()
     store.close()
+
+
+def test_a_worker_tells_what_its_operators_cannot_compute():
+    def failed(subject, last_ms):
+        return Failure("device_heat", subject, "ValueError: odd (x.py:1)", "", 1_767_225_600_000, last_ms)
+
+    failing = {"u1": (failed("m1", 2_000_000_000_000), failed("m2", 2_000_000_000_001))}
+    standing = WorkerStanding(
+        assigned=1, stepped=1, stepped_ms=0, unstepped=0, unstored=0, unstored_s=0.0, checkpoint_age_s=None,
+        now_ms={"u1": 2_000_000_000_001, "u2": 1}, failing=failing,
+    )  # fmt: skip
+    health = WorkerHealth(wall_clock, wall_clock=False, refusals=Refusals())
+    health.watch(SimpleNamespace(standing=lambda: standing))
+    part = next(p for p in health.components() if p["name"] == "streams")
+    assert part["state"] == "degraded"
+    assert part["reason"] == "device_heat cannot compute m2 of u1: ValueError: odd (x.py:1)"
+    assert part["what"].endswith("; 2 unknown, all else goes on")
+    assert "m2 sent since 2026-01-01" in part["advice"]
+    figures = health.metrics()
+    assert b'hearthline_failing_subjects{stream="u1"} 2.0' in figures
+    assert b'hearthline_failing_subjects{stream="u2"} 0.0' in figures
 
 
 def test_a_row_that_is_refused_as_a_refusal_too_is_counted_and_does_not_go_round(stub):
