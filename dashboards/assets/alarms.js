@@ -167,7 +167,7 @@ export class Alarm {
     const hours = h("select", { "aria-label": t("for how long") }, [1, 8, 24, 72].map((n) => h("option", { value: n }, t("{n} h", { n }))));
     const act = (deed, more = {}) => {
       remember(name.value);
-      if (TAKES_WORDS.has(deed)) this.sent = words.value;
+      this.sent = TAKES_WORDS.has(deed) ? words.value : null;
       this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, ...more });
     };
     const button = (label, deed, more) => h("button", { type: "button", class: "hl-button", "data-do": deed, onclick: () => act(deed, more?.()) }, t(label));

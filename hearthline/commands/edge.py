@@ -173,8 +173,8 @@ def _check(config: EdgeConfig, where: str) -> dict[str, Any]:
 
 def _no_room(place: Path) -> str:
     """Why nothing can be kept in the outbox's directory; empty if it can. Nothing is left there."""
-    there = next(p for p in (place, *place.parents) if p.exists())
     try:
+        there = next(p for p in (place, *place.parents) if p.exists())
         with TemporaryFile(dir=there):
             return ""
     except OSError as error:

@@ -184,7 +184,7 @@ class Arriving:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
             older = rows.take(stands & late)
-            if self._state.rows.take_late(buffer.device_class, older):
+            if self._state.rows.take_late(buffer.device_class, older, self._state.moving_to_ms):
                 kept_from = self._state.kept_from_ms()
                 self._state.engine.begin(kept_from // BUCKET_MS * BUCKET_MS)
             if older.n and buffer.device_class in self._state.entities.marking.reads:

@@ -245,6 +245,11 @@ class Pipeline:
         return self._state.restatements.quarters
 
     @property
+    def anew_to(self) -> int | None:
+        """The last record that was there when it was computed anew without its beginning; None else."""
+        return self._state.entities.beginning.anew_to
+
+    @property
     def failures(self) -> tuple[Failure, ...]:
         """What operators could not compute in the last two hours of now, since this pipeline was made."""
         return self._state.failures.recent()

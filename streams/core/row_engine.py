@@ -25,8 +25,10 @@ from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
 
-__all__ = ["MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
+__all__ = ["LATE_MS", "MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
 
+LATE_MS = 7 * 86_400_000
+"""How old samples may be that learners are given later than their step. [ms]"""
 MODEL_AGE_MS = 86_400_000
 """How old what was learnt must be before a window may use it: longer than any window stays open."""
 IntArray = NDArray[np.int64]
@@ -361,12 +363,17 @@ class RowEngine:
 
     # -- learners -----------------------------------------------------------------------
 
-    def take_late(self, device_class: str, rows: Rows) -> bool:
-        """Keep samples of steps that were taken in for the next one, if any learner asks for them."""
-        if not rows.n or device_class not in self._takes_late:
+    def take_late(self, device_class: str, rows: Rows, now_ms: int) -> bool:
+        """Keep samples of steps that were taken in for the next one; whether a learner asks for any of them.
+
+        What is older than a week is history or of a wrong clock, and nothing to follow a device by.
+        """
+        if device_class not in self._takes_late:
             return False
-        self._late.setdefault(device_class, []).append(rows)
-        return True
+        rows = rows.take(rows.t >= now_ms - LATE_MS)
+        if rows.n:
+            self._late.setdefault(device_class, []).append(rows)
+        return rows.n > 0
 
     def settle(
         self,
@@ -487,7 +494,7 @@ class RowEngine:
 
     def load_late(self, device_class: str, data: bytes) -> None:
         """Read one of `late_parts`."""
-        self.take_late(device_class, Rows.from_bytes(data))
+        self._late[device_class] = [Rows.from_bytes(data)]
 
     def load_learnt(self, name: str, data: bytes) -> None:
         """Read one of `learnt_parts`; a learner that is gone, or of another version, begins anew."""

@@ -60,6 +60,11 @@ class PipelineLike(Protocol):
         ...
 
     @property
+    def anew_to(self) -> int | None:
+        """The last record that was there when it was computed anew without its beginning; None else."""
+        ...
+
+    @property
     def leap(self) -> Leap | None:
         """The record in the midst of which it is, None between two."""
         ...
@@ -189,6 +194,8 @@ class PartitionRun:
         for stream, checkpoint in slots.take().items():
             pipeline = run._running[stream] = run.pipelines.restore(checkpoint)
             run._restating[stream] = pipeline.restating
+            if pipeline.anew_to is not None:  # nor has what is met later up to there
+                run.anew_to = max(pipeline.anew_to, run.anew_to or 0)
         return run
 
     def step(self, key: bytes | None, offset: int, timestamp_ms: int, frame: bytes | None) -> None:

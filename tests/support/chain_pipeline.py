@@ -71,7 +71,7 @@ class ChainPipeline:
         yield self.step(record)
 
     def checkpoint(self) -> Checkpoint:
-        state = json.dumps([self.chain, sorted(self.windows.items())]).encode()
+        state = json.dumps([self.chain, sorted(self.windows.items()), self.anew_to]).encode()
         segments = {f"segment/{start}": b"%d" % start * 2000 for start in sorted(self.windows)[-3:]}
         return Checkpoint(self.stream, self.offset, {"state": state, **segments})
 
@@ -79,7 +79,7 @@ class ChainPipeline:
     def restore(cls, checkpoint: Checkpoint) -> ChainPipeline:
         pipeline = cls(checkpoint.stream)
         pipeline.offset = checkpoint.offset
-        chain, windows = json.loads(checkpoint.parts["state"])
+        chain, windows, pipeline.anew_to = json.loads(checkpoint.parts["state"])
         pipeline.chain = chain
         pipeline.windows = {start: list(window) for start, window in windows}
         for name, data in checkpoint.parts.items():

@@ -123,6 +123,16 @@ def test_a_fix_later_than_the_lateness_changes_no_state():
     assert found == clean
 
 
+@pytest.mark.parametrize(("days", "told"), [(6, True), (8, False)])
+def test_a_first_fix_of_a_wrong_clock_is_no_state_of_years(days, told):
+    old = T0 - days * 86_400_000
+    late = Message("truck-1", T0 - 5, 1, ((old, {"lat_deg": 39.5, "lon_deg": 110.5}),))
+    messages = [m for m in truck_history(5, trucks=2) if m.device != "truck-1"]
+    batches, times = minutes(messages)
+    found = run(truck_journal([*batches, [late]], [*times, times[-1] + 10]), until_ms=END_MS)
+    assert any(key == "truck-1" for key, _ in found) == told
+
+
 def beaten(records, *, at):
     """The records with a heartbeat before the one at a place: what comes then comes late."""
     beat = Record(TRUCK_STREAM, at, END_MS, Frame.heartbeat().encode())

@@ -83,6 +83,16 @@ def test_streams_whose_first_records_kafka_no_longer_keeps_know_up_to_where_they
         run.step(stream, offset, 1000, b"1")
     anew_to = {stream: pipeline.anew_to for stream, pipeline in run._running.items()}
     assert anew_to == {"east": 49, "west": 49, "new": None}
+    entries: dict[bytes, bytes] = {}
+    run = PartitionRun.load(2, 1, {}, 40, _PIPELINES, 50)
+    run.step(b"east", 40, 1000, b"1")
+    _save(run, entries)
+    again = PartitionRun.load(2, 2, entries, 40, _PIPELINES, 60)
+    for offset, stream in ((41, b"west"), (50, b"new")):
+        again.offset = offset - 1
+        again.step(stream, offset, 1000, b"1")
+    anew_to = {stream: pipeline.anew_to for stream, pipeline in again._running.items()}
+    assert anew_to == {"east": 49, "west": 49, "new": None}
     whole = _run()
     whole.step(b"east", 0, 1000, b"1")
     assert whole._running["east"].anew_to is None
