@@ -28,7 +28,10 @@ CORRECT: Final = "correct"
 _CODE: Final = "correction_unmatched"
 _DAY_S: Final = 86_400
 _HORIZON_S: Final = 45 * _DAY_S
-_REACH_S: Final = 30 * _DAY_S
+_SOUGHT_S: Final = 75 * _DAY_S
+"""How old the ticket of a correction may be, so that it is known to be one."""
+_REACH_S: Final = _SOUGHT_S
+"""While a row of a correction can change, the weighings that it may be of are at hand."""
 _SHOWN_MS: Final = 7 * 86_400_000
 _FIELDS: Final = {
     "ticket": pa.string(), "plate": pa.string(), "mass_kg": pa.float64(), "contract": pa.string(),
@@ -85,7 +88,7 @@ def _unmatched(entity: Entity) -> Iterator[EntityRow]:
         v, step = event.values, as_event(event.values, "step")
         if v.get("event") != CORRECT or step in steps or (steps and not step):
             continue
-        if entity.beginning.forgot(event.t - 1000 * (_HORIZON_S + _REACH_S)):
+        if entity.beginning.forgot(event.t - 1000 * _SOUGHT_S):
             continue
         device = entity.site.devices.get(event.device)
         unit = device.unit if device is not None else ""

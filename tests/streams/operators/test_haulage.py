@@ -30,6 +30,7 @@ from streams.operators.weighing import weighing as weighing_operator
 from tests.support.road import (
     HOUR_MS,
     MINUTE_MS,
+    ROAD_TEXTS,
     STREAM,
     Event,
     Told,
@@ -37,7 +38,7 @@ from tests.support.road import (
     run_road,
     weighing,
 )
-from tests.support.telemetry import T0
+from tests.support.telemetry import T0, registry_frame
 
 
 @mark_operator(reads=("truck",))
@@ -300,6 +301,25 @@ def test_it_is_said_at_once_and_not_of_a_stream_that_forgot_its_tickets() -> Non
         for record in records:
             told.take(pipeline.step(record))
         assert [r["state"] for r in unmatched_of(told)] == ([] if anew else ["active"])
+
+
+@pytest.mark.parametrize("age_d", [1, 40, 74])
+def test_a_ticket_that_a_bridge_told_of_is_never_said_to_be_unknown(age_d) -> None:
+    """Neither when it is corrected nor later, when its weighings are old and the site is edited."""
+    by = {"ref": "K1", "event": "correct", "ticket": "M1", "step": "gross", "note": "misread",
+          "person": "Li Wei", "mass_kg": 44_000.0}  # fmt: skip
+    at = T0 + age_d * DAY_MS
+    legs = [weighing(1, T0, "M1", "tare", 15e3), weighing(2, T0 + HOUR_MS, "M1", "gross", 45e3)]
+    records = road_journal([legs, [Event("desk", 1, at, by)]], [T0 + 2 * HOUR_MS, at + 500])
+    pipeline, told = Pipeline(STREAM, OPERATORS, provisional_every_ms=10_000), Told()
+    for record in records:
+        told.take(pipeline.step(record))
+    offset = records[-1].offset
+    for day in range(age_d + 1, age_d + 47, 3):
+        for frame in (registry_frame(ROAD_TEXTS), Frame.heartbeat()):
+            offset += 1
+            told.take(pipeline.step(Record(STREAM, offset, T0 + day * DAY_MS + offset, frame.encode())))
+            assert not unmatched_of(told), f"day {day}"
 
 
 def test_a_tag_that_is_nobodys_accuses_nobody() -> None:
