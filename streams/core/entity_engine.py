@@ -144,7 +144,7 @@ class EntityEngine:
     def know(self) -> None:
         """Have everybody computed again, since the stream knows otherwise of its beginning."""
         for each in self._operated:
-            each.dirty.update(each.said.entities(), each.operator.names(self._site))
+            each.dirty.update(each.said.entities(), each.operator.names(self._site), each.index)
 
     def take_events(
         self, batch: pa.RecordBatch, device_class: str, flags: Mapping[int, str], now_ms: int
@@ -372,7 +372,8 @@ class EntityEngine:
             kept = about["operators"].get(each.operator.name)
             if kept is not None:  # of one that is new everything is to be computed
                 dirty, wakes, each.computed_ms = kept
-                each.dirty = set(dirty)
+                # A version of before may not have seen to what is waited for now: all is computed once.
+                each.dirty = set(dirty) if "beginning" in about else each.dirty.union(dirty)
                 for name, at_ms in wakes.items():
                     each.wake(name, at_ms)
 
