@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from streams.core.local_days import day_bounds_ms
+from streams.core.local_days import day_bounds_ms, day_of
 
 __all__ = ["BEGUN_LATER", "FORGOTTEN", "Beginning"]
 
@@ -16,6 +16,9 @@ FORGOTTEN: Final = "forgotten"
 """Reason: the stream was computed anew from a journal that no longer reaches back so far."""
 _HELD_BACK_MS: Final = 2 * 86_400_000
 """What is so much older than the day of the beginning was brought in: collectors wait for hours. [ms]"""
+
+_BROUGHT_IN_D: Final = 2
+"""Of how many local days papers are that were brought in."""
 
 
 @dataclass(slots=True)
@@ -69,18 +72,19 @@ class Beginning:
         """Whether it is being computed anew, without its beginning."""
         return self.anew_to is not None and self.anew_to_ms is None
 
-    def why_unknown(self, first_day_end_ms: int, told_ms: int | None, timezone: str) -> str:
+    def why_unknown(self, first_day_end_ms: int, told_ms: Iterable[int], timezone: str) -> str:
         """Why sums of a period are unknown; empty where they are known.
 
         A stream knows a period of whose first local day it heard some, and one whose papers were brought in:
-        the oldest is of that day, too, or of days before the stream began.
+        some are of that day or before, or of two days at least so long before the stream began that no
+        collector held them back. One alone may be of a clock that was wrong.
 
         Parameters
         ----------
         first_day_end_ms : int
             End of the period's first local day. [ms UTC]
-        told_ms : int or None
-            The oldest paper of it. [ms UTC]
+        told_ms : iterable of int
+            When its papers are of. [ms UTC]
         timezone : str
         """
         heard_ms = self.heard_ms
@@ -88,10 +92,12 @@ class Beginning:
             return ""
         if self.anew_to is not None:
             return FORGOTTEN
-        if told_ms is None or heard_ms is None:
+        if heard_ms is None:
             return BEGUN_LATER
-        brought_in = told_ms < day_bounds_ms(heard_ms, timezone)[0] - _HELD_BACK_MS
-        return "" if brought_in or told_ms < first_day_end_ms else BEGUN_LATER
+        before_ms = day_bounds_ms(heard_ms, timezone)[0] - _HELD_BACK_MS
+        needed = 1 if before_ms <= first_day_end_ms else _BROUGHT_IN_D
+        days = {day_of(t, timezone) for t in told_ms if t < max(before_ms, first_day_end_ms)}
+        return "" if len(days) >= needed else BEGUN_LATER
 
     def forgot(self, t_ms: int) -> bool:
         """Whether it would have to know of a time of which the journal no longer tells. [ms UTC]"""

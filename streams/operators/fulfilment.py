@@ -119,7 +119,7 @@ def _known(entity: Entity, contract: Contract) -> Iterator[EntityRow]:
     if not begun:
         yield EntityRow(_AHEAD, contract.contract, days[0], 0, contract.unit, {}, days[0])
         return
-    told_ms = min((i.t for i in items if i.source == WEIGHED), default=None)
+    told_ms = (i.t for i in items if i.source == WEIGHED and _mass(i) is not None)
     why = entity.beginning.why_unknown(days[1], told_ms, site.timezone)
     if why:
         yield from _not_known(entity, contract, days, why)
@@ -177,10 +177,11 @@ def _not_known(entity: Entity, contract: Contract, days: Sequence[int], why: str
     values = {name: getattr(contract, name) for name in _TERMS}
     values["planned_kg"] = round(1000.0 * contract.planned_t)
     for start_ms, end_ms in pairwise(days[:-_AFTER_D]):
-        if start_ms <= entity.now_ms and not entity.beginning.stands(end_ms):
+        settles_ms = _settles_ms(entity.site, end_ms)
+        if start_ms <= entity.now_ms and not entity.beginning.stands(settles_ms):
             yield EntityRow(
                 "fulfilment", key, start_ms, end_ms - start_ms, contract.unit, values,
-                _settles_ms(entity.site, end_ms), end_ms, reason=why, at_once=True,
+                settles_ms, end_ms, reason=why, at_once=True,
             )  # fmt: skip
     yield EntityRow(
         NEWEST, key, days[0], month_end - days[0], contract.unit,

@@ -13,17 +13,17 @@ FIRST_END = T0 + DAY
 @pytest.mark.parametrize(
     ("heard_ms", "told_ms", "why"),
     [
-        (0, None, ""),  # it was always there
-        (T0 - 1, None, ""),
-        (FIRST_END - 1, None, ""),  # some of the first day was heard
-        (FIRST_END, None, BEGUN_LATER),
-        (None, None, BEGUN_LATER),  # nobody said a word yet
-        (FIRST_END, FIRST_END + 5, BEGUN_LATER),
-        (T0 + 9 * DAY, T0 + 8 * DAY, BEGUN_LATER),  # what a collector held back is no history
-        (T0 + 9 * DAY, T0 + 7 * DAY, BEGUN_LATER),
-        (T0 + 9 * DAY + 5, T0 + 7 * DAY - 1, ""),  # it was brought in
-        (T0 + 2 * DAY, FIRST_END - 1, ""),
-        (T0 + 2 * DAY, FIRST_END, BEGUN_LATER),
+        (0, (), ""),  # it was always there
+        (T0 - 1, (), ""),
+        (FIRST_END - 1, (), ""),  # some of the first day was heard
+        (FIRST_END, (), BEGUN_LATER),
+        (None, (), BEGUN_LATER),  # nobody said a word yet
+        (FIRST_END, (FIRST_END + 5,), BEGUN_LATER),
+        (T0 + 9 * DAY, (T0 + 7 * DAY, T0 + 8 * DAY), BEGUN_LATER),  # what a collector held back is no history
+        (T0 + 9 * DAY + 5, (T0 + 6 * DAY - 1, T0 + 7 * DAY - 1), ""),  # it was brought in
+        (T0 + 9 * DAY + 5, (T0 + 6 * DAY, T0 + 7 * DAY - 1, T0 + 8 * DAY), BEGUN_LATER),  # of one day
+        (T0 + 2 * DAY, (FIRST_END - 1,), ""),
+        (T0 + 2 * DAY, (FIRST_END,), BEGUN_LATER),
     ],
 )
 def test_a_period_is_known_from_its_first_day_on_or_from_papers_that_were_brought_in(heard_ms, told_ms, why):
@@ -32,8 +32,8 @@ def test_a_period_is_known_from_its_first_day_on_or_from_papers_that_were_brough
 
 def test_what_is_forgotten_is_not_made_up_for_by_papers():
     beginning = Beginning(T0 + 9 * DAY, anew_to=7)
-    assert beginning.why_unknown(FIRST_END, T0, ZONE) == FORGOTTEN
-    assert beginning.why_unknown(T0 + 10 * DAY, None, ZONE) == ""
+    assert beginning.why_unknown(FIRST_END, (T0,), ZONE) == FORGOTTEN
+    assert beginning.why_unknown(T0 + 10 * DAY, (), ZONE) == ""
 
 
 def test_what_was_said_stands_up_to_where_the_journal_ended():
@@ -69,4 +69,4 @@ def test_where_the_data_are_the_clock_the_oldest_sample_is_the_beginning():
 def test_a_checkpoint_keeps_it_and_one_of_before_knew_everything():
     beginning = Beginning(T0, 7, T0 + 5)
     assert Beginning.load(beginning.asdict()) == beginning
-    assert Beginning.load(None).why_unknown(FIRST_END, None, ZONE) == ""
+    assert Beginning.load(None).why_unknown(FIRST_END, (), ZONE) == ""

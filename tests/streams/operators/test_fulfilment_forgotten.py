@@ -7,7 +7,7 @@ from streams.core.checkpoint import Checkpoint
 from streams.core.operator import discovered
 from streams.core.pipeline import Pipeline
 from tests.streams.operators.test_fulfilment_unknown import DAY_MS, TEXTS, journal, of_contract
-from tests.support.road import STREAM, Told, road_journal, trips
+from tests.support.road import HOUR_MS, MINUTE_MS, STREAM, Told, road_journal, run_road, trips, weighing
 from tests.support.telemetry import T0
 
 
@@ -56,3 +56,32 @@ def test_a_coming_month_wakes_its_contract_though_a_checkpoint_of_before_did_not
     beats(restored, told, kept.offset, [4, 20, 31, 33])
     assert {r["reason"] for r in of_contract(told, "C3").values()} == {None}
     assert of_contract(told, "C3")
+
+
+def test_a_day_that_was_over_but_not_settled_is_unknown_in_the_end():
+    """Five minutes after midnight: nobody would ever settle what was said of it."""
+    midnight = T0 + 13 * DAY_MS + 16 * HOUR_MS
+    records = journal(sorted(trips(5, days=12.0), key=lambda e: e.t), 0, 12)
+    last = Record(STREAM, records[-1].offset + 1, midnight + 5 * MINUTE_MS, Frame.heartbeat().encode())
+    told, pipeline = Told(), made()
+    for record in [*records, last]:
+        told.take(pipeline.step(record))
+    days = of_contract(told, "C1")
+    assert days[midnight - DAY_MS]["status"] == "provisional"
+    pipeline = made()
+    pipeline.begin_anew(last.offset)
+    kept = [r for r in records[1:] if r.timestamp_ms > T0 + 6 * DAY_MS]
+    for record in [Record(STREAM, 0, kept[0].timestamp_ms, records[0].frame), *kept, last]:
+        told.take(pipeline.step(record))
+    beats(pipeline, told, last.offset, [14.1, 15.2, 20, 40])
+    anew = of_contract(told, "C1")
+    assert (anew[midnight - DAY_MS]["status"], anew[midnight - DAY_MS]["reason"]) == ("unknown", "forgotten")
+    assert anew[midnight - 2 * DAY_MS] == days[midnight - 2 * DAY_MS]
+    assert {r["status"] for r in anew.values()} == {"final", "unknown"}
+
+
+def test_one_ticket_of_a_clock_that_was_wrong_makes_no_month_known():
+    events = [e for e in sorted(trips(5, days=20.0), key=lambda e: e.t) if e.t >= T0 + 10 * DAY_MS]
+    odd = [weighing(5000, T0 + 6 * DAY_MS, "MZ", "tare", 15e3, contract="C1")]
+    told = run_road(journal(events, 10, 20, odd, 12), discovered(), until_ms=T0 + 44 * DAY_MS)
+    assert {r["reason"] for r in of_contract(told, "C1").values()} == {"begun_later"}
