@@ -140,6 +140,8 @@ class EntityRow:
     model : str or None
     at_once : bool
         Whether the reason is said before, too.
+    withdrawn : bool
+        Whether it is taken back, though it may have been said before the stream began.
     """
 
     measurement: str
@@ -154,6 +156,7 @@ class EntityRow:
     reason: str = ""
     model: str | None = None
     at_once: bool = False
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

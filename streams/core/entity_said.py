@@ -148,6 +148,8 @@ class SaidRows:
         before = self._rows.get(name)
         settled = now_ms >= row.settles_ms or (before is not None and before.settled)
         status = (Status.UNKNOWN if row.reason else Status.FINAL) if settled else Status.PROVISIONAL
+        if row.withdrawn:
+            status = Status.WITHDRAWN
         fields = {n: v for n, v in ((n, _plain(v)) for n, v in row.fields.items()) if v is not None}
         unknown = fields.keys() - self._operator.writes[row.measurement].keys()
         if unknown and row.measurement not in self._operator.hidden:

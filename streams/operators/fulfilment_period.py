@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -58,6 +59,7 @@ def fulfilment_period(entity: Entity) -> Iterator[EntityRow]:
     newest = {(i.values["contract"], i.values["month"]): i.values for i in entity.of(NEWEST)}
     if not newest:
         return
+    newest |= _never_told(entity, newest)
     zone, months = entity.site.timezone, months_of(entity.name)
     start_ms = days_ms(months[0], zone)[0]
     end_ms = days_ms(months[-1], zone)[-1]
@@ -66,14 +68,36 @@ def fulfilment_period(entity: Entity) -> Iterator[EntityRow]:
     settles_ms = end_ms + 1000 * (_AFTER_D - 1) * _DAY_S
     for line in period_lines(newest, max(month for _, month in newest), rules_of(entity.site)):
         why = _why_unknown(newest.values(), line)
-        # What was said before the beginning was forgotten stands while the stream is computed anew.
-        if line.name == entity.name and not (why == FORGOTTEN and entity.beginning.anew):
+        # What was said before the beginning was forgotten stands while all is computed anew, and if settled.
+        if line.name == entity.name and not (why == FORGOTTEN and entity.beginning.stands(settles_ms)):
             yield EntityRow(
                 "fulfilment_period", _key(entity.stream, line), start_ms, end_ms - start_ms, unit,
                 _fields(line), settles_ms, reason=why, at_once=True,
             )  # fmt: skip
-            if line.warned:
-                yield _shortfall(entity, line, unit, start_ms, end_ms, settles_ms)
+            if line.warned or why == FORGOTTEN:
+                told = _shortfall(entity, line, unit, start_ms, end_ms, settles_ms)
+                # Whoever was warned before it was forgotten hears that nobody can tell any more.
+                yield told if line.warned else replace(told, withdrawn=True)
+
+
+def _never_told(
+    entity: Entity, newest: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Contract months up to the newest of which nothing was told, since they are unknown and too old."""
+    last, zone = max(month for _, month in newest), entity.site.timezone
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for contract in entity.site.contracts.values():
+        name = (contract.contract, contract.month)
+        if contract.stream != entity.stream or name in newest or contract.month > last:
+            continue
+        if contract.month in months_of(entity.name):
+            why = entity.beginning.why_unknown(days_ms(contract.month, zone)[1], (), zone)
+            if why:
+                found[name] = {
+                    "contract": contract.contract, "month": contract.month, "seller": contract.seller,
+                    "planned_kg": round(1000.0 * contract.planned_t), "unit": contract.unit, "reason": why,
+                }  # fmt: skip
+    return found
 
 
 def _why_unknown(newest: Iterable[Mapping[str, Any]], line: PeriodLine) -> str:

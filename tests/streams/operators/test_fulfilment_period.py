@@ -11,6 +11,7 @@ from models.frame import Frame, Record
 from models.fulfilment_forecast import rules_of
 from models.local_month import days_ms
 from models.site import FulfilmentRule, Region, Site, Unit
+from streams.core.beginning import Beginning
 from streams.core.entity_operator import Entity, Item
 from streams.core.operator import discovered
 from streams.operators.fulfilment import NEWEST
@@ -137,3 +138,13 @@ def test_rows_are_the_periods_of_the_monthly_report(later_days):
         assert stored[key]["warned"] == (None if line.warned is None else int(line.warned))
         assert line.shortfall_p is not None
         assert line.received_kg > 0
+
+
+@pytest.mark.parametrize(("anew_to_d", "told"), [(-1, True), (29, True), (31, False)])
+def test_what_was_settled_before_a_beginning_was_forgotten_stands(anew_to_d, told):
+    """A quarter is settled 30 days after its end; what was said of it only until then is to be said anew."""
+    end_ms = days_ms("2026-04", "Asia/Shanghai")[0]
+    beginning = Beginning(end_ms, anew_to=7, anew_to_ms=end_ms + anew_to_d * DAY_MS)
+    item = newest("A", "2026-03", received_kg=None, expected_kg=None, reason="forgotten")
+    entity = Entity("2026-Q1", [item], SITE, "haul", end_ms + 40 * DAY_MS, 0, beginning)
+    assert bool(list(fulfilment_period.function(entity))) is told
