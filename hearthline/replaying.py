@@ -88,7 +88,10 @@ class _Streams:
         The registry holds from the beginning of time: a first frame may span months,
         and at its own time all but its newest samples would be late.
         """
-        pipeline = self._pipeline(stream, min(timestamp_ms, _oldest_ms(frame, timestamp_ms)))
+        oldest_ms = min(timestamp_ms, _oldest_ms(frame, timestamp_ms))
+        pipeline = self._pipeline(stream, oldest_ms)
+        if not self.timed:
+            pipeline.begin_at(oldest_ms)
         for part in pipeline.steps(Record(stream, pipeline.offset + 1, timestamp_ms, frame.encode())):
             self._take(part)
             if pipeline.leap is not None:
@@ -100,7 +103,7 @@ class _Streams:
         pipeline = self.pipelines.get(stream)
         if pipeline is None:
             pipeline = self.pipelines[stream] = Pipeline(stream, provisional_every_ms=None)
-            if not self.timed:
+            if not self.timed:  # one may only ever hear of others' rows
                 pipeline.begin_at(begin_ms)
             self._take(pipeline.step(Record(stream, 0, begin_ms, self._registry)))
         return pipeline

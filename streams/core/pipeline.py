@@ -122,8 +122,9 @@ class Pipeline:
         self._state.entities.beginning.anew_to = to_offset
 
     def begin_at(self, ms: int) -> None:
-        """Know when the stream began, where no record tells: its messages came before its records did."""
-        self._state.entities.beginning.hear(ms, ms)
+        """Know when the stream began at the latest, where no record tells: messages came before them."""
+        if self._state.entities.beginning.hear(ms, 0):
+            self._state.entities.know()
 
     # -- records in ---------------------------------------------------------------
 

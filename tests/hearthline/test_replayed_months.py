@@ -26,19 +26,22 @@ def told(tmp_path):
     for name, text in (ROAD_TEXTS | {"contracts.csv": ROAD_TEXTS["contracts.csv"] + SILENT}).items():
         (site / name).write_text(text, encoding="utf-8")
 
-    def told(name, messages):
+    def told(name, *recordings):
         """Settled days by contract, of messages with the times at which they came, None for none."""
-        lines = []
-        for event, came_ms in messages:
-            topic = f"hearthline/v1/r1/{UNITS[event.device]}/{event.device}/telemetry"
-            sample = {"t": event.t, **event.values}
-            line = {"topic": topic, "payload": {"boot": T0 - 5, "seq": event.seq, "samples": [sample]}}
-            lines.append(line if came_ms is None else {**line, "received_ms": came_ms})
-        if messages[-1][1] is not None:
-            lines.append({"topic": "", "payload": {"heartbeat": "h1"}, "received_ms": T0 + 40 * DAY_MS})
-        file = tmp_path / f"{name}.jsonl"
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        replay([file], open_site(site), tmp_path / name)
+        files = []
+        for n, messages in enumerate(recordings):
+            lines = []
+            for event, came_ms in messages:
+                topic = f"hearthline/v1/r1/{UNITS[event.device]}/{event.device}/telemetry"
+                sample = {"t": event.t, **event.values}
+                line = {"topic": topic, "payload": {"boot": T0 - 5, "seq": event.seq, "samples": [sample]}}
+                lines.append(line if came_ms is None else {**line, "received_ms": came_ms})
+            if messages[-1][1] is not None:
+                end_ms = T0 + 40 * DAY_MS
+                lines.append({"topic": "", "payload": {"heartbeat": "h1"}, "received_ms": end_ms})
+            files.append(tmp_path / f"{name}-{n}.jsonl")
+            files[-1].write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        replay(files, open_site(site), tmp_path / name)
         found = {}
         for row in pq.read_table(tmp_path / name / "fulfilment.parquet").to_pylist():
             if row["status"] != "provisional":
@@ -67,6 +70,13 @@ def test_tickets_that_are_brought_in_make_a_month_known_that_was_begun_amid(told
         known = told(name, messages)
         assert {name: known[name] for name in ("C1", "C2")} == {name: always[name] for name in ("C1", "C2")}
         assert reasons(known["C3"]) == {"begun_later"}, "nobody brought in a ticket of it"
+
+
+def test_files_without_times_begin_with_their_oldest_sample_whichever_is_read_first(told):
+    events = sorted(trips(5, days=20.0), key=lambda e: e.t)
+    parts = [[(e, None) for e in events if (e.t >= BEGIN_MS) is late] for late in (True, False)]
+    assert told("late-first", *parts) == told("early-first", *parts[::-1])
+    assert {reason for days in told("late-first", *parts).values() for reason in reasons(days)} == {None}
 
 
 def test_a_recording_without_times_begins_with_its_oldest_sample(told):
