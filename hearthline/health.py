@@ -138,13 +138,18 @@ def leap_trouble(leap: Worded, far: Worded) -> Trouble:
 def failing_troubles(failing: Failing) -> list[Trouble]:
     """What operators cannot compute, the newest by name, and what to do; empty if they can compute all."""
     newest = max(
-        ((f.last_ms, stream, f) for stream, failures in failing.items() for f in failures),
-        key=lambda each: each[:2],
+        # What only rests on something that fails is no place to look at.
+        (
+            (not f.error.startswith("SourceError"), f.last_ms, stream, f)
+            for stream, fs in failing.items()
+            for f in fs
+        ),
+        key=lambda each: each[:3],
         default=None,
     )
     if newest is None:
         return []
-    _, stream, f = newest
+    *_, stream, f = newest
     reason = worded(
         "{operator} cannot compute {subject} of {stream}: {error}",
         operator=f.operator, subject=f.subject, stream=stream, error=f.error,

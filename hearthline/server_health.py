@@ -124,7 +124,10 @@ class ServerHealth:
     def lag(self) -> dict[str, dict[str, float]]:
         """By stage: messages and records that wait for it, and how long the oldest has waited. [s]"""
         source = self._from
-        tails, stepped, stored = source.stages.tails, source.runtime.stepped(), source.runtime.offsets()
+        tails = source.stages.tails
+        # What stands still waits for a start and not for a stage; `status` says so.
+        standing = {stream: tails[stream] for stream in source.runtime.status.standing if stream in tails}
+        stepped, stored = source.runtime.stepped() | standing, source.runtime.offsets() | standing
         source.stages.forget(stored)
         status = self.ingest.status if self.ingest is not None else None
         waiting = Behind(status.queued, status.waiting_s) if status else _NONE

@@ -80,14 +80,18 @@ class Failures:
     def note(self, operator: str, subject: str, error: Exception) -> None:
         """Note that an operator could not compute a subject at this now."""
         before, told = self._of.pop((operator, subject), None), _told(error)
-        if before is None or before.error != told:
+        if before is None or _kind(before.error) != _kind(told):
             trace = "".join(traceback.format_exception(error))
             noted = Failure(operator, subject, told, trace, self.now_ms, self.now_ms)
         else:
-            noted = replace(before, last_ms=self.now_ms)
+            noted = replace(before, error=told, last_ms=self.now_ms)
         self._of[operator, subject] = noted
         while len(self._of) > self.most:
             del self._of[next(iter(self._of))]
+
+    def forget(self, operator: str, subject: str) -> None:
+        """Note that all rows of an entity were computed again."""
+        self._of.pop((operator, subject), None)
 
     def all(self) -> tuple[Failure, ...]:
         """What failed, the newest last."""
@@ -112,7 +116,8 @@ def window_values(operator: WindowOperator, samples: Samples, site: StreamSite, 
     """Compute a window of every device; one that the operator cannot compute has no value, and says so.
 
     Where the operator raises, each half of the devices is tried by itself, down to those that it is about.
-    If there are more than 32 of them it is the operator that is wrong: then the rest is not tried one by one.
+    After 32 of them without any two others that it can, it is the operator that is wrong: then what is left
+    is not tried one by one.
     """
     parts = _parts(operator, samples, site, failures, [_MOST_ALONE])
     if len(parts) == 1:
@@ -136,7 +141,10 @@ def _parts(
         return [nothing(len(operator.fields), n)]
 
     def compute() -> list[Values]:
-        return [of_result(operator.function(samples, site), operator.fields, n)]
+        values = of_result(operator.function(samples, site), operator.fields, n)
+        if n > 1:  # so it is some devices that are wrong
+            left[0] = _MOST_ALONE
+        return [values]
 
     return cast("list[Values]", contained(compute, failed))
 
@@ -154,6 +162,11 @@ def of_result(result: Any, names: tuple[str, ...], subjects: int) -> Values:
 def nothing(fields: int, subjects: int) -> Values:
     """What is said of `subjects` that cannot be computed."""
     return np.full((fields, subjects), np.nan), np.zeros(subjects), np.full(subjects, FAILED, dtype=object)
+
+
+def _kind(told: str) -> tuple[str, str]:
+    """Of what was told of an error its type and the line of the code: its words may have numbers."""
+    return told.partition(":")[0], told.rpartition("(")[2]
 
 
 def _told(error: Exception) -> str:

@@ -248,6 +248,7 @@ class EntityEngine:
             times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
             changed = each.said.say(name, rows, now_ms, each.floor_ms)
             each.wake(name, min(times, default=None))
+            self._failures.forget(operator.name, name)
             return changed
 
         def failed(error: Exception) -> list[tuple[Said | None, Said]]:

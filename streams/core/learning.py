@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,13 +45,12 @@ class Learning:
             self._failures.note(learner.name, settled.stream, error)
             return known, None
 
-        self._states[learner.name], rows = contained(lambda: learner.function(known, settled), failed)
-        if rows is None or not rows.num_rows:
-            return None
-        # What was learnt says by what, so that nobody takes it for a pure function of samples.
-        at = rows.schema.get_field_index("model")
-        model = pc.fill_null(rows.column(at), f"{learner.name}/{learner.version}")
-        return rows.set_column(at, rows.schema.field(at), model)
+        def learn() -> tuple[object, pa.Table | None]:
+            state, rows = learner.function(known, settled)
+            return state, _modelled(rows, learner) if rows is not None and rows.num_rows else None
+
+        self._states[learner.name], rows = contained(learn, failed)
+        return cast("pa.Table | None", rows)
 
     def parts(self) -> dict[str, bytes]:
         """State of learners that makes bytes of itself, by learner; `load_part` reads it."""
@@ -78,3 +78,10 @@ class Learning:
             version, state = kept.get(learner.name, (None, None))
             if version == learner.version:
                 self._states[learner.name] = state
+
+
+def _modelled(rows: pa.Table, learner: Learner) -> pa.Table:
+    """Rows that say by what they were learnt, so that nobody takes them for a pure function of samples."""
+    at = rows.schema.get_field_index("model")
+    model = pc.fill_null(rows.column(at), f"{learner.name}/{learner.version}")
+    return rows.set_column(at, rows.schema.field(at), model)

@@ -265,6 +265,10 @@ class Marking:
             name = site.ids[int(devices[0])]
             self._failures.note(operator.name, name, error)
             self._replace(operator.name, name, start_ms, (), 0)
+            # What comes next is marked with all of the window, as after a start, which follows nothing.
+            for (start, _, reads), following in self._following.items():
+                if start == start_ms and reads == operator.reads:
+                    following.until_ms[devices] = _NO_TIME
             return None
 
         marks = contained(lambda: operator.function(samples, site), failed)

@@ -16,10 +16,10 @@ Failing = Mapping[str, tuple[Failure, ...]]
 def log_new(before: Failing, now: Failing, log: logging.Logger) -> None:
     """Log what of `now` did not fail `before`: the first of each operator at full length."""
     for stream, failures in now.items():
-        known = {(f.operator, f.subject, f.error) for f in before.get(stream, ())}
+        known = {(f.operator, f.subject, f.trace) for f in before.get(stream, ())}
         traced: set[str] = set()
         for f in failures:
-            if (f.operator, f.subject, f.error) in known:
+            if (f.operator, f.subject, f.trace) in known:
                 continue
             trace = "" if f.operator in traced else f"\n{f.trace}"
             traced.add(f.operator)

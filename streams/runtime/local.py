@@ -30,6 +30,8 @@ _RETRY_S = 2.0
 _GATHER_S = 0.25
 _SLICES_STORED = 2
 """After so many slices what they gave is stored: a write costs much the same for one as for some."""
+_ALL = 2**62
+"""An offset beyond which there is nothing to wait for."""
 _log = logging.getLogger(__name__)
 
 
@@ -205,7 +207,8 @@ class LocalRuntime:
                     self.save()
                     saved_at = time.monotonic()
                 self.status.state, self.status.detail = "ok", ""
-                self._journal.wait({s: p.offset for s, p in self._pipelines.items()}, 0.5)
+                known = {s: p.offset for s, p in self._pipelines.items()}
+                self._journal.wait(known | dict.fromkeys(self._stood, _ALL), 0.5)
                 if not any(self.status.lag.values()):
                     # A transaction costs much the same for one record as for many: let some gather.
                     stop.wait(_GATHER_S)
@@ -257,7 +260,9 @@ class LocalRuntime:
         self._show_failing()
         self.status.lag = behind
         self.status.records += stepped - len(self._amid)
-        self.status.now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
+        now_ms = {s: p.now_ms for s, p in self._pipelines.items() if p.now_ms is not None}
+        # Of a stream that stands still now stands, too, and grows old.
+        self.status.now_ms = {s: ms for s, ms in self.status.now_ms.items() if s in self._stood} | now_ms
         return stepped
 
     def _step(self, pipeline: Pipeline) -> int:
@@ -270,7 +275,8 @@ class LocalRuntime:
                 if records[0].offset > 0:
                     pipeline.begin_anew(self._journal.streams()[stream][0])
                 records = [*self._registry_before(records[0]), *records]
-            amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), Outputs(stream))
+            begun = Outputs(stream, pipeline.offset)
+            amid = _Amid(chain.from_iterable(map(pipeline.steps, records)), begun)
         try:
             for part in amid.parts:
                 amid.outputs.merge(part)
@@ -282,7 +288,7 @@ class LocalRuntime:
                     if amid.slices < _SLICES_STORED:
                         self._amid[stream] = amid
                         return stepped
-                    self._amid[stream] = _Amid(amid.parts, Outputs(stream))
+                    self._amid[stream] = _Amid(amid.parts, Outputs(stream, pipeline.offset))
                     break
         except MemoryError:
             raise

@@ -23,6 +23,7 @@ from hearthline.site_dir import open_site
 from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
 from store.params import time_text
+from streams.core.beginning import Beginning
 from tests.support.influxd import Influxd
 from tests.support.simulated_cases import example, simulated
 
@@ -59,6 +60,8 @@ def filled(tmp_path_factory):
         influx = InfluxSeries(server.url, server.org, buckets[0], server.token, readings_bucket=buckets[1])
         both = Both(home / "series.duckdb", influx)
         patch.setattr(replaying, "DuckdbSeries", lambda *_a, **_k: both)
+        # As if the tickets of the month's days before had been brought in: else its sums are unknown.
+        patch.setattr(Beginning, "why_unknown", lambda *_: "")
         replaying.replay([home / "sim" / "telemetry.parquet"], site, home / "out")
         assert influx.refusals == []
         yield both, influx, buckets, site

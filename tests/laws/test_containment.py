@@ -177,9 +177,9 @@ def test_a_step_that_cannot_be_learnt_leaves_what_is_known(unit: Unit) -> None:
     assert ("water_normal", "u1") in unit.failures
 
 
-def test_only_what_was_to_fail_failed(unit: Unit) -> None:
+def test_only_what_was_to_fail_failed_and_an_entity_that_is_whole_again_fails_no_more(unit: Unit) -> None:
     assert unit.failures.keys() == {
-        ("device_heat", "sub-2"), ("network_heat", "n1"), ("water_normal", "u1"), ("fuel_heat", "u1"),
+        ("device_heat", "sub-2"), ("network_heat", "n1"), ("water_normal", "u1"),
     }  # fmt: skip
 
 
@@ -232,25 +232,36 @@ def test_a_truck_whose_way_cannot_be_marked_has_no_marks_and_others_have_theirs(
     assert _crashes(run) == []
 
 
-def test_more_devices_than_can_be_tried_alone_are_unknown_together(monkeypatch) -> None:
-    monkeypatch.setattr("streams.core.containing._MOST_ALONE", 2)
+def _computed(odd: range, n: int) -> tuple[list[str], list[int], Failures]:
+    """Reasons of `n` devices of which some are odd, how many were given at each try, and what failed."""
     tried: list[int] = []
 
-    def function(samples: Samples, _site: Any) -> Any:
+    def function(samples: Samples, _site: Any) -> _Result:
         tried.append(len(samples.devices))
-        raise ZeroDivisionError
+        if any(d in odd for d in samples.devices.tolist()):
+            raise ZeroDivisionError
+        return _Result(1.0, 1.0, "")
 
-    failures, n = Failures(), 64
-    operator = WindowOperator("o", ("meter",), 900, _Result, function)
     nothing = np.zeros(n, np.int64)
     rows = Rows(np.arange(n), nothing, nothing, nothing, nothing, np.ones((1, n)))
-    samples = Samples(0, 900_000, [ClassSamples(("flow_m3_h",), rows)])
-    values, coverage, reason = window_values(operator, samples, _Site(n), failures)
-    assert (values.shape, set(coverage), set(reason)) == ((1, n), {0.0}, {"computing_failed"})
-    assert np.isnan(values).all()
-    assert len(failures.all()) == n
-    assert tried.count(1) == 2
-    assert len(tried) < 20
+    samples, failures = Samples(0, 900_000, [ClassSamples(("flow_m3_h",), rows)]), Failures()
+    operator = WindowOperator("o", ("meter",), 900, _Result, function)
+    _, _, reason = window_values(operator, samples, _Site(n), failures)
+    return reason.tolist(), tried, failures
+
+
+def test_an_operator_that_can_compute_nobody_is_not_tried_with_each_alone() -> None:
+    reasons, tried, failures = _computed(range(1000), 1000)
+    assert set(reasons) == {"computing_failed"}
+    assert len(failures.all()) == 1000
+    assert tried.count(1) == 32
+    assert len(tried) < 120
+
+
+def test_many_devices_that_fail_among_more_that_do_not_are_all_that_is_unknown() -> None:
+    reasons, _, failures = _computed(range(0, 3000, 50), 3000)
+    assert [at for at, reason in enumerate(reasons) if reason] == list(range(0, 3000, 50))
+    assert len(failures.all()) == 60
 
 
 def test_what_is_no_property_of_the_input_is_not_contained(tmp_path) -> None:
@@ -285,10 +296,11 @@ def _told_of(
     return told
 
 
-def test_marks_made_before_a_device_failed_go_with_those_that_cannot_be_made() -> None:
-    @mark_operator(reads=("truck",))
+@pytest.mark.parametrize("grows", ["", "more"])
+def test_marks_made_before_a_device_failed_go_with_those_that_cannot_be_made(grows: Any) -> None:
+    @mark_operator(reads=("truck",), grows=grows)
     def fixes(samples: Samples, _site: Any) -> Marks:
-        if len(samples.t) > 1:
+        if (samples["lon_deg"] == 110.02).any():
             raise ZeroDivisionError
         return Marks(samples.device, samples.t, {})
 
@@ -299,13 +311,13 @@ def test_marks_made_before_a_device_failed_go_with_those_that_cannot_be_made() -
     def fixed(entity: Entity) -> Iterable[EntityRow]:
         yield EntityRow("fixed", entity.name, T0, 0, "u1", {"n": len(entity.of("fixes"))}, entity.now_ms + 1)
 
-    def count(*batches: Sequence[Event]) -> Any:
-        minutes = [n + 2 for n in range(len(batches))]
+    def count(fixes_sent: int) -> Any:
+        batches = [[_fix(n, n)] for n in range(1, fixes_sent + 1)]
+        minutes = [n + 2 for n in range(fixes_sent)]
         (row,) = _told_of((reading, fixes, fixed), batches, minutes).of("fixed").values()
         return row["n"]
 
-    assert count([_fix(1, 1)]) == 1
-    assert count([_fix(1, 1)], [_fix(2, 2)]) == 0
+    assert [count(n) for n in (1, 2, 3, 4)] == [1, 0, 0, 0], "as if each began with the whole window"
 
 
 def test_an_entity_of_which_nothing_new_comes_is_tried_again_after_an_hour() -> None:
@@ -324,3 +336,18 @@ def test_an_entity_of_which_nothing_new_comes_is_tried_again_after_an_hour() -> 
     told = _told_of((seen,), [], [1, 2, 30, 59, 61, 62])
     assert tried == [0, 61]
     assert [r["n"] for r in told.of("seen").values()] == [1]
+
+
+def test_what_can_be_computed_again_is_no_failure_any_more_and_numbers_in_an_error_make_no_other() -> None:
+    failures = Failures(now_ms=1)
+    for number in (1, 2):
+        try:
+            raise ValueError(f"odd {number}")
+        except ValueError as error:
+            failures.note("o", "d", error)
+        failures.now_ms += 1
+    (failure,) = failures.all()
+    assert (failure.first_ms, failure.last_ms) == (1, 2)
+    assert failure.error.startswith("ValueError: odd 2 (")
+    failures.forget("o", "d")
+    assert failures.all() == ()
