@@ -13,6 +13,7 @@ from hearthline.metrics import Figure, labelled
 from ingest.status import IngestStatus
 from models.wording import NOTHING, Worded, reported, worded
 from store.protocol import Select, SeriesStore
+from streams.core.containing import Failure
 from streams.core.deliveries import LedgerCounts
 from streams.core.leap import Leap, utc
 from streams.runtime.failing import Failing
@@ -139,11 +140,7 @@ def failing_troubles(failing: Failing) -> list[Trouble]:
     """What operators cannot compute, the newest by name, and what to do; empty if they can compute all."""
     newest = max(
         # What only rests on something that fails is no place to look at.
-        (
-            (not f.error.startswith("SourceError"), f.last_ms, stream, f)
-            for stream, fs in failing.items()
-            for f in fs
-        ),
+        ((not f.follows, f.last_ms, stream, f) for stream, fs in failing.items() for f in fs),
         key=lambda each: each[:3],
         default=None,
     )
@@ -154,7 +151,8 @@ def failing_troubles(failing: Failing) -> list[Trouble]:
         "{operator} cannot compute {subject} of {stream}: {error}",
         operator=f.operator, subject=f.subject, stream=stream, error=f.error,
     )  # fmt: skip
-    far = worded("{n} unknown, all else goes on", n=f"{sum(map(len, failing.values())):,}")
+    subjects = sum(map(_subjects, failing.values()))
+    far = worded("{n} unknown, all else goes on", n=f"{subjects:,}")
     advice = worded(
         "look at what {subject} sent since {since}; then report the error with the log", subject=f.subject,
         since=utc(f.first_ms),
@@ -194,9 +192,13 @@ def failing_told(failing: Failing) -> dict[str, list[dict[str, Any]]]:
 
 def failing_figures(failing: Failing, streams: Iterable[str]) -> Iterator[Figure]:
     """How much of each of the streams cannot be computed."""
-    return labelled(
-        "hearthline_failing_subjects", {s: float(len(failing.get(s, ()))) for s in sorted(streams)}
-    )
+    found = {stream: float(_subjects(failing.get(stream, ()))) for stream in sorted(streams)}
+    return labelled("hearthline_failing_subjects", found)
+
+
+def _subjects(failures: Iterable[Failure]) -> int:
+    """How many devices, networks and other subjects there are, each of however many operators."""
+    return len({f.subject for f in failures})
 
 
 def leaps_told(leaps: Mapping[str, Leap]) -> dict[str, dict[str, int]]:

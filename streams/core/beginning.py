@@ -16,7 +16,6 @@ FORGOTTEN: Final = "forgotten"
 """Reason: the stream was computed anew from a journal that no longer reaches back so far."""
 _HELD_BACK_MS: Final = 2 * 86_400_000
 """What is so much older than the day of the beginning was brought in: collectors wait for hours. [ms]"""
-
 _BROUGHT_IN_D: Final = 2
 """Of how many local days papers are that were brought in."""
 

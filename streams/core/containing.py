@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from streams.core.stream_site import StreamSite
 
 __all__ = [
-    "CONTAINED", "FAILED", "RETRY_MS", "SHOWN_MS", "Failure", "Failures", "Values", "contained", "nothing",
-    "of_result", "window_values",
+    "CONTAINED", "FAILED", "RETRY_MS", "SHOWN_MS", "Failure", "Failures", "SourceError", "Values",
+    "contained", "nothing", "of_result", "window_values",
 ]  # fmt: skip
 
 FAILED: Final = "computing_failed"
@@ -34,8 +34,13 @@ SHOWN_MS: Final = 7_200_000
 RETRY_MS: Final = SHOWN_MS // 2
 """When an entity is computed again of which nothing new came. [ms]"""
 _MOST_ALONE: Final = 32
+"""How many devices are tried alone before an operator counts as wrong."""
 Values = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.object_]]
 """Fields, shape (fields, subjects), coverage and reason, shape (subjects,)."""
+
+
+class SourceError(RuntimeError):
+    """What an entity rests on cannot be computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,11 @@ class Failure:
     trace: str
     first_ms: int
     last_ms: int
+
+    @property
+    def follows(self) -> bool:
+        """Whether it only rests on something that cannot be computed."""
+        return _kind(self.error)[0] == SourceError.__name__
 
 
 @dataclass(slots=True)

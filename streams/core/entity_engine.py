@@ -17,14 +17,14 @@ from models.restate import RESTATEMENT
 from models.results import Outputs, Status, result_schema
 from models.site import Site
 from streams.core.beginning import Beginning
-from streams.core.containing import FAILED, RETRY_MS, Failures, contained
+from streams.core.containing import FAILED, RETRY_MS, Failures, SourceError, contained
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
 from streams.core.entity_operator import Entity, EntityOperator, Item, MarkOperator
 from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
 from streams.core.marking import Marking
 
-__all__ = ["BEYOND_HORIZON", "EntityEngine", "SourceError"]
+__all__ = ["BEYOND_HORIZON", "EntityEngine"]
 
 _VERSION: Final = 1
 _WHY: Final = "source"
@@ -37,10 +37,6 @@ _BESIDE: Final = frozenset({"key", "region", "stream", "window_start", "model"})
 
 
 _BEYOND: Final = result_schema([pa.field("events", pa.int64())])
-
-
-class SourceError(RuntimeError):
-    """What an entity rests on cannot be computed."""
 
 
 class _Operated:
@@ -82,13 +78,13 @@ class EntityEngine:
     marks : sequence of MarkOperator
     others : collection of str
         Measurements of other operators of the stream, which may be read.
+    failures : Failures
+        Takes note of what cannot be computed.
 
     Attributes
     ----------
     beginning : Beginning
         Since when the stream knows what happened; `know` is to be called where that changed.
-    failures : Failures
-        Takes note of what cannot be computed.
     """
 
     def __init__(

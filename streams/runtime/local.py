@@ -304,6 +304,8 @@ class LocalRuntime:
         """
         del self._pipelines[pipeline.stream]
         self._stood[pipeline.stream] = pipeline.offset
+        if pipeline.now_ms is not None:
+            self.status.now_ms = {**self.status.now_ms, pipeline.stream: pipeline.now_ms}
         told = f"after record {pipeline.offset}: {type(error).__name__}: {error}"
         self.status.standing = {**self.status.standing, pipeline.stream: told}
         _log.error("stream %s stands still until the next start, %s", pipeline.stream, told, exc_info=error)

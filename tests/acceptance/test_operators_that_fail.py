@@ -121,6 +121,7 @@ def test_a_stream_that_cannot_go_on_stands_still_alone_and_goes_on_after_a_start
 ) -> None:
     failing(monkeypatch, "reading", lambda accepted: "m1" in accepted.batch.column("device").to_pylist())
     with running(tmp_path) as (server, publish):
+        until(lambda: "u1" in server.status()["now"], "its registry is stepped")
         send(publish, 1)
         until(lambda: streams_part(server)["state"] == "degraded", "it is told")
         send(publish, 2)
@@ -129,6 +130,13 @@ def test_a_stream_that_cannot_go_on_stands_still_alone_and_goes_on_after_a_start
         what = streams_part(server)["what"]
         assert what.startswith("u1 stands still, all others go on: after record ")
         assert "ZeroDivisionError: of a test" in what
+        said = server.status()
+        assert "u1" in said["now"], "its now grows old in sight"
+        until(
+            lambda: all(server.status()["lag"][stage]["records"] == 0 for stage in ("stepped", "stored")),
+            "what stands still waits for no stage",
+        )
+        assert server.runtime.offsets()["u1"] == server.runtime.stepped()["u1"] >= 0
         until(lambda: publish.acknowledged() == {d: {1, 2} for d in UNIT_OF}, "all is journalled")
     monkeypatch.undo()
     with running(tmp_path) as (server, publish):

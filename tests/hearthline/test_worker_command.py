@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,7 +184,12 @@ def test_a_worker_tells_what_its_operators_cannot_compute():
     def failed(subject, last_ms):
         return Failure("device_heat", subject, "ValueError: odd (x.py:1)", "", 1_767_225_600_000, last_ms)
 
-    failing = {"u1": (failed("m1", 2_000_000_000_000), failed("m2", 2_000_000_000_001))}
+    found = failed("m1", 2_000_000_000_000), failed("m2", 2_000_000_000_001)
+    again = replace(found[0], operator="data_quality")
+    follows = replace(
+        found[1], operator="trip", last_ms=found[1].last_ms + 1, error="SourceError: haul (y.py:2)"
+    )
+    failing = {"u1": (*found, again, follows)}
     standing = WorkerStanding(
         assigned=1, stepped=1, stepped_ms=0, unstepped=0, unstored=0, unstored_s=0.0, checkpoint_age_s=None,
         now_ms={"u1": 2_000_000_000_001, "u2": 1}, failing=failing,
