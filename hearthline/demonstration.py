@@ -69,7 +69,7 @@ def demonstrate(demo: Demo) -> None:
     stop = stop_on_signals()
     say: Callable[[str], None] = (lambda text: typer.echo(text, err=True)) if demo.as_json else typer.echo
     try:
-        start_ms, clock = _clock(demo)
+        start_ms, clock, goes_on = _clock(demo)
         case = demo_case(_SEED, start_ms)
         unit = SimulatedUnit(case.seed, case.start_ms, readings=CoalReadings(case), end_ms=case.end_ms)
         site_dir = _write_site(unit, demo.data_dir)
@@ -94,7 +94,8 @@ def demonstrate(demo: Demo) -> None:
     try:
         server.start()
         deadline = None if demo.seconds is None else demo.began + demo.seconds
-        if _caught_up(unit, start_ms, clock, _Until(stop, deadline), say):
+        # What a demo that begins has to tell first is told: its clock has run since the server was started.
+        if not goes_on or _caught_up(unit, start_ms, clock, _Until(stop, deadline), say):
             fleet = _fleet(unit, server, clock, demo)
             fleet.start()
             say(
@@ -162,8 +163,8 @@ def _fleet(unit: SimulatedUnit, server: Server, clock: SimulatedClock, demo: Dem
     )  # fmt: skip
 
 
-def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
-    """Where the simulated unit began, and a clock that goes on where an earlier demo stopped."""
+def _clock(demo: Demo) -> tuple[int, SimulatedClock, bool]:
+    """Where the simulated unit began, a clock that goes on where an earlier demo stopped, and if it does."""
     told = demo.data_dir / "demo.json"
     journal = demo.data_dir / JOURNAL_FILE
     now = wall_clock()
@@ -172,10 +173,10 @@ def _clock(demo: Demo) -> tuple[int, SimulatedClock]:
         kept = SqliteJournal(journal, wall_clock, mends=False)
         newest = max((ms for _, ms in kept.streams().values()), default=start_ms)
         kept.close()
-        return start_ms, SimulatedClock(max(newest, start_ms), demo.speed)
+        return start_ms, SimulatedClock(max(newest, start_ms), demo.speed), True
     demo.data_dir.mkdir(parents=True, exist_ok=True)
     told.write_text(json.dumps({"start_ms": now}), encoding="utf-8")
-    return now, SimulatedClock(now, demo.speed)
+    return now, SimulatedClock(now, demo.speed), False
 
 
 def _write_site(unit: SimulatedUnit, data_dir: Path) -> Path:

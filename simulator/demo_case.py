@@ -7,6 +7,7 @@ at the board for the first time finds what the tour of the demo speaks of.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from models.site import Site
@@ -31,6 +32,7 @@ lane_km = [12, 30]
 planned_share = 0.3
 sampling = "both"
 spread_h = 1
+releases = 1
 survey_days = 1
 settle_days = 5
 
@@ -77,6 +79,13 @@ def _no_site(name: str) -> Site:
 
 
 def demo_case(seed: int, start_ms: int) -> Case:
-    """A quarter of a year from `start_ms` (ms UTC) on; the same seed and start give the same one."""
+    """A quarter of a year from `start_ms` (ms UTC) on; the same seed and start give the same one.
+
+    Papers of its first month from before it are told as it begins: else nobody could say how far the
+    month's contracts are.
+    """
     text = "\n".join((_TEXT.format(seed=seed, hours=_HOURS), *_story(start_ms)))
-    return parse("demo", text, _no_site, begin_ms=lambda _hours: start_ms)
+    case = parse("demo", text, _no_site, begin_ms=lambda _hours: start_ms)
+    assert case.logistics is not None
+    plan = replace(case.logistics.plan, earlier=True)
+    return replace(case, logistics=replace(case.logistics, plan=plan))

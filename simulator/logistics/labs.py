@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simulator.logistics.trips import Trip
     from simulator.logistics.world import World
 
-__all__ = ["LabResult", "Lots", "lives", "lot", "sampled"]
+__all__ = ["LabResult", "Lots", "lives", "lot", "morning", "sampled"]
 
 _HOUR_S: Final = 3_600.0
 _MOISTURE: Final = 0.3  # points, one sample: ISO 589 repeatability and sampling together
@@ -137,11 +137,16 @@ def _mornings(world: World) -> Generator[float, None, None]:
     day = world.day(world.begin_s) + 1
     while True:
         yield world.midnight_s(day) + 9.0 * _HOUR_S
-        due = [key for key, sample in world.lots.waiting.items() if sample.day < day]
-        for n, key in enumerate(due):
-            sample = world.lots.waiting.pop(key)
-            _analyse(world, key[0], sample, world.midnight_s(day) + 9.0 * _HOUR_S + 60.0 * n)
+        morning(world, day)
         day += 1
+
+
+def morning(world: World, day: int) -> None:
+    """Analyse at nine o'clock of a local day the lots of the days before it."""
+    due = [key for key, sample in world.lots.waiting.items() if sample.day < day]
+    for n, key in enumerate(due):
+        sample = world.lots.waiting.pop(key)
+        _analyse(world, key[0], sample, world.midnight_s(day) + 9.0 * _HOUR_S + 60.0 * n)
 
 
 def _analyse(world: World, name: str, sample: _Sample, at_s: float, ticket: str = "") -> None:

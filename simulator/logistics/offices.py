@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simulator.logistics.trips import Trip
     from simulator.logistics.world import World
 
-__all__ = ["Papers", "lives", "office_of", "received"]
+__all__ = ["Papers", "agreed", "enter", "lives", "month_s", "office_of", "received"]
 
 _HOUR_S: Final = 3_600.0
 _DAY_S: Final = 86_400.0
@@ -64,21 +64,39 @@ def lives(world: World) -> list[Generator[float, None, None]]:
 
 
 def _contract(world: World, contract: Contract) -> Generator[float, None, None]:
-    begin_s, end_s = month_s(world, contract.month)
     office = office_of(world, contract.stream, contract.unit)
     planned = round(contract.planned_t * 1000.0)
     if not office:  # nobody releases: all of it may be hauled
         world.books.move("release", round(world.begin_s * 1000.0), contract.contract, planned, planned, "")
         return
-    if end_s <= world.begin_s:
+    if month_s(world, contract.month)[1] <= world.begin_s:
         return
+    done: dict[str, int] = {}
+    for at_s, event, kg in sorted(agreed(world, contract)):
+        if at_s < world.begin_s:
+            if world.plan.earlier:  # it was entered then
+                done[event] = done.get(event, 0) + 1
+            continue
+        yield at_s
+        done[event] = done.get(event, 0) + 1
+        enter(world, contract, at_s, event, kg, done[event])
+
+
+def agreed(world: World, contract: Contract) -> list[tuple[float, str, int]]:
+    """What a contract's office enters: when, "release", "settle" or "cancel", and how much. [s UTC], [kg]
+
+    What was released before the run began is released as it begins, where earlier papers are not told.
+    """
+    begin_s, end_s = month_s(world, contract.month)
+    planned = round(contract.planned_t * 1000.0)
+    first_s = 0.0 if world.plan.earlier else world.begin_s
     chance = generator(world.seed, f"office {contract.contract}")
     steps: list[tuple[float, str, int]] = []
     held, count = round(planned * float(chance.uniform(0.0, _HELD))), world.plan.releases
     for n in range(count):
         kg = planned // count if n < count - 1 else planned - planned // count * (count - 1) - held
         at_s = begin_s + n * (end_s - begin_s) / count + 30.0 + float(chance.uniform(0.0, 900.0)) * (n > 0)
-        steps.append((max(at_s, world.begin_s + 30.0 + n), "release", max(kg, 0)))
+        steps.append((max(at_s, first_s + 30.0 + n), "release", max(kg, 0)))
     every_s = world.plan.settle_days * _DAY_S
     settled_s = begin_s + every_s + 15.0 * _HOUR_S
     while settled_s < end_s + _LAST_S + every_s:
@@ -86,18 +104,18 @@ def _contract(world: World, contract: Contract) -> Generator[float, None, None]:
         settled_s += every_s
     if chance.random() < world.plan.cancel_share:
         steps.append((end_s + float(chance.uniform(60.0, _HOUR_S)), "cancel", 0))
-    done: dict[str, int] = {}
-    for at_s, event, kg in sorted(steps):
-        if at_s < world.begin_s:
-            continue
-        yield at_s
-        done[event] = done.get(event, 0) + 1
-        ref = f"{contract.contract}-{event[0].upper()}{done[event]:02d}"
-        if event == "settle":
-            _settle(world, contract, office, at_s, ref)
-        else:
-            amount = max(world.available_kg(contract.contract), 0) if event == "cancel" else kg
-            _enter(world, contract, office, at_s, event, amount, amount, ref)
+    return steps
+
+
+def enter(world: World, contract: Contract, at_s: float, event: str, kg: int, number: int) -> None:
+    """Enter one of what was agreed, the `number`-th of its kind."""
+    office = office_of(world, contract.stream, contract.unit)
+    ref = f"{contract.contract}-{event[0].upper()}{number:02d}"
+    if event == "settle":
+        _settle(world, contract, office, at_s, ref)
+    else:
+        amount = max(world.available_kg(contract.contract), 0) if event == "cancel" else kg
+        _enter(world, contract, office, at_s, event, amount, amount, ref)
 
 
 def _settle(world: World, contract: Contract, office: str, at_s: float, ref: str) -> None:
@@ -137,8 +155,9 @@ def _enter(
     """Enter an event in the books and in the office's computer."""
     if not paper_kg:
         return
-    # What was agreed before the run began is entered as it begins.
-    t_ms = world.post.free_ms(office, max(round(at_s * 1000.0), world.start_ms + 1_000))
+    # What was agreed before the run began is entered as it begins, unless earlier papers are told.
+    first_ms = 0 if world.plan.earlier else world.start_ms + 1_000
+    t_ms = world.post.free_ms(office, max(round(at_s * 1000.0), first_ms))
     world.books.move(event, t_ms, contract.contract, true_kg, paper_kg, ref)
     values: dict[str, float | str] = {
         "ref": ref, "event": event, "contract": contract.contract, "mass_kg": float(paper_kg),

@@ -210,6 +210,8 @@ class Plan:
         Days between surveys of a yard.
     spread_h : float
         The trucks set out one by one within this time. [h]
+    earlier : bool
+        Whether papers of the running month from before the run began are told at its begin.
     """
 
     places: Mapping[str, PlaceTerms] = field(default_factory=dict)
@@ -238,6 +240,7 @@ class Plan:
     reject_share: float = 0.01
     survey_days: int = 7
     spread_h: float = 24.0
+    earlier: bool = False
 
     def terms(self, place: str) -> PlaceTerms:
         """How a place works."""

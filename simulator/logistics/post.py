@@ -60,6 +60,13 @@ class Disordered:
 class Post:
     """Takes events as they happen and gives them as they leave.
 
+    Parameters
+    ----------
+    start_ms : int
+        When the run begins. [ms UTC]
+    earlier : bool
+        Whether what happened before that is told too, all of it at the begin.
+
     Attributes
     ----------
     disordered : list of Disordered
@@ -68,8 +75,16 @@ class Post:
     """
 
     def __init__(
-        self, seed: int, start_ms: int, disorder: Disorder, wrongs: tuple[Wrong, ...], devices: set[str]
+        self,
+        seed: int,
+        start_ms: int,
+        disorder: Disorder,
+        wrongs: tuple[Wrong, ...],
+        devices: set[str],
+        *,
+        earlier: bool = False,
     ) -> None:
+        self._earlier = earlier
         self._seed, self._start_ms, self._disorder, self._devices = seed, start_ms, disorder, devices
         self._offline = [w for w in wrongs if w.kind == "offline"]
         self._heap: list[tuple[int, int, Event]] = []
@@ -88,10 +103,11 @@ class Post:
         return t_ms
 
     def send(self, device: str, t_ms: int, values: Values, sent_ms: int | None = None) -> None:
-        """An event that happens at `t_ms`; what happened before the start is not told."""
+        """An event that happens at `t_ms`; what happened before the start is told only as earlier papers."""
         sent = t_ms if sent_ms is None else sent_ms
-        if device not in self._devices or sent < self._start_ms:
+        if device not in self._devices or self._untold(sent):
             return
+        sent = max(sent, self._start_ms)
         for wrong in self._offline:
             if wrong.place == device and wrong.onset_ms <= sent < wrong.until_ms:
                 sent = wrong.until_ms
@@ -102,7 +118,7 @@ class Post:
         """A weighing; its ticket may be one of those that do not come as they should."""
         ticket = str(values["ticket"])
         kind, draw = self._fate(ticket)
-        if sent_ms < self._start_ms:
+        if self._untold(sent_ms):
             return
         if kind and ticket not in self._noted:
             self._noted.add(ticket)
@@ -119,6 +135,9 @@ class Post:
             other = {**values, "mass_kg": float(values["mass_kg"]) + round(200 * (draw - 0.5)) * 20.0}
             again_ms = self.free_ms(device, t_ms + 120_000)
             self.send(device, again_ms, other, sent_ms + 120_000)
+
+    def _untold(self, sent_ms: int) -> bool:
+        return sent_ms < self._start_ms and not self._earlier
 
     def _swap(self, ticket: str, event: Event) -> None:
         """Hold a ticket's first weighing until the second has left."""

@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from models.site import Contract, Site
-from simulator.logistics import labs, offices, phantoms, rounds, trains, yards
+from simulator.logistics import earlier, labs, offices, phantoms, rounds, trains, yards
 from simulator.logistics.books import Books
 from simulator.logistics.bridges import Bridge, Queue
 from simulator.logistics.bridges import ends as bridge_ends
@@ -90,7 +90,7 @@ class World:
         self.roads = self._roads()
         self._work = self._work_by_place()
         self.wrongs = Wrongs(seed, plan.wrongs)
-        self.post = Post(seed, start_ms, plan.disorder, plan.wrongs, set(site.devices))
+        self.post = Post(seed, start_ms, plan.disorder, plan.wrongs, set(site.devices), earlier=plan.earlier)
         self.books = Books()
         self.trips: list[Trip] = []
         self.weighings: list[TrueWeighing] = []
@@ -106,11 +106,20 @@ class World:
         self.tracks = Tracks(self.roads or [], self.begin_s - 10.0 * _DAY_S)
         self.trucks = self._trucks()
         self._agenda: list[tuple[float, int, Iterator[float]]] = []
+        if plan.earlier:
+            earlier.bring_in(self)
         self._start()
 
     def _bays(self, place: str) -> Queue:
         terms = self.plan.terms(place)
         return Queue(terms.bays, terms.opens_h, terms.closes_h, self.offset_s)
+
+    def road_of(self, contract: Contract) -> Road | None:
+        """The road that a contract's trucks take; None where it has none."""
+        for known, road in self._work.get(contract.destination, ()):
+            if known is contract:
+                return road
+        return None
 
     def _roads(self) -> list[Road]:
         """One road for each pair of places that a contract without trains joins."""

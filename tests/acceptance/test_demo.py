@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import pyarrow.parquet as pq
 import pytest
 
+from models.fulfilment import RESIDUALS
 from simulator.demo_case import demo_case
 from simulator.simulate import run as simulate
 from tests.support.system import Program, run
@@ -56,3 +57,13 @@ def test_what_the_tour_speaks_of_comes_within_six_simulated_hours(tmp_path):
     assert "water_theft" not in found
     restated = pq.read_table(out / "restatement.parquet").to_pylist()
     assert {r["subject"] for r in restated if r["measurement"] == "device_heat"} == {"sub-07"}
+    # It begins on the 21st of a month: papers of the days before make its contracts known.
+    rows = [r for r in pq.read_table(out / "fulfilment.parquet").to_pylist() if r["month"] == "2026-09"]
+    assert {r["status"] for r in rows} == {"final", "provisional"}
+    newest = [r for r in rows if r["window_start"] == max(r["window_start"] for r in rows)]
+    assert len(newest) == 2
+    assert all(0.9 < r["received_kg"] / r["planned_to_date_kg"] < 1.1 for r in newest)
+    assert not any(r[name] for r in rows for name in RESIDUALS)
+    periods = pq.read_table(out / "fulfilment_period.parquet").to_pylist()
+    assert {r["period"] for r in periods if r["received_kg"]} == {"quarter", "year"}
+    assert not found.keys() & {"contract_shortfall", "quarter_shortfall", "year_shortfall", "phantom_ticket"}
