@@ -146,11 +146,15 @@ class FrontDoor:
         messages = [good[0]]
         for at, (case, neighbour) in enumerate(zip(bad, good[1:], strict=True)):
             messages += [case.message(self.boot, FIRST + at), neighbour]
-        began, busy = time.perf_counter(), time.process_time()
-        decoded = self.submit(messages)
-        wall_s = time.perf_counter() - began
+        gc.freeze()  # nor is it looked through here
+        try:
+            began, busy = time.perf_counter(), time.process_time()
+            decoded = self.submit(messages)
+            wall_s, busy_s = time.perf_counter() - began, time.process_time() - busy
+        finally:
+            gc.unfreeze()
         # On a crowded machine the wall says little; what sleeps for long is caught all the same.
-        took = max(min(wall_s, time.process_time() - busy), wall_s / CROWDED)
+        took = max(min(wall_s, busy_s), wall_s / CROWDED)
         if took > self.slowest[0]:
             self.slowest = (took, ", ".join(sorted({case.kind for case in bad})))
         assert took < LIMIT_S * max(1, len(bad)), f"{took:.1f} s for {bad}"
