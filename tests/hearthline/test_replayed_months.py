@@ -13,7 +13,9 @@ from tests.support.road import HOUR_MS, ROAD_TEXTS, trips
 from tests.support.telemetry import T0
 
 DAY_MS = 24 * HOUR_MS
-BEGIN_MS = T0 + 10 * DAY_MS
+DAYS = 12.0
+BEGIN_MS = T0 + 6 * DAY_MS
+TRUCKS = ("P1", "P2")
 UNITS = {"bridge-m": "h1", "bridge-p": "u1", "desk": "h1"}
 SILENT = "C3,Seller C,Buyer,u1,mine,plant-yard,5500,2026-01,1000,600,23,h1\n"
 """A contract of which no paper ever comes."""
@@ -57,7 +59,7 @@ def reasons(days):
 
 
 def test_tickets_that_are_brought_in_make_a_month_known_that_was_begun_amid(told):
-    events = sorted(trips(5, days=20.0), key=lambda e: e.t)
+    events = sorted(trips(5, DAYS, TRUCKS), key=lambda e: e.t)
     live = [(e, e.t + 500) for e in events if e.t >= BEGIN_MS]
     first = [(e, BEGIN_MS) for e in events if e.t < BEGIN_MS]
     later = [(e, live[-1][1] + 500) for e, _ in first]
@@ -73,7 +75,7 @@ def test_tickets_that_are_brought_in_make_a_month_known_that_was_begun_amid(told
 
 
 def test_files_without_times_begin_with_their_oldest_sample_whichever_is_read_first(told):
-    events = sorted(trips(5, days=20.0), key=lambda e: e.t)
+    events = sorted(trips(5, DAYS, TRUCKS), key=lambda e: e.t)
     parts = [[(e, None) for e in events if (e.t >= BEGIN_MS) is late] for late in (True, False)]
     assert told("late-first", *parts) == told("early-first", *parts[::-1])
     assert {reason for days in told("late-first", *parts).values() for reason in reasons(days)} == {None}
@@ -81,7 +83,7 @@ def test_files_without_times_begin_with_their_oldest_sample_whichever_is_read_fi
 
 def test_a_recording_without_times_begins_with_its_oldest_sample(told):
     """All of it is read at once: what was first is not what came days before the stream began."""
-    events = sorted(trips(5, days=20.0), key=lambda e: e.t)
+    events = sorted(trips(5, DAYS, TRUCKS), key=lambda e: e.t)
     amid = told("amid", [(e, None) for e in events if e.t >= BEGIN_MS])
     assert {reason for days in amid.values() for reason in reasons(days)} == {"begun_later"}
     always = told("always", [(e, None) for e in events])

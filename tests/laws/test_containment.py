@@ -69,17 +69,9 @@ def _raising(about: Mapping[str, Callable[..., bool]]) -> tuple[Operator, ...]:
     return tuple(map(with_poison, found))
 
 
-def _told(run: Run) -> tuple[Told, tuple[Failure, ...]]:
-    """Rows as a store has them, and what failed."""
-    pipeline, told = run.pipeline(), Told()
-    for record in run.records:
-        told.take(pipeline.step(record))
-    told.take(pipeline.finish())
-    return told, pipeline.all_failures
-
-
-def _unit(operators: Sequence[Operator], home: Path) -> Run:
-    return uncrashed(unit_stream(1), home, operators=operators, every_ms=400_000)
+def _unit(operators: Sequence[Operator], home: Path) -> tuple[Run, Told]:
+    told = Told()
+    return uncrashed(unit_stream(1), home, operators=operators, every_ms=400_000, hear=told.take), told
 
 
 def _sub_2(samples: Any, site: Any) -> bool:
@@ -121,12 +113,10 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Unit:
         "device_heat": _sub_2, "network_heat": lambda rows: rows.network.id == "n1" and rows.start_ms in N1,
         "water_normal": step, "fuel_heat": lambda entity: entity.now_ms in N1,
     }  # fmt: skip
-    run = _unit(_raising(about), tmp_path_factory.mktemp("failing"))
-    states.clear()
-    told, failures = _told(run)
-    sound, none = _told(_unit(discovered(), tmp_path_factory.mktemp("sound")))
-    assert not none
-    return Unit(run, told, {(f.operator, f.subject): f for f in failures}, sound, states)
+    run, told = _unit(_raising(about), tmp_path_factory.mktemp("failing"))
+    sound, as_ever = _unit(discovered(), tmp_path_factory.mktemp("sound"))
+    assert not sound.failures
+    return Unit(run, told, {(f.operator, f.subject): f for f in run.failures}, as_ever, states)
 
 
 def _unlike(rows: Said, sound: Said) -> set[tuple[str, int]]:
@@ -191,10 +181,11 @@ def test_a_crash_changes_nothing_of_what_cannot_be_computed(unit: Unit) -> None:
     assert _crashes(unit.run) == []
 
 
-def _road(operators: Iterable[Operator], home: Any) -> Run:
-    kinds = EntityOperator | MarkOperator | SampleOperator
+def _road(operators: Iterable[Operator], home: Any) -> tuple[Run, Told]:
+    kinds, told = EntityOperator | MarkOperator | SampleOperator, Told()
     mine = [o for o in operators if isinstance(o, kinds)]
-    return uncrashed(road_stream(1), home, stream="h1", operators=mine, every_ms=600_000)
+    run = uncrashed(road_stream(1), home, stream="h1", operators=mine, every_ms=600_000, hear=told.take)
+    return run, told
 
 
 def _ticket(entity: Any) -> bool:
@@ -203,9 +194,9 @@ def _ticket(entity: Any) -> bool:
 
 
 def test_an_entity_that_cannot_be_computed_keeps_its_names_and_what_rests_on_it_is_unknown(tmp_path) -> None:
-    run = _road(_raising({"weighing": _ticket}), tmp_path / "failing")
-    sound = _road(discovered(), tmp_path / "sound")
-    (told, failures), (whole, _) = _told(run), _told(sound)
+    run, told = _road(_raising({"weighing": _ticket}), tmp_path / "failing")
+    _, whole = _road(discovered(), tmp_path / "sound")
+    failures = run.failures
     weighed, as_ever = told.of("weighing"), whole.of("weighing")
     mine = {name for name in as_ever if name[0].split(":")[1] == "MP1-2"}
     assert {n: r for n, r in weighed.items() if n not in mine} == {
@@ -225,9 +216,8 @@ def test_an_entity_that_cannot_be_computed_keeps_its_names_and_what_rests_on_it_
 
 def test_a_truck_whose_way_cannot_be_marked_has_no_marks_and_others_have_theirs(tmp_path) -> None:
     name = next(o.name for o in discovered() if isinstance(o, MarkOperator) and "truck" in o.reads)
-    run = _road(_raising({name: lambda _samples, _site: True}), tmp_path)
-    told, failures = _told(run)
-    assert {(f.operator, f.subject) for f in failures} == {(name, "truck-1")}
+    run, told = _road(_raising({name: lambda _samples, _site: True}), tmp_path)
+    assert {(f.operator, f.subject) for f in run.failures} == {(name, "truck-1")}
     assert len(told.of("weighing")) > 20
     assert _crashes(run) == []
 

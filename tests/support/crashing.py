@@ -11,6 +11,7 @@ from models.frame import Frame, Record
 from models.results import Outputs
 from store.restate import answer
 from streams.core.checkpoint import Checkpoint
+from streams.core.containing import Failure
 from streams.core.operator import Operator
 from streams.core.pipeline import Pipeline
 from tests.support.asked_store import WrittenWhenAsked
@@ -36,6 +37,8 @@ class Run:
         Of each record; of the end too.
     forwards : list of (int, str, bytes)
         What other streams are to know: when it was said (ms UTC), and to whom.
+    failures : tuple of Failure
+        What could not be computed.
     """
 
     stream: str
@@ -44,6 +47,7 @@ class Run:
     records: list[Record] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     forwards: list[tuple[int, str, bytes]] = field(default_factory=list)
+    failures: tuple[Failure, ...] = ()
 
     def pipeline(self) -> Pipeline:
         """One that knows nothing yet."""
@@ -74,10 +78,12 @@ def uncrashed(
     stream: str = "u1",
     operators: Sequence[Operator] | None = None,
     every_ms: int,
+    hear: Callable[[Outputs], object] = lambda _outputs: None,
 ) -> Run:
     """Step frames, each at its time (ms UTC), as a stream over a store that answers; and what it says.
 
-    At last now moves on until all is settled and nothing is asked for any more.
+    At last now moves on until all is settled and nothing is asked for any more. `hear` is given all that a
+    store is.
     """
     run, store = Run(stream, operators, every_ms), WrittenWhenAsked(home / "series.duckdb")
     pipeline, unwritten, answered = run.pipeline(), list[Outputs](), ""
@@ -88,6 +94,7 @@ def uncrashed(
         run.records.append(record)
         run.said.append(told(pipeline, outputs))
         run.forwards += [(pipeline.now_ms or 0, *forward) for forward in outputs.forwards]
+        hear(outputs)
         unwritten.append(outputs)
 
     def write() -> None:
@@ -114,7 +121,10 @@ def uncrashed(
                 break
     finally:
         store.close()
-    run.said.append(told(pipeline, pipeline.finish()))
+    finished = pipeline.finish()
+    hear(finished)
+    run.said.append(told(pipeline, finished))
+    run.failures = pipeline.all_failures
     return run
 
 

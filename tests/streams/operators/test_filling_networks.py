@@ -52,7 +52,7 @@ def frame(device_class, rows):
     return Frame(FrameKind.TELEMETRY, device_class, batch)
 
 
-def watched(*, counters=True, small_s=60, silent=None, booked=None, every_ms=20_000, until_s=8200):
+def watched(*, counters=True, small_s=60, silent=None, booked=None, every_ms=30_000, until_s=8200):
     """Rows told of networks over the second hour, with a quarter before it, by measurement: (s since it began, row), in order."""
     mute, mute_from, mute_to = silent or ("", 0, 0)
     pipeline = Pipeline("u1", OPERATORS, provisional_every_ms=every_ms)
@@ -128,9 +128,11 @@ def test_a_meter_that_tells_a_quarter_in_part_is_estimated_until_it_tells_it_who
     assert final["delivered_gj"] == pytest.approx(whole_gj, rel=0.005)
 
 
-def test_a_station_that_is_silent_does_not_hold_the_hour_up():
-    heat = filling(watched(silent=("small", 3000, 99_999)), "network_heat")
+def test_a_station_that_is_silent_does_not_hold_the_hour_up_and_what_was_booked_counts_with_its_quarter():
+    told = watched(silent=("small", 3000, 99_999), booked=(3600 + 1000, 2.0))
+    heat = filling(told, "network_heat")
     assert [(at // 900, r["reason"]) for at, r in heat] == [(n, None) for n in (1, 2, 3, 4)]
+    assert [r["authorised_m3"] for _, r in filling(told, "network_water")] == [0.0, 2.0, 2.0, 2.0]
 
 
 def test_a_plant_that_was_silent_for_a_while_does_not_hold_the_hour_up():
@@ -142,11 +144,6 @@ def test_a_plant_that_was_silent_for_a_while_does_not_hold_the_hour_up():
         assert row["supplied_gj"] == pytest.approx(final["supplied_gj"] * n / 4, rel=0.015), (
             "with and without a known leak"
         )
-
-
-def test_what_was_booked_in_a_quarter_counts_with_it():
-    water = filling(watched(booked=(3600 + 1000, 2.0)), "network_water")
-    assert [r["authorised_m3"] for _, r in water] == [0.0, 2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("silent", [None, ("plant", 0, 99_999)])

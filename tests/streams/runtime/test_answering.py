@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from journal.protocol import Append
 from journal.sqlite import SqliteJournal
 from models.frame import Frame, FrameKind
@@ -151,20 +149,25 @@ def test_what_comes_live_goes_on_between_the_turns(tmp_path):
     stream.close()
 
 
-@pytest.mark.parametrize("crash", [False, True])
-def test_turns_change_no_row(tmp_path, monkeypatch, crash):
-    paced = long_ago(Stream(tmp_path / "a"))
-    paced.runtime.save()
-    paced.answer(2)
-    if crash:
-        paced.begin()  # from before the answer, some of which is in the journal
-    paced.settle()
+def test_turns_and_crashes_amid_them_change_no_row(tmp_path, monkeypatch):
+    days, rows = 3, []
+    with monkeypatch.context() as paced:
+        paced.setattr(answering, "_MOST_WINDOWS", 100)
+        paced.setattr(restate, "_MOST_TIMES", 60)
+        for crash in (False, True):
+            stream = long_ago(Stream(tmp_path / str(crash)), days)
+            stream.runtime.save()
+            stream.answer(2)
+            if crash:
+                stream.begin()  # from before the answer, some of which is in the journal
+            stream.settle()
+            rows.append(stream.rows())
+            stream.close()
     monkeypatch.setattr(answering, "_MOST_WINDOWS", 10**9)
     monkeypatch.setattr(restate, "_MOST_TIMES", 10**9)
-    at_once = long_ago(Stream(tmp_path / "b"))
+    at_once = long_ago(Stream(tmp_path / "at once"), days)
     at_once.settle()
     assert len(answers(at_once)) == 1
-    assert len(at_once.rows()) > 4 * 96 * 4
-    assert paced.rows() == at_once.rows()
-    paced.close()
+    assert len(at_once.rows()) > days * 96 * 3
+    assert rows == [at_once.rows()] * 2
     at_once.close()
