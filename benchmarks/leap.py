@@ -34,8 +34,11 @@ START_MS: Final = 1_767_996_000_000
 DAY_MS: Final = 86_400_000
 
 
-def frames(substations: int) -> tuple[str, list[tuple[int, bytes]]]:
-    """The stream, and its registry and half an hour of samples with the times of their records. [ms UTC]"""
+def frames(substations: int, silent: str = "") -> tuple[str, list[tuple[int, bytes]]]:
+    """The stream, and its registry and half an hour of samples with the times of their records. [ms UTC]
+
+    Of all devices but `silent`.
+    """
     import pyarrow as pa
 
     from models.frame import Frame, FrameKind, telemetry_schema
@@ -53,7 +56,7 @@ def frames(substations: int) -> tuple[str, list[tuple[int, bytes]]]:
                     "device": d.device, "boot": START_MS - 1, "seq": minute + 1, "pos": pos,
                     "t": START_MS + 60_000 * minute + 10_000 * pos, **values(rng, minute * 6 + pos),
                 }
-                for d in heat if d.device_class == device_class
+                for d in heat if d.device_class == device_class and d.device != silent
                 for pos in range(6)
             ]  # fmt: skip
             batch = pa.RecordBatch.from_pylist(rows, schema=telemetry_schema(device_class))
