@@ -161,12 +161,12 @@ def _parts(
 
 def of_result(result: Any, names: tuple[str, ...], subjects: int) -> Values:
     """What an operator gave, as columns of one length; ValueError where they are of another."""
-    columns = [getattr(result, name) for name in names]
-    return (
-        np.array([np.broadcast_to(c, subjects) for c in columns], dtype=np.float64),
-        np.array(np.broadcast_to(result.coverage, subjects), dtype=np.float64),
-        np.array(np.broadcast_to(np.asarray(result.reason, dtype=object), subjects), dtype=object),
-    )
+    values, coverage = np.empty((len(names), subjects)), np.empty(subjects)
+    reason = np.empty(subjects, dtype=object)
+    for at, name in enumerate(names):
+        values[at] = getattr(result, name)
+    coverage[:], reason[:] = result.coverage, result.reason
+    return values, coverage, reason
 
 
 def nothing(fields: int, subjects: int) -> Values:

@@ -51,6 +51,21 @@ class Source:
     model: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What is said in a measurement, by step and subject.
+
+    Attributes
+    ----------
+    values : ndarray, shape (fields + 1, steps, subjects)
+        The coverage last.
+    status : ndarray of int64, shape (steps, subjects)
+    """
+
+    values: FloatArray
+    status: IntArray
+
+
 class NetworkRows:
     """Rows of one network around one window, by steps of 15 minutes.
 
@@ -102,6 +117,7 @@ class NetworkRows:
         self.filling = False
         self._at = at
         self._sources = sources
+        self._blocks: dict[str, _Block] = {}
 
     @property
     def registry(self) -> Site:
@@ -123,18 +139,31 @@ class NetworkRows:
         NaN where there is no row, or its value is absent. Of windows longer than a
         step the value stands at their first. `coverage` is a field too.
         """
-        source = self._sources[measurement]
-        subjects = self.devices if source.subject == "device" else np.array([self._at])
-        out = self._values(source, field, subjects)
-        return out if source.subject == "device" else out[:, 0]
+        source, block = self._sources[measurement], self._block(measurement)
+        place = len(source.fields) if field == "coverage" else source.fields.index(field)
+        values = block.values[place]
+        return np.array(values if source.subject == "device" else values[:, 0])
 
-    def _values(self, source: Source, field: str, subjects: IntArray) -> FloatArray:
-        out = np.full((len(self.steps_ms), len(subjects)), np.nan)
+    def _block(self, measurement: str) -> _Block:
+        """All that is said in a measurement, read once for whoever asks for some of it."""
+        block = self._blocks.get(measurement)
+        if block is None:
+            source = self._sources[measurement]
+            subjects = self.devices if source.subject == "device" else np.array([self._at])
+            block = self._blocks[measurement] = self._read(source, subjects)
+        return block
+
+    def _read(self, source: Source, subjects: IntArray) -> _Block:
+        shape = len(self.steps_ms), len(subjects)
+        values, status = (
+            np.full((len(source.fields) + 1, *shape), np.nan),
+            np.full(shape, NONE, dtype=np.int64),
+        )
         for step, start in enumerate(self.steps_ms.tolist()):
             state = source.states.get(start)
             if state is not None:
-                out[step] = state.values_of(field, source.fields, subjects)
-        return out
+                state.read(subjects, values[:, step], status[step])
+        return _Block(values, status)
 
     def outdoor_c(self) -> FloatArray:
         """Outdoor temperature by step: the mean of the weather stations, else of the plants; NaN without any.
@@ -144,8 +173,9 @@ class NetworkRows:
         source = self._sources[WEATHER]
         out = np.full(len(self.steps_ms), np.nan)
         plants = self.devices[self.classes == "plant"]
+        place = source.fields.index("outdoor_c")
         for subjects in (self.site.stations(self.network), plants):
-            values = self._values(source, "outdoor_c", subjects)
+            values = self._read(source, subjects).values[place]
             some = np.isnan(out) & ~np.isnan(values).all(axis=1)
             out[some] = np.nanmean(values[some], axis=1)
         return out
@@ -156,14 +186,8 @@ class NetworkRows:
 
     def status(self, measurement: str) -> IntArray:
         """Status by step, of shapes as of the values; see `streams.core.window_state.STATUS_NAMES`."""
-        source = self._sources[measurement]
-        subjects = self.devices if source.subject == "device" else np.array([self._at])
-        out = np.full((len(self.steps_ms), len(subjects)), NONE, dtype=np.int64)
-        for step, start in enumerate(self.steps_ms.tolist()):
-            state = source.states.get(start)
-            if state is not None:
-                out[step] = state.status_of(subjects)
-        return out if source.subject == "device" else out[:, 0]
+        status = self._block(measurement).status
+        return (status if self._sources[measurement].subject == "device" else status[:, 0]).copy()
 
     def learnt(self, measurement: str, field: str, *, newest_ms: int | None = None) -> FloatArray:
         """A field of the newest learnt row that had ended a day before the window, by subject.

@@ -17,6 +17,7 @@ from streams.core.intervals import IntervalSet
 from streams.core.operator import WindowOperator
 from streams.core.row_engine import NetworkComputed, RowEngine
 from streams.core.rows import holding
+from streams.core.samples import ClassSamples
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import NONE, STATUS_NAMES, WindowState
 from streams.core.windows import Computed, say_window, window_samples
@@ -338,6 +339,7 @@ def computed_again(
     known = len(site.ids)
     buffers = answer_buffers(answer, index, known)
     computed: list[Computed] = []
+    made: dict[tuple[int, int], dict[str, ClassSamples]] = {}  # of a window, for all operators alike
     for operator in operators:
         every_ms = 1000 * operator.every_s
         wanted: dict[int, list[int]] = {}
@@ -349,7 +351,8 @@ def computed_again(
         for start in sorted(wanted):
             mask = np.zeros(known, dtype=bool)
             mask[wanted[start]] = True
-            samples = window_samples(operator, start, site, buffers, mask & site.owned)
+            classes = made.setdefault((start, every_ms), {})
+            samples = window_samples(operator, start, site, buffers, mask & site.owned, classes)
             if not len(samples.devices):
                 continue
             state = at_hand.get((operator.name, start))

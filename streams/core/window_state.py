@@ -168,6 +168,20 @@ class WindowState:
             subjects < len(column), np.append(column, np.nan)[np.minimum(subjects, len(column))], np.nan
         )
 
+    def read(self, subjects: IntArray, values: FloatArray, status: IntArray) -> None:
+        """Put in `values`, the coverage last, and `status` what is said of `subjects`; else they stay.
+
+        Of shapes (fields + 1, subjects) and (subjects,).
+        """
+        there: Any = subjects < len(self._status)
+        at = subjects
+        if there.all():
+            there = slice(None)
+        else:
+            at = subjects[there]
+        values[: self._fields, there] = self._values[:, at]
+        values[-1, there], status[there] = self._coverage[at], self._status[at]
+
     def status_of(self, subjects: IntArray) -> IntArray:
         """Status of each subject's row, shape (subjects,); `NONE` where there is no row."""
         if len(subjects) and subjects.max() < len(self._status):

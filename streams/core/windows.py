@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -48,6 +49,28 @@ class Closed(NamedTuple):
     settled_ms: int
 
 
+@dataclass(slots=True)
+class _Shared:
+    """Samples of one window that operators share.
+
+    Attributes
+    ----------
+    window : tuple of (int, int)
+        Its start (ms UTC), and how long it is (s).
+    wanted : ndarray of bool
+        By device index: whose samples they are.
+    classes : dict of str to ClassSamples
+        By device class.
+    samples : dict of tuple of str to Samples
+        By the classes that are read together.
+    """
+
+    window: tuple[int, int]
+    wanted: BoolArray
+    classes: dict[str, ClassSamples] = field(default_factory=dict)
+    samples: dict[tuple[str, ...], Samples] = field(default_factory=dict)
+
+
 def first_open_ms(now_ms: int, lateness_ms: int, every_ms: int) -> int:
     """Start of the earliest window whose end plus lateness `now_ms` has not reached. [ms UTC]"""
     return (now_ms - lateness_ms) // every_ms * every_ms
@@ -59,24 +82,27 @@ def window_samples(
     site: StreamSite,
     buffers: Mapping[str, ClassBuffer],
     wanted: BoolArray,
+    made: dict[str, ClassSamples] | None = None,
 ) -> Samples:
-    """Samples of one window of the devices `wanted` (by index), with their neighbours."""
+    """Samples of one window of the devices `wanted` (by index), with their neighbours.
+
+    Those of classes in `made` are taken from there, and others put there: of the same window, and devices.
+    """
     end_ms = start_ms + 1000 * operator.every_s
-    classes = [
-        ClassSamples(
-            b.columns,
-            window_rows(
+    made = {} if made is None else made
+    names = [name for name in sorted(buffers) if name in operator.reads]
+    for name in names:
+        if name not in made:
+            b = buffers[name]
+            rows = window_rows(
                 b.before(start_ms),
                 b.inside(start_ms, end_ms),
                 b.after(end_ms),
                 b.columns,
                 wanted & (site.classes == name),
-            ),
-        )
-        for name, b in sorted(buffers.items())
-        if name in operator.reads
-    ]
-    return Samples(start_ms, end_ms, classes)
+            )
+            made[name] = ClassSamples(b.columns, rows)
+    return Samples(start_ms, end_ms, [made[name] for name in names])
 
 
 def say_window(
@@ -143,7 +169,7 @@ class WindowEngine:
         self._released_from_ms: int | None = None
         self._looked_at: StreamSite | None = None
         self._latenesses: list[int] = []
-        self._shared: tuple[tuple[int, int, tuple[str, ...]], BoolArray, Samples] | None = None
+        self._shared: _Shared | None = None
         self._reads = frozenset(name for o in self.operators for name in o.reads)
         self._also_read = also_read
 
@@ -335,11 +361,15 @@ class WindowEngine:
         buffers: Mapping[str, ClassBuffer],
         wanted: BoolArray,
     ) -> Samples:
-        """Samples of a window; those just given where the operator before reads the same ones."""
-        key = (start, operator.every_s, operator.reads)
-        if self._shared is None or self._shared[0] != key or self._shared[1] is not wanted:
-            self._shared = (key, wanted, window_samples(operator, start, site, buffers, wanted))
-        return self._shared[2]
+        """Samples of a window, made once for all operators that read them."""
+        window = start, operator.every_s
+        shared = self._shared
+        if shared is None or shared.window != window or shared.wanted is not wanted:
+            shared = self._shared = _Shared(window, wanted)
+        if operator.reads not in shared.samples:
+            made = window_samples(operator, start, site, buffers, wanted, shared.classes)
+            shared.samples[operator.reads] = made
+        return shared.samples[operator.reads]
 
     def _held(self, devices: IntArray, end_ms: int, now_ms: int, site: StreamSite) -> BoolArray:
         """Whether each device still has samples to send of a window that ends at `end_ms`."""
