@@ -226,7 +226,8 @@ def _flux(panel: Panel, series: Series, buckets: Buckets) -> str:
         every=every,
         key_set=keys,
     )
-    made = flux_panels.across(made, series.across) if series.across else made
+    lasts = every is not None and select.aggregate == "last"
+    made = flux_panels.across(made, series.across, lasts=lasts) if series.across else made
     return flux_panels.scaled(made, series.scale)
 
 

@@ -59,7 +59,9 @@ def panel_history(
     dict
         ``series``: a list in the panel's order (several for a series with a line
         a key), each with ``key``, ``index`` (of the panel's series), ``t`` [ms
-        UTC], ``v`` (None where unknown) and ``f``, the points' flags. ``exists``
+        UTC], ``v`` (None where unknown) and ``f``, the points' flags; a point of a
+        line that was thinned is of the ``bin`` [ms] that begins then, unless it shows
+        one row of it, and stands where that does. ``exists``
         is false when the store holds no row at all for the range. A line of readings
         that were thinned has ``low`` and ``high`` as well, the least and the greatest
         of each step, unless it is a sum of several devices, and ``step`` [ms] where
@@ -84,7 +86,7 @@ def panel_history(
         question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
         table = _plausible(_together(ask(question, series.classes)), series)
         exists = exists or table.num_rows > 0
-        found = _lines(table, series, index)
+        found = _lines(table, series, index, question)
         if question.extremes and question.every_ms is not None:
             _judge(found, table, question, panel, series, site)
         lines.extend(found)
@@ -183,9 +185,12 @@ def _of_classes(table: pa.Table, site: Site, scope: Scope, classes: tuple[str, .
     return table.filter(pc.is_in(table["key"], value_set=pa.array(keys, pa.string())))
 
 
-def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
+def _lines(table: pa.Table, series: Series, index: int, question: Select) -> list[dict[str, Any]]:
+    thinned = question.every_ms is not None
+    bins = {"bin": question.every_ms} if thinned and question.aggregate != "last" else {}
     if series.across:
-        return [{"key": "", "index": index, **_across(table, series)}]
+        together_ms = question.every_ms or 1 if question.aggregate == "last" else 1
+        return [{"key": "", "index": index, **_across(table, series, together_ms), **bins}]
     lines = []
     for key in pc.unique(table["key"]).to_pylist():
         part = table.filter(pc.equal(table["key"], key))
@@ -197,6 +202,7 @@ def _lines(table: pa.Table, series: Series, index: int) -> list[dict[str, Any]]:
                 "t": part["window_start"].to_pylist(),
                 "v": _scaled(part[series.field], series.scale),
                 "f": flags.to_pylist(),
+                **bins,
             }
         )
     return lines
@@ -222,7 +228,7 @@ def _judge(
     for line in lines:
         line.update(_expected(site, [line["key"]] if line["key"] else keys, question.every_ms or 0))
     if series.across != "sum" or len(keys) == 1:
-        _add_extremes(lines, table, series)
+        _add_extremes(lines, table, series, question)
     if not series.across:
         _flag_outside(lines, table, question, series)
     if panel.kind != "line":  # only lines are drawn with their extremes
@@ -231,11 +237,11 @@ def _judge(
             line.pop("high", None)
 
 
-def _add_extremes(lines: Sequence[dict[str, Any]], table: pa.Table, series: Series) -> None:
+def _add_extremes(lines: Sequence[dict[str, Any]], table: pa.Table, series: Series, question: Select) -> None:
     """Give thinned lines the least and the greatest reading of every step: a mean hides both."""
     for (name, aggregate), column in zip(_EXTREMES, extremes_of(series.field), strict=True):
         across = replace(series, field=column, across=aggregate if series.across else "")
-        found = _lines(table, across, 0)
+        found = _lines(table, across, 0, question)
         by_key = {x["key"]: dict(zip(x["t"], x["v"], strict=True)) for x in found}
         for line in lines:
             values = by_key.get(line["key"], {})
@@ -251,7 +257,7 @@ def _flag_outside(lines: Sequence[dict[str, Any]], table: pa.Table, question: Se
         if field not in question.fields or field not in known:
             continue
         seen: list[dict[str, Any]] = [{**line} for line in lines]
-        _add_extremes(seen, table, replace(series, field=field, scale=1.0))
+        _add_extremes(seen, table, replace(series, field=field, scale=1.0), question)
         for line, found in zip(lines, seen, strict=True):
             line["f"] = np.where(_beyond(found, field), OUTSIDE, line["f"]).tolist()
 
@@ -290,15 +296,20 @@ def _flags(table: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(unknown, PARTIAL, pc.if_else(provisional, PROVISIONAL, FINAL))
 
 
-def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
+def _across(table: pa.Table, series: Series, together_ms: int) -> dict[str, list[Any]]:
     """One line of all keys: of those that have a value, flagged when some have none.
+
+    Of steps that show their last rows those of one step are put together, at the newest of their times: the
+    last day of a month may be that of one contract, and a later one that of the next.
 
     By NumPy: Arrow's own grouping loads its query engine and, where it is installed, pandas, for a sum.
     """
     if not table.num_rows:
         return {"t": [], "v": [], "f": [], "of": [], "n": []}
     # Stores answer in order of time: rows of one time stand together.
-    times, first = np.unique(table["window_start"].to_numpy(), return_index=True)
+    starts = table["window_start"].to_numpy()
+    _, first = np.unique(starts // together_ms, return_index=True)
+    times = np.maximum.reduceat(starts, first)
     values = table[series.field].cast(pa.float64()).to_numpy()
     lacking = np.isnan(values)
     of = np.diff(np.append(first, len(values)))

@@ -73,6 +73,9 @@ def series(
 ) -> str:
     """One stream of (_time, _value) for each field and key, as a chart wants it.
 
+    A step stands at its begin, and with the aggregate "last" where the row stands that it shows; its begin
+    is in `_start` then, so that steps of several keys can be put together.
+
     Parameters
     ----------
     query : Select
@@ -112,15 +115,19 @@ def _field(
     source = f"{_from(query, bucket, start, stop)}\n  |> filter(fn: (r) => {scope})"
     known = _known_reading if is_reading(query.measurement) else _known_result
     steps = known(query, source, name)
-    if step is not None:
+    lasts = step is not None and query.aggregate == "last"
+    if lasts:
+        steps.append(f"|> window(every: {step})\n  |> last(column: {literal(name)})")
+    elif step is not None:
         steps.append(
             f"|> aggregateWindow(every: {step}, fn: {query.aggregate}, column: {literal(name)}, "
             'timeSrc: "_start", createEmpty: false)'
         )
-    steps.append(
-        f"|> map(fn: (r) => ({{_time: r._time, key: r.key, _field: {literal(name)}, _value: {column}}}))"
-    )
+    kept = "_start: r._start, _time: r._time" if lasts else "_time: r._time"
+    steps.append(f"|> map(fn: (r) => ({{{kept}, key: r.key, _field: {literal(name)}, _value: {column}}}))")
     steps.append('|> group(columns: ["key", "_field"])')
+    if lasts:
+        steps.append('|> sort(columns: ["_time"])')
     return "\n  ".join(steps)
 
 

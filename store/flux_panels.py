@@ -69,15 +69,43 @@ def marks(query: Select, bucket: str, *, at: str = "") -> str:
     ])  # fmt: skip
 
 
-def across(series: str, function: str) -> str:
-    """The streams of `flux.series` put together: their sum, mean, least or greatest at each time."""
+def across(series: str, function: str, *, lasts: bool = False) -> str:
+    """The streams of `flux.series` put together: their sum, mean, least or greatest at each time.
+
+    Of steps that show their last rows (`lasts`) those of one step, at the time of the newest of these.
+    """
     if function not in _FUNCTIONS:
         msg = f"expected sum, mean, min or max across keys, got {function!r}"
         raise StoreError(msg)
+    if lasts:
+        return _lasts(series, function)
     return "\n  ".join([
         series,
         '|> group(columns: ["_time", "_field"])',
         f"|> {function}()",
+        '|> group(columns: ["_field"])',
+        '|> sort(columns: ["_time"])',
+    ])  # fmt: skip
+
+
+def _lasts(series: str, function: str) -> str:
+    """A step's last rows put together: one pass over them that keeps the newest time beside the value."""
+    mine = "float(v: r._value)"
+    further = {
+        "sum": f"accumulator._value + {mine}",
+        "mean": f"accumulator._value + {mine}",
+        "min": f"if accumulator.n == 0.0 or {mine} < accumulator._value then {mine} else accumulator._value",
+        "max": f"if accumulator.n == 0.0 or {mine} > accumulator._value then {mine} else accumulator._value",
+    }[function]
+    newest = "if r._time > accumulator._time then r._time else accumulator._time"
+    more = f"_time: {newest}, n: accumulator.n + 1.0, _value: {further}"
+    value = "r._value / r.n" if function == "mean" else "r._value"
+    none = "_time: time(v: 0), n: 0.0, _value: 0.0"
+    return "\n  ".join([
+        series,
+        '|> group(columns: ["_start", "_field"])',
+        f"|> reduce(identity: {{{none}}}, fn: (r, accumulator) => ({{{more}}}))",
+        f"|> map(fn: (r) => ({{_time: r._time, _field: r._field, _value: {value}}}))",
         '|> group(columns: ["_field"])',
         '|> sort(columns: ["_time"])',
     ])  # fmt: skip

@@ -54,6 +54,7 @@ class Select:
     every_ms : int or None
         Down-sample numeric fields to steps of this many ms with `aggregate`, a row a key and step.
     aggregate : {"mean", "min", "max", "sum", "last"}
+        Of a step; its row stands at its begin, and with "last" where the row stands that it shows.
     withdrawn : bool
         Include withdrawn rows.
     limit : int or None

@@ -208,7 +208,7 @@ def _conditions(query: Select, stored: Mapping[str, pa.DataType], out: Query) ->
 def _steps(
     query: Select, fields: Sequence[str], columns: dict[str, pa.DataType], rows: str, out: Query
 ) -> str:
-    """A row a key and step.
+    """A row a key and step, at the step's begin; one that shows its last row stands where that does.
 
     `coverage` is the mean of the rows'. A step with a provisional row is
     provisional; it is unknown when all its rows are, and a sum already when one is.
@@ -217,10 +217,15 @@ def _steps(
     # Steps are aligned to the epoch, before 1970 too: the remainder is made positive.
     step = f"window_start - ((window_start % {every}) + {every}) % {every}"
     unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
+    at, window = step, f"CAST({every} AS BIGINT)"
+    if query.aggregate == "last":
+        known = " OR ".join(f"{quoted(f)} IS NOT NULL" for f in fields) or "true"
+        at = f"coalesce(max(window_start) FILTER (WHERE {known}), max(window_start))"
+        window = "arg_max(window_ms, window_start)"
     made = {
         "key": "key",
-        "window_start": f"{step} AS window_start",
-        "window_ms": f"CAST({every} AS BIGINT) AS window_ms",
+        "window_start": f"{at} AS window_start",
+        "window_ms": f"{window} AS window_ms",
         **{name: f"any_value({name}) AS {name}" for name in ("unit", "region", "stream", "class")},
         "coverage": "avg(coverage) AS coverage",
         "status": f"""CASE WHEN bool_or(status = 'provisional') THEN 'provisional'

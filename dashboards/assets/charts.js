@@ -28,8 +28,8 @@ function withGaps(line) {
   const points = [];
   line.t.forEach((t, i) => {
     if (i && t - line.t[i - 1] > far) points.push({ t: line.t[i - 1] + usual, v: null, f: 0 });
-    if (line.f[i] === OUTSIDE) points.push({ t, v: null, f: OUTSIDE, beyond: line.v[i], least: line.low?.[i], most: line.high?.[i] });
-    else points.push({ t, v: line.v[i], f: line.f[i], n: line.n?.[i], of: line.of?.[i], low: line.low?.[i], high: line.high?.[i] });
+    if (line.f[i] === OUTSIDE) points.push({ t, v: null, f: OUTSIDE, bin: line.bin, beyond: line.v[i], least: line.low?.[i], most: line.high?.[i] });
+    else points.push({ t, v: line.v[i], f: line.f[i], bin: line.bin, n: line.n?.[i], of: line.of?.[i], low: line.low?.[i], high: line.high?.[i] });
   });
   return points;
 }
@@ -282,9 +282,10 @@ export class LineChart extends Chart {
     const { f, t } = this.context;
     const shown = points.map((p) => ({ ...p, real: this.points[p.seriesIndex]?.[p.dataIndex], unit: this.units[p.seriesIndex] })).filter((p) => p.real);
     if (!shown.length) return "";
-    const at = shown[0].real.t;
+    const { t: at, bin } = shown[0].real;
+    const time = bin ? `${f.moment(at)} – ${f.moment(at + bin)}` : f.moment(at); // of more than one row: all that it stands for
     return h("div", { class: "hl-hint" },
-      h("div", { class: "hl-hint-time", title: f.utc(at) }, f.moment(at), " ", h("small", {}, f.utc(at))),
+      h("div", { class: "hl-hint-time", title: f.utc(at) }, time, " ", h("small", {}, f.utc(at))),
       shown.map((p) => {
         const { real, unit } = p;
         const flags = [];

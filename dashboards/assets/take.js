@@ -16,12 +16,13 @@ export const csvOf = (rows) => `\uFEFF${rows.map((row) => row.map(csvCell).join(
 
 function historyRows(panel, answer, { f, site }) {
   const extremes = answer.series.some((line) => line.low) ? ["low", "high"] : [];
-  const rows = [["series", "key", "name", "time", "utc", "value", "unit", "state", ...extremes]];
+  const bins = answer.series.some((line) => line.bin) ? ["step_s"] : []; // from that time on, where a value is of more than one row
+  const rows = [["series", "key", "name", "time", "utc", "value", "unit", "state", ...extremes, ...bins]];
   for (const line of answer.series) {
     const { label, unit } = panel.series[line.index];
     line.t.forEach((at, i) => rows.push([label, line.key, site.byId.get(line.key)?.name ?? "",
       new Date(f.shifted(at)).toISOString().slice(0, 19), new Date(at).toISOString(), line.v[i], unit, FLAGS[line.f[i]] ?? "",
-      ...extremes.map((name) => line[name]?.[i])]));
+      ...extremes.map((name) => line[name]?.[i]), ...bins.map(() => line.bin && line.bin / 1000)]));
   }
   return rows;
 }

@@ -67,7 +67,7 @@ def test_extremes_are_taken_along_with_the_means(opened):
     page = opened("/?lang=en").page
     until(page, "performance.getEntriesByName('hl-drawn-plant_temperatures').length > 0")
     rows = taken(page, "plant_temperatures")
-    assert rows[0][5:] == ["value", "unit", "state", "low", "high"]
+    assert rows[0][5:] == ["value", "unit", "state", "low", "high", "step_s"]
     far = [row for row in rows[1:] if row[9] and float(row[9]) == FAR_C]
     assert len(far) == 1
     assert float(far[0][8]) < float(far[0][5]) < FAR_C

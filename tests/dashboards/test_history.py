@@ -110,6 +110,39 @@ def test_a_network_s_window_that_still_fills_is_not_drawn(tmp_path, name):
     day.store.close()
 
 
+def test_a_day_of_a_thinned_year_stands_where_it_was(tmp_path):
+    """Of each week the last day, all contracts of it together: one's month ends amid a week."""
+    store, start_ms = DuckdbSeries(tmp_path / "s.duckdb"), 1_788_192_000_000  # 1 September 2026 in Shanghai
+    contracts = {"C1:2026-09": range(30), "C2:2026-10": range(30, 61), "C3:2026-10": range(30, 33)}
+    fields = [pa.field(f, pa.int64()) for f in ("planned_to_date_kg", "received_kg", "expected_kg")]
+    made = [
+        {"key": key, "unit": "u", "region": "r", "stream": "h", "window_start": start_ms + day * DAY_MS,
+         "window_ms": DAY_MS, "received_kg": 1000 * day, "planned_to_date_kg": 1000 * day, "status": "final",
+         "revision": 0}
+        for key, days in contracts.items() for day in days
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(made, schema=result_schema(fields))
+    store.write([Outputs("h", 0, {"fulfilment": [table]}, [])])
+    to_ms = start_ms + 366 * DAY_MS
+    answer = panel_history(
+        store, make_site(), panel("s_curve")[1], Scope(), start_ms - DAY_MS, to_ms, 60, to_ms
+    )
+    line = next(x for x in answer["series"] if panel("s_curve")[1].series[x["index"]].field == "received_kg")
+    week = 7 * DAY_MS
+    wanted: dict[int, dict[str, int]] = {}
+    for row in made:
+        wanted.setdefault(row["window_start"] // week, {})[row["key"]] = row["window_start"]
+    days = [(max(of.values()), sum((t - start_ms) // DAY_MS for t in of.values())) for of in wanted.values()]
+    assert list(zip(line["t"], line["v"], strict=True)) == sorted(days)
+    assert "bin" not in line
+    heat = panel("heat_windows")[1]
+    mean = replace(heat, series=(replace(heat.series[0], select=Select("fulfilment"), field="received_kg",
+                                         classes=(), across="", window_ms=0, aggregate="mean"),))  # fmt: skip
+    bins = panel_history(store, make_site(), mean, Scope(), start_ms, to_ms, 60, to_ms)["series"]
+    assert {line["bin"] for line in bins} == {week}, "what is of more than one row says of how long"
+    store.close()
+
+
 def test_provisional_points_are_flagged(day):
     later = panel_history(
         day.store, day.site, panel("heat_windows")[1], Scope(), day.now_ms - DAY_MS, day.now_ms + WINDOW_MS, 400,

@@ -275,7 +275,9 @@ def test_hourly_figures_are_those_of_the_readings(apart):
             from_ms=end - 3 * HOUR, to_ms=end,
         )  # fmt: skip
         assert told == {
-            (row["key"], field, time_text(row["window_start"])): pytest.approx(row[field], rel=1e-12)
+            (row["key"], field, time_text(row["window_start"] // HOUR * HOUR)): pytest.approx(
+                row[field], rel=1e-12
+            )
             for row in embedded.select(query).to_pylist()
         }
         assert len(told) == 5, "two devices, three hours, one of them silent for one"

@@ -135,9 +135,24 @@ def test_down_sampling(store, aggregate, expected):
     query = Select("device_heat", keys=("a",), to_ms=6 * HOUR, every_ms=3 * HOUR, aggregate=aggregate)
     table = store.select(query)
     assert table["heat_gj"].to_pylist() == expected
-    assert table["window_start"].to_pylist() == [0, 3 * HOUR]
-    assert set(table["window_ms"].to_pylist()) == {3 * HOUR}
+    if aggregate == "last":  # the row stands where it stood
+        assert table["window_start"].to_pylist() == [2 * HOUR, 5 * HOUR]
+        assert set(table["window_ms"].to_pylist()) == {900_000}
+    else:
+        assert table["window_start"].to_pylist() == [0, 3 * HOUR]
+        assert set(table["window_ms"].to_pylist()) == {3 * HOUR}
     assert set(table["status"].to_pylist()) == {"final"}
+
+
+def test_a_step_whose_last_row_has_no_number_stands_where_its_newest_number_does(store):
+    query = Select(
+        "device_heat", ("heat_gj",), keys=("a",), from_ms=3 * HOUR, to_ms=7 * HOUR, every_ms=9 * HOUR,
+        aggregate="last",
+    )  # fmt: skip
+    (row,) = store.select(query).to_pylist()
+    assert (row["window_start"], row["heat_gj"]) == (5 * HOUR, 5.0)
+    (row,) = store.select(replace(query, from_ms=6 * HOUR)).to_pylist()
+    assert (row["window_start"], row["heat_gj"]) == (6 * HOUR, None)
 
 
 def test_a_step_says_what_its_rows_are_worth(store):

@@ -28,6 +28,8 @@ DERIVED = frozenset({"age", "change"})
 _TOGETHER = {"sum": math.fsum, "mean": fmean, "min": min, "max": max, "last": lambda values: values[-1]}
 _HOUR_MS = 3_600_000
 Row = dict[str, Any]
+Point = tuple[int, float | None]
+"""When a step is shown, and what."""
 
 
 @cache
@@ -71,14 +73,14 @@ class Asked:
         found = {}
         for series in panel.series:
             by_key = self._by_key(panel, series)
-            lines = {"": _across(by_key, series)} if series.across else by_key
+            lines = _across(by_key, series) if series.across else by_key
             for key, points in lines.items():
-                for at, value in points.items():
+                for at, value in points.values():
                     shown = None if value is None else round(value * series.scale, 6)
                     found[series.label.en, key, time_text(at).replace("Z", ".000Z")] = shown
         return found
 
-    def _by_key(self, panel: Panel, series: Series) -> dict[str, dict[int, float | None]]:
+    def _by_key(self, panel: Panel, series: Series) -> dict[str, dict[int, Point]]:
         fills_ms = series.window_ms
         if fills_ms == NETWORK_WINDOW:
             fills_ms = 1000 * max(n.window_s for n in self.site.networks.values())
@@ -89,17 +91,15 @@ class Asked:
             from_ms=self.from_ms, to_ms=until, key_prefix=series.select.key_prefix,
         )  # fmt: skip
         step = self._step(panel, series, until)
-        bins: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+        bins: dict[str, dict[int, list[Point]]] = defaultdict(lambda: defaultdict(list))
         for row in sorted(rows(self.url, select), key=lambda r: r["window_start"]):
             device = self.site.devices.get(row["key"])
             if classes and (device is None or device.device_class not in classes):
                 continue
-            values = bins[row["key"]][row["window_start"] // step * step]
-            if series.field in row:
-                values.append(row[series.field])
-        thin = _TOGETHER["mean" if series.aggregate == "sum" else series.aggregate]
+            begin = row["window_start"] // step * step
+            bins[row["key"]][begin].append((row["window_start"], row.get(series.field)))
         return {
-            key: {at: thin(values) if values else None for at, values in of.items()}
+            key: {begin: _thinned(series, begin, points) for begin, points in of.items()}
             for key, of in bins.items()
         }
 
@@ -164,12 +164,24 @@ class Asked:
         return [_cell(row.get(s.field)) for s in panel.series]
 
 
-def _across(by_key: dict[str, dict[int, float | None]], series: Series) -> dict[int, float | None]:
-    at: dict[int, list[float]] = defaultdict(list)
+def _thinned(series: Series, begin: int, points: Sequence[Point]) -> Point:
+    """A step of one key: what is shown of it as it was last stands where that stands."""
+    told = [(t, v) for t, v in points if v is not None]
+    at = (told or points)[-1][0] if series.aggregate == "last" else begin
+    thin = _TOGETHER["mean" if series.aggregate == "sum" else series.aggregate]
+    return at, thin([v for _, v in told]) if told else None
+
+
+def _across(by_key: dict[str, dict[int, Point]], series: Series) -> dict[str, dict[int, Point]]:
+    at: dict[int, list[Point]] = defaultdict(list)
     for points in by_key.values():
-        for t, value in points.items():
-            at[t] += [] if value is None else [value]
-    return {t: _TOGETHER[series.across](values) if values else None for t, values in at.items()}
+        for begin, point in points.items():
+            at[begin].append(point)
+    together = {}
+    for begin, points in at.items():
+        values = [v for _, v in points if v is not None]
+        together[begin] = max(t for t, _ in points), _TOGETHER[series.across](values) if values else None
+    return {"": together}
 
 
 def cells(panel: Panel, told: Iterable[Row]) -> list[tuple[str, ...]]:
