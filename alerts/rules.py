@@ -31,6 +31,8 @@ class Channel:
     url : str
         Where it is; with its secret for a service.
     to, sender, user, secret, topic : str
+    ca_file : str
+        Certificates to trust instead of the system's; empty for those.
     fallback : str
         Channel that is tried when this one does not take a message; empty for none.
     timeout_s : float
@@ -47,6 +49,7 @@ class Channel:
     user: str = ""
     secret: str = ""
     topic: str = ""
+    ca_file: str = ""
     fallback: str = ""
     timeout_s: float = 10.0
     retry_unconfirmed: bool = False

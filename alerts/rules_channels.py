@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from alerts.channels.trust import trusted
 from alerts.rules import Channel
 from models.site_table import Report, Row, Table
 from models.wire import ROOT
@@ -98,7 +99,25 @@ class Channels:
             self._address(row, kind, url, secret)
         names = ("id", "kind", "to", "user", "topic", "fallback", "timeout_s", "retry_unconfirmed")
         kept = {name: said[name] for name in names if name in said}
-        return Channel(**kept, url=url, sender=said.get("from", ""), secret=secret)
+        channel = Channel(
+            **kept, url=url, sender=said.get("from", ""), secret=secret, ca_file=self._ca_file(row, kind, url)
+        )
+        try:
+            trusted(channel)
+        except ValueError as error:
+            self._fault(row, "ca_file", str(error))
+        return channel
+
+    def _ca_file(self, row: Row, kind: str, url: str) -> str:
+        """The file of certificates that a channel trusts; a fault where it would trust none."""
+        said = row.values.get("ca_file")
+        if said is None:
+            return ""
+        if kind in SERVICES:
+            self._fault(row, "ca_file", f"expected no certificates for {kind}, which has those of all")
+        elif not url or urlsplit(url).scheme in {"http", "mqtt"}:
+            self._fault(row, "ca_file", f"expected a url with TLS beside it, got {url or 'none'}")
+        return str(self._secrets.directory / said)
 
     def _address(self, row: Row, kind: str, url: str, secret: str) -> None:
         schemes = {"email": ("smtp", "smtps"), "webhook": ("http", "https"), "mqtt": ("mqtt", "mqtts")}[kind]

@@ -60,6 +60,7 @@ _TABLES: Final[dict[str, tuple[Column, ...]]] = {
         Column("secret_env", Text()),
         Column("secret_file", Text()),
         Column("topic", Text()),
+        Column("ca_file", Text()),
         Column("fallback", Text(), refers="channel"),
         Column("timeout_s", Number(positive=True, high=300)),
         Column("retry_unconfirmed", TRUTH),

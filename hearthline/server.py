@@ -291,9 +291,12 @@ class Server:
         return Endpoint.parse(self.broker.url, *(self.broker.login or ()))
 
     def _start_alerting(self) -> None:
-        broker = None
         if self.broker is not None:
-            broker = Broker(self.broker.url, *(self.broker.login or ()))
+            broker = Broker(self.broker.url, *(self.broker.login or ("", "")), says_why=False)
+        else:
+            assert isinstance(self.config.broker, Endpoint)
+            at = self.config.broker
+            broker = Broker(str(at), at.username or "", at.password or "", at.tls_context)
         try:
             self.alerting.start(broker, self.board.url)
         except UsageError:

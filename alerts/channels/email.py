@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
-import ssl
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as LINES
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from alerts.channels import Fate, Message, Outcome
 from alerts.channels.patience import cut_after
+from alerts.channels.trust import trusted
 from alerts.rules import Channel
 
 __all__ = ["Mail", "make"]
@@ -27,6 +27,7 @@ class Mail:
     def __init__(self, channel: Channel):
         self._channel = channel
         self._parts = urlsplit(channel.url)
+        self._trusted = trusted(channel)
 
     def send(self, message: Message) -> Outcome:
         """Give it to the server once."""
@@ -62,7 +63,7 @@ class Mail:
     def _server(self) -> smtplib.SMTP:
         timeout_s = self._channel.timeout_s
         server = (
-            smtplib.SMTP_SSL(timeout=timeout_s, context=ssl.create_default_context())
+            smtplib.SMTP_SSL(timeout=timeout_s, context=self._trusted)
             if self._parts.scheme == "smtps"
             else smtplib.SMTP(timeout=timeout_s)
         )
@@ -78,7 +79,7 @@ class Mail:
                 raise smtplib.SMTPConnectError(code, said)
             server.ehlo_or_helo_if_needed()
             if parts.scheme == "smtp" and host not in _LOOPBACK:
-                server.starttls(context=ssl.create_default_context())
+                server.starttls(context=self._trusted)
             if self._channel.user:
                 server.login(self._channel.user, self._channel.secret)
         except BaseException:

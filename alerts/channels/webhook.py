@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import urlsplit
 
 from alerts.channels import Fate, Message, Outcome
 from alerts.channels.patience import cut_after
+from alerts.channels.trust import trusted
 from alerts.rules import Channel
 
 __all__ = ["Webhook", "make"]
@@ -23,15 +23,14 @@ class Webhook:
     def __init__(self, channel: Channel):
         self._channel = channel
         self._parts = urlsplit(channel.url)
+        self._trusted = trusted(channel)
 
     def send(self, message: Message) -> Outcome:
         """Post it once."""
         parts = self._parts
         host = parts.hostname or ""
         connection = (
-            HTTPSConnection(
-                host, parts.port, timeout=self._channel.timeout_s, context=ssl.create_default_context()
-            )
+            HTTPSConnection(host, parts.port, timeout=self._channel.timeout_s, context=self._trusted)
             if parts.scheme == "https"
             else HTTPConnection(host, parts.port, timeout=self._channel.timeout_s)
         )

@@ -157,6 +157,5 @@ def _broker(settings: Settings) -> Broker | None:
 
     if settings.mqtt is None:
         return None
-    settings.endpoint()  # says what is wrong with it
-    password = settings.mqtt_password.get_secret_value() if settings.mqtt_password else ""
-    return Broker(settings.mqtt, settings.mqtt_user or "", password)
+    endpoint = settings.endpoint()  # says what is wrong with it
+    return Broker(str(endpoint), endpoint.username or "", endpoint.password or "", endpoint.tls_context)

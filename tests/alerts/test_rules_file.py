@@ -184,6 +184,10 @@ FAULTS = {
     "siren among the data": ("sirens/hall", "hearthline/v1/r1/u1/sub-001/telemetry", "topic: expected a topic outside hearthline/v1"),
     "siren on top of the data": ("sirens/hall", "hearthline/v1", "topic: expected a topic outside hearthline/v1"),
     "siren of the broker": ("sirens/hall", "$SYS/hall", "topic: expected a topic that does not begin with"),
+    "certificates that are not there": ('url = "https://hooks.example.org/x"', 'url = "https://hooks.example.org/x"\nca_file = "none.pem"', "ca_file: expected a PEM file of certificates to trust in .*none.pem"),
+    "certificates and nothing to trust": ('url = "smtp://127.0.0.1:25"', 'url = "smtp://127.0.0.1:25"\nca_file = "pyproject.toml"', "ca_file: expected a PEM file"),
+    "certificates without TLS": ('topic = "sirens/hall"', 'topic = "sirens/hall"\nca_file = "x.pem"', "ca_file: expected a url with TLS beside it, got none"),
+    "certificates of a service": ('kind = "dingtalk"', 'kind = "dingtalk"\nca_file = "x.pem"', "ca_file: expected no certificates for dingtalk"),
     "no TOML": ("[limits]", "[limits", "expected TOML"),
 }  # fmt: skip
 
