@@ -18,9 +18,10 @@ from models.results import Outputs, Status, result_schema
 from models.site import Site
 from streams.core.beginning import Beginning
 from streams.core.containing import FAILED, RETRY_MS, Failures, SourceError, contained
+from streams.core.entity import Entity, EntityRow, Item
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
-from streams.core.entity_operator import Entity, EntityOperator, Item, MarkOperator
+from streams.core.entity_operator import EntityOperator, MarkOperator
 from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
 from streams.core.marking import Marking
 
@@ -193,8 +194,7 @@ class EntityEngine:
             return
         before = self._items.get(measurement, name)
         if before is None or before.seq < about["told"]:
-            item = Item(measurement, about["key"], about["start_ms"], about["values"], seq=about["told"])
-            self._put(name, item, measurement)
+            self._put(name, _of_row(measurement, *name[:2], about["values"], about["told"]), measurement)
 
     def _put(self, name: Name, item: Item | None, source: str) -> None:
         before = self._items.get(source, name)
@@ -237,12 +237,15 @@ class EntityEngine:
         items = [i for i in each.index.get(name, {}).values() if i.t >= from_ms]
         items.sort(key=_order)
 
+        entity = Entity(name, items, self._site, self.stream, now_ms, from_ms, self.beginning)
+
         def compute() -> list[tuple[Said | None, Said]]:
-            self._expect_computed(items)
-            entity = Entity(name, items, self._site, self.stream, now_ms, from_ms, self.beginning)
-            rows = list(operator.function(entity))
+            if not operator.spares:
+                self._expect_computed(items)
+            given = list(operator.function(entity))
+            rows = [r for r in given if isinstance(r, EntityRow)]
             times = [t for r in rows for t in (r.settles_ms, r.again_ms) if t is not None and t > now_ms]
-            changed = each.said.say(name, rows, now_ms, each.floor_ms)
+            changed = each.said.say(name, given, now_ms, each.floor_ms)
             each.wake(name, min(times, default=None))
             self._failures.forget(operator.name, name)
             return changed
@@ -250,7 +253,9 @@ class EntityEngine:
         def failed(error: Exception) -> list[tuple[Said | None, Said]]:
             self._failures.note(operator.name, name, error)
             each.wake(name, now_ms + RETRY_MS)
-            return each.said.unknown(name, each.floor_ms)
+            instead = operator.instead
+            rows = [] if instead is None else contained(lambda: list(instead(entity)), lambda _: [])
+            return each.said.unknown(name, now_ms, each.floor_ms, rows)
 
         return cast("list[tuple[Said | None, Said]]", contained(compute, failed))
 
@@ -260,7 +265,7 @@ class EntityEngine:
         A sum without it would be a number that looks right.
         """
         for item in items:
-            if item.source in self._written and item.values.get("reason") == FAILED:
+            if item.source in self._written and item.failed:
                 raise SourceError(f"{item.source} of {item.device}, which it reads, cannot be computed")
 
     def _tell(
@@ -276,7 +281,7 @@ class EntityEngine:
             measurement, key, start_ms = row.name
             if measurement in self._readers:
                 withdrawn = row.status == Status.WITHDRAWN
-                item = None if withdrawn else Item(measurement, key, start_ms, row.values)
+                item = None if withdrawn else _of_row(measurement, key, start_ms, row.values)
                 self._put((key, start_ms), item, measurement)
         if operator.forward is not None:
             self._forward(operator, changed, outputs)
@@ -375,12 +380,22 @@ class EntityEngine:
                     each.wake(name, at_ms)
 
 
+def _of_row(measurement: str, key: str, start_ms: int, values: Mapping[str, Any], told: int = 0) -> Item:
+    """A row of an entity as others are given it."""
+    flags = (FAILED,) if values.get("reason") == FAILED else ()
+    return Item(measurement, key, start_ms, values, flags, seq=told)
+
+
 def _order(item: Item) -> tuple[Any, ...]:
     return item.order
 
 
 def _concerned(operator: EntityOperator, item: Item, site: Site) -> Iterable[str]:
-    return () if item.values.get("status") == Status.WITHDRAWN else operator.by(item, site)
+    if item.values.get("status") == Status.WITHDRAWN:
+        return ()
+    if item.failed:  # it may lack what tells whom it concerns
+        return cast("Iterable[str]", contained(lambda: tuple(operator.by(item, site)), lambda _: ()))
+    return operator.by(item, site)
 
 
 def _floor_ms(operator: EntityOperator, now_ms: int) -> int:

@@ -10,10 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.anomaly import ANOMALY, ANOMALY_SCHEMA, Anomaly
-from models.results import RESULT_HEADER, RESULT_TRAILER
 from models.site import Site
-from streams.core.beginning import Beginning
+from streams.core.entity import ANOMALY_FIELDS, Entity, EntityRow, Item, Stands, anomaly_row
 
 if TYPE_CHECKING:
     from streams.core.samples import Samples
@@ -21,142 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANOMALY_FIELDS", "MARK_WINDOW_S", "Entity", "EntityOperator", "EntityRow", "Item", "MarkOperator",
-    "Marks", "anomaly_row", "by_bridge", "by_contract", "by_device", "by_plate", "by_ticket", "by_unit",
-    "entity_operator", "mark_operator",
+    "Marks", "Stands", "anomaly_row", "by_bridge", "by_contract", "by_device", "by_plate", "by_ticket",
+    "by_unit", "entity_operator", "mark_operator",
 ]  # fmt: skip
 
 MARK_WINDOW_S: Final = 900
 """Length of the windows that marks are made of. [s]"""
-_AROUND: Final = frozenset(f.name for f in (*RESULT_HEADER, *RESULT_TRAILER))
-ANOMALY_FIELDS: Final[Mapping[str, pa.DataType]] = {
-    f.name: f.type for f in ANOMALY_SCHEMA if f.name not in _AROUND
-}
-"""Fields of `anomaly`, for operators that write it."""
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One thing that an entity's rows rest on: an event, a mark or a row. Not to be written to.
-
-    Attributes
-    ----------
-    source : str
-        Device class of an event, mark operator of a mark, measurement of a row.
-    device : str
-        What reported it; of a row its key.
-    t : int
-        When it was; of a row the start of its window. [ms UTC]
-    values : mapping
-        What is present. Of a row its fields and `unit`, `status`, `reason`, `coverage`, `window_ms`,
-        `revision`.
-    flags : tuple of str
-        Quality of an event: `implausible:` and a measurement whose value is therefore absent,
-        `repeat` where one with the same name came with other values.
-    boot, seq, pos : int
-        Name of an event's message and place in it.
-    """
-
-    source: str
-    device: str
-    t: int
-    values: Mapping[str, Any]
-    flags: tuple[str, ...] = ()
-    boot: int = 0
-    seq: int = 0
-    pos: int = 0
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Place among other items: by time, then by name."""
-        return (self.t, self.source, self.device, self.boot, self.seq, self.pos)
-
-
-class Entity:
-    """One truck, contract or unit with all that concerns it.
-
-    Parameters
-    ----------
-    name : str
-    items : sequence of Item
-        In order of time, repeats removed, withdrawn rows left out.
-    site : Site
-    stream : str
-    now_ms : int
-        The stream's now. [ms UTC]
-    from_ms : int
-        Earlier items are not at hand. [ms UTC]
-    beginning : Beginning, optional
-        Since when the stream knows what happened; always, if not given.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        items: Sequence[Item],
-        site: Site,
-        stream: str,
-        now_ms: int,
-        from_ms: int,
-        beginning: Beginning | None = None,
-    ):
-        self.name = name
-        self.items = tuple(items)
-        self.site = site
-        self.stream = stream
-        self.now_ms = now_ms
-        self.from_ms = from_ms
-        self.beginning = Beginning.load(None) if beginning is None else beginning
-        self._by_source: dict[str, list[Item]] | None = None
-
-    def of(self, source: str) -> Sequence[Item]:
-        """Items of one device class, mark operator or measurement, in order of time."""
-        if self._by_source is None:
-            self._by_source = {}
-            for item in self.items:
-                self._by_source.setdefault(item.source, []).append(item)
-        return self._by_source.get(source, ())
-
-
-@dataclass(frozen=True, slots=True)
-class EntityRow:
-    """One row as it follows from an entity's items and now.
-
-    Attributes
-    ----------
-    measurement, key : str
-    start_ms, window_ms : int
-        [ms UTC], [ms]
-    unit : str
-        Where it belongs; may be empty.
-    fields : mapping
-        None and NaN are absent.
-    settles_ms : int
-        From this now on it is `final` (or `unknown`), and does not depend on now. [ms UTC]
-    again_ms : int or None
-        The entity is to be computed again when now has come to this. [ms UTC]
-    coverage : float or None
-    reason : str
-        Why it is unknown once it is settled; empty when it is final.
-    model : str or None
-    at_once : bool
-        Whether the reason is said before, too.
-    withdrawn : bool
-        Whether it is taken back, though it may have been said before the stream began.
-    """
-
-    measurement: str
-    key: str
-    start_ms: int
-    window_ms: int
-    unit: str
-    fields: Mapping[str, Any]
-    settles_ms: int
-    again_ms: int | None = None
-    coverage: float | None = None
-    reason: str = ""
-    model: str | None = None
-    at_once: bool = False
-    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +105,7 @@ class EntityOperator:
     every_s : int
         It is computed at most once in so much of now. [s]
     function : callable
-        ``function(entity) -> rows``; pure.
+        ``function(entity) -> rows``; pure. Among them `Stands`, for what it cannot know.
     names : callable
         ``names(site)``: entities that are there without any item.
     forward : callable or None
@@ -249,6 +117,12 @@ class EntityOperator:
     keys : mapping of str to callable
         ``keys[measurement](site)``: of settled rows of window and network operators and of learners only
         those of these keys are kept for it, where there are many that it does not need.
+    spares : bool
+        Whether it sees by itself to rows that could not be computed (`Entity.failed`); else it is not
+        computed while there is one.
+    instead : callable or None
+        ``instead(entity) -> rows`` of whom nothing was said before it could not be computed: what names
+        them, so that those who read them know that something lacks.
     """
 
     name: str
@@ -260,12 +134,14 @@ class EntityOperator:
     horizon_s: int
     reach_s: int
     every_s: int
-    function: Callable[[Entity], Iterable[EntityRow]]
+    function: Callable[[Entity], Iterable[EntityRow | Stands]]
     names: Callable[[Site], Iterable[str]]
     forward: Callable[[Mapping[str, Any], Site], str] | None = None
     hidden: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     keys: Mapping[str, Callable[[Site], Iterable[str]]] = field(default_factory=dict)
+    spares: bool = False
+    instead: Callable[[Entity], Iterable[EntityRow]] | None = None
 
     def reading(self, made: Container[str]) -> EntityOperator:
         """The operator that reads of what is optional only what is `made`."""
@@ -300,17 +176,19 @@ def entity_operator(
     hidden: Sequence[str] = (),
     optional: Sequence[str] = (),
     keys: Mapping[str, Callable[[Site], Iterable[str]]] | None = None,
-) -> Callable[[Callable[[Entity], Iterable[EntityRow]]], EntityOperator]:
+    spares: bool = False,
+    instead: Callable[[Entity], Iterable[EntityRow]] | None = None,
+) -> Callable[[Callable[[Entity], Iterable[EntityRow | Stands]]], EntityOperator]:
     """Declare the decorated function an entity operator of its own name."""
     if horizon_s <= 0 or reach_s < 0 or every_s <= 0:
         msg = f"expected a horizon, a reach and a pace in seconds, got {horizon_s}, {reach_s} and {every_s}"
         raise ValueError(msg)
 
-    def declare(function: Callable[[Entity], Iterable[EntityRow]]) -> EntityOperator:
+    def declare(function: Callable[[Entity], Iterable[EntityRow | Stands]]) -> EntityOperator:
         return EntityOperator(
             function.__name__, by, tuple(events), tuple(marks), tuple(reads), writes, horizon_s, reach_s,
             every_s, function, names, forward, tuple(hidden),
-            tuple(optional), keys or {},
+            tuple(optional), keys or {}, spares, instead,
         )  # fmt: skip
 
     return declare
@@ -367,11 +245,3 @@ def by_unit(item: Item, site: Site) -> Iterable[str]:
         return (device.unit,)
     contract = site.contracts.get(item.values.get("contract", ""))
     return (contract.unit,) if contract is not None else _named(item, "unit")
-
-
-def anomaly_row(anomaly: Anomaly, again_ms: int | None = None) -> EntityRow:
-    """An anomaly as a row of `ANOMALY`: said for good at once, as alarms want it; its state may end."""
-    return EntityRow(
-        ANOMALY, anomaly.key, anomaly.first_ms, anomaly.window_ms, anomaly.unit, anomaly.fields,
-        anomaly.first_ms, again_ms, model=anomaly.model,
-    )  # fmt: skip

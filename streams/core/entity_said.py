@@ -13,8 +13,9 @@ from models.anomaly import ANOMALY
 from models.results import Status, result_schema
 from models.site import Site
 from streams.core.containing import FAILED
+from streams.core.entity import EntityRow, Stands
 from streams.core.entity_items import DAY_MS, DayParts
-from streams.core.entity_operator import EntityOperator, EntityRow
+from streams.core.entity_operator import EntityOperator
 from streams.core.tables import RESTATEMENT_SCHEMA
 
 __all__ = ["Said", "SaidRows", "entity_restated", "entity_table"]
@@ -92,14 +93,18 @@ class SaidRows:
         self._parts = DayParts(f"said/{operator.name}")
 
     def say(
-        self, entity: str, rows: Iterable[EntityRow], now_ms: int, floor_ms: int
+        self, entity: str, given: Iterable[EntityRow | Stands], now_ms: int, floor_ms: int
     ) -> list[tuple[Said | None, Said]]:
         """Take in all rows of an entity; those that differ from what was said, each with what that was.
 
         Rows that start before `floor_ms` are sealed: nothing is said of them any more. Of rows with one
-        name the second has ``#2`` after its key, and so on.
+        name the second has ``#2`` after its key, and so on. What is given no more is taken back, but for
+        what `Stands` among the given say.
         """
         said: dict[RowName, Said] = {}
+        rows, stand = list[EntityRow](), list[Stands]()
+        for each in given:
+            (stand if isinstance(each, Stands) else rows).append(each)  # type: ignore[arg-type]
         for row in rows:
             # Odd events, such as a ticket weighed on two bridges at once, may give rows of one name. None is
             # lost and no stream ends: items are in order, so that each gets its number whenever computed.
@@ -109,14 +114,8 @@ class SaidRows:
                 name = (row.measurement, f"{row.key}#{number}", row.start_ms)
             if row.start_ms >= floor_ms:
                 said[name] = self._said(entity, name, row, now_ms)
+        self._given_no_more(entity, said, stand, floor_ms)
         changed: list[tuple[Said | None, Said]] = []
-        for name in sorted(self._of.get(entity, set()) - said.keys()):
-            before = self._rows[name]
-            if before.status != Status.WITHDRAWN and name[2] >= floor_ms:
-                said[name] = replace(
-                    before, status=str(Status.WITHDRAWN), reason="",
-                    revision=before.revision + before.settled, told=before.told + 1,
-                )  # fmt: skip
         for name, now in said.items():
             then = self._rows.get(name)
             if then is None or not then.same(now):
@@ -124,30 +123,65 @@ class SaidRows:
                 self._keep(now)
         return changed
 
-    def unknown(self, entity: str, floor_ms: int) -> list[tuple[Said | None, Said]]:
+    def _given_no_more(
+        self, entity: str, said: dict[RowName, Said], stand: Sequence[Stands], floor_ms: int
+    ) -> None:
+        """Put into `said` what becomes of rows that are not in it."""
+        for name in sorted(self._of.get(entity, set()) - said.keys()):
+            before = self._rows[name]
+            if before.status == Status.WITHDRAWN or name[2] < floor_ms:
+                continue
+            stands = [each for each in stand if each.has(name)]
+            if not stands:
+                said[name] = replace(
+                    before, status=str(Status.WITHDRAWN), reason="",
+                    revision=before.revision + before.settled, told=before.told + 1,
+                )  # fmt: skip
+            elif name[0] != ANOMALY:
+                said[name] = _without_numbers(before)
+            else:
+                for other in [n for n in said if any(each.has(n) for each in stands)]:
+                    if not self._stood(other):
+                        del said[other]
+
+    def unknown(
+        self, entity: str, now_ms: int, floor_ms: int, instead: Iterable[EntityRow] = ()
+    ) -> list[tuple[Said | None, Said]]:
         """Take back the numbers of an entity that cannot be computed; its rows that changed, as of `say`.
 
-        Names stay, for those who read such a row, and anomalies as they are: no alarm ends for this.
+        Names stay, for those who read such a row, and anomalies as they are: no alarm ends for this. Of
+        `instead` what was not said yet is said, without numbers.
         """
         changed: list[tuple[Said | None, Said]] = []
         for name in sorted(self._of.get(entity, set())):
             before = self._rows[name]
             if name[0] == ANOMALY or before.status == Status.WITHDRAWN or name[2] < floor_ms:
                 continue
-            named = {n: v for n, v in before.fields.items() if isinstance(v, str)}
-            coverage = None if before.coverage is None else 0.0
-            now = replace(before, fields=named, coverage=coverage, status=str(Status.UNKNOWN), reason=FAILED)
+            now = _without_numbers(before)
             if not before.same(now):
-                revision = before.revision + before.settled
-                now = replace(now, revision=revision, told=before.told + 1)
                 changed.append((before, now))
                 self._keep(now)
+        for row in instead:
+            name = (row.measurement, row.key, row.start_ms)
+            if row.start_ms >= floor_ms and not self._stood(name):
+                then = self._rows.get(name)
+                named = {n: v for n, v in row.fields.items() if isinstance(v, str)}
+                now = self._said(entity, name, replace(row, fields=named, reason=FAILED), now_ms)
+                changed.append((then, now))
+                self._keep(now)
         return changed
+
+    def _stood(self, name: RowName) -> bool:
+        """Whether a row was said and not taken back."""
+        before = self._rows.get(name)
+        return before is not None and before.status != Status.WITHDRAWN
 
     def _said(self, entity: str, name: RowName, row: EntityRow, now_ms: int) -> Said:
         before = self._rows.get(name)
         settled = now_ms >= row.settles_ms or (before is not None and before.settled)
         status = (Status.UNKNOWN if row.reason else Status.FINAL) if settled else Status.PROVISIONAL
+        if row.reason == FAILED:
+            status = Status.UNKNOWN
         if row.withdrawn:
             status = Status.WITHDRAWN
         fields = {n: v for n, v in ((n, _plain(v)) for n, v in row.fields.items()) if v is not None}
@@ -158,7 +192,7 @@ class SaidRows:
             )
         now = Said(
             name, entity, row.window_ms, row.unit, fields, _plain(row.coverage), str(status),
-            row.reason if settled or row.at_once else "", 0, settled, 1, row.model,
+            row.reason if settled or row.at_once or row.reason == FAILED else "", 0, settled, 1, row.model,
         )  # fmt: skip
         if before is None:
             return now
@@ -211,6 +245,14 @@ class SaidRows:
             self._rows[row.name] = row
             self._of.setdefault(row.entity, set()).add(row.name)
             self._days.setdefault(row.name[2] // DAY_MS, set()).add(row.name)
+
+
+def _without_numbers(row: Said) -> Said:
+    """A row that cannot be computed any more: what names it stays."""
+    named = {n: v for n, v in row.fields.items() if isinstance(v, str)}
+    coverage = None if row.coverage is None else 0.0
+    now = replace(row, fields=named, coverage=coverage, status=str(Status.UNKNOWN), reason=FAILED)
+    return row if row.same(now) else replace(now, revision=row.revision + row.settled, told=row.told + 1)
 
 
 def _plain(value: Any) -> Any:

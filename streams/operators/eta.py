@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from models.eta import LaneTimes, PastTrip, arrival, late_risk
 from models.site import Site
-from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
+from streams.core.entity_operator import Entity, EntityRow, Item, Stands, entity_operator
 from streams.operators.way import LONGEST_MS, WAY
 
 __all__ = ["ETA", "eta"]
@@ -42,13 +42,16 @@ def by_lane(item: Item, _site: Site) -> Iterable[str]:
     horizon_s=4 * _DAY_S,
     reach_s=30 * _DAY_S,
     every_s=EVERY_MS // 1000,
+    spares=True,
 )
-def eta(entity: Entity) -> Iterable[EntityRow]:
+def eta(entity: Entity) -> Iterable[EntityRow | Stands]:
     """Foretell the arrival of each trip of a lane that is open, from those that have arrived.
 
     Where it was last seen counts as of then. A row is of now, and is withdrawn when the trip has arrived.
     """
     now_ms = entity.now_ms
+    for item in entity.failed(WAY):
+        yield Stands(ETA, item.device, item.t, item.t + 1)
     trips = [i for i in entity.of(WAY) if i.values["departed"] <= now_ms]
     open_ = [
         i for i in trips if i.values.get("arrived") is None and now_ms < i.values["departed"] + LONGEST_MS

@@ -20,6 +20,7 @@ from models.fulfilment_forecast import Outlook, outlook, rules_of
 from models.local_month import days_ms
 from models.site import Contract, Site
 from models.trip import LONGEST_MS
+from streams.core.containing import FAILED
 from streams.core.entity_operator import (
     ANOMALY_FIELDS,
     Entity,
@@ -66,6 +67,15 @@ _HOUR_MS: Final = 3_600_000
 _SHOWN_REFUSALS: Final = 5
 
 
+def _unsummed(entity: Entity) -> Iterator[EntityRow]:
+    """What names the days of a contract's month up to now."""
+    contract = entity.site.contracts.get(entity.name)
+    if contract is not None and contract.stream == entity.stream:
+        days = days_ms(contract.month, entity.site.timezone, _AFTER_D)
+        if days[0] <= entity.now_ms:
+            yield from _not_known(entity, contract, days, FAILED)
+
+
 @entity_operator(
     by=by_contract,
     events=("office",),
@@ -76,6 +86,7 @@ _SHOWN_REFUSALS: Final = 5
     reach_s=(31 + _AFTER_D + 9) * _DAY_S,
     every_s=900,
     names=lambda site: site.contracts,
+    instead=_unsummed,
 )
 def fulfilment(entity: Entity) -> Iterable[EntityRow]:
     """Add up the month to each day's end, and to now while the day is open.

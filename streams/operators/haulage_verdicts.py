@@ -16,7 +16,15 @@ from models.anomaly import ANOMALY, Anomaly, Severity, State
 from models.lots import dry_mj_kg
 from models.site import Site
 from models.verdicts import Verdict, bridge_verdicts, judge_days, judge_truck, scatter
-from streams.core.entity_operator import ANOMALY_FIELDS, Entity, EntityRow, Item, anomaly_row, entity_operator
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    Stands,
+    anomaly_row,
+    entity_operator,
+)
 from streams.operators.trip_match import HAUL
 
 __all__ = ["DOUBTFUL", "LOSS_TOLERANCE", "haulage_verdicts"]
@@ -51,10 +59,15 @@ def _everybody(_item: Item, _site: Site) -> Iterable[str]:
     horizon_s=30 * _DAY_S,
     reach_s=15 * _DAY_S,
     every_s=_DAY_S // 2,
+    spares=True,
 )
-def haulage_verdicts(entity: Entity) -> Iterator[EntityRow]:
-    """Judge contracts, suppliers, plates and bridges of a haulage group by all their loads of past weeks."""
+def haulage_verdicts(entity: Entity) -> Iterator[EntityRow | Stands]:
+    """Judge contracts, suppliers, plates and bridges of a haulage group by all their loads of past weeks.
+
+    A load that could not be computed counts nowhere, and takes nothing back that rests on it.
+    """
     fleet = _Fleet(entity)
+    yield from fleet.lacking()
     yield from fleet.contracts()
     yield from fleet.suppliers()
     yield from fleet.plates()
@@ -87,6 +100,19 @@ class _Fleet:
         self.until_day = (entity.now_ms - _WAIT_MS + self.offset_ms) // _DAY_MS - 1
         self.trucks = {h.device: h.values["truck"] for h in entity.of(HAUL)}
         self.loads = [x for x in (self._load(t) for t in entity.of("trip")) if x is not None]
+
+    def lacking(self) -> Iterator[Stands]:
+        """What rests on loads that could not be computed."""
+        about = set[str]()
+        for item in (*self.entity.failed(HAUL), *self.entity.failed("trip")):
+            v = item.values
+            about |= {f"contract:{v.get('contract', '')}:transit_loss:", "bridge:"}
+            about |= {f"plate:{v.get(n)}:transit_loss:" for n in ("truck", "plate") if v.get(n)}
+            contract = self.site.contracts.get(v.get("contract", ""))
+            if contract is not None:
+                about.add(f"supplier:{contract.seller}:supplier_short_quality:")
+        for key in sorted(about):
+            yield Stands(ANOMALY, key)
 
     def _load(self, trip: Item) -> _Load | None:
         v = trip.values

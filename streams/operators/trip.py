@@ -12,6 +12,7 @@ from models.lots import Assay, assay_of, day_of, lot_day
 from models.site import Site
 from models.trip import LONGEST_MS, transit_loss
 from models.weighing import as_event
+from streams.core.containing import FAILED
 from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
 from streams.operators.trip_match import HAUL
 
@@ -78,13 +79,22 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
     horizon_s=51 * _DAY_S,  # as long as what it is made of
     reach_s=2 * _DAY_S,
     forward=_to_unit,
+    spares=True,
 )
 def trip(entity: Entity) -> Iterator[EntityRow]:
-    """Complete the trips of a contract's day of loading with the moisture at both ends."""
+    """Complete the trips of a contract's day of loading with the moisture at both ends.
+
+    One that could not be matched is unknown; of one whose arrival could not be foretold that alone lacks.
+    """
     assays = [assay(i) for i in entity.of("lab")]
     foretold = {i.device: i.values for i in entity.of(ETA)}
     for item in entity.of(HAUL):
         yield _row(entity, item, assays, foretold.get(item.device, {}))
+    for item in entity.failed(HAUL):
+        named = {n: item.values.get(n) for n in _AS_IS}
+        yield EntityRow(
+            "trip", item.device, item.t, 0, item.values["unit"], named, item.t + LONGEST_MS, reason=FAILED
+        )
 
 
 def _row(entity: Entity, item: Item, assays: Sequence[Assay], foretold: Mapping[str, Any]) -> EntityRow:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from models.site import Site
 from models.trip import LONGEST_MS, lane_ms, match, too_fast
 from models.weighing import Ticket, Weighing, tickets_of, truck_of
+from streams.core.containing import FAILED
 from streams.core.entity_operator import Entity, EntityRow, Item, by_plate, entity_operator
 from streams.operators.weighing import WEIGHED
 
@@ -31,11 +32,12 @@ def by_truck(item: Item, site: Site) -> Iterable[str]:
 
 
 def weighing_of(item: Item) -> Weighing:
-    """A row of `WEIGHED` as a weighing."""
+    """A row of `WEIGHED` as a weighing; one that could not be computed is flagged so, and has no mass."""
     v = item.values
+    flags = (FAILED,) if item.failed else tuple(v["flags"])
     return Weighing(
         item.t, v["bridge"], v["ticket"], v["step"], v.get("mass_kg"), v["plate"], v["tag"], v["contract"],
-        tuple(v["flags"]),
+        flags,
     )  # fmt: skip
 
 
@@ -48,11 +50,16 @@ def weighing_of(item: Item) -> Weighing:
     hidden=(HAUL,),
     horizon_s=51 * _DAY_S,  # a receipt may be corrected as long as its weighing, and its load lies before it
     reach_s=6 * _DAY_S,
+    spares=True,
 )  # fmt: skip
 def haul(entity: Entity) -> Iterator[EntityRow]:
-    """Match what one truck brought to what it loaded."""
+    """Match what one truck brought to what it loaded.
+
+    A ticket that could not be computed is matched, too, by when and where it was: its trip is unknown alone.
+    """
     site = entity.site
-    tickets = tickets_of((weighing_of(i) for i in entity.of(WEIGHED)), site)
+    weighed = (*entity.of(WEIGHED), *entity.failed(WEIGHED))
+    tickets = tickets_of((weighing_of(i) for i in weighed), site)
     loads = sorted(
         (t for t in tickets if t.end == "origin" and t.gross), key=lambda t: (t.loaded_ms, t.ticket)
     )
@@ -62,11 +69,19 @@ def haul(entity: Entity) -> Iterator[EntityRow]:
     for at, load in enumerate(loads):
         receipt = receipts[matched[at]] if at in matched else None
         following = loads[at + 1] if at + 1 < len(loads) else None
-        yield _load_row(entity, load, receipt, following, fences)
+        yield _known(_load_row(entity, load, receipt, following, fences))
     taken = set(matched.values())
     for at, receipt in enumerate(receipts):
         if at not in taken:
-            yield _orphan_row(entity, receipt)
+            yield _known(_orphan_row(entity, receipt))
+
+
+def _known(row: EntityRow) -> EntityRow:
+    """The row; its names alone where a ticket of it could not be computed."""
+    if FAILED not in row.fields["flags"]:
+        return row
+    named = {n: v for n, v in row.fields.items() if isinstance(v, str) and n != "state"}
+    return replace(row, fields=named, reason=FAILED)
 
 
 class _Fences:
@@ -77,6 +92,11 @@ class _Fences:
         for mark in entity.of("visits"):
             self._times.setdefault((mark.values["what"], mark.values["place"]), []).append(mark.t)
         self.tracked = bool(self._times)
+        self._lacking = [(i.t, i.values["to_ms"]) for i in entity.failed("visits")]
+
+    def lacks(self, from_ms: int, to_ms: int) -> bool:
+        """Whether there are positions of that time of which nobody knows what they tell."""
+        return any(a <= to_ms and from_ms < b for a, b in self._lacking)
 
     def left(self, place: str, about_ms: int) -> int | None:
         """When the truck left a place, soon after it was weighed there. [ms UTC]"""
@@ -129,7 +149,12 @@ def _load_row(
     elif following is not None:
         flags.append("two_origins")
     if receipt is not None or entity.now_ms >= lost_ms:
-        flags += _seen(fences, left_ms, entered_ms, receipt)
+        left_by, entered_by = gross_ms + _FENCE_MS, gross_ms + LONGEST_MS if until_ms is None else until_ms
+        flags += _seen(
+            fences,
+            (left_ms is not None, fences.lacks(gross_ms, left_by)),
+            (receipt is None or entered_ms is not None, fences.lacks(gross_ms, entered_by)),
+        )
     known = load.net_kg is not None and receipt is not None and receipt.net_kg is not None
     if whole:
         sure = known and not {"no_positions", "not_seen_at_origin", "not_seen_at_destination"} & set(flags)
@@ -192,13 +217,12 @@ def _between(load: Ticket, receipt: Ticket, site: Site) -> list[str]:
     return flags
 
 
-def _seen(
-    fences: _Fences, left_ms: int | None, entered_ms: int | None, receipt: Ticket | None
-) -> Sequence[str]:
+def _seen(fences: _Fences, left: tuple[bool, bool], entered: tuple[bool, bool]) -> Sequence[str]:
+    """Flags of what was not seen: of leaving and entering each whether it was, and whether positions lack."""
     if not fences.tracked:
         return ("no_positions",)
-    missing = [] if left_ms is not None else ["not_seen_at_origin"]
-    return missing + (["not_seen_at_destination"] if receipt is not None and entered_ms is None else [])
+    ends = ((*left, "not_seen_at_origin"), (*entered, "not_seen_at_destination"))
+    return ["no_positions" if lacks else flag for seen, lacks, flag in ends if not seen]
 
 
 def _last_ms(ticket: Ticket) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -12,7 +13,15 @@ from models.site import Site
 from models.trip import distance_m
 from models.truck_checks import Finding, Receipt, TareSeries, inflated_tares, repeated_weights, tare_drift
 from models.weighing import GROSS, overload_kg
-from streams.core.entity_operator import ANOMALY_FIELDS, Entity, EntityRow, Item, anomaly_row, entity_operator
+from streams.core.entity_operator import (
+    ANOMALY_FIELDS,
+    Entity,
+    EntityRow,
+    Item,
+    Stands,
+    anomaly_row,
+    entity_operator,
+)
 from streams.operators.trip_match import HAUL, by_truck
 from streams.operators.weighing import WEIGHED
 
@@ -46,10 +55,15 @@ def _by_truck_or_tickets(item: Item, site: Site) -> Iterable[str]:
     horizon_s=30 * _DAY_S,
     reach_s=15 * _DAY_S,
     every_s=60,
+    spares=True,
 )
-def truck_checks(entity: Entity) -> Iterator[EntityRow]:
-    """Hold a truck's weighings against each other, its registration and its positions."""
+def truck_checks(entity: Entity) -> Iterator[EntityRow | Stands]:
+    """Hold a truck's weighings against each other, its registration and its positions.
+
+    Of a ticket that could not be computed nothing new is said, and nothing is taken back that rests on it.
+    """
     truck = _Truck(entity)
+    yield from _lacking(truck)
     for check in (_tares, _repeated, _overloaded, _swapped, _impossible, _phantoms):
         yield from check(truck)
 
@@ -61,6 +75,8 @@ class _Truck:
         self.entity = entity
         self.hauls = entity.of(HAUL)
         self.weighed = entity.of(WEIGHED)
+        self.lacks = entity.failed(HAUL)
+        self.unknown = entity.failed(WEIGHED)
         self.unit = next((h.values["unit"] for h in reversed(self.hauls) if h.values.get("unit")), "")
 
     def say(
@@ -83,6 +99,19 @@ class _Truck:
             State.ENDED if entity.now_ms >= ends_ms else State.ACTIVE,
         )  # fmt: skip
         return anomaly_row(found, ends_ms)
+
+
+def _lacking(truck: _Truck) -> Iterator[Stands]:
+    """What rests on tickets that could not be computed."""
+    of_plate = set[str]()
+    if truck.lacks:
+        of_plate |= {"tare_inflated", "tare_drift", "repeated_weight"}
+    if truck.unknown:
+        of_plate |= {"overload", "plate_swapped"}
+    for code in sorted(of_plate):
+        yield Stands(ANOMALY, f"plate:{truck.entity.name}:{code}:")
+    for haul in truck.lacks:
+        yield Stands(ANOMALY, f"ticket:{haul.values.get('origin_ticket', '')}:impossible_time:")
 
 
 def _series(hauls: Sequence[Item], end: int) -> TareSeries:
@@ -119,7 +148,8 @@ def _tares(truck: _Truck) -> Iterator[EntityRow]:
 
 
 def _repeated(truck: _Truck) -> Iterator[EntityRow]:
-    receipts = []
+    rows = list[list[Receipt]]([[]])
+    lacking_ms = sorted(h.t for h in truck.lacks)
     for haul in sorted(truck.hauls, key=lambda h: h.values.get("received_ms") or 0):
         gross, tare, at_ms = (
             haul.values["grosses_kg"][1],
@@ -127,8 +157,11 @@ def _repeated(truck: _Truck) -> Iterator[EntityRow]:
             haul.values.get("received_ms"),
         )
         if gross is not None and tare is not None and at_ms:
-            receipts.append(Receipt(at_ms, gross, tare))
-    for found in repeated_weights(receipts):
+            if lacking_ms and haul.t > lacking_ms[0]:  # nobody knows what was delivered between
+                del lacking_ms[: bisect_left(lacking_ms, haul.t)]
+                rows.append([])
+            rows[-1].append(Receipt(at_ms, gross, tare))
+    for found in [found for row in rows for found in repeated_weights(row)]:
         evidence = {"rule": "the same gross and tare in three deliveries in a row", "net_kg": found.size_kg}
         yield truck.say(f"plate:{truck.entity.name}", "repeated_weight", Severity.MAJOR, found, evidence)
 
@@ -201,16 +234,18 @@ def _impossible(truck: _Truck) -> Iterator[EntityRow]:
         yield truck.say(f"ticket:{v['origin_ticket']}", "impossible_time", Severity.MAJOR, found, evidence)
 
 
-def _phantoms(truck: _Truck) -> Iterator[EntityRow]:
+def _phantoms(truck: _Truck) -> Iterator[EntityRow | Stands]:
     """Tickets of a truck that was not there: by its positions, else by its other tickets."""
     by_ticket: dict[tuple[str, str], list[Item]] = {}
-    for item in truck.weighed:
+    for item in sorted([*truck.weighed, *truck.unknown], key=lambda i: i.order):
         if item.values["place"]:
             by_ticket.setdefault((item.values["place"], item.values["ticket"]), []).append(item)
     ordered = sorted(by_ticket.items(), key=lambda x: (x[1][0].t, x[0]))
-    marks = truck.entity.of("visits")
     for at, ((place, ticket), items) in enumerate(ordered):
-        seen = _inside(marks, place, items[0].t) if marks else None
+        seen, sure = _seen(truck, place, items[0].t)
+        if not sure or any(i.failed for i in items):
+            yield Stands(ANOMALY, f"ticket:{ticket}:phantom_ticket:")
+            continue
         why = ""
         if seen is False and truck.entity.now_ms >= items[-1].t + _JUDGED_MS:
             why = "the truck was not inside of the fence within half an hour"
@@ -220,6 +255,33 @@ def _phantoms(truck: _Truck) -> Iterator[EntityRow]:
             found = Finding(items[0].t, items[-1].t, 1.0, 0.0, len(items))
             evidence = {"rule": why, "place": place, "plate": truck.entity.name}
             yield truck.say(f"ticket:{ticket}", "phantom_ticket", Severity.MAJOR, found, evidence)
+
+
+def _seen(truck: _Truck, place: str, t_ms: int) -> tuple[bool | None, bool]:
+    """Whether a truck was inside of a place about a time, and whether that is sure.
+
+    It is not where positions of before could not be marked, unless the truck was seen since at the edge of
+    this place or of one apart from it.
+    """
+    marks = truck.entity.of("visits")
+    lacks = [i.values["to_ms"] for i in truck.entity.failed("visits") if i.t <= t_ms + _FENCE_MS]
+    if not lacks:
+        return (_inside(marks, place, t_ms) if marks else None), True
+    telling = [m for m in marks if m.t <= t_ms + _FENCE_MS and _tells(truck, m, place)]
+    if any(m.values["place"] == place and m.t >= t_ms - _FENCE_MS for m in telling):
+        return True, True
+    if not telling or telling[-1].t < max(lacks):
+        return None, False
+    last = telling[-1].values
+    return (last["place"], last["what"]) == (place, "enter"), True
+
+
+def _tells(truck: _Truck, mark: Item, place: str) -> bool:
+    """Whether a mark tells if the truck is inside of a place: one of it, or of a place apart from it."""
+    here, there = (truck.entity.site.places.get(p) for p in (place, mark.values["place"]))
+    if here is None or there is None or here is there:
+        return here is there and here is not None
+    return distance_m(here, there) > here.radius_m + there.radius_m
 
 
 def _inside(marks: Sequence[Item], place: str, t_ms: int) -> bool | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.eta import progress
-from streams.core.entity_operator import Entity, EntityRow, Item, entity_operator
+from streams.core.entity_operator import Entity, EntityRow, Item, Stands, entity_operator
 from streams.operators.trip_match import HAUL, by_truck
 
 __all__ = ["WAY", "way"]
@@ -29,15 +29,20 @@ LONGEST_MS: Final = 4 * 86_400_000
     horizon_s=4 * _DAY_S,
     reach_s=4 * _DAY_S,
     every_s=60,
+    spares=True,
 )
-def way(entity: Entity) -> Iterable[EntityRow]:
+def way(entity: Entity) -> Iterable[EntityRow | Stands]:
     """Lay the positions of one truck on the trips that it has made and makes.
 
     Of two trips that are open at once the later is under way; the other has lost its receipt.
     """
     site, marks = entity.site, entity.of("whereabouts")
-    hauls = [h for h in entity.of(HAUL) if _ends(h)]
+    unknown = entity.failed(HAUL)
+    hauls = sorted([*(h for h in entity.of(HAUL) if _ends(h)), *unknown], key=lambda h: h.order)
     for at, haul in enumerate(hauls):
+        if haul.failed:
+            yield Stands(WAY, haul.device, haul.t, haul.t + 1)
+            continue
         origin, destination = (site.places.get(haul.values[n]) for n in ("origin", "destination"))
         if origin is None or destination is None:
             continue

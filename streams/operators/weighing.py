@@ -40,6 +40,19 @@ _FIELDS: Final = {
 }  # fmt: skip
 
 
+def _weighings(entity: Entity) -> Iterator[EntityRow]:
+    """What names the weighings of a ticket."""
+    for event in entity.of("weighbridge"):
+        v, step = event.values, as_event(event.values, "step")
+        device = entity.site.devices.get(event.device)
+        unit, place = (device.unit, device.place or "") if device is not None else ("", "")
+        named = {n: as_event(v, n) for n in ("plate", "tag", "contract")}
+        named |= {"ticket": entity.name, "step": step, "place": place}
+        for measurement, more in (("weighing", {}), (WEIGHED, {"bridge": event.device})):
+            key = f"{event.device}:{entity.name}:{step}"
+            yield EntityRow(measurement, key, event.t, 0, unit, named | more, event.t)
+
+
 @entity_operator(
     by=by_ticket,
     events=("weighbridge", "office"),
@@ -47,6 +60,7 @@ _FIELDS: Final = {
     hidden=(WEIGHED,),
     horizon_s=_HORIZON_S,
     reach_s=_REACH_S,
+    instead=_weighings,
 )
 def weighing(entity: Entity) -> Iterator[EntityRow]:
     """Judge each weighing of a ticket by itself, and say what people corrected."""
