@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from models.restate import RestateAnswer
 from streams.core.buffer import ClassBuffer, standing
-from streams.core.containing import Failures, contained
+from streams.core.containing import FAILED, Failures, contained
+from streams.core.entity import Item
 from streams.core.entity_items import ItemStore, Name
-from streams.core.entity_operator import Item, MarkOperator, Marks
+from streams.core.entity_operator import MarkOperator, Marks
 from streams.core.following import Following
 from streams.core.restating import answer_buffers
 from streams.core.rows import Rows, concat
@@ -253,7 +254,7 @@ class Marking:
     ) -> None:
         """Keep an operator's marks of a window; `further` where they are only those of later samples.
 
-        Of a device that it cannot compute the window has none.
+        Of a device that it cannot compute the window has one that says so.
         """
         devices = samples.devices
 
@@ -264,7 +265,9 @@ class Marking:
                 return None
             name = site.ids[int(devices[0])]
             self._failures.note(operator.name, name, error)
-            self._replace(operator.name, name, start_ms, (), 0)
+            end_ms = start_ms + 1000 * operator.every_s
+            lacks = Item(operator.name, name, start_ms, {"to_ms": end_ms}, (FAILED,))
+            self._replace(operator.name, name, start_ms, (lacks,), 0)
             # What comes next is marked with all of the window, as after a start, which follows nothing.
             for (start, _, reads), following in self._following.items():
                 if start == start_ms and reads == operator.reads:

@@ -10,11 +10,13 @@ import pyarrow as pa
 from models.anomaly import ANOMALY, Anomaly, Severity, State
 from models.queue import BACK_MS
 from models.site import Site
+from streams.core.containing import FAILED
 from streams.core.entity_operator import (
     ANOMALY_FIELDS,
     Entity,
     EntityRow,
     Item,
+    Stands,
     anomaly_row,
     by_plate,
     entity_operator,
@@ -36,35 +38,54 @@ FIELDS: Final = {
     by=by_plate, events=("weighbridge",), marks=("visits",),
     writes={"visit": FIELDS, ANOMALY: ANOMALY_FIELDS}, horizon_s=HORIZON_S, reach_s=2 * 86_400, every_s=60,
 )  # fmt: skip
-def visit(entity: Entity) -> Iterable[EntityRow]:
+def visit(entity: Entity) -> Iterable[EntityRow | Stands]:
     """Tell of each stay of a truck at a place: entered, left, how long; and of detention.
 
     A stay in progress has neither `until` nor `dwell_s`. A truck is detained when it entered with a load (its
     last ticket was a gross one of another place) and has neither its tare there nor left after the free time.
+
+    Whether it left, or came, in positions that could not be marked is unknown: so is a stay that began before
+    and did not end, and what was said of detention stands.
     """
-    lateness_ms = 1000 * entity.site.lateness_s
     items = [i for i in entity.items if i.t <= entity.now_ms]
-    for entered, left in _stays(items):
-        place = entered.values["place"]
-        free_ms = entered.t + FREE_MS
-        yield EntityRow(
-            "visit", f"{entity.name}:{place}", entered.t, 0 if left is None else left.t - entered.t,
-            _unit(entity.site, place),
-            {
-                "plate": entity.name, "device": entered.device, "place": place,
-                "until": None if left is None else left.t,
-                "dwell_s": None if left is None else (left.t - entered.t) / 1000.0,
-            },
-            settles_ms=entered.t + 1000 * HORIZON_S if left is None else left.t + lateness_ms,
-            again_ms=free_ms + 1 if left is None and free_ms >= entity.now_ms else None,
-        )  # fmt: skip
+    lacks = [(i.t, i.values["to_ms"]) for i in entity.failed("visits")]
+    for from_ms, to_ms in lacks:
+        yield Stands("visit", "", from_ms, to_ms)
+        yield Stands(ANOMALY, "", from_ms + FREE_MS, to_ms + FREE_MS)
+    for entered, left in _stays(items, lacks):
+        yield _stay(entity, entered, left, lacks)
         told = _detained(entity, items, entered, left)
         if told is not None:
-            yield told
+            first_ms = told.start_ms
+            until_ms = first_ms if told.fields["state"] == State.ENDED else entity.now_ms
+            sure = not _lack(lacks, entered.t, until_ms)
+            yield told if sure else Stands(ANOMALY, "", first_ms, first_ms + 1)
 
 
-def _stays(items: Sequence[Item]) -> list[tuple[Item, Item | None]]:
-    """Stays by the marks of entering and of leaving, None while it is there; who stands at the edge stays."""
+def _lack(lacks: Sequence[tuple[int, int]], from_ms: int, to_ms: int) -> bool:
+    """Whether positions between two times could not be marked."""
+    return any(a < to_ms and from_ms < b for a, b in lacks)
+
+
+def _stay(entity: Entity, entered: Item, left: Item | None, lacks: Sequence[tuple[int, int]]) -> EntityRow:
+    place, unit = entered.values["place"], _unit(entity.site, entered.values["place"])
+    key, named = f"{entity.name}:{place}", {"plate": entity.name, "device": entered.device, "place": place}
+    settles_ms, free_ms = entered.t + 1000 * HORIZON_S, entered.t + FREE_MS
+    if left is not None:
+        named |= {"until": left.t, "dwell_s": (left.t - entered.t) / 1000.0}
+        settles_ms = left.t + 1000 * entity.site.lateness_s
+        return EntityRow("visit", key, entered.t, left.t - entered.t, unit, named, settles_ms)
+    if _lack(lacks, entered.t, entity.now_ms):
+        return EntityRow("visit", key, entered.t, 0, unit, named, settles_ms, reason=FAILED)
+    again_ms = free_ms + 1 if free_ms >= entity.now_ms else None
+    return EntityRow("visit", key, entered.t, 0, unit, named, settles_ms, again_ms)
+
+
+def _stays(items: Sequence[Item], lacks: Sequence[tuple[int, int]] = ()) -> list[tuple[Item, Item | None]]:
+    """Stays by the marks of entering and of leaving, None while it is there; who stands at the edge stays.
+
+    Who enters again after `lacks`, positions that could not be marked (ms UTC), left in them.
+    """
     found: list[tuple[Item, Item | None]] = []
     open_: dict[str, int] = {}
     last: dict[str, int] = {}
@@ -77,7 +98,7 @@ def _stays(items: Sequence[Item]) -> list[tuple[Item, Item | None]]:
             if before is not None and item.t - before.t <= BACK_MS:
                 open_[place] = last[place]
                 found[last[place]] = (found[last[place]][0], None)
-            elif place not in open_:
+            elif place not in open_ or _lack(lacks, found[open_[place]][0].t, item.t):
                 open_[place] = last[place] = len(found)
                 found.append((item, None))
         elif place in open_:
