@@ -15,6 +15,7 @@ from streams.core.entity import Entity, EntityRow, Item, Stands
 from streams.core.operator import discovered
 from streams.core.pipeline import Pipeline
 from streams.operators.trip_match import haul
+from streams.operators.truck_checks import truck_checks
 from streams.operators.visit import FREE_MS, visit
 from streams.operators.weighing import WEIGHED
 from tests.support.crashing import uncrashed
@@ -189,6 +190,27 @@ def test_a_trip_is_not_said_to_be_unseen_where_positions_cannot_be_marked() -> N
     assert flags(*seen[:2], _lacks(420)) == ["not_seen_at_destination"], "it had come by then"
     assert flags(seen[0], seen[2], _lacks(60)) == ["no_positions"]
     assert flags(*seen, _lacks(100)) == []
+
+
+def test_it_matters_until_the_truck_is_seen_at_that_place_or_at_one_apart_from_it() -> None:
+    left = [*_fixes(), _ticket(475)]
+    assert _phantoms(left, _coming) == ["ticket:M1 final"], "it left the mine since, where all can be marked"
+    ticket = _weighed("M1", "gross", 500, "bridge-m", "mine", 45e3)
+
+    def said(*marks: Item) -> bool:
+        items = sorted([ticket, *marks], key=lambda i: i.order)
+        found = list(truck_checks.function(Entity("P1", items, SITE, "h1", T0 + 900 * MINUTE_MS, 0)))
+        stands = any(
+            isinstance(r, Stands) and r.has((ANOMALY, "ticket:M1:phantom_ticket:0", 0)) for r in found
+        )
+        assert stands != any(isinstance(r, EntityRow) for r in found)
+        return not stands
+
+    there = _mark(0, "enter", "mine")
+    assert not said(there, _lacks(285))
+    assert said(there, _lacks(285), _mark(400, "enter")), "at the yard it is not at the mine"
+    assert not said(there, _lacks(285), _mark(400, "enter"), _lacks(450))
+    assert said(there, _mark(30, "leave", "mine"), _lacks(540)), "which is more than half an hour later"
 
 
 def test_every_reader_of_marks_is_known_here() -> None:
