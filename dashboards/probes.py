@@ -1,4 +1,7 @@
-"""`/health`, `/ready` and `/metrics`: for supervisors and Prometheus, behind the doors of every route."""
+"""`/health`, `/ready` and `/metrics`: for supervisors and Prometheus, behind the doors of every route.
+
+A process without a board answers `hearthline status` at `/api/status` with its parts as well.
+"""
 
 from __future__ import annotations
 
@@ -65,4 +68,11 @@ def probe_routes(probes: Probes) -> list[Route]:
 
 def probe_app(probes: Probes) -> Starlette:
     """An application of these routes alone, for a process without a board."""
-    return Starlette(routes=probe_routes(probes), middleware=[Middleware(Doors, state={})])
+    pool = ThreadPoolExecutor(1, thread_name_prefix="status")
+
+    async def status(_: Request) -> Response:
+        parts = await asyncio.get_running_loop().run_in_executor(pool, probes.components)
+        return Response(orjson.dumps({"components": parts}), 200, _FRESH, "application/json")
+
+    routes = [*probe_routes(probes), Route("/api/status", status)]
+    return Starlette(routes=routes, middleware=[Middleware(Doors, state={})])

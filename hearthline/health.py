@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from hearthline.metrics import Figure, labelled
 from ingest.status import IngestStatus
-from models.wording import NOTHING, Worded, reported, worded
+from models.wording import NOTHING, Worded, lasting, reported, worded
 from store.protocol import Select, SeriesStore
 from streams.core.containing import Failure
 from streams.core.deliveries import LedgerCounts
@@ -117,7 +117,7 @@ def _component(part: Part, since_ms: int | None) -> Mapping[str, Any]:
 
 def how_far(messages: float, seconds: float) -> Worded:
     """What waits, for people."""
-    return worded("{n} messages, {s} s behind", n=f"{messages:,.0f}", s=f"{seconds:,.0f}")
+    return worded("{n} messages, {time} behind", n=f"{messages:,.0f}", time=lasting(seconds))
 
 
 def leaping(leaps: Mapping[str, Leap]) -> Worded:

@@ -39,13 +39,15 @@ class IngestHealth:
         advice = worded("see that the broker runs and lets ingest in; collectors keep what comes meanwhile")
         door = Part("ingest", "ok", taken_in(status)) if self.ingest.ready else NOT_READY
         troubles = [(reported(lost), far, advice)] if lost else []
-        return self._watch.see(
+        parts = self._watch.see(
             [
                 Part.judged("broker", troubles, worded("subscribed")),
                 door,
                 journal_part(status, worded("answers")),
             ]
         )
+        waits = {"stage": "journalled", "queued": status.queued, "lag_s": status.waiting_s}
+        return [{**part, **(waits if part["name"] == "ingest" else {})} for part in parts]
 
     def metrics(self) -> bytes:
         """Every figure, in Prometheus' text format."""

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from models.results import Outputs, SinkError, Status, result_schema
-from models.wording import heard, tellable, worded
+from models.wording import heard, lasting, tellable, worded
 from store.protocol import Select, SeriesStore
 
 __all__ = ["PART", "PartsTold", "TellsParts", "parts_elsewhere", "parts_table", "process_name"]
@@ -91,7 +91,7 @@ def parts_elsewhere(store: SeriesStore, now_ms: int, but: str = "") -> list[dict
         )
         said.update({name: heard(orjson.loads(row[name])) for name in _WORDS if row.get(name)})
         if age_ms > _SILENT_MS:
-            silent = worded("nothing was heard of it for {n} s", n=f"{age_ms / 1000:,.0f}")
+            silent = worded("nothing was heard of it for {time}", time=lasting(age_ms / 1000))
             advice = worded("see whether it runs, and reaches the store")
             said.update(dict.fromkeys(("reason", "stage", "queued", "lag_s")))  # nobody knows what waits now
             said.update(state="degraded", detail=silent, what=silent, advice=advice, since=row["told_ms"])

@@ -36,7 +36,7 @@ from ingest.service import Ingest
 from ingest.stages import Behind, StageLog
 from ingest.status import IngestStatus
 from journal.protocol import JournalError
-from models.wording import NOTHING, Worded, listed, reported, worded
+from models.wording import NOTHING, Worded, lasting, listed, reported, worded
 from store.duckdb_series import DuckdbSeries
 from store.protocol import StoreError
 from streams.runtime.local import LocalRuntime
@@ -236,7 +236,7 @@ class ServerHealth:
         if (ahead_s := self._ahead_s()) > _STEPPED_BACK_S:
             reason = worded("this machine's clock is behind the newest record: now stands still")
             advice = worded("set the clock right; if it is right, now goes on when that time has come")
-            troubles.append((reason, worded("{n} s", n=f"{ahead_s:,.0f}"), advice))
+            troubles.append((reason, lasting(ahead_s), advice))
         troubles += standing_troubles(runtime.standing, far)
         if runtime.state != "ok":
             advice = worded("it is tried again by itself; see the store and its disk")
@@ -256,7 +256,7 @@ class ServerHealth:
         troubles += failing_troubles(runtime.failing)
         # What people do and what nobody sends has no heartbeat: only streams of the site have an age.
         ages = [age for s, n in self.now().items() if (age := n["age_s"]) is not None and s[:1] != "_"]
-        old = worded("now is {n} s old", n=f"{max(ages, default=0):.0f}")
+        old = worded("now is {time} old", time=lasting(max(ages, default=0)))
         now = old if self._from.wall_clock else worded("data clock")
         detail = worded("behind by {n} records; {now}", n=f"{wait['records']:.0f}", now=now)
         told = worded("{reason}; {far}", reason=leap, far=detail) if leap else detail
@@ -368,8 +368,8 @@ def _records(wait: Mapping[str, float]) -> Worded:
 
 
 def _by_how_much(device: str, wrong_s: float) -> Worded:
-    how = {"device": device, "n": f"{abs(wrong_s):.0f}"}
-    return worded("{device} {n} s ahead", **how) if wrong_s > 0 else worded("{device} {n} s behind", **how)
+    how = {"device": device, "time": lasting(wrong_s)}
+    return worded("{device} {time} ahead", **how) if wrong_s > 0 else worded("{device} {time} behind", **how)
 
 
 _DOOR: Final = frozenset({("journalled", "messages"), ("journalled", "seconds")})

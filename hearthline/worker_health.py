@@ -21,7 +21,7 @@ from hearthline.health import (
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.refusals import Refusals
 from hearthline.timing import WatchedSink
-from models.wording import NOTHING, listed, reported, worded
+from models.wording import NOTHING, lasting, listed, reported, worded
 from store.protocol import SeriesStore
 from streams.runtime.faust_app import FrameWorker
 from streams.runtime.faust_standing import WorkerStanding
@@ -67,7 +67,10 @@ class WorkerHealth:
 
     def components(self) -> list[Mapping[str, Any]]:
         """State and detail of each part."""
-        return self._watch.see(self._parts(self._standing()))
+        lag = self.lag()
+        return [
+            {**part, **lag.get(part["name"], {})} for part in self._watch.see(self._parts(self._standing()))
+        ]
 
     def lag(self) -> dict[str, dict[str, Any]]:
         """By part its stage, the records that wait for it, and how long the oldest has. [s]"""
@@ -101,7 +104,7 @@ class WorkerHealth:
         if not standing.assigned:
             return [Part("streams", "starting", worded("waits for its partitions")), self._store(standing)]
         lag_s = self._lag_s(standing)
-        late = [] if lag_s is None else [worded("{n} s", n=f"{lag_s:,.0f}")]
+        late = [] if lag_s is None else [lasting(lag_s)]
         far = listed([worded("{n} records behind", n=f"{standing.unstepped:,}"), *late])
         leap = leaping(standing.leaps)
         troubles: list[Trouble] = []

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Self
 
-__all__ = ["NOTHING", "Worded", "heard", "listed", "reported", "tellable", "worded"]
+__all__ = ["NOTHING", "Worded", "heard", "lasting", "listed", "reported", "tellable", "worded"]
+
+_UNITS: Final = (("{n} s", 1, 90), ("{n} min", 60, 5_400), ("{n} h", 3_600, 172_800), ("{n} d", 86_400, None))
+"""How a time is said: in units of so many seconds, below so many seconds."""
 
 
 class Worded(str):
@@ -47,6 +50,19 @@ class Worded(str):
 def worded(wording: str, /, **values: str) -> Worded:
     """`wording` with `values` in the places of their names."""
     return Worded(wording, values, wording.format_map(values))
+
+
+def lasting(seconds: float) -> Worded:
+    """How long something is, in the unit that people would take; of a time before now as if it were after it.
+
+    Examples
+    --------
+    >>> [lasting(s) for s in (0.4, 61, 90, 34_560_000, -7_000)]
+    ['0 s', '61 s', '2 min', '400 d', '2 h']
+    """
+    length = round(abs(seconds))
+    unit, each = next((unit, each) for unit, each, below in _UNITS if below is None or length < below)
+    return worded(unit, n=f"{length / each:,.0f}")
 
 
 def listed(items: Iterable[str]) -> Worded:

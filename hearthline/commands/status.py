@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from models.wording import lasting
+
 __all__ = ["register"]
 
 _PATIENCE_S: Final = 20.0  # a server that hangs is to be known as one within half a minute
@@ -27,7 +29,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Say how a server fares: its parts, what waits at each stage, the ledger, rows by measurement.
 
-        Of a part that is not ok it says why, since when, how far behind it is and what to do.
+        Of a part that is not ok it says why, since when, how far behind it is and what to do. Of `ingest`
+        and `worker` it is asked at their metrics_port.
         Where a server owns the data directory it is asked; else the files are read.
 
         Example: hearthline status --data-dir hearthline-data
@@ -87,18 +90,30 @@ def _text(said: dict[str, Any]) -> str:
     ]
     if "lag" in said:
         lines += ["", *_lag(said)]
-    lines += ["", "ledger: " + ", ".join(f"{name} {count:,}" for name, count in said["ledger"].items())]
-    lines += [f"  {measurement:<16} {count:>12,} rows" for measurement, count in sorted(said["rows"].items())]
+    elif waits := [_waits(part) for part in said["components"] if part.get("stage")]:
+        lines += ["", *waits]
+    if "ledger" in said:  # a process without a store knows of its own parts alone
+        lines += ["", "ledger: " + ", ".join(f"{name} {count:,}" for name, count in said["ledger"].items())]
+        lines += [f"  {name:<16} {count:>12,} rows" for name, count in sorted(said["rows"].items())]
     return "\n".join(lines)
+
+
+def _waits(part: dict[str, Any]) -> str:
+    """What waits for a stage, of a process that says it with its parts."""
+    what = "messages" if part["stage"] == "journalled" else "records"
+    queued, lag_s = part.get("queued"), part.get("lag_s")
+    told = "unknown" if queued is None else f"{queued:,.0f} {what}"
+    late = "" if lag_s is None else f", {lasting(lag_s)}"
+    return f"not yet {part['stage']} ({part['name']}): {told}{late}"
 
 
 def _lag(said: dict[str, Any]) -> list[str]:
     lines = []
     for stage, wait in said["lag"].items():
         records = f", {wait['records']:,} records" if "records" in wait else ""
-        lines.append(f"not yet {stage}: {wait['messages']:,} messages{records}, {wait['seconds']:,.1f} s")
+        lines.append(f"not yet {stage}: {wait['messages']:,} messages{records}, {lasting(wait['seconds'])}")
     for stream, now in said.get("now", {}).items():
-        age = "on the data clock" if now["age_s"] is None else f"{now['age_s']:,.1f} s ago"
+        age = "on the data clock" if now["age_s"] is None else f"{lasting(now['age_s'])} ago"
         lines.append(f"now of {stream}: {_utc(now['now'])}, {age}")
     lines += [
         f"yet to be restated in {stream}: {quarters:,} quarters of an hour of devices and networks"

@@ -7,6 +7,7 @@ from babel.messages.pofile import read_po
 import dashboards
 from alerts.alarm import Phase
 from dashboards.language import catalogue, choose, in_words, plain
+from hearthline.server_health import _by_how_much
 from ingest.messages import Reason
 from models.anomaly import Severity
 from models.fault_codes import CODES
@@ -71,6 +72,16 @@ def test_a_sentence_of_the_server_is_said_in_the_language_of_the_page():
     assert in_words(why, catalogue("zh")) == "该录入会被拒绝：格式不符、数据迟到"
     assert in_words("DuckDB's own words", catalogue("zh")) == "DuckDB's own words"
     assert tellable(why)["with"]["reasons"]["with"]["1"] == {"say": "late", "with": {}}
+
+
+@pytest.mark.parametrize(
+    ("wrong_s", "en", "zh"),
+    [(61, "sub-1 61 s ahead", "sub-1 快 61 秒"), (-7_000, "sub-1 2 h behind", "sub-1 慢 2 小时"),
+     (34_560_000, "sub-1 400 d ahead", "sub-1 快 400 天")],
+)  # fmt: skip
+def test_how_far_a_clock_is_wrong_is_said_in_a_unit_that_people_would_take(wrong_s, en, zh):
+    told = _by_how_much("sub-1", wrong_s)
+    assert (in_words(told, catalogue("en")), in_words(told, catalogue("zh"))) == (en, zh)
 
 
 def test_codes_that_data_brings_have_words():

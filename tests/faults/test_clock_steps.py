@@ -145,7 +145,7 @@ def streams_part(now_ms: int, clock_ms: int, *, wall: bool = True):
 def test_a_clock_that_was_set_back_is_told():
     part = streams_part(NOW + HOUR, NOW)
     assert part.state == "degraded"
-    assert part.detail == "this machine's clock is behind the newest record: now stands still; 3,600 s"
+    assert part.detail == "this machine's clock is behind the newest record: now stands still; 60 min"
     assert "set the clock right" in part.advice
     assert streams_part(NOW + 1000, NOW).state == "ok"
     assert streams_part(NOW + HOUR, NOW, wall=False).state == "ok", "recorded data is of any time"

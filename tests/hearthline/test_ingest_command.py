@@ -113,11 +113,15 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(site_dir, kafka, mosq
             )
             served = {f.name: f for f in text_string_to_metric_families(probe.get("/metrics").text)}
             assert served["hearthline_journal_append_seconds"].samples
-            for path in ("/health", "/ready", "/metrics"):
+            for path in ("/health", "/ready", "/metrics", "/api/status"):
                 assert probe.get(path, headers={"host": "evil.example"}).status_code == 421
                 assert probe.get(path, headers={"origin": "http://evil.example"}).status_code == 403
                 assert "default-src 'none'" in probe.get(path).headers["content-security-policy"]
-            assert probe.get("/api/status").status_code == 404
+            assert probe.get("/api/query").status_code == 404
+            told = run_command("status", "--url", f"http://127.0.0.1:{port}")
+            assert told.exit_code == 0
+            assert "not yet journalled (ingest): 0 messages, 0 s" in told.stdout
+            assert "ledger" not in told.stdout
             mosquitto.stop()
             until(lambda: probe.get("/ready").status_code == 503, "it says that the broker is away")
             answer = probe.get("/ready")

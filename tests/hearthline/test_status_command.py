@@ -93,6 +93,17 @@ def test_a_part_that_is_not_ok_says_why_since_when_how_far_and_what_to_do():
     text = _text({"components": [], "lag": {}, "restating": {"u1": 1200, "u2": 0}, "ledger": {}, "rows": {}})
     assert "yet to be restated in u1: 1,200 quarters of an hour" in text
     assert "u2" not in text
+    waiting = {
+        "name": "streams · worker a 7",
+        "state": "ok",
+        "detail": "",
+        "stage": "stepped",
+        "queued": 1234.0,
+    }
+    unheard = {"name": "store · worker a 7", "state": "degraded", "detail": "silent", "stage": "stored"}
+    text = _text({"components": [{**waiting, "lag_s": 7_300.0}, unheard], "ledger": {"sent": 1}, "rows": {}})
+    assert "not yet stepped (streams · worker a 7): 1,234 records, 2 h" in text
+    assert "not yet stored (store · worker a 7): unknown" in text
     text = _text({"components": [later], "degraded": [later], "ledger": {"sent": 1}, "rows": {}})
     assert "34 s behind; since 2026-01-01 00:00:00 UTC" in text
     assert "to do      look at the disk" in text

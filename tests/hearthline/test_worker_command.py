@@ -27,6 +27,7 @@ from store.rows import REFUSED
 from streams.core.containing import Failure
 from streams.runtime.faust_standing import WorkerStanding
 from tests.support.chain_feed import caught_up
+from tests.support.commands import run_command
 from tests.support.forked import ForkedProgram
 from tests.support.influx_stub import TOKEN, InfluxStub
 from tests.support.mock_kafka import MockKafka
@@ -94,6 +95,9 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
             for path in ("/health", "/ready", "/metrics"):
                 assert probe.get(path, headers={"host": "evil.example"}).status_code == 421
                 assert probe.get(path, headers={"origin": "http://evil.example"}).status_code == 403
+            told = run_command("status", "--url", f"http://127.0.0.1:{port}").stdout
+            assert "not yet stepped (streams): 0 records" in told
+            assert "not yet stored (store): 0 records" in told
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(PATIENCE_S) == 0
         finally:
