@@ -65,7 +65,7 @@ class Writer:
     Parameters
     ----------
     names : mapping
-        Names of devices, networks and units by id.
+        Names of devices, networks and places by id.
     zone : ZoneInfo
         Times are the site's.
     board_url : str
@@ -127,24 +127,27 @@ class Writer:
             facts.append(text_of("owner {who}", language, who=last["owner"]))
         if last["provisional"]:
             facts.append(text_of("said on data that may still change", language))
-        evidence = _evidence(last["evidence"])
+        evidence = self._evidence(last["evidence"])
         return "\n".join([
             head, ", ".join(facts), *([evidence] if evidence else []), *_costs(last["evidence"], language),
             self.link(last["alarm"], language),
         ])  # fmt: skip
 
-
-def _evidence(said: Mapping[str, Any]) -> str:
-    """The rule first, then the numbers that it compared."""
-    numbers = said.get("numbers")
-    told = {**said, **(numbers if isinstance(numbers, Mapping) else {})}
-    plain = [
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in told.items()
-        if isinstance(value, int | float | str) and not isinstance(value, bool) and name not in _TOLD_APART
-    ]
-    rule = [str(said["rule"])] if said.get("rule") else []
-    return "; ".join([*rule, *plain[:_NUMBERS]])
+    def _evidence(self, said: Mapping[str, Any]) -> str:
+        """The rule first, then the numbers that it compared."""
+        numbers = said.get("numbers")
+        told = {**said, **(numbers if isinstance(numbers, Mapping) else {})}
+        plain = [
+            f"{name} {value:.4g}"
+            if isinstance(value, float)
+            else f"{name} {self._names.get(str(value)) or value}"
+            for name, value in told.items()
+            if isinstance(value, int | float | str)
+            and not isinstance(value, bool)
+            and name not in _TOLD_APART
+        ]
+        rule = [str(said["rule"])] if said.get("rule") else []
+        return "; ".join([*rule, *plain[:_NUMBERS]])
 
 
 def _costs(said: Mapping[str, Any], language: str) -> list[str]:

@@ -236,6 +236,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
             "scope": {"region": scope.region, "unit": scope.unit, "device": scope.device},
             "wall": {"turn_s": turn_s, "pages": [p.path for p in pages() if p.wall and "{" not in p.path]},
             "timezone": site.timezone,
+            "now_ms": board.sources.clock(),
             "simulated": board.simulated,
             "tour": board.tour,
             "actions": board.sources.actions is not None,

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dashboards.filling import first_until_ms, window_ms
 from dashboards.marks import alarm_marks
-from dashboards.panels import NETWORK_WINDOW, Panel, Series, judged_by
-from dashboards.scope import Scope, devices_in, narrowed, networks_in
+from dashboards.panels import Panel, Series, judged_by
+from dashboards.scope import Scope, devices_in, narrowed
 from dashboards.shared import Answers
 from models.measurements import known
 from models.quality import outside
@@ -62,7 +63,8 @@ def panel_history(
         UTC], ``v`` (None where unknown) and ``f``, the points' flags; a point of a
         line that was thinned is of the ``bin`` [ms] that begins then, unless it shows
         one row of it, and stands where that does. ``exists``
-        is false when the store holds no row at all for the range. A line of readings
+        is false when the store holds no row at all for the range; ``fills`` is then
+        when the first window of one that is not drawn yet is over. A line of readings
         that were thinned has ``low`` and ``high`` as well, the least and the greatest
         of each step, unless it is a sum of several devices, and ``step`` [ms] where
         every step should hold a reading: one that is missing is a gap. A device's lines
@@ -93,16 +95,11 @@ def panel_history(
     if panel.kind == "heatmap":
         lines = sorted(lines, key=_badness)[:_HEAT_ROWS]
     answer = {"panel": panel.id, "from": from_ms, "to": to_ms, "exists": exists, "series": lines}
+    if not exists:
+        answer["fills"] = first_until_ms(store, site, panel, scope, (from_ms, to_ms), now_ms)
     if panel.kind == "line" and panel.scope == "device":
         answer["alarms"] = alarm_marks(store, site, scope.device, from_ms, to_ms)
     return answer
-
-
-def _window_ms(series: Series, site: Site, scope: Scope) -> int:
-    """Length of the windows of `series`: of networks that differ the longest. [ms]"""
-    if series.window_ms != NETWORK_WINDOW:
-        return series.window_ms
-    return max((1000 * n.window_s for n in networks_in(site, scope)), default=0)
 
 
 def _question(
@@ -118,7 +115,7 @@ def _question(
     judged = series.select.measurement == READING and (panel.scope == "device" or bool(series.across))
     named = [s.field for s in panel.series if s.select == series.select]
     fields = tuple(dict.fromkeys(f for name in named for f in (judged_by(name) if judged else (name,))))
-    fills_ms = _window_ms(series, site, scope)
+    fills_ms = window_ms(series, site, scope)
     until = min(to_ms, now_ms - fills_ms + 1) if fills_ms else to_ms
     select = narrowed(series.select, scope, to_device=panel.scope == "device", site=site)
     reading = select.measurement == READING

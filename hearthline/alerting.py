@@ -228,6 +228,7 @@ class Alerting:
         names = {
             **{d.device: d.name for d in base.site.devices.values()},
             **{n.id: n.name for n in base.site.networks.values()},
+            **{p.place: p.name for p in base.site.places.values()},
         }
         url = base.rules.board_url or board_url
         writer = Writer(names, self.policy.zone, url)

@@ -125,6 +125,7 @@ export class Strip {
 export class Alarm {
   constructor(panel, context) {
     this.context = context;
+    this.drafts = new Map(); // what is being written, by alarm: somebody else may close it, or choose to read another meanwhile
     this.facts = h("div");
     this.trend = h("div", { class: "hl-alarm-trend" });
     this.deeds = h("div", { class: "hl-alarm-deeds" });
@@ -136,7 +137,9 @@ export class Alarm {
     if (context.live.now === null) return;
     const row = [...context.live.rows("alarms").values()].find((r) => r.key === chosen(context).id);
     put(this.facts, JSON.stringify(row ?? chosen(context).id), () => (row ? this.says(row) : h("div", { class: "hl-empty" }, this.nobody())));
-    put(this.deeds, JSON.stringify([row?.key, row?.state, row?.shelved_until, context.asked.get(row?.key)]), () => (row && context.config.actions ? this.does(row) : null));
+    const left = row ? "" : this.drafts.get(chosen(context).id);
+    put(this.deeds, JSON.stringify([row?.key ?? [chosen(context).id, Boolean(left)], row?.state, row?.shelved_until, context.asked.get(row?.key)]),
+      () => (row && context.config.actions ? this.does(row) : left ? this.unsent(left) : null));
     if (row && this.drawn !== row.key) this.draw(row);
     if (!row) { this.drawn = ""; this.trend.replaceChildren(); }
   }
@@ -162,12 +165,12 @@ export class Alarm {
 
   does(row) {
     const { t } = this.context;
-    const name = h("input", { type: "text", maxlength: 80, placeholder: t("your name"), "aria-label": t("your name"), value: remembered() });
-    const words = h("input", { type: "text", "data-words": "", maxlength: 500, placeholder: t("reason, comment or owner"), "aria-label": t("reason, comment or owner") });
+    const name = h("input", { type: "text", maxlength: 80, placeholder: t("your name"), "aria-label": t("your name"), value: remembered(), oninput: () => remember(name.value) });
+    const words = this.words(this.drafts.get(row.key), { maxlength: 500, oninput: () => this.drafts.set(row.key, words.value) });
     const hours = h("select", { "aria-label": t("for how long") }, [1, 8, 24, 72].map((n) => h("option", { value: n }, t("{n} h", { n }))));
     const act = (deed, more = {}) => {
       remember(name.value);
-      this.sent = TAKES_WORDS.has(deed) ? words.value : null;
+      this.sent = TAKES_WORDS.has(deed) ? [row.key, words.value] : null;
       this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, ...more });
     };
     const button = (label, deed, more) => h("button", { type: "button", class: "hl-button", "data-do": deed, onclick: () => act(deed, more?.()) }, t(label));
@@ -181,10 +184,26 @@ export class Alarm {
     ];
   }
 
+  words(value, more) {
+    const label = this.context.t("reason, comment or owner");
+    return h("input", { type: "text", "data-words": "", placeholder: label, "aria-label": label, value, ...more });
+  }
+
+  // Somebody else closed what one was writing to: nothing more can be said to it, and the words are nobody's but the writer's.
+  unsent(left) {
+    const { t } = this.context;
+    const { id } = chosen(this.context);
+    const away = () => { this.drafts.delete(id); this.update(); };
+    return [h("p", { role: "status", class: "hl-unsent" }, mark(true, 3), ` ${t("this alarm was closed while you were writing; your words were not sent:")}`),
+      h("div", {}, this.words(left, { readonly: true }), h("button", { type: "button", class: "hl-button", onclick: away }, t("discard")))];
+  }
+
   // Words that were taken are not there to be sent again, nor as the name of an owner; newer ones stay.
   done() {
+    const [key, sent] = this.sent ?? [];
     const words = this.deeds.querySelector("[data-words]");
-    if (words && words.value === this.sent) words.value = "";
+    if (this.drafts.get(key) === sent) this.drafts.delete(key);
+    if (words && key === chosen(this.context).id && words.value === sent) words.value = "";
     this.sent = null;
   }
 

@@ -145,7 +145,8 @@ export class LineChart extends Chart {
     const { f, t } = this.context;
     const lines = history.series.filter((l) => l.v.some((v) => v !== null));
     if (!lines.length) {
-      this.empty(panel.absent && !history.exists ? panel.absent : t("no data in this range"));
+      this.empty(history.fills ? t("the first window is over at {time}: it is drawn when it is whole", { time: f.short(history.fills) })
+        : panel.absent && !history.exists ? panel.absent : t("no data in this range"));
       return;
     }
     this.ready();

@@ -22,21 +22,28 @@ export function sentence(text, context) {
   return text;
 }
 
+// The name of a device, network, unit or place; what the registry does not know keeps its id.
+export const nameOf = (id, context) => known(id, context) ?? id;
+
+function known(id, { site, config }) {
+  const unit = config.places.find(([kind, other]) => kind === "unit" && other === id);
+  return site.byId.get(id)?.name ?? site.networks.find((n) => n.id === id)?.name ?? site.places.find((p) => p.id === id)?.name ?? unit?.[2];
+}
+
 // Whom something is about: a device by its name, all else by what it is and its name.
 export function subject(text, context) {
-  const { t, config, site } = context;
+  const { t, config } = context;
   const [kind, ...rest] = text.split(":");
-  if (!rest.length || !config.texts[kind]) return site.byId.get(text)?.name ?? text;
-  const id = rest.join(":");
-  return `${t(kind)} ${site.networks.find((n) => n.id === id)?.name ?? site.byId.get(id)?.name ?? id}`;
+  if (!rest.length || !config.texts[kind]) return nameOf(text, context);
+  return `${t(kind)} ${nameOf(rest.join(":"), context)}`;
 }
 
 function words(value, context) {
-  const { f, t, site } = context;
+  const { f, t } = context;
   if (typeof value === "number") return Number.isInteger(value) && value > A_MOMENT ? f.moment(value) : String(Number(value.toPrecision(5)));
   if (Array.isArray(value)) return value.map((x) => words(x, context)).join("; ");
   if (value && typeof value === "object") return pairs(value, context).map(([k, v]) => `${k} ${v}`).join(", ");
-  if (typeof value === "string") return site.byId.get(value)?.name ?? sentence(value, context);
+  if (typeof value === "string") return known(value, context) ?? sentence(value, context);
   return t(String(value));
 }
 

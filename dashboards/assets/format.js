@@ -56,6 +56,7 @@ export function formats(language, timezone) {
     time: known((t) => time(shifted(t))),
     short: known((t) => short(shifted(t))),
     moment: known((t) => `${monthDay(shifted(t))}${gap}${short(shifted(t))}`),
+    stamp: known((t) => `${date(shifted(t))}${gap}${short(shifted(t))}`),
     utc: known((t) => `${date(t)}${gap}${time(t)} UTC`),
     // Site time as if it were UTC: ECharts then draws the site's hours whatever the browser's zone is.
     shifted,

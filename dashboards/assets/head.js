@@ -8,7 +8,7 @@ const HOUR_MS = 3600000;
 const SILENT_MS = 5000;
 
 export class Head {
-  constructor(context) {
+  constructor(context, backwards) {
     this.context = context;
     const { t } = context;
     this.clock = h("time", { class: "hl-clock" }, "––:––:––");
@@ -17,8 +17,18 @@ export class Head {
     document.getElementById("hl-live")?.replaceChildren(this.alarms, this.age, this.clock);
     this.ranges = this.range();
     document.getElementById("hl-scope")?.replaceChildren(this.scope(), this.ranges);
+    if (backwards) this.notice = this.unusable(backwards);
     for (const link of document.querySelectorAll("a[data-set]")) link.addEventListener("click", () => this.switched(link));
     this.timer = setInterval(() => this.update(), 1000);
+  }
+
+  // Said until another range is chosen.
+  unusable({ from, to }) {
+    const { t, f, config } = this.context;
+    const text = t("the range of this address ends before it begins ({from} – {to}): shown are the last {n} h", { from: f.stamp(from), to: f.stamp(to), n: config.hours });
+    const notice = h("div", { class: "hl-notice", role: "status" }, mark(true, 3), ` ${text}`);
+    document.querySelector(".hl-header").after(notice);
+    return notice;
   }
 
   // The same page as it stands now, with its truck, alarm or moment, in another language or theme.
@@ -30,6 +40,7 @@ export class Head {
 
   // Made anew for another range; who came here by the keyboard stays here.
   ranged() {
+    this.notice?.remove();
     const before = this.ranges;
     const focused = before.contains(document.activeElement) && document.activeElement.dataset.range;
     this.ranges = this.range();
@@ -132,6 +143,7 @@ export class Head {
 
   stop() {
     clearInterval(this.timer);
+    this.notice?.remove();
   }
 }
 

@@ -15,7 +15,7 @@ import { NetworkDrawing, Profile, Waterfall } from "./network.js";
 import { Coverage, Matrix } from "./states.js";
 import { Bullets } from "./bullets.js";
 import { Paper } from "./paper.js";
-import { Ranging, rangeOf } from "./range.js";
+import { Ranging, mended, rangeOf } from "./range.js";
 import { Bands, Health, Process } from "./substation.js";
 import { Components, Stages, Table, Trips } from "./tables.js";
 import { tools } from "./take.js";
@@ -69,6 +69,7 @@ class Board {
     this.root = root;
     this.live = new Live();
     this.fetched = new Map();
+    this.backwards = mended(config.now_ms);
     this.context = {
       config: { ...config, ...rangeOf() }, root, live: this.live, emit, asked: new Map(), site: { devices: [], byId: new Map(), places: [], networks: [], plates: {} },
       f: formats(config.language, config.timezone), t: translator(config.texts),
@@ -93,7 +94,7 @@ class Board {
     this.build();
     Object.assign(config, rangeOf()); // who went back meanwhile is at another address
     this.ranging = this.context.ranging = new Ranging(this.root, (found) => this.ranged(found));
-    this.head = new Head(this.context);
+    this.head = new Head(this.context, this.backwards);
     this.keys = new Keys(this.context);
     this.entry = new Entry(this.context);
     this.tour = new Tour(this.context);

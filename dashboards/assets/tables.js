@@ -1,6 +1,6 @@
 // Tables and lists: ledgers, windows, dead letters, what needs attention, components.
 import { h, put, setText } from "./dom.js";
-import { sentence, subject, told } from "./evidence.js";
+import { nameOf, sentence, subject, told } from "./evidence.js";
 import { keepFocus } from "./focus.js";
 import { says } from "./format.js";
 import { mark } from "./tiles.js";
@@ -48,7 +48,7 @@ export class Table {
   nothing() {
     const { t, live } = this.context;
     const { codes, feeds, absent } = this.panel;
-    const watched = Math.max(...[...live.rows("quality").values()].map((row) => row.window_start)) + HOUR_MS > live.now;
+    const watched = watchedMs(live) + HOUR_MS > live.now;
     if (feeds[0] === "actors" && !watched) return t("not available yet");
     const ended = this.panel.states.includes("active") ? this.ended() : 0;
     if (ended) return t("none is open now; ended in this range: {n}", { n: ended });
@@ -70,7 +70,7 @@ export class Table {
     const { codes, states } = this.panel;
     const rows = [...live.rows(this.panel.feeds[0])].filter(([, row]) =>
       (!codes.length || codes.includes(row.code)) && (!states.length || states.includes(row.state)));
-    if (this.panel.feeds[0] === "actors") return ranked(rows, live.now);
+    if (this.panel.feeds[0] === "actors") return ranked(rows, live);
     if (this.panel.feeds[0] === "forecasts") return toCome(rows, live.now);
     if (this.panel.id !== "ledger") return rows.sort(([, a], [, b]) => (b.restated_ms ?? b.window_start) - (a.restated_ms ?? a.window_start));
     const bad = (r) => [r.unaccounted ?? 0, r.dead_lettered ?? 0, r.waiting ?? 0];
@@ -99,8 +99,7 @@ export class Table {
   // Every digit, as it came: with its unit in the head, and times as such.
   table() {
     const { columns } = this.panel;
-    const heads = columns.map((c) => [c.label, c.unit === "span" ? "s" : unitOf(c).trim()].filter(Boolean).join(" "));
-    return [heads, ...this.ordered().map(([, row]) => columns.map((c) => plain(c, row, this.context)))];
+    return [heads(columns), ...this.ordered().map(([, row]) => columns.map((c) => plain(c, row, this.context)))];
   }
 
   cell(cell, column, row) {
@@ -114,10 +113,27 @@ export class Table {
   }
 }
 
-// By their place today: those of an earlier day are somebody's who has no place any more.
-function ranked(rows, now) {
+// Heads of a file, where nothing stands beside anything: what is of the column before it, as an uncertainty, a rank
+// or a usual value may be, says so.
+export function heads(columns) {
+  const alone = ({ label, unit }) => [label, unit === "span" ? "s" : unitOf({ unit }).trim()].filter(Boolean).join(" ");
+  const all = columns.map(alone);
+  const leans = columns.map(({ label }, i) => label.startsWith("±") || all.filter((head) => head === all[i]).length > 1);
+  return columns.map(({ label }, i) => {
+    const of = columns.findLast((_, j) => j < i && !leans[j])?.label;
+    return leans[i] && of !== label && of ? `${of} ${all[i]}` : all[i];
+  });
+}
+
+// The newest ten minutes that a desk told of.
+const watchedMs = (live) => Math.max(...[...live.rows("quality").values()].map((row) => row.window_start));
+
+// By their place today: those of an earlier day are somebody's who has no place any more. What a desk tells
+// of a day it tells together: once it spoke of today, yesterday's are over where today has none.
+function ranked(rows, live) {
   const newest = Math.max(...rows.map(([, row]) => row.window_start));
-  return rows.filter(([, row]) => row.window_start === newest && now < newest + row.window_ms + HOUR_MS).sort(([, a], [, b]) => a.rank - b.rank);
+  const over = (row) => live.now >= newest + row.window_ms + HOUR_MS || watchedMs(live) >= newest + row.window_ms;
+  return rows.filter(([, row]) => row.window_start === newest && !over(row)).sort(([, a], [, b]) => a.rank - b.rank);
 }
 
 // The next hour first; an hour that is over is a forecast of nothing any more.
@@ -229,12 +245,6 @@ function text(value) {
   if (!value.includes("-")) return { content: value, classes: ["hl-wrap"] };
   const words = () => value.split(/( +)/).map((word) => (named(word) ? h("span", { class: "hl-whole" }, word) : word));
   return { content: { key: `"${value}`, make: words }, classes: ["hl-wrap"] };
-}
-
-// The name of a device, network, unit or place; what the registry does not know keeps its id.
-function nameOf(id, { site, config }) {
-  const unit = config.places.find(([kind, other]) => kind === "unit" && other === id);
-  return site.byId.get(id)?.name ?? site.networks.find((n) => n.id === id)?.name ?? site.places.find((p) => p.id === id)?.name ?? unit?.[2] ?? id;
 }
 
 // A value of the row, or of the evidence that an anomaly carries as text.

@@ -202,6 +202,22 @@ def test_a_message_says_the_rule_its_numbers_and_what_leaving_it_costs():
     assert "不处理每日损失 12.3 GJ" in Writer({}, ZONE, "http://board").write(bodies, "zh")[1]
 
 
+def test_a_message_names_a_place_as_people_do():
+    t = Told()
+    found = {
+        "rule": "the truck was not inside of the fence within half an hour",
+        "place": "y1",
+        "plate": "A1",
+    }
+    t.driven.push(at(12), condition("sub-001", at(12), evidence=found))
+    bodies = [
+        x["body"] for x in letters_of(t.driven.said, t.policy, at(12), at(12)) if x["recipient"] == "day"
+    ]
+    assert (
+        "; place 东煤场; plate A1\n" in Writer({"y1": "东煤场"}, ZONE, "http://board").write(bodies, "zh")[1]
+    )
+
+
 def test_where_a_roster_has_nobody_the_next_step_is_told():
     t = Told()
     day_only = TEXT.replace(

@@ -577,7 +577,7 @@ def test_a_point_between_gaps_is_drawn_though_no_line_meets_it(opened):
     assert page.evaluate(LONE) == [6, 0, 0, 0]
 
 
-def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened, browser, running):
+def test_a_device_that_is_gone_is_said_and_a_range_of_ten_years_drawn(opened, browser, running):
     context = browser.new_context()
     page = context.new_page()
     page.goto(running.server.url + "/substation/sub-99?lang=en")
@@ -588,12 +588,6 @@ def test_a_device_that_is_gone_a_range_turned_round_and_one_of_ten_years(opened,
     page.goto(running.server.url + "/substation/sub-99?lang=zh")
     assert "台账中没有该设备：'sub-99'" in page.inner_text("body")
     context.close()
-    page = opened(f"/?lang=zh&from={running.now_ms}&to={running.now_ms - 1000}").page
-    page.wait_for_selector("#panel-heat_windows .hl-trouble:has-text('无法读取：时间范围的开始必须早于结束')")
-    page = opened(f"/?lang=en&from={running.now_ms}&to={running.now_ms - 1000}").page
-    page.wait_for_selector(
-        "#panel-heat_windows .hl-trouble:has-text('cannot be read: expected a range that begins before it ends')"
-    )
     page = opened(f"/?lang=en&from={running.now_ms - 3653 * 86_400_000}&to={running.now_ms}").page
     page.wait_for_selector("#panel-heat_windows canvas")
 

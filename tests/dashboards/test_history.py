@@ -105,6 +105,9 @@ def test_a_network_s_window_that_still_fills_is_not_drawn(tmp_path, name):
     lines = [x for x in history(day, name)["series"] if asked[x["index"]].select.measurement == measurement]
     assert len(lines) >= len(fields)
     assert all(line["t"] == sorted(starts)[:-1] for line in lines)
+    first = history(day, name, from_ms=starts[0])
+    assert (first["exists"], first["fills"]) == (False, starts[0] + HOUR_MS // 2), "the first one: until when"
+    assert "fills" not in history(day, name)
     later = history(day, name, to_ms=starts[0] + HOUR_MS // 2, now_ms=starts[0] + HOUR_MS // 2)["series"]
     assert later[0]["t"] == sorted(starts), "drawn as soon as it is whole"
     day.store.close()

@@ -107,8 +107,8 @@ TOLD = """async ([texts, evidence, subjects]) => {
   const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
   const { subject, told } = await import(from + "evidence.js");
   const { formats, translator } = await import(from + "format.js");
-  const site = { byId: new Map([["sub-1", { name: "一号站" }]]), networks: [{ id: "net-1", name: "北网" }] };
-  const context = { f: formats("zh", "Asia/Shanghai"), t: translator(texts), config: { texts }, site };
+  const site = { byId: new Map([["sub-1", { name: "一号站" }]]), networks: [{ id: "net-1", name: "北网" }], places: [] };
+  const context = { f: formats("zh", "Asia/Shanghai"), t: translator(texts), config: { texts, places: [] }, site };
   return [told({ evidence: JSON.stringify(evidence) }, context), subjects.map((x) => subject(x, context))];
 }"""
 

@@ -61,6 +61,24 @@ def test_a_phone_has_them_as_cards(opened):
     assert page.evaluate(shown) == '"where"'
 
 
+def test_where_nobody_is_named_today_yesterdays_go_when_the_desk_speaks_of_today(opened, running):
+    page = opened("/alarms?lang=en&region=north").page
+    until(page, f"{ROWS}.length === 4")
+    today = NOW_MS // DAY_MS * DAY_MS + DAY_MS
+    figures = {
+        "alarms": 0, "standing": 0, "unacknowledged": 0, "stale": 0, "a_day": 0.0, "worst_10_min": 0,
+        "flood_pct": 0.0, "chatter": 0, "region": "north",
+    }  # fmt: skip
+    before, running.now_ms = running.now_ms, today + 60_000
+    page.wait_for_timeout(1500)
+    assert len(page.evaluate(ROWS)) == 4, "nothing of today is told yet"
+    out = Outputs(ALARM_STREAM)
+    out.add(QUALITY, quality_table(today, 600_000, {"region:north": figures}, ALARM_STREAM))
+    running.day.store.write([out])
+    until(page, f"{ROWS}.length === 0")
+    running.now_ms = before
+
+
 def test_those_of_an_earlier_day_are_not_todays(opened, running):
     """A place that nobody takes any more today was somebody's yesterday, and is that row's newest."""
     page = opened("/alarms?lang=en").page
