@@ -8,6 +8,7 @@ import { mark } from "./tiles.js";
 const NAME_LENGTH = 16;
 const NEVER_LATE = { stale_ms: Infinity, silent_ms: Infinity }; // an office speaks when a person does
 const HOUR_MS = 3600000;
+const CHANGES_SHOWN = 6; // of a contract's day there are twenty: all of them are in the hint and in the file
 const NORMAL = new Set(["ok", "running", "ready", "connected", "up"]);
 
 export class Table {
@@ -210,7 +211,7 @@ function show(column, row, context) {
     case "trail":
       return { content: { key: `${value} ${row.departed}`, make: () => trailLink(value, row, context) } };
     case "change":
-      return { content: changes(row, context), classes: ["hl-wrap"] };
+      return { content: { key: `${row.was} ${row.became}`, make: () => h("span", { title: changes(row, context) }, changes(row, context, CHANGES_SHOWN)) }, classes: ["hl-wrap"] };
     case "evidence":
       return { content: told(row, context).map(([name, x]) => `${name} ${x}`).join(" · "), classes: ["hl-wrap"] };
     case "part":
@@ -265,7 +266,7 @@ function signedBy(text) {
 }
 
 // As a field coverage has a name of its own: as a reason the word says that it is too low.
-export function changes(row, { t, f }) {
+export function changes(row, { t, f }, most = Infinity) {
   const was = JSON.parse(row.was || "{}");
   const is = JSON.parse(row.became || "{}");
   const say = (value) => {
@@ -281,7 +282,9 @@ export function changes(row, { t, f }) {
   const one = (name) => (name === "coverage"
     ? `${t("coverage of the window")} %: ${share(was[name])} → ${share(is[name])}`
     : `${named(name)}: ${say(was[name])} → ${say(is[name])}`);
-  return Object.keys(is).map(one).join("; ");
+  const names = Object.keys(is);
+  const more = names.length > most ? [t("{n} more", { n: names.length - most })] : [];
+  return [...names.slice(0, most).map(one), ...more].join("; ");
 }
 
 function retry(row, context) {

@@ -59,6 +59,19 @@ def test_no_two_columns_of_a_file_have_one_head_and_each_says_of_what_it_is(open
     assert next(h for h in told["contract_quality"] if "±" in h) == loss
 
 
+CHANGED = """async (row) => {
+  const { changes } = await import(document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "tables.js"));
+  const context = { t: (x, of = {}) => x.replace("{n}", of.n), f: {} };
+  return [changes(row, context), changes(row, context, 2)];
+}"""
+
+
+def test_of_many_changes_a_page_shows_some_and_says_how_many_more(opened):
+    row = {"was": '{"a": 1, "b": 2, "c": 3}', "became": '{"a": 4, "b": 5, "c": 6}'}
+    told = opened("/?lang=en").page.evaluate(CHANGED, row)
+    assert told == ["a: 1 → 4; b: 2 → 5; c: 3 → 6", "a: 1 → 4; b: 2 → 5; 1 more"]
+
+
 @pytest.fixture
 def writing(opened, running):
     """Somebody writes to the first alarm."""
