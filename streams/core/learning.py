@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +13,15 @@ from streams.core.containing import Failures, contained
 from streams.core.network_rows import Settled
 from streams.core.operator import Learner
 
-__all__ = ["Learning"]
+__all__ = ["BegunAnewError", "Learning"]
 
 _VERSION = struct.Struct("<I")
+_GIVEN_UP_AFTER: Final = 96
+"""After so many steps in a row, a day, that it cannot take in a learner begins anew."""
+
+
+class BegunAnewError(RuntimeError):
+    """A learner knows nothing any more, since it could take nothing in with what it knew."""
 
 
 class Learning:
@@ -33,23 +39,39 @@ class Learning:
         self._learners = tuple(learners)
         self._states: dict[str, object] = {}
         self._kept: dict[str, tuple[object, bytes]] = {}
+        self._failing: dict[str, int] = {}
 
     def take_in(self, learner: Learner, settled: Settled) -> pa.Table | None:
         """Let a learner take in a step; gives rows that it tells, if any, with its name as their model.
 
-        What it knows stays as it is where it cannot take the step in.
+        What it knows stays as it is where it cannot take the step in. Where that has been so for a day, and
+        it could take this one in if it knew nothing, it begins anew with it.
         """
         known = self._states.get(learner.name)
 
-        def failed(error: Exception) -> tuple[object, None]:
+        def learn(state: object) -> tuple[object, pa.Table | None]:
+            after, rows = learner.function(state, settled)
+            modelled = _modelled(rows, learner) if rows is not None and rows.num_rows else None
+            self._failing.pop(learner.name, None)
+            return after, modelled
+
+        def failed(error: Exception) -> tuple[object, pa.Table | None]:
             self._failures.note(learner.name, settled.stream, error)
-            return known, None
+            in_a_row = self._failing.get(learner.name, 0) + 1
+            self._failing[learner.name] = min(in_a_row, _GIVEN_UP_AFTER)
+            if known is None or in_a_row < _GIVEN_UP_AFTER:
+                return known, None
+            # A pure function of the steps, so that a replay and each crash begin it anew at the same one.
+            begun = contained(lambda: learn(None), lambda _: None)
+            if begun is None:  # it is the step, and nothing that was learnt
+                return known, None
+            why = BegunAnewError(
+                f"begins anew: with what it knew it could take in no step of a day, at last for {error!r}"
+            )
+            self._failures.note(learner.name, settled.stream, why)
+            return cast("tuple[object, pa.Table | None]", begun)
 
-        def learn() -> tuple[object, pa.Table | None]:
-            state, rows = learner.function(known, settled)
-            return state, _modelled(rows, learner) if rows is not None and rows.num_rows else None
-
-        self._states[learner.name], rows = contained(learn, failed)
+        self._states[learner.name], rows = contained(lambda: learn(known), failed)
         return cast("pa.Table | None", rows)
 
     def parts(self) -> dict[str, bytes]:
@@ -67,6 +89,15 @@ class Learning:
             if x.name == name and x.state is not None and _VERSION.unpack_from(data)[0] == x.version:
                 self._states[name] = x.state.from_bytes(data[_VERSION.size :])
                 self._kept[name] = (self._states[name], data)
+
+    @property
+    def failing(self) -> dict[str, int]:
+        """Of each learner that could not take the last step in, for how many in a row, up to a day's."""
+        return self._failing
+
+    @failing.setter
+    def failing(self, of: Mapping[str, int]) -> None:
+        self._failing = {x.name: of[x.name] for x in self._learners if x.name in of}
 
     def to_json(self) -> dict[str, tuple[int, object]]:
         """Version and state of the learners whose state is JSON; `load_json` reads it."""

@@ -480,6 +480,7 @@ class RowEngine:
             "subjects": list(self._subjects),
             "events": self.events.to_json(),
             "learnt": self._learning.to_json(),
+            "failing": self._learning.failing,
         }).encode()  # fmt: skip
 
     def learnt_parts(self) -> dict[str, bytes]:
@@ -509,6 +510,7 @@ class RowEngine:
         self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
         self.events = NetworkEvents.from_json(kept["events"])
         self._learning.load_json(kept["learnt"])
+        self._learning.failing = kept.get("failing", {})  # of before learners began anew there is none
 
 
 def _late_samples(device_class: str, parts: list[Rows], site: StreamSite) -> ClassSamples:
