@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,25 @@ class Restless:
             self._not_zero = np.concatenate([self._not_zero, more], axis=2)
             self._fell = np.concatenate([self._fell, more[0]], axis=1)
             self._newest = np.concatenate([self._newest, np.full(more.shape[1:], np.nan)], axis=1)
+
+    @property
+    def fell(self) -> list[tuple[int, int, int]]:
+        """Counter, device and when it last fell (ms UTC), of those of which that still matters.
+
+        What is at hand of older samples does not tell it: a counter may have fallen from one that came later
+        and lies after it.
+        """
+        oldest, newest_few = _oldest(self._times), self._times[-1]
+        matters = (self._fell > _NEVER) & ((self._fell >= oldest) | (newest_few == _NEVER))
+        at, who = np.nonzero(matters)
+        return list(zip(at.tolist(), who.tolist(), self._fell[at, who].tolist(), strict=True))
+
+    def recall(self, fell: Iterable[tuple[int, int, int]], devices: int) -> None:
+        """Take what `fell` gave for all that is known of when counters fell."""
+        self._know(devices)
+        self._fell.fill(_NEVER)
+        for counter, device, ms in fell:
+            self._fell[counter, device] = ms
 
     def since(self, rows: Rows, devices: int) -> IntArray:
         """From when on windows may change by `rows`, that come now, beyond the newest reading there is.
@@ -167,7 +186,7 @@ class _Held:
 
 def _oldest(times: IntArray) -> IntArray:
     """The oldest of the newest times, newest first, that there are; the largest integer where none is."""
-    found = np.full(times.shape[1], _ALWAYS)
+    found = np.full(times.shape[1:], _ALWAYS)
     for each in times:
         found = np.where(each > _NEVER, each, found)
     return found

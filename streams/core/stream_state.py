@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -243,6 +244,7 @@ class StreamState:
             "waiting_from_ms": {str(d): ms for d, ms in engine.waiting_from_ms.items()},
             "segments": list(self._segments),
             "classes": list(self.buffers),
+            "fell": {name: fell for name, b in self.buffers.items() if (fell := b.restless.fell)},
         }
         parts = {
             "meta": json.dumps(meta).encode(),
@@ -309,17 +311,15 @@ class StreamState:
                 self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
             elif name.startswith("late/"):
                 self.rows.load_late(name.removeprefix("late/"), parts[name])
-        self._load_samples(meta["classes"], meta["segments"], parts)
+        self._load_samples(meta, parts)
         self.entities.load(parts, self.registry, self.known)
 
-    def _load_samples(
-        self, classes: Sequence[str], segments: Sequence[str], parts: Mapping[str, bytes]
-    ) -> None:
-        for name in classes:
+    def _load_samples(self, meta: Mapping[str, Any], parts: Mapping[str, bytes]) -> None:
+        for name in meta["classes"]:
             buffer = self.buffers[name] = ClassBuffer(name)
             buffer.carry_on(Rows.from_bytes(parts[f"carry/{name}"]), self.known)
         kept_from = self.kept_from_ms()
-        for segment in segments:
+        for segment in meta["segments"]:
             data = parts[f"segment/{segment}"]
             rows = Rows.from_bytes(data)
             self._segments[segment] = (int(rows.t.max()), data)
@@ -327,3 +327,6 @@ class StreamState:
             kept = rows.t >= kept_from
             buffer.add(rows if kept.all() else rows.take(kept), self.known)
             buffer.unsaved = []
+        if "fell" in meta:  # of before it was kept the samples at hand tell it, but for some
+            for name, buffer in self.buffers.items():
+                buffer.restless.recall(meta["fell"].get(name, ()), self.known)

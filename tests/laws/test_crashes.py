@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -94,12 +95,40 @@ def test_a_part_of_the_state_that_is_forgotten_is_seen(unit: Run, field: str) ->
     assert _first(unit, tuple(field.split(".")), UNIT_APART) is not None
 
 
+@pytest.fixture(scope="module")
+def disordered(tmp_path_factory) -> Run:
+    """A life in which a counter falls since an older reading came after a newer one."""
+    return uncrashed(unit_stream(1, 4.0), tmp_path_factory.mktemp("disordered"), every_ms=400_000)
+
+
+def test_that_a_counter_fell_outlives_a_crash(disordered: Run) -> None:
+    """Else fewer quarters are restated than of a stream that never stopped."""
+    fell = range(117, 122)
+    assert next(crashed(disordered, fell), None) is None
+    fresh = disordered.pipeline().checkpoint()
+    told = next(crashed(disordered, fell, lambda c: forgetting(c, ("meta", "fell"), fresh)), None)
+    assert told is not None, "expected that it is kept for something"
+
+
+def test_a_checkpoint_of_before_it_was_kept_is_read(disordered: Run) -> None:
+    def older(checkpoint: Checkpoint) -> Checkpoint:
+        meta = json.loads(checkpoint.parts["meta"])
+        del meta["fell"]
+        parts = {**checkpoint.parts, "meta": json.dumps(meta).encode()}
+        return Checkpoint(checkpoint.stream, checkpoint.offset, parts)
+
+    assert next(crashed(disordered, range(5, 110, 35), older), None) is None
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_no_field_of_a_checkpoint_is_forgotten_unseen(unit: Run, road: Run, tmp_path) -> None:
+def test_no_field_of_a_checkpoint_is_forgotten_unseen(
+    unit: Run, road: Run, disordered: Run, tmp_path
+) -> None:
     road_2 = _road(2, tmp_path)
     seen, kept = set[Field](), set[Field]()
-    for run, apart, closer in ((road, ROAD_APART, 2), (road_2, ROAD_APART, 2), (unit, UNIT_APART, 4)):
+    lives = ((road, ROAD_APART, 2), (road_2, ROAD_APART, 2), (unit, UNIT_APART, 4), (disordered, 4, 2))
+    for run, apart, closer in lives:
         mine = _kept(run, apart)
         for between in (apart, closer):
             seen |= {field for field in sorted(mine - seen) if _is_seen(run, field, between)}
