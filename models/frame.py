@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 import pyarrow as pa
@@ -126,7 +127,7 @@ class Frame:
 
     @classmethod
     def decode(cls, data: bytes) -> Frame:
-        """Read what `encode` wrote; FrameError if it is no frame of a known version."""
+        """Read what `encode` wrote; FrameError if it is no frame of a known version, or of other columns."""
         try:
             with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
                 metadata = reader.schema.metadata or {}
@@ -136,7 +137,9 @@ class Frame:
                     raise FrameError(msg)
                 batch = reader.read_next_batch()
                 batch.validate(full=True)
-                return cls(FrameKind(metadata[b"kind"].decode()), metadata[b"class"].decode(), batch)
+                kind, device_class = FrameKind(metadata[b"kind"].decode()), metadata[b"class"].decode()
+                _expect_columns(batch, kind, device_class)
+                return cls(kind, device_class, batch)
         except FrameError:
             raise
         except (pa.ArrowException, OSError, KeyError, ValueError, StopIteration) as error:
@@ -152,6 +155,47 @@ class Frame:
     def events(cls, rows: list[dict[str, str]], kind: FrameKind = FrameKind.EVENT) -> Frame:
         """A frame of births, states, deaths, registry versions or actions."""
         return cls(kind, "", pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA))
+
+
+@cache
+def _schema(kind: FrameKind, device_class: str) -> pa.Schema | None:
+    """What the columns of a frame are to be, where that is known."""
+    if kind is FrameKind.TELEMETRY:
+        return telemetry_schema(device_class)
+    if kind in {FrameKind.EVENT, FrameKind.ACTION, FrameKind.REGISTRY}:
+        return EVENT_SCHEMA
+    return REFUSAL_SCHEMA if kind is FrameKind.REFUSAL else None
+
+
+def _expect_columns(batch: pa.RecordBatch, kind: FrameKind, device_class: str) -> None:
+    """FrameError where a column is of another type, or one that every row has is not whole.
+
+    What does not know better than to write 3 for 3.0 is no reason to refuse a number.
+    """
+    schema = _schema(kind, device_class)
+    if schema is None or batch.num_rows == 0:
+        return
+    for field in schema:
+        at = batch.schema.get_field_index(field.name)
+        if at < 0:
+            if not field.nullable:
+                raise FrameError(f"expected a column {field.name}, got {batch.schema.names}")
+            continue
+        column = batch.column(at)
+        if not _same_type(column.type, field.type) and not (field.nullable and pa.types.is_null(column.type)):
+            raise FrameError(f"expected {field.name} as {field.type}, got {column.type}")
+        if not field.nullable and column.null_count:
+            raise FrameError(f"expected {field.name} in every row, got {column.null_count} without")
+
+
+def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_floating(expected):
+        return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
+    if pa.types.is_integer(expected):
+        return bool(pa.types.is_integer(found))
+    return bool(found == expected)
 
 
 @dataclass(frozen=True, slots=True)

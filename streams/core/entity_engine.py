@@ -22,7 +22,7 @@ from streams.core.entity import Entity, EntityRow, Item
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
 from streams.core.entity_operator import EntityOperator, MarkOperator
-from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
+from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table, expect_declared
 from streams.core.marking import Marking
 
 __all__ = ["BEYOND_HORIZON", "EntityEngine"]
@@ -98,6 +98,7 @@ class EntityEngine:
     ):
         self.stream = stream
         self._failures = failures
+        self._declared = {m: fields for o in operators for m, fields in o.writes.items()}
         self._written = frozenset[str]().union(*(o.writes for o in operators))
         made = self._written.union(others, (m.name for m in marks))
         ordered = _in_order([o.reading(made) for o in operators], [m.name for m in marks], set(others))
@@ -187,14 +188,26 @@ class EntityEngine:
         return pa.array(sorted({k for o in readers for k in o.keys[measurement](self._site)}), pa.string())
 
     def take_forwarded(self, payload: str) -> None:
-        """Take in a row of another stream, unless a later word on it is known."""
+        """Take in a row of another stream, unless a later word on it is known.
+
+        ValueError if it is no row as the operators here declare it.
+        """
         about = json.loads(payload)
-        measurement, name = about["measurement"], (about["key"], about["start_ms"], about["stream"])
+        try:
+            measurement, name = about["measurement"], (about["key"], about["start_ms"], about["stream"])
+            values, told = about["values"], about["told"]
+            kinds = [type(x) for x in (measurement, *name, told, values)]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"expected a row of another stream, got one without {error}") from error
+        if kinds != [str, str, int, str, int, dict]:
+            raise ValueError(f"expected a row of another stream, got {payload[:200]!r}")
         if measurement not in self._readers:
             return
+        declared = self._declared.get(measurement, {})
+        expect_declared({n: v for n, v in values.items() if n in declared}, declared, measurement)
         before = self._items.get(measurement, name)
-        if before is None or before.seq < about["told"]:
-            self._put(name, _of_row(measurement, *name[:2], about["values"], about["told"]), measurement)
+        if before is None or before.seq < told:
+            self._put(name, _of_row(measurement, *name[:2], values, told), measurement)
 
     def _put(self, name: Name, item: Item | None, source: str) -> None:
         before = self._items.get(source, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from streams.core.entity_items import DAY_MS, DayParts
 from streams.core.entity_operator import EntityOperator
 from streams.core.tables import RESTATEMENT_SCHEMA
 
-__all__ = ["Said", "SaidRows", "entity_restated", "entity_table"]
+__all__ = ["Said", "SaidRows", "entity_restated", "entity_table", "expect_declared"]
 
 RowName = tuple[str, str, int]
 """Measurement, key and start of the window (ms UTC)."""
@@ -185,11 +185,8 @@ class SaidRows:
         if row.withdrawn:
             status = Status.WITHDRAWN
         fields = {n: v for n, v in ((n, _plain(v)) for n, v in row.fields.items()) if v is not None}
-        unknown = fields.keys() - self._operator.writes[row.measurement].keys()
-        if unknown and row.measurement not in self._operator.hidden:
-            raise ValueError(
-                f"{self._operator.name}: expected fields of {row.measurement}, got {sorted(unknown)}"
-            )
+        if row.measurement not in self._operator.hidden:
+            expect_declared(fields, self._operator.writes[row.measurement], row.measurement)
         now = Said(
             name, entity, row.window_ms, row.unit, fields, _plain(row.coverage), str(status),
             row.reason if settled or row.at_once or row.reason == FAILED else "", 0, settled, 1, row.model,
@@ -260,6 +257,31 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  NaN
+
+
+_PYTHON: Final[Mapping[pa.DataType, tuple[type, ...]]] = {
+    pa.string(): (str,), pa.float64(): (float,), pa.bool_(): (bool,),
+}  # fmt: skip
+"""What needs no closer look at whether it can be told as declared."""
+_INT64: Final = pa.int64()
+
+
+def expect_declared(fields: Mapping[str, Any], declared: Mapping[str, pa.DataType], measurement: str) -> None:
+    """ValueError where a row has a field that its operator did not declare, or of another type."""
+    unknown = fields.keys() - declared.keys()
+    if unknown:
+        raise ValueError(f"expected fields of {measurement} that are declared, got {sorted(unknown)}")
+    for name, value in fields.items():
+        kind = declared[name]
+        if type(value) not in _PYTHON.get(kind, ()) and not (type(value) is int and _fits(value, kind)):
+            try:
+                pa.scalar(value, kind)
+            except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+                raise ValueError(f"expected {name} of {measurement} as {kind}, got {value!r:.60}") from error
+
+
+def _fits(value: int, kind: pa.DataType) -> bool:
+    return bool(kind == _INT64 and -(2**63) <= value < 2**63)
 
 
 def entity_table(

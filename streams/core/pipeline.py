@@ -372,11 +372,11 @@ class Pipeline:
         elif frame.kind is FrameKind.RESTATE:
             self._take_restatement(frame, record, outputs)
         elif frame.kind is FrameKind.ACTION:
-            self._take_actions(frame, outputs)
+            self._take_actions(frame, record, outputs)
 
-    def _take_actions(self, frame: Frame, outputs: Outputs) -> None:
+    def _take_actions(self, frame: Frame, record: Record, outputs: Outputs) -> None:
         book = self._state.book
-        moved: list[int] = []
+        moved, refused = list[int](), list[dict[str, Any]]()
         for row in frame.batch.to_pylist():
             about = {} if row["kind"] == ROW_OF_ANOTHER_STREAM else json.loads(row["payload"])
             if row["kind"] == LETTER_RETRIED:
@@ -385,7 +385,10 @@ class Pipeline:
                 deliveries = book.of(self._state.intern(row["device"]))
                 deliveries.allow(about["boot"], about["seq"], about["oldest_t"])
             elif row["kind"] == ROW_OF_ANOTHER_STREAM:
-                self._state.entities.take_forwarded(row["payload"])
+                try:
+                    self._state.entities.take_forwarded(row["payload"])
+                except ValueError as error:  # that row alone; its stream says it again where it changes
+                    refused.append(_poison(record, error) | {"payload": row["payload"].encode()})
             elif row["kind"] == DELIVERIES and self._belongs_elsewhere(row["device"]):
                 # It moved on before this word came: the word follows it, with the name it has.
                 stream = self._state.registry.devices[row["device"]].stream
@@ -396,6 +399,7 @@ class Pipeline:
                     moved.append(device)
                     self._state.restatements.take_over(device, about.get("waits", ()))
         self._state.settle_site()
+        self._arriving.refused(outputs, record, refused)
         self._complete(moved)
 
     def _belongs_elsewhere(self, device: str) -> bool:
@@ -513,7 +517,7 @@ def _oldest_ms(frame: Frame) -> int:
     return int(pc.min(frame.batch.column("t")).as_py())
 
 
-def _poison(record: Record, error: FrameError) -> dict[str, Any]:
+def _poison(record: Record, error: ValueError) -> dict[str, Any]:
     return {
         "topic": "", "device": "", "boot": None, "seq": None, "reason": "frame",
         "detail": str(error), "payload": record.frame, "retained": False,
