@@ -17,6 +17,7 @@ from hearthline.health import (
     leap_trouble,
     leaping,
     slow_write,
+    standing_troubles,
 )
 from hearthline.metrics import Figure, Metrics, labelled
 from hearthline.refusals import Refusals
@@ -118,6 +119,7 @@ class WorkerHealth:
                     worded("wait if it shrinks; else start another worker"),
                 )
             )
+        troubles += standing_troubles(standing.standing, far)
         troubles += failing_troubles(standing.failing)
         detail = listed([worded("{n} partitions", n=str(standing.assigned)), *([leap] if leap else []), far])
         return [Part.judged("streams", troubles, detail), self._store(standing)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
@@ -11,9 +12,10 @@ from models.frame import EMPTIED_STREAMS, REFUSED_STREAM, Frame, FrameError, Fra
 from models.restate import RestateAnswer, RestateRequest
 from models.results import Outputs
 from models.site_files import parse_site
-from streams.core.checkpoint import Checkpoint
+from streams.core.checkpoint import Checkpoint, CheckpointError
 from streams.core.containing import Failure
 from streams.core.leap import Leap
+from streams.core.pipeline import PipelineError
 from streams.core.tables import dead_letter_rows
 from streams.runtime.answering import Answering
 from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
@@ -21,6 +23,9 @@ from streams.runtime.checkpoint_slots import CheckpointSlots, Plan
 __all__ = ["Answer", "OffsetGapError", "PartitionRun", "PipelineLike", "Pipelines", "Sink", "poison"]
 
 _SHOWN_BYTES: Final = 4096
+_HEALED = (MemoryError, CheckpointError, PipelineError)
+"""What another process may not meet: for these a worker leaves."""
+_log = logging.getLogger("hearthline.worker")
 
 
 class OffsetGapError(RuntimeError):
@@ -145,6 +150,9 @@ class PartitionRun:
         Amid which record it is: what it gave is to be stored, but no checkpoint is planned.
     anew_to : int or None
         Last record that was there when the partition was begun anew without its first records, else None.
+    standing : dict of str to str
+        Streams that cannot go on, and why: they are stepped no more, and the partition has no checkpoint, as
+        that would pass over what they lack.
     """
 
     partition: int
@@ -165,6 +173,8 @@ class PartitionRun:
     forwards: list[tuple[str, bytes]] = field(default_factory=list)
     leap: Leap | None = None
     anew_to: int | None = None
+    standing: dict[str, str] = field(default_factory=dict)
+    _stood_ms: dict[str, int] = field(default_factory=dict)
     _running: dict[str, PipelineLike] = field(default_factory=dict)
     _outputs: dict[str, Outputs] = field(default_factory=dict)
     _restating: dict[str, int] = field(default_factory=dict)
@@ -221,19 +231,44 @@ class PartitionRun:
                 msg = "expected a stream as the record's key, got none"
                 raise FrameError(msg)
             for one in self._addressed(record):
-                pipeline = self._pipeline(one.stream, offset)
-                for part in pipeline.steps(one):
-                    self._hold(part)
-                    self.leap = pipeline.leap
-                    if self.leap is not None:
-                        yield self.leap
-                self._restating[one.stream] = pipeline.restating
+                if one.stream not in self.standing:
+                    yield from self._steps(one)
         except FrameError as error:
             self.poisoned += 1
             self._hold(poison(record, self.partition, str(error)))
         self.offset = offset
         self.stepped_ms = timestamp_ms
         self.unsaved += 1
+
+    def _steps(self, record: Record) -> Iterator[Leap]:
+        """Let a stream take in one of its records; it stands still where it cannot."""
+        stream = record.stream
+        try:
+            pipeline = self._pipeline(stream, record.offset)
+            for part in pipeline.steps(record):
+                self._hold(part)
+                self.leap = pipeline.leap
+                if self.leap is not None:
+                    yield self.leap
+            self._restating[stream] = pipeline.restating
+        except (FrameError, *_HEALED):
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, others are to go on
+            self._stand_still(stream, error)
+
+    def _stand_still(self, stream: str, error: Exception) -> None:
+        """Step a stream no more: what it holds may be half of a record, and others are to go on."""
+        pipeline = self._running.pop(stream, None)
+        if pipeline is not None and pipeline.now_ms is not None:
+            self._stood_ms[stream] = pipeline.now_ms
+        self.leap = None
+        for known in (self._restating, self.answering, self.answered):
+            known.pop(stream, None)
+        told = self.standing[stream] = f"after record {self.offset}: {type(error).__name__}: {error}"
+        _log.error(
+            "partition %d: stream %s stands still until the next start, %s",
+            self.partition, stream, told, exc_info=error,
+        )  # fmt: skip
 
     def _addressed(self, record: Record) -> list[Record]:
         """The record; of one for emptied streams, one of each stream here that its site no longer has.
@@ -261,7 +296,7 @@ class PartitionRun:
     def now_ms(self) -> dict[str, int]:
         """Each stream's now, as far as it has one. [ms UTC]"""
         nows = {stream: getattr(pipeline, "now_ms", None) for stream, pipeline in list(self._running.items())}
-        return {stream: ms for stream, ms in nows.items() if ms is not None}
+        return self._stood_ms | {stream: ms for stream, ms in nows.items() if ms is not None}
 
     def leaps(self) -> dict[str, Leap]:
         """Streams amid a long leap of now, and how far they are."""
@@ -293,9 +328,17 @@ class PartitionRun:
             and not (stream in self.answering and self.offset < self.answering[stream].until)
         ]
 
-    def plan(self) -> Plan:
-        """Plan a checkpoint of all streams at this record boundary."""
-        return self.slots.prepare(self.offset, [pipeline.checkpoint() for pipeline in self._running.values()])
+    def plan(self) -> Plan | None:
+        """Plan a checkpoint of all streams at this record boundary; None where one of them stands still."""
+        kept = list[Checkpoint]()
+        for stream, pipeline in list(self._running.items()):
+            try:
+                kept.append(pipeline.checkpoint())
+            except _HEALED:
+                raise
+            except Exception as error:  # noqa: BLE001  as of a step
+                self._stand_still(stream, error)
+        return None if self.standing else self.slots.prepare(self.offset, kept)
 
     def _pipeline(self, stream: str, offset: int) -> PipelineLike:
         found = self._running.get(stream)

@@ -39,6 +39,8 @@ class WorkerStanding:
         Streams amid a leap of now, and how far they are.
     failing : dict of str to tuple of Failure
         What operators of streams cannot compute.
+    standing : dict of str to str
+        Streams that cannot go on, and why; all others do.
     degraded : str
         Why the store does not take what there is; empty when it does.
     """
@@ -54,6 +56,7 @@ class WorkerStanding:
     restating: dict[str, int] = field(default_factory=dict)
     leaps: dict[str, Leap] = field(default_factory=dict)
     failing: Failing = field(default_factory=dict)
+    standing: dict[str, str] = field(default_factory=dict)
     degraded: str = ""
 
 
@@ -67,11 +70,13 @@ def standing_of(
     restating: dict[str, int] = {}
     leaps: dict[str, Leap] = {}
     failing: dict[str, tuple[Failure, ...]] = {}
+    standing: dict[str, str] = {}
     for run in runs:
         now_ms.update(run.now_ms())
         restating.update(run.restating())
         leaps.update(run.leaps())
         failing.update(run.failing())
+        standing.update(run.standing)
     return WorkerStanding(
         assigned=assigned,
         stepped=stepped,
@@ -84,5 +89,6 @@ def standing_of(
         restating=restating,
         leaps=leaps,
         failing=failing,
+        standing=standing,
         degraded=degraded,
     )

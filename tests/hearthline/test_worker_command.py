@@ -210,6 +210,18 @@ def test_a_worker_tells_what_its_operators_cannot_compute():
     assert b'hearthline_failing_subjects{stream="u2"} 0.0' in figures
 
 
+def test_a_worker_tells_which_stream_stands_still_and_why():
+    standing = WorkerStanding(
+        assigned=1, stepped=1, stepped_ms=0, unstepped=0, unstored=0, unstored_s=0.0, checkpoint_age_s=None,
+        now_ms={"u1": 1, "u2": 2}, standing={"u1": "after record 3: KeyError: 'x'"},
+    )  # fmt: skip
+    health = WorkerHealth(wall_clock, wall_clock=False, refusals=Refusals())
+    health.watch(SimpleNamespace(standing=lambda: standing))
+    part = next(p for p in health.components() if p["name"] == "streams")
+    assert part["state"] == "degraded"
+    assert part["reason"] == "u1 stands still, all others go on: after record 3: KeyError: 'x'"
+
+
 def test_a_row_that_is_refused_as_a_refusal_too_is_counted_and_does_not_go_round(stub):
     refusals = Refusals()
     store = connect(stub, refusals)

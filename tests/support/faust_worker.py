@@ -110,5 +110,14 @@ def main() -> None:
     )
     _forget_topics(options.topics_unknown_s)
     sink = FileSink(options.sink, options.delay_s)
-    pipelines = Pipelines(ChainPipeline, ChainPipeline.restore)
+
+    class Stumbling(ChainPipeline):
+        """One that cannot take in what is odd."""
+
+        def steps(self, record):
+            if record.frame == b"odd":
+                raise KeyError("of a test")
+            yield from super().steps(record)
+
+    pipelines = Pipelines(Stumbling, Stumbling.restore)
     sys.exit(run_worker(settings, pipelines, sink, unavailable=(SinkAwayError,), loglevel=options.loglevel))

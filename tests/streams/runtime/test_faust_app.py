@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -184,6 +185,31 @@ def test_poisoned_records_are_dead_letters(kafka, feed, start, tmp_path):
     assert sorted(row["stream"] for row in letters) == ["_refused", "s3"]
     assert sum(row["records"] for (measurement, _, _), row in rows.items() if measurement == "chain") == 160
     assert unexplained(worker) == []
+
+
+def test_a_stream_that_cannot_go_on_stands_still_and_holds_nobody_up(kafka, feed, start, tmp_path):
+    feed.send(200)
+    before = {name: row for name, row in expected_rows(kafka).items() if name[1] == "s3"}
+    kafka.append(TOPIC, "s3", b"odd", T0 + 20_000)
+    feed.send(400)
+    kafka.flush()
+    worker = start(checkpoint_s=0.5)
+    worker.wait_until(caught_up(kafka))  # what is stored is let go, though no checkpoint covers it
+    feed.send(100)
+    worker.wait_until(caught_up(kafka))
+    numbers = [each for each in kafka.read(TOPIC) if each[3] != b"odd"]
+    sound = expected_rows(SimpleNamespace(read=lambda _topic: numbers))
+    rows = rows_of(tmp_path / "rows.db")
+    assert {n: r for n, r in rows.items() if n[1] != "s3"} == {n: r for n, r in sound.items() if n[1] != "s3"}
+    assert {n: r for n, r in rows.items() if n[1] == "s3"} == before
+    assert worker.stop() == 0
+    assert unexplained(worker) == []
+    assert worker.log.read_text(errors="replace").count("stream s3 stands still until the next start") == 1
+    later = start("later")  # which reads again from before it, and meets it again
+    later.wait_until(lambda: "stream s3 stands still" in later.tail())
+    later.wait_until(lambda: rows_of(tmp_path / "rows.db") == rows)
+    assert later.stop() == 0
+    assert unexplained(later) == []
 
 
 def test_sigterm_while_kafka_is_gone_ends_in_time(kafka, feed, start):

@@ -9,6 +9,7 @@ from models.frame import EMPTIED_STREAMS, Frame, FrameKind
 from streams.core.checkpoint import CheckpointError
 from streams.runtime.checkpoint_slots import CheckpointSlots
 from streams.runtime.faust_partition import OffsetGapError, PartitionRun, Pipelines
+from streams.runtime.faust_standing import standing_of
 from tests.support.chain_pipeline import ChainPipeline
 
 _PIPELINES = Pipelines(ChainPipeline, ChainPipeline.restore)
@@ -178,3 +179,83 @@ def test_a_registry_for_emptied_streams_is_stepped_by_those_that_it_lacks():
     given = {stream: pipeline.given for stream, pipeline in run._running.items()}
     assert given == {"u1": [0, 7], "gone": [1, 4], "_refused": [2], "theirs": [3]}
     assert (run.poisoned, run.offset) == (2, 7)
+
+
+class Failing(ChainPipeline):
+    """One that cannot take in what is odd, or cannot give its state any more."""
+
+    def steps(self, record):
+        if record.frame == b"odd":
+            raise KeyError("of a test")
+        if record.frame == b"memory":
+            raise MemoryError
+        yield from super().steps(record)
+        self.newest_ms = record.timestamp_ms
+
+    @property
+    def now_ms(self):
+        return getattr(self, "newest_ms", None)
+
+    def checkpoint(self):
+        if self.stream == "dumb":
+            raise TypeError("not to be written")
+        return super().checkpoint()
+
+
+_FAILING = Pipelines(Failing, Failing.restore)
+
+
+def _failing(records, entries=None):
+    run = PartitionRun.load(2, 1, entries or {}, 0, _FAILING)
+    for record in records:
+        run.step(*record)
+    return run
+
+
+def test_a_stream_that_cannot_go_on_stands_still_alone_until_the_next_start(caplog):
+    sound = [(f"s{i % 3}".encode(), i, 1000 * i, b"%d" % i) for i in range(60)]
+    records = [*sound[:31], (b"s1", 31, 31_000, b"odd"), *sound[32:]]
+    run, clean = _failing(records), _failing(sound)
+    rows, as_ever = {}, {}
+    _fold(run.take_outputs(), rows)
+    _fold(clean.take_outputs(), as_ever)
+    assert {k: r for k, r in rows.items() if k[0] != "s1"} == {
+        k: r for k, r in as_ever.items() if k[0] != "s1"
+    }
+    assert run.offset == 59, "what it cannot take in holds nobody up"
+    assert run.standing == {"s1": "after record 30: KeyError: 'of a test'"}
+    assert "stream s1 stands still until the next start" in caplog.text
+    assert clean.now_ms().keys() == run.now_ms().keys()
+    assert run.now_ms()["s1"] <= 31_000 < run.now_ms()["s0"]
+    assert run.plan() is None, "a checkpoint would pass over what it lacks"
+    look = standing_of([run], assigned=1, stepped=60, unstepped=0, now_s=0.0, degraded="")
+    assert look.standing == run.standing
+
+
+def test_the_next_start_begins_with_the_checkpoint_of_before_and_reads_what_it_lacks():
+    sound = [(f"s{i % 3}".encode(), i, 1000 * i, b"%d" % i) for i in range(60)]
+    entries: dict[bytes, bytes] = {}
+    run = _failing(sound[:20])
+    _save(run, entries)
+    for record in [*sound[20:31], (b"s1", 31, 31_000, b"odd"), *sound[32:]]:
+        run.step(*record)
+    again = PartitionRun.load(2, 2, entries, 0, _FAILING)
+    assert (again.offset, again.standing) == (19, {})
+    for record in sound[20:]:
+        again.step(*record)
+    clean, rows, as_ever = _failing(sound), {}, {}
+    _fold(run.take_outputs() + again.take_outputs(), rows)
+    _fold(clean.take_outputs(), as_ever)
+    assert rows == as_ever
+    assert again.plan() is not None
+
+
+def test_a_stream_whose_state_cannot_be_written_stands_still_too():
+    run = _failing([(b"s0", 0, 0, b"0"), (b"dumb", 1, 1000, b"1"), (b"s0", 2, 2000, b"2")])
+    assert run.plan() is None
+    assert run.standing == {"dumb": "after record 2: TypeError: not to be written"}
+
+
+def test_a_lack_of_memory_is_not_a_streams_matter():
+    with pytest.raises(MemoryError):
+        _failing([(b"s0", 0, 0, b"memory")])
