@@ -13,6 +13,7 @@ __all__ = [
     "combined_expanded_uncertainty",
     "flow_mpe_pct",
     "heat_expanded_uncertainty",
+    "increase_expanded_uncertainty",
     "temperature_pair_mpe_pct",
 ]
 
@@ -171,6 +172,35 @@ def heat_expanded_uncertainty(
         + calculator_mpe_pct(difference_k, dt_min_k) ** 2
     )
     return np.asarray(COVERAGE_FACTOR * np.sqrt(squares / 3.0) / 100.0)
+
+
+def increase_expanded_uncertainty(resolution: ArrayLike) -> FloatArray:
+    r"""Uncertainty (k = 2) of what a counter rose by, from its least step alone, :math:`2\sqrt{2 r^2/12}`.
+
+    Both readings are off by anything up to half a step, independently.
+
+    Parameters
+    ----------
+    resolution : array_like
+        Least step of the counter; NaN where it is not known. [unit u]
+
+    Returns
+    -------
+    ndarray
+        0 where the step is not known. [u]
+
+    References
+    ----------
+    .. [1] JCGM 100:2008 (GUM), F.2.2.1 (resolution).
+
+    Examples
+    --------
+    >>> increase_expanded_uncertainty([1.0, float("nan")]).round(4)
+    array([0.8165, 0.    ])
+    """
+    return np.asarray(
+        np.nan_to_num(COVERAGE_FACTOR * np.asarray(resolution, dtype=np.float64) / np.sqrt(6.0))
+    )
 
 
 def combined_expanded_uncertainty(

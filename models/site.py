@@ -71,6 +71,7 @@ class Device:
     interval_s: float | None = None
     energy_full_scale_gj: float | None = None
     volume_full_scale_m3: float | None = None
+    energy_resolution_gj: float | None = None
     place: str | None = None
 
 

@@ -83,6 +83,7 @@ _CSV_TABLES: Final[dict[str, tuple[str, tuple[Column, ...]]]] = {
             Column("interval_s", Number(high=604_800, positive=True)),
             Column("energy_full_scale_gj", _POSITIVE),
             Column("volume_full_scale_m3", _POSITIVE),
+            Column("energy_resolution_gj", _POSITIVE),
             Column("place", Text(), refers="place"),
         ),
     ),

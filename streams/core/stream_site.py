@@ -30,6 +30,8 @@ class Meters:
         Whether the registry says on which pipe it sits.
     interval_ms, qp_m3_h, dt_min_k, accuracy_class : ndarray of float64
     energy_full_scale_gj, volume_full_scale_m3 : ndarray of float64
+    energy_resolution_gj : ndarray of float64
+        Least step of the counter of heat. [GJ]
     return_ref_c : ndarray of float64
         Reference return temperature of the device's network. [°C]
     """
@@ -42,6 +44,7 @@ class Meters:
     accuracy_class: FloatArray
     energy_full_scale_gj: FloatArray
     volume_full_scale_m3: FloatArray
+    energy_resolution_gj: FloatArray
     return_ref_c: FloatArray
 
     def __getitem__(self, index: NDArray[np.int64]) -> Meters:
@@ -115,6 +118,7 @@ class StreamSite:
             accuracy_class=_column([d.accuracy_class if d else None for d in devices]),
             energy_full_scale_gj=_column([d.energy_full_scale_gj if d else None for d in devices]),
             volume_full_scale_m3=_column([d.volume_full_scale_m3 if d else None for d in devices]),
+            energy_resolution_gj=_column([d.energy_resolution_gj if d else None for d in devices]),
             return_ref_c=_column([n.return_ref_c if n else None for n in networks]),
         )
         self._longest_ms: dict[str, int]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.accuracy import heat_expanded_uncertainty
+from models.accuracy import heat_expanded_uncertainty, increase_expanded_uncertainty
 from models.counter import Counted, Step
 from models.heat import excess_volume_m3, heat_power_kw, most_flow_m3_h, most_heat_gj_h
 from streams.core.operator import window_operator
@@ -104,6 +104,7 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
             np.where(counted, np.maximum(1.0 - energy.lost - broken, 0.0), coverage),
             mean_flow_m3_h,
             supply_mean_c - return_mean_c,
+            np.where(counted, increase_expanded_uncertainty(meter.energy_resolution_gj), 0.0),
             meter,
         ),
         volume_m3=volume_m3,
@@ -170,9 +171,10 @@ def _uncertainty_gj(
     known: FloatArray,
     flow_m3_h: FloatArray,
     difference_k: FloatArray,
+    step_gj: FloatArray,
     meter: Meters,
 ) -> FloatArray:
-    """Expanded uncertainty (k = 2): of the meter's class, and of what is not `known` of the window."""
+    """Uncertainty (k = 2): of the meter's class, its counter's least step, and what is not `known`."""
     relative = heat_expanded_uncertainty(
         flow_m3_h=flow_m3_h,
         qp_m3_h=meter.qp_m3_h,
@@ -182,7 +184,7 @@ def _uncertainty_gj(
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         missed_gj = np.abs(heat_gj) * (1 - known) / known
-        expanded_gj = np.hypot(relative * np.abs(heat_gj), missed_gj)
+        expanded_gj = np.hypot(np.hypot(relative * np.abs(heat_gj), missed_gj), step_gj)
     # No heat and no flow: the formula has no value there, the meter's error is none.
     idle = (heat_gj == 0) & (flow_m3_h == 0) & ~np.isnan(meter.accuracy_class)
     return np.where(idle, 0.0, expanded_gj)
