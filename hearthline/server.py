@@ -138,17 +138,19 @@ class Server:
             self._stack.callback(self.journal.close)
             checkpoints = SqliteCheckpoints(config.data_dir / CHECKPOINTS_FILE)
             self._stack.callback(checkpoints.close)
-            if checkpoints.offsets() and not (config.data_dir / SERIES_FILE).exists():
-                # Before there is such a file again: a start that ends here is begun anew by the next one.
-                self.journal.cover(checkpoints.offsets(), "a checkpoint")
-                _log.warning(
-                    "%s is not there: checkpoints that go on from what it held are put aside, and every "
-                    "stream is computed anew from the journal",
-                    config.data_dir / SERIES_FILE,
-                )
-                checkpoints.clear()
+            there = (config.data_dir / SERIES_FILE).exists()
             self.store = DuckdbSeries(config.data_dir / SERIES_FILE)
             self._stack.callback(self.store.close)
+            if self.store.behind(checkpoints.offsets()):
+                # Covered first: a start that ends here is begun anew by the next one.
+                self.journal.cover(checkpoints.offsets(), "a checkpoint")
+                _log.warning(
+                    "%s %s: checkpoints that go on from what it held are put aside, and every stream is "
+                    "computed anew from the journal",
+                    config.data_dir / SERIES_FILE,
+                    "was never told of its checkpoints, as an older copy" if there else "is not there",
+                )
+                checkpoints.clear()
             for seen in (self.store.progress(), checkpoints.offsets()):
                 self.journal.cover(seen, "the store or a checkpoint")
         except (JournalError, StoreError, CheckpointError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from models.results import READING, READING_REPEAT, Outputs
 from models.wording import worded
 from store import sql
 from store.catalogue import LAYOUT, META, PROGRESS, READING_PREFIX, load, quoted
+from store.checkpoints_told import TELL_CHECKPOINTS, is_told_of_checkpoints, prepare_progress
 from store.duckdb_damage import first_line, is_damage
 from store.duckdb_write import Job, Writing, halves, jobs, reached
 from store.protocol import Select, StoreError, StoreUnavailableError
@@ -131,11 +132,12 @@ class DuckdbSeries:
         self._closed = self._lost = False
 
     def _prepare(self) -> None:
+        """Make what a new file needs, all of it or nothing."""
+        self._writer.execute("BEGIN TRANSACTION")
         self._writer.execute(f"CREATE TABLE IF NOT EXISTS {META} (layout INTEGER NOT NULL)")
         self._writer.execute(f"INSERT INTO {META} SELECT ? WHERE NOT EXISTS (FROM {META})", [LAYOUT])
-        self._writer.execute(
-            f'CREATE TABLE IF NOT EXISTS {PROGRESS} (stream VARCHAR PRIMARY KEY, "offset" BIGINT NOT NULL)'
-        )
+        prepare_progress(self._writer)
+        self._writer.execute("COMMIT")
 
     def _load(self) -> None:
         found = self._writer.execute(f"SELECT max(layout) FROM {META}").fetchone()
@@ -264,6 +266,23 @@ class DuckdbSeries:
     def progress(self) -> dict[str, int]:
         """The last journal offset of each stream whose readings are kept."""
         return dict(self._progress)
+
+    def behind(self, checkpoints: Mapping[str, int]) -> dict[str, int]:
+        """How far streams had got of whose `checkpoints` (their offsets) this file was never told.
+
+        It is then an older copy, or another file: a runtime tells its store before it keeps a checkpoint.
+        A file of a release that did not yet is taken to be the one of its checkpoints, once.
+        """
+        with self._lock:
+            self._may_write()
+            if not is_told_of_checkpoints(self._writer):
+                progress = {s: max(o, self._progress.get(s, -1)) for s, o in checkpoints.items()}
+                with self._transaction():
+                    Writing(self._writer, self._catalogue).advance(progress)
+                    self._writer.execute(TELL_CHECKPOINTS)
+                self._progress |= progress
+        known = {stream: self._progress.get(stream, -1) for stream in checkpoints}
+        return {stream: offset for stream, offset in known.items() if offset < checkpoints[stream]}
 
     def expire(self, before_ms: int) -> int:
         """Delete readings, repeats and refusals of before `before_ms` [ms]; how many went. Results stay."""

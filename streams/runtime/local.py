@@ -204,7 +204,7 @@ class LocalRuntime:
                         pipeline.ask()
                     unsaid = False
                 if time.monotonic() - saved_at >= self._checkpoint_every_s:
-                    self.save()
+                    self.save(stop)
                     saved_at = time.monotonic()
                 self.status.state, self.status.detail = "ok", ""
                 known = {s: p.offset for s, p in self._pipelines.items()}
@@ -228,7 +228,7 @@ class LocalRuntime:
             _log.warning("stream %s is stopped amid a leap; the next start begins it anew: %s", stream, leap)
         try:
             self.report(stop)
-            self.save()
+            self.save(stop)
         except (CheckpointError, JournalError, SinkError) as error:
             _log.warning("at the stop: %s; the next start goes on from the last checkpoint", error)
 
@@ -340,30 +340,43 @@ class LocalRuntime:
     def _write(self, stop: threading.Event) -> None:
         """Write what is not written yet, in one transaction, trying until the store has it."""
         said = [outputs for outputs in self._unwritten if not outputs.empty]
-        while said:
+        if said:
+            self._put(said, stop)
+        self._done.update({outputs.stream: outputs.offset for outputs in self._unwritten})
+        self._forwards.extend(forward for outputs in self._unwritten for forward in outputs.forwards)
+        self._unwritten.clear()
+
+    def _put(self, said: list[Outputs], stop: threading.Event | None) -> None:
+        while True:
             try:
                 self._store.write(said)
             except SinkError as error:
+                if stop is None:
+                    raise
                 self._degrade(error, stop)
                 if stop.is_set():
                     raise
             else:
-                break
-        self._done.update({outputs.stream: outputs.offset for outputs in self._unwritten})
-        self._forwards.extend(forward for outputs in self._unwritten for forward in outputs.forwards)
-        self._unwritten.clear()
+                return
 
     def report(self, stop: threading.Event) -> None:
         """Have every stream say what it can: what is asked after a stop is as new as what was journalled."""
         self._unwritten.extend(p.report() for p in self._whole())
         self._write(stop)
 
-    def save(self) -> None:
-        """Keep a checkpoint of every stream that moved; its results are stored already."""
+    def save(self, stop: threading.Event | None = None) -> None:
+        """Keep a checkpoint of every stream that moved; its results are stored already.
+
+        The store is tried until `stop` is set; without one, once.
+
+        The store is told first how far that is, records without results included: one that has not come as
+        far as a checkpoint is an older copy, or another one.
+        """
         moved = [p for p in self._whole() if self._saved.get(p.stream, -1) != p.offset]
         if not moved:
             return
         self._forward()
+        self._put([Outputs(p.stream, p.offset) for p in moved], stop)
         self._checkpoints.save([p.checkpoint() for p in moved])
         self._saved.update({p.stream: p.offset for p in moved})
         self._kill_point("checkpointed")

@@ -11,8 +11,8 @@ import pytest
 
 from hearthline.alerting import RECORDS_FILE
 from hearthline.cli import UsageError
+from hearthline.server import CHECKPOINTS_FILE, ServerConfig
 from hearthline.server import Server as ServerInProcess
-from hearthline.server import ServerConfig
 from hearthline.site_dir import read_site
 from ingest.clock import wall_clock
 from journal.protocol import JournalError
@@ -20,6 +20,7 @@ from journal.sqlite import SqliteJournal
 from models.results import Outputs
 from store.duckdb_series import SERIES_FILE, DuckdbSeries
 from store.protocol import Select, StoreError
+from streams.runtime.sqlite_checkpoints import SqliteCheckpoints
 from tests.faults.test_torn_server import part
 from tests.support.payloads import TEXTS
 from tests.support.series import output, readings, sample
@@ -35,19 +36,21 @@ def answered(server: Server) -> list[str]:
     return said.splitlines()
 
 
+def filled(server: Server, began_ms: int, first: int, last: int) -> list[str]:
+    """Publish messages of these numbers; all readings of the store, once `last` of them are there."""
+    server.ready_for_messages()
+    with Publisher(server.broker) as publish:
+        for seq in range(first, last + 1):
+            sent = [{"t": began_ms + seq, "supply_c": 90.0 + seq}]
+            publish("hearthline/v1/r1/u1/sub-1/telemetry", {"boot": 1, "seq": seq, "samples": sent})
+        until(lambda: publish.acknowledged().get("sub-1", set()) >= {first, last}, "acknowledged")
+    return until(lambda: len(found := answered(server)) == last and found, "stored")
+
+
 def test_results_that_are_gone_come_back_from_the_journal(tmp_path):
     site, began_ms = write_site(tmp_path / "site", TEXTS), round(time.time() * 1000) - 60_000
     with Server(tmp_path / "one", site, None) as server:
-        server.ready_for_messages()
-        with Publisher(server.broker) as publish:
-            for seq in range(1, 4):
-                sent = [{"t": began_ms + seq, "supply_c": 90.0 + seq}]
-                publish(
-                    "hearthline/v1/r1/u1/sub-1/telemetry",
-                    {"boot": 1, "seq": seq, "samples": sent},
-                )
-            until(lambda: publish.acknowledged().get("sub-1") == {1, 2, 3}, "acknowledged")
-        before = until(lambda: len(found := answered(server)) == 3 and found, "stored")
+        before = filled(server, began_ms, 1, 3)
         server.stop()
         (server.data / SERIES_FILE).unlink()
     with Server(tmp_path / "one", site, None) as server:
@@ -62,6 +65,62 @@ def test_results_that_are_gone_come_back_from_the_journal(tmp_path):
         path.write_bytes(b"x" * 4096 + path.read_bytes()[4096:])
         refused = run("up", "--site", site, "--data-dir", server.data, "--port", 0, "--mqtt-port", 0, code=2)
         assert "move it away and start again, it is made anew from the journal" in refused.stderr
+
+
+def test_an_older_copy_of_the_results_is_seen_and_made_anew(tmp_path):
+    site, began_ms = write_site(tmp_path / "site", TEXTS), round(time.time() * 1000) - 60_000
+    with Server(tmp_path / "one", site, None) as server:
+        filled(server, began_ms, 1, 3)
+        server.stop()
+        path = server.data / SERIES_FILE
+        copy = path.read_bytes()
+    with Server(tmp_path / "one", site, None) as server:
+        before = filled(server, began_ms, 4, 6)
+        server.stop()
+        assert "computed anew" not in server.err
+    path.write_bytes(copy)
+    with Server(tmp_path / "one", site, None) as server:
+        assert until(lambda: len(found := answered(server)) == 6 and found, "computed anew") == before
+        assert "as an older copy: checkpoints that go on" in server.err
+        server.stop()
+    with Server(tmp_path / "one", site, None) as server:
+        assert answered(server) == before
+        assert "computed anew" not in server.err
+        server.stop()
+
+
+def test_a_file_of_a_release_that_told_it_nothing_is_that_of_its_checkpoints(tmp_path):
+    site, began_ms = write_site(tmp_path / "site", TEXTS), round(time.time() * 1000) - 60_000
+    with Server(tmp_path / "one", site, None) as server:
+        before = filled(server, began_ms, 1, 3)
+        server.stop()
+        with duckdb.connect(str(server.data / SERIES_FILE)) as connection:
+            connection.execute('UPDATE store_progress SET "offset" = "offset" - 1')
+            connection.execute("COMMENT ON TABLE store_progress IS NULL")
+    with Server(tmp_path / "one", site, None) as server:
+        assert answered(server) == before
+        server.stop()
+        assert "computed anew" not in server.err
+    store = DuckdbSeries(server.data / SERIES_FILE)
+    assert store.behind({"u1": 10**9}), "it is told of what is kept from now on"
+    store.close()
+
+
+def test_records_without_rows_are_told_to_the_store_before_a_checkpoint(tmp_path):
+    """Or a store that is as it was left would pass for an older copy."""
+    config = ServerConfig(
+        tmp_path / "data", read_site(write_site(tmp_path / "site", TEXTS)), wall_clock, broker=0, port=0
+    )
+    server = ServerInProcess(config)
+    server.start()
+    until(lambda: server.status()["now"], "heartbeats of streams that have no rows")
+    server.close()
+    offsets = SqliteCheckpoints(tmp_path / "data" / CHECKPOINTS_FILE).offsets()
+    store = DuckdbSeries(tmp_path / "data" / SERIES_FILE)
+    assert offsets
+    assert store.behind(offsets) == {}
+    assert store.behind({"u1": offsets["u1"] + 1}) == {"u1": offsets["u1"]}
+    store.close()
 
 
 def many(offset: int) -> Outputs:
@@ -113,7 +172,9 @@ def test_a_start_that_ends_before_results_are_made_anew_leaves_that_to_the_next(
         patch.setattr(SqliteJournal, "cover", lambda *_: (_ for _ in ()).throw(JournalError("disk full")))
         with pytest.raises(UsageError, match="disk full"):
             ServerInProcess(config)
-    assert not (data / SERIES_FILE).exists(), "or the next start would go on from the checkpoints"
+    assert SqliteCheckpoints(data / CHECKPOINTS_FILE).offsets(), "what the journal does not cover yet"
+    ServerInProcess(config).close()
+    assert not SqliteCheckpoints(data / CHECKPOINTS_FILE).offsets(), "or it would go on from the checkpoints"
 
 
 def test_damage_that_is_met_is_told(unreadable):

@@ -203,7 +203,7 @@ def test_a_poisoned_record_is_one_dead_letter_and_a_restart_does_not_loop(tmp_pa
     """The second start has no checkpoint, and comes to the record once more."""
     for _ in range(2):
         with Running(tmp_path) as running:
-            running.runtime.save = lambda: None
+            running.runtime.save = lambda *_: None
             if not running.journal.count():
                 running.append(registry_frame(), T0)
                 running.journal.append([Append("u1", b"no frame", T0 + 500)])
