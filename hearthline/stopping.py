@@ -8,6 +8,8 @@ import threading
 from types import FrameType
 from typing import Final
 
+from hearthline.unheard import outlive_readers
+
 __all__ = ["stop_on_signals"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -18,13 +20,15 @@ _CLOSED: Final[signal.Signals | None] = getattr(signal, "SIGHUP", None)
 def stop_on_signals() -> threading.Event:
     """An event that Ctrl-C and SIGTERM set; a second one ends the process at once.
 
-    A terminal that is closed sets it too, unless the process was started to outlive it (`nohup`).
+    A terminal that is closed sets it too, unless the process was started to outlive it (`nohup`); the reader
+    of what it says may end.
 
     Whose work is done can no longer be stopped: Python takes its handlers away
     before the process is gone, so that a signal within these milliseconds would
     end with a failure what has just ended well.
     """
     stop = threading.Event()
+    outlive_readers()
 
     def told(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():

@@ -136,6 +136,7 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
     from hearthline.parts_told import PartsTold, process_name
     from hearthline.probing import answering
     from hearthline.refusals import Refusals
+    from hearthline.unheard import outlive_readers
     from hearthline.worker_health import WorkerHealth
     from ingest.clock import wall_clock
     from journal.kafka_log import CONDITIONS, KafkaLog, MissingTopicError
@@ -148,6 +149,7 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
     from streams.runtime.faust_partition import Pipelines
     from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
 
+    outlive_readers()
     refusals = Refusals()
     health = WorkerHealth(wall_clock, wall_clock=settings.clock == "wall", refusals=refusals)
     try:
