@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -53,6 +55,7 @@ AFTER_MS: Final = (_HOUR_MS, 6 * _HOUR_MS, 25 * _HOUR_MS)
 """When after its last message a stream's now is moved on: past lateness, past a local day's end. [ms]"""
 _OF_THE_WAY: Final = frozenset({"revision", "offset", "received_ms"})
 """Fields that tell by which way a row came about: how often rewritten, which record held it and when."""
+_WENT_ON: Final = re.compile(r"partition (\d+): epoch \d+ goes on after record (-?\d+)")
 _HISTORIES: Final = frozenset({"restatement", PART})  # how often it was said, and by which processes
 
 
@@ -75,6 +78,8 @@ class Chain:
         )
         self._ingests: dict[str, Program] = {}
         self._workers: dict[str, Program] = {}
+        self._started: list[tuple[Program, dict[int, int]]] = []
+        self._kept: dict[int, int] = {}
         self.left: list[str] = []
 
     def __enter__(self) -> Self:
@@ -104,8 +109,27 @@ class Chain:
         """Start a worker, or the one of that name again."""
         words = ["--kafka", self.kafka.bootstrap, "--influx", self.influxd.url, "--clock", "data"]
         words += ["--partitions", self.kafka.partitions, "--checkpoint-s", 0.5, "--config", self._config]
+        kept = self._under_checkpoints()
         self._workers[name] = Program(self.home / name, "worker", *words)
+        self._started.append((self._workers[name], kept))
         return self._workers[name]
+
+    def _under_checkpoints(self) -> dict[int, int]:
+        """The first record of each partition that no checkpoint has, as was last told."""
+        with contextlib.suppress(KafkaException):  # away, or busy with the group: what is known still holds
+            self._kept |= self.kafka.committed(GROUP, TOPIC)
+        return dict(self._kept)
+
+    def went_on(self) -> int:
+        """How often a worker went on from a checkpoint; none that was there may have been passed over."""
+        places = 0
+        for program, kept in self._started:
+            for partition, after in _WENT_ON.findall(program.err):
+                first = kept.get(int(partition), 0)
+                told = f"{program.process.args}: partition {partition} goes on after {after}"
+                assert int(after) + 1 >= first, f"{told}, expected its checkpoint, {first - 1} at least"
+                places += first > 0
+        return places
 
     def kill_worker(self, name: str) -> None:
         """End it as a power cut would; nobody starts it again."""
@@ -118,6 +142,7 @@ class Chain:
             self.publish(meanwhile)
             self.ingest()
         elif victim == "worker":
+            self.until(self._under_checkpoints)  # one at least that the next has to go on from
             self.kill_worker("first")
             self.publish(meanwhile)
             self.worker("first")
