@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hearthline.door_health import BrokerHealth
 from hearthline.health import (
     NOT_READY,
     SLOW_APPEND_S,
@@ -116,6 +117,7 @@ class ServerHealth:
         self.watch = Watch(wall_ms)
         self.ingest: Ingest | None = None
         self.board_url = ""
+        self._inside = BrokerHealth(sources.broker, wall_ms) if sources.broker is not None else None
         self._ledger = Kept(lambda: ledger_totals(sources.store), _ASK_S)
         self._rows = Kept(sources.store.counts, _ASK_S)
 
@@ -189,15 +191,11 @@ class ServerHealth:
         return Part.judged("clocks", troubles, worded("none is known to be over a minute wrong"))
 
     def _broker(self, status: IngestStatus) -> Part:
-        broker = self._from.broker
-        if broker is None:  # somebody else's: it is as ingest finds it
+        if self._inside is None:  # somebody else's: it is as ingest finds it
             away = status.troubles.get("broker")
             found = [(reported(away), NOTHING, _SEE_BROKER)] if away else []
             return Part.judged("broker", found, listed([self._from.mqtt_url]))
-        dropped = worded("{n} messages dropped for want of room", n=f"{broker.dropped:,}")
-        detail = listed([broker.url, dropped] if broker.dropped else [broker.url])
-        ended = (worded("it has ended"), NOTHING, worded("start the server again"))
-        return Part.judged("broker", [] if broker.running else [ended], detail)
+        return self._inside.part()
 
     def _ingest(self, status: IngestStatus) -> Part:
         far = how_far(status.queued, status.waiting_s)

@@ -200,7 +200,7 @@ class EmbeddedBroker:
         except BrokerError as error:
             raise RuntimeError(str(error)) from error
         self._started.set()
-        minding = asyncio.create_task(broker.mind_revocations())
+        minding = asyncio.create_task(broker.mind_certificates())
         await self._stop.wait()
         minding.cancel()
         await asyncio.wait_for(broker.shutdown(), _STOP_S)

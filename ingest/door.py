@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -92,6 +93,27 @@ class DoorFiles:
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         return context
+
+    def changed(self) -> tuple[int, ...]:
+        """When each file that may be made anew was written last; OSError if one is not there. [ns]"""
+        return tuple(path.stat().st_mtime_ns for path in (self.certificate, self.key, self.revoked))
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Have `context` take newcomers by the files as they are now; ssl.SSLError if they do not fit."""
+        context.load_verify_locations(self.revoked)
+        context.load_cert_chain(self.certificate, self.key)
+
+    def first_to_end(self) -> tuple[str, datetime]:
+        """Which file ends first, and when: past that nobody comes in. OSError or ValueError if unreadable."""
+        ends = {
+            path: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+            for path in (self.certificate, self.device_authority)
+        }
+        until = x509.load_pem_x509_crl(self.revoked.read_bytes()).next_update_utc
+        if until is not None:
+            ends[self.revoked] = until
+        first = min(ends, key=lambda path: ends[path])
+        return first.name, ends[first]
 
     def revoked_serials(self) -> frozenset[int]:
         """Numbers of the certificates that are revoked."""

@@ -63,6 +63,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
         self._subscriptions = Subscriptions()
         self._filters_of: defaultdict[str, set[str]] = defaultdict(set)
         self._door = door
+        self._tls: ssl.SSLContext | None = None
         self._porter = porter
         self._allowances: dict[str, Allowance] = {}
         self.throttled = 0
@@ -74,7 +75,8 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     def _create_ssl_context(self, _listener: Any) -> ssl.SSLContext:
         assert self._door is not None
-        return self._door.files.context()
+        self._tls = self._door.files.context()
+        return self._tls
 
     async def _create_server_instance(
         self,
@@ -159,20 +161,26 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
             if not self._subscriptions.get(name, True):
                 del self._subscriptions[name]
 
-    async def mind_revocations(self) -> None:
-        """Take a new list of what is revoked, and part from whoever is on it."""
+    async def mind_certificates(self) -> None:
+        """Take a new list of what is revoked, and part from whoever is on it; take a renewed certificate.
+
+        Both are for newcomers too: a list that was read at the start ends some day, and then lets nobody in.
+        """
         door = self._door
         if door is None:
             return
-        read_ns = door.files.revoked.stat().st_mtime_ns
+        read = door.files.changed()
         while True:
             await asyncio.sleep(_REVOKED_S)
-            with contextlib.suppress(OSError, ValueError):
-                changed_ns = door.files.revoked.stat().st_mtime_ns
-                if changed_ns != read_ns:
+            # Read again the next time if it fails: key and certificate are replaced one after the other.
+            with contextlib.suppress(OSError, ValueError, ssl.SSLError):
+                changed = door.files.changed()
+                if changed != read:
                     door.take_revocations()
                     await self._part_from(door)
-                    read_ns = changed_ns
+                    if self._tls is not None:
+                        door.files.renew(self._tls)
+                    read = changed
 
     async def _part_from(self, door: Door) -> None:
         for session, handler in list(self._sessions.values()):

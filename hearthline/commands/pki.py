@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +28,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True, help="Certificates of devices and servers.", rich_markup_mode=None
     )
     app.add_typer(group, name="pki")
-    for command in (_init, _issue, _revoke, _list, _mosquitto, _watch):
+    for command in (_init, _issue, _renew, _revoke, _list, _mosquitto, _watch):
         group.command(name=command.__name__[1:])(command)
 
 
@@ -65,7 +67,12 @@ def _issue(
     csr: Annotated[
         Path | None, typer.Option(help="Signing request of one device that keeps its key.")
     ] = None,
-    renew: Annotated[bool, typer.Option("--renew", help="Issue another beside a good one.")] = False,
+    renew: Annotated[
+        bool,
+        typer.Option(
+            "--renew", help="Issue another beside a good one; with --site where it ends within 60 days."
+        ),
+    ] = False,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long they hold.")] = 825,
     as_json: _Json = False,
 ) -> None:
@@ -81,8 +88,8 @@ def _issue(
         if site is not None:
             from hearthline.site_dir import open_site
 
-            has_one = {c.device for c in pki.list()}
-            names += [name for name in sorted(open_site(site).devices) if name not in has_one]
+            wanted = sorted(open_site(site).devices)
+            names += _due(pki, wanted) if renew else _without(pki, wanted)
         elif not names:
             raise UsageError("devices: expected names of devices or --site, got neither")
         if csr is not None and len(names) != 1:
@@ -97,6 +104,50 @@ def _issue(
         typer.echo(
             f"{certificate.device}: {directory / 'devices' / certificate.device}.pem until {certificate.ends}"
         )
+
+
+def _without(pki: Pki, devices: Sequence[str]) -> list[str]:
+    has_one = {c.device for c in pki.list()}
+    return [name for name in devices if name not in has_one]
+
+
+def _due(pki: Pki, devices: Sequence[str]) -> list[str]:
+    """Those whose newest certificate ends soon; whose certificates are all revoked is left out for good."""
+    from hearthline.pki import utc_now
+    from hearthline.pki_ends import SOON_DAYS, newest
+
+    end = (utc_now() + timedelta(days=SOON_DAYS)).isoformat()
+    ending = {c.device for c in newest(pki.list()) if c.ends < end}
+    return [name for name in devices if name in ending]
+
+
+def _renew(
+    directory: _Dir = _DIR,
+    name: Annotated[
+        list[str] | None,
+        typer.Option("--name", help="Names of the broker, where they change; several times."),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long they hold.")] = 825,
+) -> None:
+    """Make new keys and certificates of the broker and of ingest, by the same authority.
+
+    Devices need nothing new. Start the broker and ingest again afterwards; the one inside `up` takes it by
+    itself.
+
+    Example: hearthline pki renew --dir pki
+    """
+    from hearthline.pki import PkiError
+    from hearthline.pki_ends import ends_of_files, names_of
+
+    pki = _open(directory)
+    try:
+        pki.renew("server", name or names_of(directory / "server.pem"), days)
+        pki.renew("ingest", [], days)
+        ends = [one for one in ends_of_files(directory) if one.name in ("server.pem", "ingest.pem")]
+    except (PkiError, OSError) as error:
+        raise UsageError(error) from error
+    for one in ends:
+        typer.echo(f"{directory / one.name} until {one.ends:%Y-%m-%d}")
 
 
 def _revoke(
@@ -127,28 +178,38 @@ def _revoke(
 
 
 def _list(directory: _Dir = _DIR, as_json: _Json = False) -> None:
-    """List every certificate of the devices' authority, and until when the revocation list holds.
+    """List every certificate of the devices' authority, and until when those of servers and all else hold.
+
+    What ends within 60 days is said on stderr, with the command that makes it anew.
 
     Example: hearthline pki list --dir pki
     """
     from hearthline.pki import PkiError, utc_now
+    from hearthline.pki_ends import Ending, ends_of_files, warnings
 
     pki, now = _open(directory), utc_now()
     try:
-        known, ends = pki.list(), pki.crl_ends()
+        known, ends, files = pki.list(), pki.crl_ends(), ends_of_files(directory)
     except (PkiError, OSError) as error:
         raise UsageError(error) from error
     if as_json:
         shown = [{**asdict(c), "state": c.state(now)} for c in known]
-        typer.echo(json.dumps({"certificates": shown, "revocation_list_until": ends.isoformat()}))
+        until = {one.name: one.ends.isoformat() for one in files}
+        typer.echo(
+            json.dumps(
+                {"certificates": shown, "revocation_list_until": ends.isoformat(), "files_until": until}
+            )
+        )
         return
     for certificate in known:
         typer.echo(
             f"{certificate.device}\t{certificate.state(now)}\t{certificate.ends}\t{certificate.serial}"
         )
+    for one in files:
+        typer.echo(f"{one.name} until {one.ends:%Y-%m-%d}")
     typer.echo(f"revocation list until {ends:%Y-%m-%d}")
-    if (ends - now).days < 60:
-        print("sign it anew with: hearthline pki revoke", file=sys.stderr)  # noqa: T201
+    for line in warnings([*files, Ending("revocation list", ends, "hearthline pki revoke")], known, now):
+        print(line, file=sys.stderr)  # noqa: T201
 
 
 def _mosquitto(

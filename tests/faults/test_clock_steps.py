@@ -136,7 +136,7 @@ def streams_part(now_ms: int, clock_ms: int, *, wall: bool = True):
     runtime = SimpleNamespace(status=RuntimeState(state="ok", now_ms={"u1": now_ms}))
     source = SimpleNamespace(
         runtime=runtime, wall_clock=wall, clock=lambda: clock_ms, failure=str,
-        sink=SimpleNamespace(writing_s=0.0), store=SimpleNamespace(counts=dict),
+        sink=SimpleNamespace(writing_s=0.0), store=SimpleNamespace(counts=dict), broker=None,
     )  # fmt: skip
     lag = {"stepped": {"messages": 0, "records": 0, "seconds": 0.0}}
     return ServerHealth(source, lambda: clock_ms)._streams(lag)

@@ -17,10 +17,14 @@ from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from hearthline.cli import UsageError, build
+from hearthline.door_health import BrokerHealth
 from hearthline.pki import Pki
 from hearthline.serving import up_config
 from hearthline.settings import load_settings
+from ingest.broker import EmbeddedBroker
+from ingest.door import Door, DoorFiles, Rules
 from tests.support.payloads import TEXTS
+from tests.support.payloads import site as made_site
 from tests.support.waiting import PATIENCE_S
 
 
@@ -81,6 +85,79 @@ def test_certificates_are_issued_for_a_site_listed_and_revoked(pki, site):
     assert {f"{entry.serial_number:x}" for entry in crl} == {c["serial"] for c in gone}
     assert "sub-1\trevoked" in run("pki", "list", "--dir", pki)
     run("pki", "issue", "--dir", pki, "sub-1")
+
+
+def test_the_broker_and_ingest_are_renewed_under_their_names(pki):
+    before = {name: load(pki / f"{name}.pem") for name in ("server", "ingest")}
+    told = run("pki", "renew", "--dir", pki, "--days", "10")
+    assert re.findall(r"(\w+)\.pem until ", told) == ["server", "ingest"]
+    for name, old in before.items():
+        new = load(pki / f"{name}.pem")
+        new.verify_directly_issued_by(load(pki / "servers-ca.pem"))
+        assert new.subject == old.subject
+        assert new.public_key() != old.public_key()
+        of = x509.ExtendedKeyUsage
+        assert new.extensions.get_extension_for_class(of) == old.extensions.get_extension_for_class(of)
+        assert (pki / f"{name}.key").stat().st_mode & 0o077 == 0
+    of = x509.SubjectAlternativeName
+    names = [c.extensions.get_extension_for_class(of) for c in (before["server"], load(pki / "server.pem"))]
+    assert names[0] == names[1]
+    run("pki", "renew", "--dir", pki, "--name", "other.example")
+    renamed = load(pki / "server.pem").extensions.get_extension_for_class(of).value
+    assert renamed.get_values_for_type(x509.DNSName) == ["other.example"]
+    assert "expected a certificate, got none: hearthline pki init" in run(
+        "pki", "renew", "--dir", pki / "none"
+    )
+
+
+def test_what_ends_soon_is_said_with_its_cure(tmp_path, site):
+    pki = Pki(tmp_path / "pki", lambda: datetime.now(UTC) - timedelta(days=750))
+    pki.init(["localhost"], 825)
+    for device in ("sub-1", "sub-2", "meter-1"):
+        pki.issue(device, 825)
+    told = CliRunner().invoke(build(), ["pki", "list", "--dir", str(pki.directory)]).stderr.splitlines()
+    assert [line.partition(" ")[0] for line in told] == ["revocation"], "75 days are enough"
+    pki = Pki(tmp_path / "later", lambda: datetime.now(UTC) - timedelta(days=800))
+    pki.init(["localhost"], 825)
+    for device in ("sub-1", "sub-2", "meter-1"):
+        pki.issue(device, 825)
+    pki.revoke(["sub-2"])
+    assert run("pki", "issue", "--dir", pki.directory, "sub-1", "--renew").startswith("sub-1: ")
+    told = CliRunner().invoke(build(), ["pki", "list", "--dir", str(pki.directory)]).stderr
+    assert "server.pem ends on " in told
+    assert told.count(": hearthline pki renew\n") == 2
+    assert "meter-1 ends on " in told
+    assert "sub-" not in told, "one that was renewed, and one that was revoked"
+    run("pki", "renew", "--dir", pki.directory)
+    run("pki", "revoke", "--dir", pki.directory)
+    renewed = run("pki", "issue", "--dir", pki.directory, "--site", site, "--renew")
+    assert re.findall(r"^(\S+): ", renewed, re.MULTILINE) == ["meter-1"]
+    assert CliRunner().invoke(build(), ["pki", "list", "--dir", str(pki.directory)]).stderr == ""
+
+
+def test_a_server_says_when_nobody_can_come_in_any_more(tmp_path):
+    def health(now):
+        door = Door(DoorFiles.of(tmp_path), Rules(made_site()), lambda _denied: None, port=0)
+        broker = EmbeddedBroker(door=door)
+        broker.start()
+        try:
+            part = BrokerHealth(broker, lambda: round(now.timestamp() * 1000)).part()
+        finally:
+            broker.stop()
+        return part.state, part.reason, part.advice
+
+    made = datetime.now(UTC)
+    pki = Pki(tmp_path, lambda: made)
+    pki.init(["localhost"], 825)
+    assert health(made + timedelta(days=380)) == ("ok", "", "")
+    state, reason, advice = health(made + timedelta(days=390))
+    assert (state, reason.partition(" on ")[0]) == ("degraded", "devices.crl.pem ends")
+    assert "hearthline pki list" in advice
+    assert health(made + timedelta(days=401))[1].startswith("devices.crl.pem ended on ")
+    later = Pki(tmp_path, lambda: made + timedelta(days=401))
+    later.revoke([])
+    assert health(made + timedelta(days=402))[0] == "ok"
+    assert health(made + timedelta(days=820))[1].startswith("devices.crl.pem ended on ")
 
 
 @pytest.mark.parametrize("name", ["a+b", "a#b", "a/b", "+", "", "x" * 65, "a b"])

@@ -9,6 +9,7 @@ import ssl
 import statistics
 import threading
 import time
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
@@ -425,6 +426,37 @@ def test_a_device_is_parted_from_when_it_is_revoked(tmp_path, monkeypatch):
             until(lambda: not device.client.is_connected())
             assert other.client.is_connected()
         assert refused(opened, "sub-2")
+
+
+def test_a_list_signed_anew_lets_devices_in_when_the_one_of_the_start_has_ended(tmp_path, monkeypatch):
+    from hearthline.pki import CRL_DAYS, Pki
+    from tests.support.door import now
+
+    monkeypatch.setattr("ingest.guarded_broker._REVOKED_S", 0.1)
+    own = make_pki(tmp_path)
+    ends = now() + timedelta(seconds=4)
+    Pki(own, lambda: ends - timedelta(days=CRL_DAYS)).revoke([])
+    with gate("embedded", tmp_path, own) as opened:
+        assert not refused(opened, "sub-1")
+        until(lambda: now() > ends and refused(opened, "sub-1"))
+        Pki(own, now).revoke([])
+        until(lambda: not refused(opened, "sub-1"))
+        assert refused(opened, "gone")
+
+
+def test_a_renewed_certificate_of_the_broker_is_shown_to_newcomers(tmp_path, monkeypatch):
+    from hearthline.pki import Pki
+    from tests.support.door import now
+
+    monkeypatch.setattr("ingest.guarded_broker._REVOKED_S", 0.1)
+    own = make_pki(tmp_path)
+    with gate("embedded", tmp_path, own) as opened, Client(opened, "sub-2") as device:
+        assert device.connected.wait(PATIENCE_S)
+        before = ssl.get_server_certificate(("127.0.0.1", opened.port))
+        Pki(own, now).renew("server", ["localhost", "127.0.0.1"], 2)
+        until(lambda: ssl.get_server_certificate(("127.0.0.1", opened.port)) != before)
+        assert not refused(opened, "sub-1")
+        assert device.client.is_connected()
 
 
 def test_the_allowance_of_a_device():
