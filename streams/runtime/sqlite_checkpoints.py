@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import zlib
@@ -72,6 +73,12 @@ class SqliteCheckpoints:
     def __init__(self, path: Path):
         self._path = path
         self._lock = threading.Lock()
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            # SQLite says the same of a damaged head, and what is damaged is put aside and computed anew.
+            raise CheckpointError(
+                f"{path}: expected a checkpoint file that this process may read and write, got one that it "
+                "may not: see whose it is"
+            )
         try:
             self._open()
         except sqlite3.Error as error:

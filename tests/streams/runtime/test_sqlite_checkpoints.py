@@ -50,3 +50,15 @@ def test_a_damaged_file_is_put_aside(tmp_path):
     assert damaged.load() == {}
     damaged.save([Checkpoint("a", 1, {"meta": b"1"})])
     assert path.with_name("c.sqlite3.damaged").exists()
+
+
+def test_a_file_that_may_not_be_written_is_no_damaged_one(tmp_path, monkeypatch):
+    """As after a start by another user; to be put aside would have all computed anew."""
+    path = tmp_path / "c.sqlite3"
+    SqliteCheckpoints(path).close()
+    monkeypatch.setattr("streams.runtime.sqlite_checkpoints.os.access", lambda *_: False)
+    with pytest.raises(
+        CheckpointError, match=r"c\.sqlite3: expected a checkpoint file that this process may"
+    ):
+        SqliteCheckpoints(path)
+    assert not list(tmp_path.glob("*.damaged"))
