@@ -21,6 +21,7 @@ _KINDS: Final = (
     "untagged",
 )  # fmt: skip
 _OTHER: Final = {"tare": "gross", "gross": "tare"}
+_BROUGHT_IN_MS: Final = 300_000  # what is live comes first: a demo shows something while this is read
 _KEPT_MS: Final = 3 * 86_400_000  # times of a device are told apart for so long
 
 
@@ -65,7 +66,7 @@ class Post:
     start_ms : int
         When the run begins. [ms UTC]
     earlier : bool
-        Whether what happened before that is told too, all of it at the begin.
+        Whether what happened before that is told too, all of it five minutes after the begin.
 
     Attributes
     ----------
@@ -107,7 +108,8 @@ class Post:
         sent = t_ms if sent_ms is None else sent_ms
         if device not in self._devices or self._untold(sent):
             return
-        sent = max(sent, self._start_ms)
+        if sent < self._start_ms:
+            sent = self._start_ms + _BROUGHT_IN_MS
         for wrong in self._offline:
             if wrong.place == device and wrong.onset_ms <= sent < wrong.until_ms:
                 sent = wrong.until_ms
