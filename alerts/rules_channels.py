@@ -115,7 +115,7 @@ class Channels:
             return ""
         if kind in SERVICES:
             self._fault(row, "ca_file", f"expected no certificates for {kind}, which has those of all")
-        elif not url or urlsplit(url).scheme in {"http", "mqtt"}:
+        elif not _with_tls(url):
             self._fault(row, "ca_file", f"expected a url with TLS beside it, got {url or 'none'}")
         return str(self._secrets.directory / said)
 
@@ -164,6 +164,17 @@ class Channels:
         if not value:
             self._fault(row, "secret_file", f"expected a secret in {path!r}, got an empty file")
         return value
+
+
+def _with_tls(url: str) -> bool:
+    """Whether a channel's address is spoken to over TLS; a mail server elsewhere always is."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True  # said elsewhere
+    return parts.scheme in {"https", "mqtts", "smtps"} or (
+        parts.scheme == "smtp" and parts.hostname not in _LOOPBACK
+    )
 
 
 def _no_topic(topic: str) -> str:

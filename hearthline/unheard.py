@@ -57,6 +57,7 @@ class _Swallowing(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return self._raw.write(data)
+            taken = self._raw.write(data)
         except OSError:
-            return memoryview(data).nbytes
+            taken = None
+        return memoryview(data).nbytes if taken is None else taken  # None of a full pipe that blocks nobody

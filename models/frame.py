@@ -185,13 +185,18 @@ def _expect_columns(batch: pa.RecordBatch, kind: FrameKind, device_class: str) -
             _expect_types(batch.schema, expected)
         _SOUND[of] = [batch.schema, *sound][:_MOST_SOUND]
     for name in _WHOLE.get(kind, ()):
-        lacking = batch.column(name).null_count
+        column = batch.column(name)
+        lacking = column.null_count
+        if pa.types.is_dictionary(column.type) and column.dictionary.null_count:
+            lacking = column.dictionary_decode().null_count
         if lacking:
             raise FrameError(f"expected {name} in every row, got {lacking} without")
 
 
 def _expect_types(schema: pa.Schema, expected: pa.Schema) -> None:
     found = dict(zip(schema.names, schema.types, strict=True))
+    if len(found) < len(schema.names):
+        raise FrameError(f"expected each column once, got {schema.names}")
     for field in expected:
         kind = found.get(field.name)
         if kind is None:
@@ -206,8 +211,8 @@ def _same_type(found: pa.DataType, expected: pa.DataType) -> bool:
         found = found.value_type
     if pa.types.is_floating(expected):
         return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
-    if pa.types.is_integer(expected):
-        return bool(pa.types.is_integer(found))
+    if pa.types.is_integer(expected):  # an unsigned one of 64 bits may be larger than ours
+        return bool(pa.types.is_integer(found) and found != pa.uint64())
     return bool(found == expected)
 
 

@@ -36,6 +36,7 @@ OWN = (
     "hearthline/commands/__init__.py",
     "hearthline/commands/edge.py",
     "hearthline/stopping.py",
+    "hearthline/unheard.py",
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = sorted({"serial", *Requirement(PROJECT["optional-dependencies"]["drivers"][0]).extras})

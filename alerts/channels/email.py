@@ -27,11 +27,13 @@ class Mail:
     def __init__(self, channel: Channel):
         self._channel = channel
         self._parts = urlsplit(channel.url)
-        self._trusted = trusted(channel)
 
     def send(self, message: Message) -> Outcome:
         """Give it to the server once."""
-        server = self._server()
+        try:
+            server = self._server()
+        except ValueError as error:  # the file of certificates changes without us
+            return Outcome(Fate.REFUSED, str(error))
         with cut_after(_PATIENCE * self._channel.timeout_s, lambda: server.sock):
             return self._send(server, message)
 
@@ -63,7 +65,7 @@ class Mail:
     def _server(self) -> smtplib.SMTP:
         timeout_s = self._channel.timeout_s
         server = (
-            smtplib.SMTP_SSL(timeout=timeout_s, context=self._trusted)
+            smtplib.SMTP_SSL(timeout=timeout_s, context=trusted(self._channel))
             if self._parts.scheme == "smtps"
             else smtplib.SMTP(timeout=timeout_s)
         )
@@ -79,7 +81,7 @@ class Mail:
                 raise smtplib.SMTPConnectError(code, said)
             server.ehlo_or_helo_if_needed()
             if parts.scheme == "smtp" and host not in _LOOPBACK:
-                server.starttls(context=self._trusted)
+                server.starttls(context=trusted(self._channel))
             if self._channel.user:
                 server.login(self._channel.user, self._channel.secret)
         except BaseException:

@@ -23,17 +23,21 @@ class Webhook:
     def __init__(self, channel: Channel):
         self._channel = channel
         self._parts = urlsplit(channel.url)
-        self._trusted = trusted(channel)
 
     def send(self, message: Message) -> Outcome:
         """Post it once."""
         parts = self._parts
         host = parts.hostname or ""
-        connection = (
-            HTTPSConnection(host, parts.port, timeout=self._channel.timeout_s, context=self._trusted)
-            if parts.scheme == "https"
-            else HTTPConnection(host, parts.port, timeout=self._channel.timeout_s)
-        )
+        try:
+            connection = (
+                HTTPSConnection(
+                    host, parts.port, timeout=self._channel.timeout_s, context=trusted(self._channel)
+                )
+                if parts.scheme == "https"
+                else HTTPConnection(host, parts.port, timeout=self._channel.timeout_s)
+            )
+        except ValueError as error:  # the file of certificates changes without us
+            return Outcome(Fate.REFUSED, str(error))
         try:
             with cut_after(_PATIENCE * self._channel.timeout_s, lambda: connection.sock):
                 return self._post(connection, message)

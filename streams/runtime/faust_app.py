@@ -364,6 +364,8 @@ class FrameWorker:
             finally:
                 self._writing = False
             self._may_write(run)
+            if request.stream in run.standing:
+                continue
             run.answering[request.stream] = answering
             key = request.stream.encode()
             sent: list[Any] = [
@@ -375,9 +377,11 @@ class FrameWorker:
             if waiting or any(future.exception() for future in done):
                 log.warning("Kafka did not confirm a restatement in time; trying again")
                 return
+            if request.stream in run.standing:  # since it was asked, or amid the frames of this turn
+                continue
             if answering.handed_out(max(future.result().offset for future in done)):
                 run.answered[request.stream] = request.name
-                del run.answering[request.stream]
+                run.answering.pop(request.stream, None)
 
     async def _hold_back(self, run: PartitionRun, seconds: float) -> None:
         until = self._lease.now() + seconds

@@ -12,7 +12,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from alerts.channels import Fate, Message, siren, webhook
+from alerts.channels import Fate, Message, email, siren, webhook
 from alerts.channels.siren import Broker
 from alerts.rules import Channel
 from hearthline.pki import Pki
@@ -92,14 +92,18 @@ def test_a_siren_that_the_broker_lets_nobody_publish_for_is_refused_and_not_call
         assert sent(Channel("hall", "mqtt", url, topic="sirens/hall")).fate is Fate.SENT
 
 
-def old_broker(listening, levels):
-    """Takes MQTT 3.1.1 and refuses 5, as MQTT 3.1.1 has it (3.2.2.3), and confirms what is published."""
+def old_broker(listening, levels, polite):
+    """Takes MQTT 3.1.1, and confirms what is published; of 5 it says that it has it not, or hangs up.
+
+    Both are as MQTT 3.1.1 has it (3.1.2.2).
+    """
     with contextlib.suppress(OSError):
         while True:
             connection, _ = listening.accept()
             with connection:
                 levels.append(connection.recv(4096)[8])  # the second byte after the protocol's name
-                connection.sendall(b"\x20\x02\x00" + (b"\x00" if levels[-1] == 4 else b"\x01"))
+                if levels[-1] == 4 or polite:
+                    connection.sendall(b"\x20\x02\x00" + (b"\x00" if levels[-1] == 4 else b"\x01"))
                 while levels[-1] == 4 and (packet := connection.recv(4096)) and packet[0] == 0x32:
                     at = (
                         4 + int.from_bytes(packet[2:4])
@@ -109,10 +113,11 @@ def old_broker(listening, levels):
                     connection.sendall(b"\x40\x02" + packet[at : at + 2])
 
 
-def test_a_broker_that_does_not_know_mqtt_5_is_told_all_the_same():
+@pytest.mark.parametrize("polite", [True, False])
+def test_a_broker_that_does_not_know_mqtt_5_is_told_all_the_same(polite):
     levels = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        threading.Thread(target=old_broker, args=(listening, levels), daemon=True).start()
+        threading.Thread(target=old_broker, args=(listening, levels, polite), daemon=True).start()
         url = f"mqtt://127.0.0.1:{listening.getsockname()[1]}"
         sender = siren.make(Channel("hall", "mqtt", url, topic="sirens/hall"))
         assert [sender.send(MESSAGE).fate for _ in range(2)] == [Fate.SENT] * 2
@@ -155,3 +160,15 @@ def test_a_webhook_behind_an_authority_of_ones_own_is_reached(pki):
         server.shutdown()
         server.server_close()
     assert fates == [Fate.REFUSED, Fate.SENT]
+
+
+def test_a_file_of_certificates_that_is_gone_refuses_a_message_and_ends_nothing(tmp_path):
+    gone = str(tmp_path / "gone.pem")
+    for made in (
+        webhook.make(Channel("w", "webhook", "https://127.0.0.1:9/", ca_file=gone)),
+        email.make(Channel("m", "email", "smtps://127.0.0.1:9", ca_file=gone, sender="a@b.c", to=("a@b.c",))),
+        siren.make(Channel("s", "mqtt", "mqtts://127.0.0.1:9", ca_file=gone, topic="sirens/a"), None),
+    ):
+        outcome = made.send(MESSAGE)
+        assert outcome.fate is Fate.REFUSED
+        assert f"certificates to trust in {gone}" in outcome.detail

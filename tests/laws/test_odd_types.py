@@ -83,11 +83,28 @@ def test_a_record_with_a_column_of_another_type_is_a_dead_letter_and_neighbours_
 
 
 @pytest.mark.parametrize("column", [
-    {"mass_kg": pa.array([45_000])}, {"seq": pa.array([900], pa.int32())},
+    {"mass_kg": pa.array([45_000])}, {"seq": pa.array([900], pa.int32())}, {"seq": pa.array([900], pa.uint32())},
     {"device": pa.array(["bridge-m"]).dictionary_encode()}, {"tag": pa.nulls(1)},
 ])  # fmt: skip
 def test_a_number_and_a_text_in_other_clothes_are_taken(column) -> None:
     assert Frame.decode(_weighed(**column).encode()).device_class == "weighbridge"
+
+
+@pytest.mark.parametrize(("column", "told"), [
+    ({"seq": pa.array([2**63 + 1], pa.uint64())}, "expected seq as int64, got uint64"),
+    ({"device": pa.DictionaryArray.from_arrays([0], [None])}, "expected device"),
+    ({"device": pa.DictionaryArray.from_arrays([0], pa.array([None], pa.string()))}, "expected device in every row"),
+])  # fmt: skip
+def test_what_would_end_a_stream_after_it_was_taken_is_no_frame(column, told) -> None:
+    with pytest.raises(FrameError, match=told):
+        Frame.decode(_weighed(**column).encode())
+
+
+def test_a_frame_with_a_column_twice_is_none() -> None:
+    batch = _weighed().batch
+    twice = batch.append_column("mass_kg", pa.array([1.0]))
+    with pytest.raises(FrameError, match="expected each column once"):
+        Frame.decode(Frame(FrameKind.TELEMETRY, "weighbridge", twice).encode())
 
 
 def test_a_frame_without_a_column_that_every_row_has_or_of_an_unknown_class_is_none() -> None:
