@@ -140,7 +140,7 @@ class Writer:
         plain = [
             f"{name} {value:.4g}"
             if isinstance(value, float)
-            else f"{name} {self._names.get(str(value)) or value}"
+            else f"{name} {(self._names.get(value) if isinstance(value, str) else None) or value}"
             for name, value in told.items()
             if isinstance(value, int | float | str)
             and not isinstance(value, bool)

@@ -69,8 +69,8 @@ def demonstrate(demo: Demo) -> None:
     stop = stop_on_signals()
     say: Callable[[str], None] = (lambda text: typer.echo(text, err=True)) if demo.as_json else typer.echo
     try:
-        start_ms, clock, goes_on = _clock(demo)
-        case = demo_case(_SEED, start_ms)
+        start_ms, clock, goes_on, earlier = _clock(demo)
+        case = demo_case(_SEED, start_ms, earlier=earlier)
         unit = SimulatedUnit(case.seed, case.start_ms, readings=CoalReadings(case), end_ms=case.end_ms)
         site_dir = _write_site(unit, demo.data_dir)
     except OSError as error:
@@ -163,20 +163,24 @@ def _fleet(unit: SimulatedUnit, server: Server, clock: SimulatedClock, demo: Dem
     )  # fmt: skip
 
 
-def _clock(demo: Demo) -> tuple[int, SimulatedClock, bool]:
-    """Where the simulated unit began, a clock that goes on where an earlier demo stopped, and if it does."""
+def _clock(demo: Demo) -> tuple[int, SimulatedClock, bool, bool]:
+    """Where the simulated unit began, a clock that goes on where an earlier demo stopped, and if it does.
+
+    And whether its month's papers come first: a demo that was begun without them has another world.
+    """
     told = demo.data_dir / "demo.json"
     journal = demo.data_dir / JOURNAL_FILE
     now = wall_clock()
     if told.exists() and journal.exists():
-        start_ms = int(json.loads(told.read_text(encoding="utf-8"))["start_ms"])
+        said = json.loads(told.read_text(encoding="utf-8"))
+        start_ms = int(said["start_ms"])
         kept = SqliteJournal(journal, wall_clock, mends=False)
         newest = max((ms for _, ms in kept.streams().values()), default=start_ms)
         kept.close()
-        return start_ms, SimulatedClock(max(newest, start_ms), demo.speed), True
+        return start_ms, SimulatedClock(max(newest, start_ms), demo.speed), True, bool(said.get("earlier"))
     demo.data_dir.mkdir(parents=True, exist_ok=True)
-    told.write_text(json.dumps({"start_ms": now}), encoding="utf-8")
-    return now, SimulatedClock(now, demo.speed), False
+    told.write_text(json.dumps({"start_ms": now, "earlier": True}), encoding="utf-8")
+    return now, SimulatedClock(now, demo.speed), False, True
 
 
 def _write_site(unit: SimulatedUnit, data_dir: Path) -> Path:

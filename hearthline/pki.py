@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -140,7 +141,8 @@ class Pki:
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
         _check_names(names)
         name = names[0] if names else INGEST
-        self._write_pair(file, *self._sign("servers-ca", name, purpose, days, names=names))
+        with self._alone():
+            self._write_pair(file, *self._sign("servers-ca", name, purpose, days, names=names))
 
     def revoke(self, devices: Sequence[str]) -> list[Issued]:
         """Revoke every good certificate of some devices, and sign the list anew (also for none of them)."""
@@ -283,6 +285,7 @@ class Pki:
         new = path.with_name(path.name + ".new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            _as_before(file.fileno(), path)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -292,6 +295,17 @@ class Pki:
             os.fsync(place)  # so that what was written later is never there alone
         finally:
             os.close(place)
+
+
+def _as_before(file: int, path: Path) -> None:
+    """Let who could read the file at `path` read what takes its place, as a broker that is another user."""
+    try:
+        was = path.stat()
+    except FileNotFoundError:
+        return
+    if os.geteuid() == 0:
+        os.fchown(file, was.st_uid, was.st_gid)
+    os.fchmod(file, stat.S_IMODE(was.st_mode))
 
 
 def _checked(entry: Issued) -> Issued:

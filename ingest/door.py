@@ -100,6 +100,8 @@ class DoorFiles:
 
     def renew(self, context: ssl.SSLContext) -> None:
         """Have `context` take newcomers by the files as they are now; ssl.SSLError if they do not fit."""
+        # Tried apart first: a certificate that is taken without its key lets nobody in any more.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.certificate, self.key)
         context.load_verify_locations(self.revoked)
         context.load_cert_chain(self.certificate, self.key)
 

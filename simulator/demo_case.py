@@ -78,14 +78,14 @@ def _no_site(name: str) -> Site:
     raise OSError(f"no site {name!r} at hand")
 
 
-def demo_case(seed: int, start_ms: int) -> Case:
+def demo_case(seed: int, start_ms: int, *, earlier: bool = True) -> Case:
     """A quarter of a year from `start_ms` (ms UTC) on; the same seed and start give the same one.
 
     Papers of its first month from before it are told as it begins: else nobody could say how far the
-    month's contracts are.
+    month's contracts are. A demo that was begun by a release without them (not `earlier`) goes on without.
     """
     text = "\n".join((_TEXT.format(seed=seed, hours=_HOURS), *_story(start_ms)))
     case = parse("demo", text, _no_site, begin_ms=lambda _hours: start_ms)
     assert case.logistics is not None
-    plan = replace(case.logistics.plan, earlier=True)
+    plan = replace(case.logistics.plan, earlier=earlier)
     return replace(case, logistics=replace(case.logistics, plan=plan))

@@ -86,7 +86,9 @@ def _from_files(data_dir: Path) -> dict[str, Any]:
 def _text(said: dict[str, Any]) -> str:
     lines = [f"{part['name']:<10} {part['state']:<10} {part['detail']}" for part in said["components"]]
     lines += [
-        f"{'':<10} {'to do':<10} {part['advice']}" for part in said.get("degraded", ()) if part["advice"]
+        f"{'':<10} {'to do':<10} {part['advice']}"
+        for part in said.get("degraded", said["components"])  # a process that says no more says it there
+        if part["state"] != "ok" and part.get("advice")
     ]
     if "lag" in said:
         lines += ["", *_lag(said)]

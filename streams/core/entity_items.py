@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from streams.core.containing import FAILED
 from streams.core.entity_operator import Item
 
 __all__ = ["DAY_MS", "DayParts", "ItemStore"]
@@ -117,7 +118,8 @@ class ItemStore:
     def load(self, parts: Mapping[str, bytes]) -> None:
         """Read what `parts` gave."""
         for source, (name, device, t, values, flags, boot, seq, pos) in self._parts.read(parts):
-            item = Item(source, device, t, values, tuple(flags), boot, seq, pos)
+            failed = not flags and values.get("reason") == FAILED  # of before such rows were flagged
+            item = Item(source, device, t, values, (FAILED,) if failed else tuple(flags), boot, seq, pos)
             named = tuple(name)
             self._items.setdefault(source, {})[named] = item
             self._days.setdefault((source, t // DAY_MS), {})[named] = item

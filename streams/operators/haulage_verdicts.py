@@ -104,9 +104,11 @@ class _Fleet:
     def lacking(self) -> Iterator[Stands]:
         """What rests on loads that could not be computed."""
         about = set[str]()
+        bridges = [d.device for d in self.site.devices.values() if d.device_class == "weighbridge"]
         for item in (*self.entity.failed(HAUL), *self.entity.failed("trip")):
             v = item.values
-            about |= {f"contract:{v.get('contract', '')}:transit_loss:", "bridge:"}
+            about |= {f"contract:{v.get('contract', '')}:transit_loss:"}
+            about |= {f"bridge:{name}:" for name in bridges}
             about |= {f"plate:{v.get(n)}:transit_loss:" for n in ("truck", "plate") if v.get(n)}
             contract = self.site.contracts.get(v.get("contract", ""))
             if contract is not None:

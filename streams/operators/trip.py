@@ -70,6 +70,14 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
     return site.stream_of_unit(str(row.get("unit") or ""))
 
 
+def _incomplete(entity: Entity) -> Iterator[EntityRow]:
+    """What names trips that cannot be completed."""
+    for item in (*entity.of(HAUL), *entity.failed(HAUL)):
+        named = {n: item.values.get(n) for n in _AS_IS if n != "state"}
+        unit = item.values["unit"]
+        yield EntityRow("trip", item.device, item.t, 0, unit, named, item.t + LONGEST_MS, reason=FAILED)
+
+
 @entity_operator(
     by=_by_lot,
     reads=(HAUL, ETA),
@@ -80,6 +88,7 @@ def _to_unit(row: Mapping[str, Any], site: Site) -> str:
     reach_s=2 * _DAY_S,
     forward=_to_unit,
     spares=True,
+    instead=_incomplete,
 )
 def trip(entity: Entity) -> Iterator[EntityRow]:
     """Complete the trips of a contract's day of loading with the moisture at both ends.

@@ -41,6 +41,28 @@ def weighing_of(item: Item) -> Weighing:
     )  # fmt: skip
 
 
+def _tickets(entity: Entity) -> list[Ticket]:
+    weighed = (*entity.of(WEIGHED), *entity.failed(WEIGHED))
+    return tickets_of((weighing_of(i) for i in weighed), entity.site)
+
+
+def _unmatched(entity: Entity) -> Iterator[EntityRow]:
+    """What names loads and receipts of a truck that cannot be matched; no sum may pass over them."""
+    for ticket in _tickets(entity):
+        if ticket.end == "origin" and ticket.gross:
+            lane, weighing = _lane(ticket, None, entity.site), ticket.gross
+            named = {"origin": lane.origin, "destination": lane.destination, "origin_ticket": ticket.ticket}
+            at_ms, unit = weighing.t_ms, lane.unit
+        elif ticket.end == "destination" and (known := ticket.gross or ticket.tare):
+            weighing, at_ms = known, ticket.loaded_ms
+            place, unit = _unloaded_at(ticket, known, entity.site)
+            named = {"destination": place, "destination_ticket": ticket.ticket}
+        else:
+            continue
+        named |= {"plate": weighing.plate, "truck": entity.name, "contract": weighing.contract}
+        yield EntityRow(HAUL, ticket.ticket, at_ms, 0, unit, named, at_ms + LONGEST_MS)
+
+
 @entity_operator(
     by=by_truck,
     reads=(WEIGHED,),
@@ -51,15 +73,14 @@ def weighing_of(item: Item) -> Weighing:
     horizon_s=51 * _DAY_S,  # a receipt may be corrected as long as its weighing, and its load lies before it
     reach_s=6 * _DAY_S,
     spares=True,
+    instead=_unmatched,
 )  # fmt: skip
 def haul(entity: Entity) -> Iterator[EntityRow]:
     """Match what one truck brought to what it loaded.
 
     A ticket that could not be computed is matched, too, by when and where it was: its trip is unknown alone.
     """
-    site = entity.site
-    weighed = (*entity.of(WEIGHED), *entity.failed(WEIGHED))
-    tickets = tickets_of((weighing_of(i) for i in weighed), site)
+    site, tickets = entity.site, _tickets(entity)
     loads = sorted(
         (t for t in tickets if t.end == "origin" and t.gross), key=lambda t: (t.loaded_ms, t.ticket)
     )
@@ -179,10 +200,7 @@ def _orphan_row(entity: Entity, receipt: Ticket) -> EntityRow:
     """A receipt without a load: it is in the yard, so it may not be missing in the sums."""
     site, weighing = entity.site, receipt.gross or receipt.tare
     assert weighing is not None
-    contract = site.contracts.get(weighing.contract)
-    place = _place_id(receipt, site)
-    known = site.places.get(place)
-    unit = contract.unit if contract is not None else (known.unit or "" if known is not None else "")
+    place, unit = _unloaded_at(receipt, weighing, site)
     whole = receipt.tare is not None and receipt.gross is not None
     fields = {
         "plate": weighing.plate, "truck": entity.name, "contract": weighing.contract, "destination": place,
@@ -192,6 +210,13 @@ def _orphan_row(entity: Entity, receipt: Ticket) -> EntityRow:
         **_masses(None, receipt),
     }  # fmt: skip
     return EntityRow(HAUL, receipt.ticket, receipt.loaded_ms, 0, unit, fields, receipt.loaded_ms + LONGEST_MS)
+
+
+def _unloaded_at(receipt: Ticket, weighing: Weighing, site: Site) -> tuple[str, str]:
+    """Where a receipt was weighed, and for which unit."""
+    contract, place = site.contracts.get(weighing.contract), _place_id(receipt, site)
+    known = site.places.get(place)
+    return place, contract.unit if contract is not None else (known.unit or "" if known is not None else "")
 
 
 def _masses(load: Ticket | None, receipt: Ticket | None) -> dict[str, Any]:

@@ -99,6 +99,9 @@ def test_the_broker_and_ingest_are_renewed_under_their_names(pki):
         of = x509.ExtendedKeyUsage
         assert new.extensions.get_extension_for_class(of) == old.extensions.get_extension_for_class(of)
         assert (pki / f"{name}.key").stat().st_mode & 0o077 == 0
+    (pki / "server.key").chmod(0o444)  # for a container whose user is not of this machine
+    run("pki", "renew", "--dir", pki)
+    assert (pki / "server.key").stat().st_mode & 0o777 == 0o444
     of = x509.SubjectAlternativeName
     names = [c.extensions.get_extension_for_class(of) for c in (before["server"], load(pki / "server.pem"))]
     assert names[0] == names[1]

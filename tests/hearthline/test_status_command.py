@@ -126,6 +126,9 @@ def test_a_leap_of_now_says_from_where_to_where_and_how_far_the_longest_first():
         "u2 catches up from 2026-01-01 00:00:00 UTC to 2026-01-10 00:00:00 UTC: "
         "windows are closed to 2026-01-01 00:00:00 UTC"
     )
+    away = {"name": "broker", "state": "degraded", "detail": "lost", "since": 1, "advice": "start it"}
+    told = _text({"components": [away, {"name": "ingest", "state": "ok", "detail": ""}]})
+    assert "to do      start it" in told
     text = _text({"components": [], "lag": {}, "leaps": leaps_told(leaps), "ledger": {}, "rows": {}})
     assert (
         "u1 catches up from 2026-01-01 00:00:00 UTC to 2026-01-02 00:00:00 UTC: "

@@ -9,6 +9,7 @@ import pytest
 from models.anomaly import ANOMALY
 from models.site_files import parse_site
 from streams.core.entity import Entity, EntityRow, Item, Stands
+from streams.core.entity_items import ItemStore
 from streams.core.entity_said import SaidRows
 from streams.core.operator import discovered
 from streams.operators.haulage_verdicts import haulage_verdicts
@@ -80,6 +81,40 @@ def test_a_ticket_takes_its_trip_and_its_contracts_month_with_it_alone(poison, s
     assert crashes(run) == []
 
 
+def _trucks_first(entity: Any) -> bool:
+    return entity.name == "P1"
+
+
+def _second_day(entity: Any) -> bool:
+    return entity.name == "C2|2026-01-02"
+
+
+@pytest.mark.parametrize(("operator", "poison"), [("haul", _trucks_first), ("trip", _second_day)])
+def test_no_sum_passes_over_what_failed_at_its_first_event(operator, poison, sound, tmp_path) -> None:
+    told, _ = told_of(road(raising({operator: poison}), tmp_path))
+    trips, as_ever = told.of("trip"), sound.of("trip")
+    lost = {name for name, row in trips.items() if row["reason"] == "computing_failed"}
+    assert lost
+    assert {n: r for n, r in as_ever.items() if n not in lost and n in trips} == {
+        n: r for n, r in trips.items() if n not in lost
+    }
+    assert {key for key, _ in as_ever} <= {key for key, _ in trips}
+    about = {as_ever[name]["contract"] for name in lost if name in as_ever}
+    for name, month in told.of("fulfilment").items():
+        if month["contract"] in about:
+            assert month["status"] != "final"
+        else:
+            assert month == sound.of("fulfilment")[name]
+
+
+def test_failed_rows_of_a_checkpoint_of_before_they_were_flagged_are_known_as_such() -> None:
+    store, again = ItemStore(), ItemStore()
+    store.put(("M1", T0), Item("weighed", "M1", T0, {"reason": "computing_failed"}))
+    store.put(("M2", T0), Item("weighed", "M2", T0, {"reason": "other"}))
+    again.load(store.parts())
+    assert [i.failed for _, i in again.of("weighed")] == [True, False]
+
+
 def _haul(ticket: str, at_h: int, *, failed: bool = False, **more: Any) -> Item:
     """A load and its receipt six hours later."""
     values: dict[str, Any] = {
@@ -114,7 +149,7 @@ def test_what_rests_on_a_load_that_nobody_knows_stands_and_nothing_else_does() -
     items = [_haul("M1", 10), _haul("M2", 20, failed=True)]
     for operator, name, keys in (
         (truck_checks, "P1", {"plate:P1:tare_drift:", "plate:P1:repeated_weight:", "ticket:M2:impossible_time:"}),
-        (haulage_verdicts, "fleet", {"contract:C1:transit_loss:", "plate:P1:transit_loss:", "bridge:",
+        (haulage_verdicts, "fleet", {"contract:C1:transit_loss:", "plate:P1:transit_loss:", "bridge:bridge-m:",
                                      "supplier:Seller A:supplier_short_quality:"}),
     ):  # fmt: skip
         given = list(operator.function(Entity(name, items, SITE, "h1", T0 + 10 * DAY_MS, 0)))

@@ -35,6 +35,12 @@ def test_within_an_hour_trucks_load_and_offices_yards_and_laboratories_speak():
     assert readings.close() == 0
 
 
+def test_a_demo_that_was_begun_without_papers_goes_on_without():
+    start_ms = FIRST_MS + 15 * DAY_MS + 10 * HOUR_MS
+    readings = CoalReadings(demo_case(1, start_ms, earlier=False))
+    assert all(r.t_ms >= start_ms for _ in range(31) for _, r in readings.step())
+
+
 @pytest.mark.parametrize("day", [1, 2, 16, 30])
 def test_whoever_begins_on_any_day_brings_in_the_months_papers(day):
     start_ms = FIRST_MS + (day - 1) * DAY_MS + 10 * HOUR_MS + 17
