@@ -16,6 +16,7 @@ from dashboards.marks import alarm_marks
 from dashboards.panels import Panel, Series, judged_by
 from dashboards.scope import Scope, devices_in, narrowed
 from dashboards.shared import Answers
+from dashboards.steps import at_newest
 from models.measurements import known
 from models.quality import outside
 from models.results import READING, Status
@@ -87,6 +88,9 @@ def panel_history(
     for index, series in enumerate(panel.series):
         question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
         table = _plausible(_together(ask(question, series.classes)), series)
+        if series.across and question.aggregate == "last" and question.every_ms is not None:
+            newest = _together(ask(replace(question, fields=("window_ms",)), series.classes))
+            table = at_newest(table, newest, series.field, question.every_ms)
         exists = exists or table.num_rows > 0
         found = _lines(table, series, index, question)
         if question.extremes and question.every_ms is not None:
@@ -128,6 +132,9 @@ def _question(
         every = None if every == _WINDOW_MS else every
     # A sum per window stays a sum per window when thinned: the mean of the windows of a step.
     aggregate = "mean" if series.aggregate == "sum" else series.aggregate
+    if aggregate == "last" and every is not None:
+        # Each at the newest time of its own, whatever another field's is.
+        fields = (series.field, *(["window_ms"] if series.across else []))
     return replace(
         select, fields=fields, from_ms=from_ms, to_ms=until, every_ms=every, aggregate=aggregate,
         latest=False, narrow=True, extremes=judged or (reading and panel.kind == "line"),
@@ -186,8 +193,7 @@ def _lines(table: pa.Table, series: Series, index: int, question: Select) -> lis
     thinned = question.every_ms is not None
     bins = {"bin": question.every_ms} if thinned and question.aggregate != "last" else {}
     if series.across:
-        together_ms = question.every_ms or 1 if question.aggregate == "last" else 1
-        return [{"key": "", "index": index, **_across(table, series, together_ms), **bins}]
+        return [{"key": "", "index": index, **_across(table, series), **bins}]
     lines = []
     for key in pc.unique(table["key"]).to_pylist():
         part = table.filter(pc.equal(table["key"], key))
@@ -293,20 +299,15 @@ def _flags(table: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(unknown, PARTIAL, pc.if_else(provisional, PROVISIONAL, FINAL))
 
 
-def _across(table: pa.Table, series: Series, together_ms: int) -> dict[str, list[Any]]:
+def _across(table: pa.Table, series: Series) -> dict[str, list[Any]]:
     """One line of all keys: of those that have a value, flagged when some have none.
-
-    Of steps that show their last rows those of one step are put together, at the newest of their times: the
-    last day of a month may be that of one contract, and a later one that of the next.
 
     By NumPy: Arrow's own grouping loads its query engine and, where it is installed, pandas, for a sum.
     """
     if not table.num_rows:
         return {"t": [], "v": [], "f": [], "of": [], "n": []}
     # Stores answer in order of time: rows of one time stand together.
-    starts = table["window_start"].to_numpy()
-    _, first = np.unique(starts // together_ms, return_index=True)
-    times = np.maximum.reduceat(starts, first)
+    times, first = np.unique(table["window_start"].to_numpy(), return_index=True)
     values = table[series.field].cast(pa.float64()).to_numpy()
     lacking = np.isnan(values)
     of = np.diff(np.append(first, len(values)))

@@ -11,14 +11,15 @@ from store.protocol import Select, StoreError
 from store.rows import READING_TRAILER
 from store.sql import is_reading
 
-__all__ = ["counts", "literal", "rows", "series", "within"]
+__all__ = ["WINDOW_MS", "counts", "literal", "rows", "series", "within"]
 
 _NS: Final = 1_000_000
 _MIN_NS: Final = -(2**63) + 2
 _MAX_NS: Final = 2**63 - 1
 _OR_CHAIN: Final = 200
 _ROW: Final = tuple(f.name for f in READING_TRAILER if f.name != "class")
-_RESULT: Final = ("window_ms", "coverage", "status", "reason", "revision", "model", ABSENT)
+WINDOW_MS: Final = "window_ms"
+_RESULT: Final = (WINDOW_MS, "coverage", "status", "reason", "revision", "model", ABSENT)
 _GONE: Final = "gone"
 _PIVOT: Final = '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")'
 _FUNCTIONS: Final = frozenset({"mean", "min", "max", "sum", "last"})
@@ -123,7 +124,11 @@ def _field(
             f"|> aggregateWindow(every: {step}, fn: {query.aggregate}, column: {literal(name)}, "
             'timeSrc: "_start", createEmpty: false)'
         )
-    kept = "_start: r._start, _time: r._time" if lasts else "_time: r._time"
+    kept = "_time: r._time"
+    if lasts:
+        # A reading has no window, and is of its moment alone.
+        length = "1" if is_reading(query.measurement) else f"r.{WINDOW_MS}"
+        kept += f", _start: r._start, {WINDOW_MS}: {length}"
     steps.append(f"|> map(fn: (r) => ({{{kept}, key: r.key, _field: {literal(name)}, _value: {column}}}))")
     steps.append('|> group(columns: ["key", "_field"])')
     if lasts:
@@ -133,7 +138,8 @@ def _field(
 
 def _known_result(query: Select, source: str, name: str) -> list[str]:
     """Rows that have the field; every result says which ones it has not."""
-    wanted = " or ".join(f"r._field == {literal(f)}" for f in (name, "status", ABSENT))
+    asked = (name, "status", ABSENT, *([WINDOW_MS] if query.aggregate == "last" else []))
+    wanted = " or ".join(f"r._field == {literal(f)}" for f in asked)
     known = f"exists r[{literal(name)}]"
     if not query.withdrawn:
         known += f" and r.status != {literal(Status.WITHDRAWN.value)}"
@@ -222,6 +228,6 @@ def _one_of(tag: str, wanted: Iterable[str]) -> str:
 def _only_fields(query: Select, fields: tuple[str, ...]) -> list[str]:
     if not fields:
         return []
-    around = (*_ROW, "window_ms", ABSENT) if is_reading(query.measurement) else _RESULT
+    around = (*_ROW, WINDOW_MS, ABSENT) if is_reading(query.measurement) else _RESULT
     wanted = " or ".join(f"r._field == {literal(f)}" for f in dict.fromkeys((*fields, *around)))
     return [f"|> filter(fn: (r) => {wanted})"]

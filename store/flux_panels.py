@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.flux import literal, within
+from store.flux import WINDOW_MS, literal, within
 from store.protocol import Select, StoreError
 
 __all__ = ["across", "keys", "marks", "scaled"]
@@ -72,7 +72,8 @@ def marks(query: Select, bucket: str, *, at: str = "") -> str:
 def across(series: str, function: str, *, lasts: bool = False) -> str:
     """The streams of `flux.series` put together: their sum, mean, least or greatest at each time.
 
-    Of steps that show their last rows (`lasts`) those of one step, at the time of the newest of these.
+    Of steps that show their last rows (`lasts`) those of one step, at the time of the newest of these; one
+    that ended before is not of them: a contract's month may be over amid a week.
     """
     if function not in _FUNCTIONS:
         msg = f"expected sum, mean, min or max across keys, got {function!r}"
@@ -89,21 +90,26 @@ def across(series: str, function: str, *, lasts: bool = False) -> str:
 
 
 def _lasts(series: str, function: str) -> str:
-    """A step's last rows put together: one pass over them that keeps the newest time beside the value."""
-    mine = "float(v: r._value)"
+    """A step's last rows put together in one pass from the newest on: of keys that go on at its time."""
+    mine, first = "float(v: r._value)", "accumulator.n == 0.0"
+    goes_on = f"{first} or int(v: r._time) + int(v: r.{WINDOW_MS}) * 1000000 > int(v: accumulator._time)"
     further = {
         "sum": f"accumulator._value + {mine}",
         "mean": f"accumulator._value + {mine}",
-        "min": f"if accumulator.n == 0.0 or {mine} < accumulator._value then {mine} else accumulator._value",
-        "max": f"if accumulator.n == 0.0 or {mine} > accumulator._value then {mine} else accumulator._value",
+        "min": f"if {first} or {mine} < accumulator._value then {mine} else accumulator._value",
+        "max": f"if {first} or {mine} > accumulator._value then {mine} else accumulator._value",
     }[function]
-    newest = "if r._time > accumulator._time then r._time else accumulator._time"
-    more = f"_time: {newest}, n: accumulator.n + 1.0, _value: {further}"
+    more = (
+        f"_time: if {first} then r._time else accumulator._time, "
+        f"n: if {goes_on} then accumulator.n + 1.0 else accumulator.n, "
+        f"_value: if {goes_on} then ({further}) else accumulator._value"
+    )
     value = "r._value / r.n" if function == "mean" else "r._value"
     none = "_time: time(v: 0), n: 0.0, _value: 0.0"
     return "\n  ".join([
         series,
         '|> group(columns: ["_start", "_field"])',
+        '|> sort(columns: ["_time"], desc: true)',
         f"|> reduce(identity: {{{none}}}, fn: (r, accumulator) => ({{{more}}}))",
         f"|> map(fn: (r) => ({{_time: r._time, _field: r._field, _value: {value}}}))",
         '|> group(columns: ["_field"])',

@@ -54,7 +54,8 @@ class Select:
     every_ms : int or None
         Down-sample numeric fields to steps of this many ms with `aggregate`, a row a key and step.
     aggregate : {"mean", "min", "max", "sum", "last"}
-        Of a step; its row stands at its begin, and with "last" where the row stands that it shows.
+        Of a step; its row stands at its begin. With "last" it is the newest row that has any of the fields,
+        as it stands; if none has, the newest.
     withdrawn : bool
         Include withdrawn rows.
     limit : int or None

@@ -25,6 +25,7 @@ _HEADER: Final = tuple(f.name for f in RESULT_HEADER)
 _TRAILER: Final = tuple(f.name for f in RESULT_TRAILER)
 _READING: Final = tuple(f.name for f in READING_TRAILER)
 _AGGREGATES: Final = {"mean": "avg", "min": "min", "max": "max", "sum": "sum"}
+_OF_A_STEP: Final = ("coverage", "status", "reason", "revision", "model")
 _REASON: Final = "any_value(reason) FILTER (WHERE status <> 'final') AS reason"
 _WITHDRAWN: Final = Status.WITHDRAWN.value
 
@@ -72,14 +73,14 @@ def build(query: Select, catalogue: Catalogue) -> Query | None:
         columns.update(catalogue[table])
     fields = _fields(query, columns)
     out = Query()
+    wanted = [*_header(query), *fields, *_trailer(query), *_ties_of(query)]
     rows = " UNION ALL BY NAME ".join(
-        _rows_of(query, table, catalogue[table], [*_header(query), *fields, *_trailer(query)], columns, out)
-        for table in tables
+        _rows_of(query, table, catalogue[table], wanted, columns, out) for table in tables
     )
     if query.every_ms is None:
         shown = ", ".join(quoted(c) for c in (*_header(query), *fields, *_trailer(query)))
         body = f"SELECT {shown} FROM ({rows}) AS r"
-        source, ties = f"rows AS NOT MATERIALIZED ({body})", _ties(query)
+        source, ties = f"rows AS NOT MATERIALIZED ({body})", "".join(f", {c}" for c in _ties_of(query))
     else:
         source, ties = f"rows AS ({_steps(query, fields, columns, rows, out)})", ""
     out.text = f"WITH {source} SELECT * FROM rows{_newest(query, ties)}{_order(query, ties, out)}"
@@ -208,7 +209,7 @@ def _conditions(query: Select, stored: Mapping[str, pa.DataType], out: Query) ->
 def _steps(
     query: Select, fields: Sequence[str], columns: dict[str, pa.DataType], rows: str, out: Query
 ) -> str:
-    """A row a key and step, at the step's begin; one that shows its last row stands where that does.
+    """A row a key and step, at the step's begin.
 
     `coverage` is the mean of the rows'. A step with a provisional row is
     provisional; it is unknown when all its rows are, and a sum already when one is.
@@ -216,16 +217,14 @@ def _steps(
     every = out.value("every_ms", query.every_ms)
     # Steps are aligned to the epoch, before 1970 too: the remainder is made positive.
     step = f"window_start - ((window_start % {every}) + {every}) % {every}"
-    unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
-    at, window = step, f"CAST({every} AS BIGINT)"
+    extremes = [f for f in fields if query.extremes and _is_number(columns.get(f, kind_of(f)))]
     if query.aggregate == "last":
-        known = " OR ".join(f"{quoted(f)} IS NOT NULL" for f in fields) or "true"
-        at = f"coalesce(max(window_start) FILTER (WHERE {known}), max(window_start))"
-        window = "arg_max(window_ms, window_start)"
+        return _last_rows(query, fields, extremes, rows, f"PARTITION BY key, {step}")
+    unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
     made = {
         "key": "key",
-        "window_start": f"{at} AS window_start",
-        "window_ms": f"{window} AS window_ms",
+        "window_start": f"{step} AS window_start",
+        "window_ms": f"CAST({every} AS BIGINT) AS window_ms",
         **{name: f"any_value({name}) AS {name}" for name in ("unit", "region", "stream", "class")},
         "coverage": "avg(coverage) AS coverage",
         "status": f"""CASE WHEN bool_or(status = 'provisional') THEN 'provisional'
@@ -237,30 +236,45 @@ def _steps(
     shown = [
         *(made[name] for name in _header(query)),
         *(_aggregate(query, f, columns.get(f, kind_of(f))) for f in fields),
-        *(_extremes(f) for f in fields if query.extremes and _is_number(columns.get(f, kind_of(f)))),
-        *(made[name] for name in _trailer(query) if name in made),
+        *(_extremes(f) for f in extremes),
+        *(made[name] for name in _trailer(query) if name in _OF_A_STEP),
     ]
     return f"SELECT {', '.join(shown)} FROM ({rows}) AS r GROUP BY key, {step}"
 
 
+def _last_rows(
+    query: Select, fields: Sequence[str], extremes: Sequence[str], rows: str, partition: str
+) -> str:
+    """Of each step the newest row that has any of `fields`, as it stands; if none has, the newest."""
+    known = " OR ".join(f"{quoted(f)} IS NOT NULL" for f in fields) or "true"
+    newest = ", ".join(f"{c} DESC" for c in (f"({known})", "window_start", *_ties_of(query)))
+    shown = [
+        *_header(query),
+        *(quoted(f) for f in fields),
+        *(_extremes(f, f" OVER ({partition})") for f in extremes),
+        *(name for name in _trailer(query) if name in _OF_A_STEP),
+    ]
+    first = f"row_number() OVER ({partition} ORDER BY {newest}) = 1"
+    return f"SELECT {', '.join(shown)} FROM ({rows}) AS r QUALIFY {first}"
+
+
 def _aggregate(query: Select, name: str, kind: pa.DataType) -> str:
     column = quoted(name)
-    if query.aggregate == "last":
-        return f"arg_max({column}, window_start) AS {column}"
     total = f"{_AGGREGATES[query.aggregate]}({column})"
     if query.aggregate == "sum":  # DuckDB sums whole numbers into 128 bits, which Arrow has as decimals
         total = f"CAST({total} AS {'BIGINT' if pa.types.is_integer(kind) else 'DOUBLE'})"
     return f"{total} AS {column}"
 
 
-def _extremes(name: str) -> str:
+def _extremes(name: str, over: str = "") -> str:
     low, high = extremes_of(name)
-    return f"min({quoted(name)}) AS {quoted(low)}, max({quoted(name)}) AS {quoted(high)}"
+    return f"min({quoted(name)}){over} AS {quoted(low)}, max({quoted(name)}){over} AS {quoted(high)}"
 
 
-def _ties(query: Select) -> str:
+def _ties_of(query: Select) -> tuple[str, ...]:
     """What orders rows of one key and time: events may share both."""
-    return ", boot, seq, pos" if is_reading(query.measurement) else ""
+    unordered = query.every_ms is not None and query.aggregate != "last"
+    return ("boot", "seq", "pos") if is_reading(query.measurement) and not unordered else ()
 
 
 def _newest(query: Select, ties: str) -> str:

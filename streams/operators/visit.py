@@ -44,8 +44,8 @@ def visit(entity: Entity) -> Iterable[EntityRow | Stands]:
     A stay in progress has neither `until` nor `dwell_s`. A truck is detained when it entered with a load (its
     last ticket was a gross one of another place) and has neither its tare there nor left after the free time.
 
-    Whether it left, or came, in positions that could not be marked is unknown: so is a stay that began before
-    and did not end, and what was said of detention stands.
+    Whether it left, or came, in positions that could not be marked is unknown: so is a stay that began before,
+    whether or not one ended after them (it may have been two), and what was said of detention stands.
     """
     items = [i for i in entity.items if i.t <= entity.now_ms]
     lacks = [(i.t, i.values["to_ms"]) for i in entity.failed("visits")]
@@ -71,12 +71,12 @@ def _stay(entity: Entity, entered: Item, left: Item | None, lacks: Sequence[tupl
     place, unit = entered.values["place"], _unit(entity.site, entered.values["place"])
     key, named = f"{entity.name}:{place}", {"plate": entity.name, "device": entered.device, "place": place}
     settles_ms, free_ms = entered.t + 1000 * HORIZON_S, entered.t + FREE_MS
+    if _lack(lacks, entered.t, entity.now_ms if left is None else left.t):
+        return EntityRow("visit", key, entered.t, 0, unit, named, settles_ms, reason=FAILED)
     if left is not None:
         named |= {"until": left.t, "dwell_s": (left.t - entered.t) / 1000.0}
         settles_ms = left.t + 1000 * entity.site.lateness_s
         return EntityRow("visit", key, entered.t, left.t - entered.t, unit, named, settles_ms)
-    if _lack(lacks, entered.t, entity.now_ms):
-        return EntityRow("visit", key, entered.t, 0, unit, named, settles_ms, reason=FAILED)
     again_ms = free_ms + 1 if free_ms >= entity.now_ms else None
     return EntityRow("visit", key, entered.t, 0, unit, named, settles_ms, again_ms)
 

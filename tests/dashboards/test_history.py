@@ -1,4 +1,6 @@
+import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +13,8 @@ from models.results import Outputs, result_schema
 from store.duckdb_series import DuckdbSeries
 from store.protocol import Select
 from tests.support.board_data import DAY_MS, WINDOW_MS, Day, make_site, seeded
+
+WEEK_MS = 7 * DAY_MS
 
 
 @pytest.fixture(scope="module")
@@ -113,36 +117,84 @@ def test_a_network_s_window_that_still_fills_is_not_drawn(tmp_path, name):
     day.store.close()
 
 
-def test_a_day_of_a_thinned_year_stands_where_it_was(tmp_path):
-    """Of each week the last day, all contracts of it together: one's month ends amid a week."""
-    store, start_ms = DuckdbSeries(tmp_path / "s.duckdb"), 1_788_192_000_000  # 1 September 2026 in Shanghai
-    contracts = {"C1:2026-09": range(30), "C2:2026-10": range(30, 61), "C3:2026-10": range(30, 33)}
+def contracts_of(rows: list[dict[str, Any]]) -> list[Outputs]:
     fields = [pa.field(f, pa.int64()) for f in ("planned_to_date_kg", "received_kg", "expected_kg")]
-    made = [
-        {"key": key, "unit": "u", "region": "r", "stream": "h", "window_start": start_ms + day * DAY_MS,
-         "window_ms": DAY_MS, "received_kg": 1000 * day, "planned_to_date_kg": 1000 * day, "status": "final",
-         "revision": 0}
-        for key, days in contracts.items() for day in days
-    ]  # fmt: skip
-    table = pa.Table.from_pylist(made, schema=result_schema(fields))
-    store.write([Outputs("h", 0, {"fulfilment": [table]}, [])])
+    common = {
+        "unit": "u",
+        "region": "r",
+        "stream": "h",
+        "window_ms": DAY_MS,
+        "status": "final",
+        "revision": 0,
+    }
+    table = pa.Table.from_pylist([{**common, **row} for row in rows], schema=result_schema(fields))
+    return [Outputs("h", 0, {"fulfilment": [table]}, [])]
+
+
+def a_year_of_contracts() -> tuple[list[dict[str, Any]], int]:
+    """A month, and the next of the same contract and of another that ends early; some days are not known."""
+    start_ms, chance = 1_788_192_000_000, random.Random(71)  # 1 September 2026 in Shanghai
+    contracts = {"C1:2026-09": range(30), "C2:2026-10": range(30, 61), "C3:2026-10": range(30, 33)}
+    rows: list[dict[str, Any]] = []
+    for key, days in contracts.items():
+        for day in days:
+            row: dict[str, Any] = {"key": key, "window_start": start_ms + day * DAY_MS}
+            for field in ("received_kg", "planned_to_date_kg"):
+                row[field] = 1000 * day + 1 if chance.random() < 0.7 else None
+            row["status"] = "final" if row["received_kg"] is not None else "unknown"
+            rows.append(row)
+    return rows, start_ms
+
+
+@pytest.mark.parametrize("field", ["received_kg", "planned_to_date_kg"])
+def test_a_thinned_year_of_many_is_what_it_is_unthinned_on_the_newest_known_day_of_each_week(tmp_path, field):
+    store = DuckdbSeries(tmp_path / "s.duckdb")
+    rows, start_ms = a_year_of_contracts()
+    store.write(contracts_of(rows))
     to_ms = start_ms + 366 * DAY_MS
-    answer = panel_history(
-        store, make_site(), panel("s_curve")[1], Scope(), start_ms - DAY_MS, to_ms, 60, to_ms
-    )
-    line = next(x for x in answer["series"] if panel("s_curve")[1].series[x["index"]].field == "received_kg")
-    week = 7 * DAY_MS
-    wanted: dict[int, dict[str, int]] = {}
-    for row in made:
-        wanted.setdefault(row["window_start"] // week, {})[row["key"]] = row["window_start"]
-    days = [(max(of.values()), sum((t - start_ms) // DAY_MS for t in of.values())) for of in wanted.values()]
-    assert list(zip(line["t"], line["v"], strict=True)) == sorted(days)
-    assert "bin" not in line
+    curve = panel("s_curve")[1]
+
+    def line(points: int, pick: str = field) -> dict[str, Any]:
+        answer = panel_history(store, make_site(), curve, Scope(), start_ms, to_ms, points, to_ms)
+        return next(x for x in answer["series"] if curve.series[x["index"]].field == pick)
+
+    thinned, whole = line(60), line(100_000)
+    days = {t: (v, f, n) for t, v, f, n in zip(*(whole[c] for c in "tvfn"), strict=True)}
+    newest: dict[int, int] = {}
+    for t, (v, _, _) in sorted(days.items()):
+        if v is not None:
+            newest[t // WEEK_MS] = t
+    assert len(newest) > 7
+    assert thinned["t"] == sorted(newest.values())
+    points = list(zip(thinned["v"], thinned["f"], thinned["n"], strict=True))
+    assert points == [days[t] for t in thinned["t"]]
+    assert "bin" not in thinned
+    store.close()
+
+
+def test_a_line_a_key_has_its_newest_known_day_of_each_week_with_what_that_is_worth(tmp_path):
+    store = DuckdbSeries(tmp_path / "s.duckdb")
+    rows, start_ms = a_year_of_contracts()
+    store.write(contracts_of(rows))
+    to_ms = start_ms + 366 * DAY_MS
+    curve = panel("s_curve")[1]
+    each = replace(curve, series=tuple(
+        replace(s, across="", scale=1) for s in curve.series if s.field in ("received_kg", "planned_to_date_kg")
+    ))  # fmt: skip
+    answer = panel_history(store, make_site(), each, Scope(), start_ms, to_ms, 60, to_ms)
+    for line in answer["series"]:
+        field = each.series[line["index"]].field
+        wanted = {
+            row["window_start"] // WEEK_MS: (row["window_start"], row[field], 2 * (row["status"] == "unknown"))
+            for row in rows if row["key"] == line["key"] and row[field] is not None
+        }  # fmt: skip
+        points = zip(line["t"], line["v"], line["f"], strict=True)
+        assert [x for x in points if x[1] is not None] == list(wanted.values())
     heat = panel("heat_windows")[1]
     mean = replace(heat, series=(replace(heat.series[0], select=Select("fulfilment"), field="received_kg",
                                          classes=(), across="", window_ms=0, aggregate="mean"),))  # fmt: skip
     bins = panel_history(store, make_site(), mean, Scope(), start_ms, to_ms, 60, to_ms)["series"]
-    assert {line["bin"] for line in bins} == {week}, "what is of more than one row says of how long"
+    assert {line["bin"] for line in bins} == {WEEK_MS}, "what is of more than one row says of how long"
     store.close()
 
 

@@ -305,3 +305,28 @@ def test_marks_are_a_row_a_moment_with_words(stores):
     assert (time_text(T0), "final 煤场1号") in told[0]
     assert {at for at, _ in told[1]} == {time_text(0)}, "the moment that the field holds"
     assert {text for _, text in told[1]} == {text for _, text in told[0]}
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "min", "max"])
+def test_last_rows_of_many_are_put_together_as_they_are_at_the_newest_known_time(stores, function):
+    """Of weeks: a contract's month that is over is not in it, nor a number of a day after which one is unknown."""
+    influx, _ = stores
+    day, first = 24 * HOUR, T0 // (7 * 24 * HOUR) * 7 * 24 * HOUR
+    known = {"C1": [1, 2, None], "C2": [None, None, None, 10, 20, 30, None], "C3": [0] * 5 + [5, None]}
+    fields = [pa.field("received_kg", pa.int64())]
+    made = [
+        {"key": key, "unit": "u", "region": "r", "stream": "u", "window_start": first + n * day,
+         "window_ms": day, "received_kg": kg, "status": "unknown" if kg is None else "final", "revision": 0}
+        for key, days in known.items() for n, kg in enumerate(days)
+    ]  # fmt: skip
+    influx.write(
+        [output(2, rows={"contract_days": [pa.Table.from_pylist(made, schema=result_schema(fields))]})]
+    )
+    query = Select(
+        "contract_days", ("received_kg",), every_ms=7 * day, aggregate="last", from_ms=first,
+        to_ms=first + 7 * day,
+    )  # fmt: skip
+    text = flux_panels.across(flux.series(query, "h/autogen"), function, lasts=True)
+    (row,) = influx._ask(text)[0].to_pylist()
+    assert datetime.fromisoformat(row["_time"]) == datetime.fromisoformat(time_text(first + 5 * day))
+    assert row["_value"] == {"sum": 35, "mean": 17.5, "min": 5, "max": 30}[function]

@@ -30,6 +30,8 @@ _HOUR_MS = 3_600_000
 Row = dict[str, Any]
 Point = tuple[int, float | None]
 """When a step is shown, and what."""
+Spell = tuple[int, float | None, int]
+"""From when a row is, what it has and until when it is."""
 
 
 @cache
@@ -91,13 +93,16 @@ class Asked:
             from_ms=self.from_ms, to_ms=until, key_prefix=series.select.key_prefix,
         )  # fmt: skip
         step = self._step(panel, series, until)
-        bins: dict[str, dict[int, list[Point]]] = defaultdict(lambda: defaultdict(list))
+        bins: dict[str, dict[int, list[Spell]]] = defaultdict(lambda: defaultdict(list))
         for row in sorted(rows(self.url, select), key=lambda r: r["window_start"]):
             device = self.site.devices.get(row["key"])
             if classes and (device is None or device.device_class not in classes):
                 continue
             begin = row["window_start"] // step * step
-            bins[row["key"]][begin].append((row["window_start"], row.get(series.field)))
+            end = row["window_start"] + (row.get("window_ms") or 1)
+            bins[row["key"]][begin].append((row["window_start"], row.get(series.field), end))
+        if series.across and series.aggregate == "last":
+            return _at_newest(bins)
         return {
             key: {begin: _thinned(series, begin, points) for begin, points in of.items()}
             for key, of in bins.items()
@@ -164,12 +169,25 @@ class Asked:
         return [_cell(row.get(s.field)) for s in panel.series]
 
 
-def _thinned(series: Series, begin: int, points: Sequence[Point]) -> Point:
+def _thinned(series: Series, begin: int, points: Sequence[Spell]) -> Point:
     """A step of one key: what is shown of it as it was last stands where that stands."""
-    told = [(t, v) for t, v in points if v is not None]
+    told = [(t, v) for t, v, _ in points if v is not None]
     at = (told or points)[-1][0] if series.aggregate == "last" else begin
     thin = _TOGETHER["mean" if series.aggregate == "sum" else series.aggregate]
     return at, thin([v for _, v in told]) if told else None
+
+
+def _at_newest(bins: dict[str, dict[int, list[Spell]]]) -> dict[str, dict[int, Point]]:
+    """Of each step what every key has at the newest time at which one has a number."""
+    found: dict[str, dict[int, Point]] = defaultdict(dict)
+    for begin in {b for of in bins.values() for b in of}:
+        spells = [s for of in bins.values() for s in of.get(begin, [])]
+        at = max([t for t, v, _ in spells if v is not None] or [t for t, _, _ in spells])
+        for key, of in bins.items():
+            for start, value, end in of.get(begin, []):
+                if start <= at < end:
+                    found[key][begin] = at, value
+    return found
 
 
 def _across(by_key: dict[str, dict[int, Point]], series: Series) -> dict[str, dict[int, Point]]:
