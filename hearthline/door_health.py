@@ -8,7 +8,7 @@ from typing import Final
 
 from hearthline.health import Kept, Part, Trouble
 from ingest.broker import EmbeddedBroker
-from ingest.door import DoorFiles
+from ingest.door import Door
 from models.wording import NOTHING, listed, worded
 
 __all__ = ["BrokerHealth"]
@@ -31,7 +31,7 @@ class BrokerHealth:
     def __init__(self, broker: EmbeddedBroker, wall_ms: Callable[[], int]) -> None:
         self._broker = broker
         self._wall_ms = wall_ms
-        self._ending = Kept(lambda: _ending(broker.door.files, wall_ms()) if broker.door else [], _LOOK_S)
+        self._ending = Kept(lambda: _ending(broker.door, wall_ms()) if broker.door else [], _LOOK_S)
 
     def part(self) -> Part:
         """How it fares."""
@@ -42,18 +42,23 @@ class BrokerHealth:
         return Part.judged("broker", self._ending() if broker.running else [ended], detail)
 
 
-def _ending(files: DoorFiles, now_ms: int) -> list[Trouble]:
+def _ending(door: Door, now_ms: int) -> list[Trouble]:
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     try:
-        name, ends = files.first_to_end()
+        of_files = door.files.first_to_end()
     except (OSError, ValueError) as error:
         reason = worded("the certificates of its door cannot be read: {why}", why=str(error))
         return [(reason, NOTHING, worded("see that the files are there: hearthline pki list"))]
+    troubles: list[Trouble] = []
+    if door.untaken:
+        reason = worded("new certificates of its door are not taken: {why}", why=door.untaken)
+        troubles.append((reason, NOTHING, worded("see that key and certificate fit: hearthline pki list")))
+    name, ends = door.ends or of_files  # what it shows, which may be older than the files
     if (ends - now).days >= _SOON_DAYS:
-        return []
+        return troubles
     day = f"{ends:%Y-%m-%d}"
     if ends <= now:
         reason = worded("{file} ended on {day}: no device can connect", file=name, day=day)
     else:
         reason = worded("{file} ends on {day}: no device can connect then", file=name, day=day)
-    return [(reason, NOTHING, worded("hearthline pki list says how to renew it"))]
+    return [*troubles, (reason, NOTHING, worded("hearthline pki list says how to renew it"))]

@@ -181,17 +181,25 @@ class Pki:
         path = self.directory / "devices.crl.pem"
         try:
             ends = x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
-        except ValueError as error:
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
             raise PkiError(
-                f"{path}: expected a revocation list, got: {error}; hearthline pki revoke signs it anew"
+                f"{path}: expected a revocation list, got: {why}; hearthline pki revoke signs it anew"
             ) from error
         assert ends is not None
         return ends
 
     def _builder(
-        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        days: int,
+        until: datetime | None = None,
     ) -> x509.CertificateBuilder:
+        """It holds for so many days, but not past `until`: what outlives its authority only seems to hold."""
         now = self._now()
+        ends = now + timedelta(days=days)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -199,7 +207,7 @@ class Pki:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _EARLY)
-            .not_valid_after(now + timedelta(days=days))
+            .not_valid_after(ends if until is None else min(ends, until))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         )
 
@@ -217,7 +225,13 @@ class Pki:
         key = None if csr is not None else ec.generate_private_key(ec.SECP256R1())
         public = _requested(csr) if csr is not None else key.public_key() if key is not None else None
         assert public is not None
-        builder = self._builder(_name(name), ca.subject, public, days)
+        if ca.not_valid_after_utc <= self._now():
+            raise PkiError(
+                f"{self.directory / authority}.pem: expected an authority that holds, got one that ended on "
+                f"{ca.not_valid_after_utc:%Y-%m-%d}: hearthline pki init in another directory makes others, "
+                "which everybody has to be given"
+            )
+        builder = self._builder(_name(name), ca.subject, public, days, ca.not_valid_after_utc)
         ca_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
         for extension, critical in (
             (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -237,9 +251,13 @@ class Pki:
             key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
             certificate = x509.load_pem_x509_certificate(pem.read_bytes())
         except FileNotFoundError as error:
-            raise PkiError(
-                f"{error.filename}: expected an authority, got none: hearthline pki init makes it"
-            ) from error
+            made = pem.exists() or (self.directory / "issued.json").exists()
+            cure = (
+                "bring it back from where it is kept for as long as this takes"
+                if made
+                else "hearthline pki init makes it"
+            )
+            raise PkiError(f"{error.filename}: expected an authority, got none: {cure}") from error
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:  # the third: an encrypted key
             raise PkiError(f"{key_path}: expected the key of the authority, got: {error}") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():

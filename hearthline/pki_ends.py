@@ -12,13 +12,27 @@ from cryptography import x509
 
 from hearthline.pki import INGEST, Issued, PkiError
 
-__all__ = ["SOON_DAYS", "Ending", "ends_of_files", "names_of", "newest", "warnings"]
+__all__ = [
+    "SOON_DAYS",
+    "Ending",
+    "certificate_of",
+    "ends_of_files",
+    "in_stack",
+    "names_of",
+    "newest",
+    "warnings",
+]
 
 SOON_DAYS: Final = 60
 """So long before an end it is warned of. [d]"""
+RENEW: Final = "hearthline pki renew"
+_ROTATE: Final = "hearthline secrets init --rotate {name}, with the names of before, and what it says then"
+_IN_STACK: Final = {"server.pem": "server", f"{INGEST}.pem": INGEST}
+_BOARD: Final = "board_cert.pem"
+"""Of the stack's board, beside the directory; it may be of another authority."""
 _FILES: Final = {
-    "server.pem": "hearthline pki renew",
-    f"{INGEST}.pem": "hearthline pki renew",
+    "server.pem": RENEW,
+    f"{INGEST}.pem": RENEW,
     "servers-ca.pem": "hearthline pki init in another directory, which devices have to be given",
     "devices-ca.pem": "hearthline pki init in another directory, and new certificates for all devices",
 }
@@ -42,27 +56,48 @@ class Ending:
     cure: str
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def in_stack(directory: Path) -> bool:
+    """Whether it is that of the Compose stack, which `hearthline secrets init` made."""
+    return (directory.parent / _BOARD).is_file()
+
+
+def certificate_of(path: Path) -> x509.Certificate:
+    """What is in a file; PkiError says what to do if that is none."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError as error:
-        raise PkiError(f"{path}: expected a certificate, got none: hearthline pki init makes it") from error
+        if not path.name.endswith("-ca.pem") and (path.parent / "servers-ca.pem").exists():
+            cure = f"{RENEW} --name with the broker's names makes it"
+        elif (path.parent / "issued.json").exists():
+            cure = "bring it back; devices trust no other that hearthline pki init would make"
+        else:
+            cure = "hearthline pki init makes it"
+        raise PkiError(f"{path}: expected a certificate, got none: {cure}") from error
+    except OSError as error:
+        raise PkiError(f"{path}: expected a certificate, got: {error.strerror}") from error
     except ValueError as error:
         raise PkiError(f"{path}: expected a PEM certificate, got: {error}") from error
 
 
-def ends_of_files(directory: Path) -> list[Ending]:
-    """Those of the servers and of both authorities."""
-    return [
-        Ending(name, _certificate(directory / name).not_valid_after_utc, cure)
-        for name, cure in _FILES.items()
-    ]
+def ends_of_files(directory: Path) -> tuple[list[Ending], list[PkiError]]:
+    """Those of the servers, of both authorities and of the stack's board; and what cannot be read."""
+    wanted = {directory / name: cure for name, cure in _FILES.items()}
+    if in_stack(directory):
+        wanted |= {directory / f: _ROTATE.format(name=name) for f, name in _IN_STACK.items()}
+        wanted[directory.parent / _BOARD] = _ROTATE.format(name="board_cert")
+    found, failed = [], []
+    for path, cure in wanted.items():
+        try:
+            found.append(Ending(path.name, certificate_of(path).not_valid_after_utc, cure))
+        except PkiError as error:
+            failed.append(error)
+    return found, failed
 
 
 def names_of(path: Path) -> list[str]:
     """Names and addresses that a server's certificate is for."""
     try:
-        names = _certificate(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate_of(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         raise PkiError(f"{path}: expected the names of a server in it, got none: --name says them") from None
     return [str(name.value) for name in names]

@@ -56,12 +56,15 @@ class DoorFiles:
         The server's.
     device_authority, revoked : Path
         The devices' authority, and what it has revoked.
+    server_authority : Path or None
+        By which devices know the server; it may be kept elsewhere.
     """
 
     certificate: Path
     key: Path
     device_authority: Path
     revoked: Path
+    server_authority: Path | None = None
 
     @classmethod
     def of(cls, directory: Path) -> DoorFiles:
@@ -71,6 +74,7 @@ class DoorFiles:
             directory / "server.key",
             directory / "devices-ca.pem",
             directory / "devices.crl.pem",
+            directory / "servers-ca.pem",
         )
 
     def context(self) -> ssl.SSLContext:
@@ -84,7 +88,7 @@ class DoorFiles:
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_cert_chain(self.certificate, self.key)
+            self._show_by(context)
             context.load_verify_locations(self.device_authority)
             context.load_verify_locations(self.revoked)
         except (OSError, ssl.SSLError) as error:
@@ -99,17 +103,29 @@ class DoorFiles:
         return tuple(path.stat().st_mtime_ns for path in (self.certificate, self.key, self.revoked))
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Have `context` take newcomers by the files as they are now; ssl.SSLError if they do not fit."""
+        """Have `context` take newcomers by the files as they are now; OSError or ValueError if it cannot."""
         # Tried apart first: a certificate that is taken without its key lets nobody in any more.
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.certificate, self.key)
+        self._show_by(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
         context.load_verify_locations(self.revoked)
-        context.load_cert_chain(self.certificate, self.key)
+        self._show_by(context)
+
+    def _show_by(self, context: ssl.SSLContext) -> None:
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except ssl.SSLError as error:
+            if error.reason != "KEY_VALUES_MISMATCH":
+                raise
+            raise ValueError(
+                f"{self.key}: expected the key of {self.certificate.name}, got another: "
+                "hearthline pki renew makes both anew"
+            ) from error
 
     def first_to_end(self) -> tuple[str, datetime]:
         """Which file ends first, and when: past that nobody comes in. OSError or ValueError if unreadable."""
         ends = {
             path: x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-            for path in (self.certificate, self.device_authority)
+            for path in (self.certificate, self.device_authority, self.server_authority)
+            if path is not None and (path is not self.server_authority or path.exists())
         }
         until = x509.load_pem_x509_crl(self.revoked.read_bytes()).next_update_utc
         if until is not None:
@@ -218,6 +234,10 @@ class Door:
         Monotonic. [s]
     revoked : frozenset of int
         Serial numbers of certificates that were revoked since the handshake's own list was read.
+    ends : (str, datetime) or None
+        Which file of those that newcomers are taken by ends first, and when; None before the door is open.
+    untaken : str
+        Why newcomers are not taken by the files as they are now, but by those of before; empty if they are.
     """
 
     files: DoorFiles
@@ -231,6 +251,19 @@ class Door:
     allowance: Callable[[], Allowance] = Allowance
     clock: Callable[[], float] = field(default=time.monotonic)
     revoked: frozenset[int] = frozenset()
+    ends: tuple[str, datetime] | None = None
+    untaken: str = ""
+
+    def open(self) -> ssl.SSLContext:
+        """What newcomers are taken by; ValueError if a file is missing or none of its kind."""
+        context = self.files.context()
+        self.ends = self.files.first_to_end()
+        return context
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        """Have `context` take newcomers by the files as they are now; OSError or ValueError if it cannot."""
+        self.files.renew(context)
+        self.ends = self.files.first_to_end()
 
     def take_revocations(self) -> None:
         """Read which certificates are revoked by now; OSError or ValueError if the list cannot be read."""

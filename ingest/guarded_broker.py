@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from collections import defaultdict, deque
@@ -75,7 +74,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     def _create_ssl_context(self, _listener: Any) -> ssl.SSLContext:
         assert self._door is not None
-        self._tls = self._door.files.context()
+        self._tls = self._door.open()
         return self._tls
 
     async def _create_server_instance(
@@ -165,22 +164,34 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
         """Take a new list of what is revoked, and part from whoever is on it; take a renewed certificate.
 
         Both are for newcomers too: a list that was read at the start ends some day, and then lets nobody in.
+        What cannot be taken leaves the door as it was, and is tried again.
         """
         door = self._door
         if door is None:
             return
-        read = door.files.changed()
+        read: tuple[int, ...] = ()
+        failed = ""
         while True:
             await asyncio.sleep(_REVOKED_S)
-            # Read again the next time if it fails: key and certificate are replaced one after the other.
-            with contextlib.suppress(OSError, ValueError, ssl.SSLError):
+            try:
                 changed = door.files.changed()
                 if changed != read:
                     door.take_revocations()
                     await self._part_from(door)
                     if self._tls is not None:
-                        door.files.renew(self._tls)
+                        door.renew(self._tls)
                     read = changed
+            except (OSError, ValueError) as error:
+                why = str(error)
+            else:
+                why = ""
+            # Not the first time: key and certificate are replaced one after the other.
+            told = why if why == failed else ""
+            if told and told != door.untaken:
+                _log.warning("certificates: %s; those of before are shown until this is mended", told)
+            elif door.untaken and not why:
+                _log.info("certificates: taken as they are now")
+            failed, door.untaken = why, told or (door.untaken if why else "")
 
     async def _part_from(self, door: Door) -> None:
         for session, handler in list(self._sessions.values()):

@@ -137,17 +137,18 @@ def _renew(
     Example: hearthline pki renew --dir pki
     """
     from hearthline.pki import PkiError
-    from hearthline.pki_ends import ends_of_files, names_of
+    from hearthline.pki_ends import certificate_of, in_stack, names_of
 
     pki = _open(directory)
     try:
-        pki.renew("server", name or names_of(directory / "server.pem"), days)
-        pki.renew("ingest", [], days)
-        ends = [one for one in ends_of_files(directory) if one.name in ("server.pem", "ingest.pem")]
+        for file, names in (("server", name or names_of(directory / "server.pem")), ("ingest", [])):
+            pki.renew(file, names, days)
+            made = directory / f"{file}.pem"
+            typer.echo(f"{made} until {certificate_of(made).not_valid_after_utc:%Y-%m-%d}")
     except (PkiError, OSError) as error:
         raise UsageError(error) from error
-    for one in ends:
-        typer.echo(f"{directory / one.name} until {one.ends:%Y-%m-%d}")
+    if in_stack(directory):
+        typer.echo("then: docker compose up -d --force-recreate mosquitto ingest")
 
 
 def _revoke(
@@ -180,7 +181,8 @@ def _revoke(
 def _list(directory: _Dir = _DIR, as_json: _Json = False) -> None:
     """List every certificate of the devices' authority, and until when those of servers and all else hold.
 
-    What ends within 60 days is said on stderr, with the command that makes it anew.
+    What ends within 60 days is said on stderr, with the command that makes it anew. What cannot be read is
+    said after all else.
 
     Example: hearthline pki list --dir pki
     """
@@ -189,27 +191,35 @@ def _list(directory: _Dir = _DIR, as_json: _Json = False) -> None:
 
     pki, now = _open(directory), utc_now()
     try:
-        known, ends, files = pki.list(), pki.crl_ends(), ends_of_files(directory)
-    except (PkiError, OSError) as error:
+        known = pki.list()
+    except PkiError as error:
         raise UsageError(error) from error
+    files, failed = ends_of_files(directory)
+    revoked = None
+    try:
+        revoked = Ending("revocation list", pki.crl_ends(), "hearthline pki revoke")
+    except PkiError as error:
+        failed.append(error)
+    ending = [*files, revoked] if revoked is not None else files
     if as_json:
-        shown = [{**asdict(c), "state": c.state(now)} for c in known]
-        until = {one.name: one.ends.isoformat() for one in files}
         typer.echo(
-            json.dumps(
-                {"certificates": shown, "revocation_list_until": ends.isoformat(), "files_until": until}
+            json.dumps({
+                "certificates": [{**asdict(c), "state": c.state(now)} for c in known],
+                "revocation_list_until": revoked and revoked.ends.isoformat(),
+                "files_until": {one.name: one.ends.isoformat() for one in files},
+            })
+        )  # fmt: skip
+    else:
+        for certificate in known:
+            typer.echo(
+                f"{certificate.device}\t{certificate.state(now)}\t{certificate.ends}\t{certificate.serial}"
             )
-        )
-        return
-    for certificate in known:
-        typer.echo(
-            f"{certificate.device}\t{certificate.state(now)}\t{certificate.ends}\t{certificate.serial}"
-        )
-    for one in files:
-        typer.echo(f"{one.name} until {one.ends:%Y-%m-%d}")
-    typer.echo(f"revocation list until {ends:%Y-%m-%d}")
-    for line in warnings([*files, Ending("revocation list", ends, "hearthline pki revoke")], known, now):
-        print(line, file=sys.stderr)  # noqa: T201
+        for one in ending:
+            typer.echo(f"{one.name} until {one.ends:%Y-%m-%d}")
+        for line in warnings(ending, known, now):
+            print(line, file=sys.stderr)  # noqa: T201
+    if failed:
+        raise UsageError("\n".join(map(str, failed)))
 
 
 def _mosquitto(

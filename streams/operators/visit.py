@@ -44,8 +44,8 @@ def visit(entity: Entity) -> Iterable[EntityRow | Stands]:
     A stay in progress has neither `until` nor `dwell_s`. A truck is detained when it entered with a load (its
     last ticket was a gross one of another place) and has neither its tare there nor left after the free time.
 
-    Whether it left, or came, in positions that could not be marked is unknown: so is a stay that began before,
-    whether or not one ended after them (it may have been two), and what was said of detention stands.
+    Whether it left, or came, in positions that could not be marked is unknown: so is a stay that began before
+    them, whether or not one ended after (it may have been two), and what was said of detention stands.
     """
     items = [i for i in entity.items if i.t <= entity.now_ms]
     lacks = [(i.t, i.values["to_ms"]) for i in entity.failed("visits")]

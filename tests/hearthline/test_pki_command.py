@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,14 +19,14 @@ from typer.testing import CliRunner
 
 from hearthline.cli import UsageError, build
 from hearthline.door_health import BrokerHealth
-from hearthline.pki import Pki
+from hearthline.pki import Pki, PkiError
 from hearthline.serving import up_config
 from hearthline.settings import load_settings
 from ingest.broker import EmbeddedBroker
 from ingest.door import Door, DoorFiles, Rules
 from tests.support.payloads import TEXTS
 from tests.support.payloads import site as made_site
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, until
 
 
 def run(*words, code=0):
@@ -161,6 +162,115 @@ def test_a_server_says_when_nobody_can_come_in_any_more(tmp_path):
     later.revoke([])
     assert health(made + timedelta(days=402))[0] == "ok"
     assert health(made + timedelta(days=820))[1].startswith("devices.crl.pem ended on ")
+
+
+def test_nothing_outlives_its_authority(tmp_path):
+    made = datetime.now(UTC) - timedelta(days=3600)
+    Pki(tmp_path, lambda: made).init(["localhost"], 10)
+    run("pki", "renew", "--dir", tmp_path)
+    run("pki", "issue", "--dir", tmp_path, "sub-1")
+    for name, authority in (("server", "servers"), ("ingest", "servers"), ("devices/sub-1", "devices")):
+        ends = [load(tmp_path / f"{f}.pem").not_valid_after_utc for f in (name, f"{authority}-ca")]
+        assert ends[0] == ends[1], name
+    (listed,) = json.loads(run("pki", "list", "--dir", tmp_path, "--json"))["certificates"]
+    assert datetime.fromisoformat(listed["ends"]) == ends[1]
+    later = Pki(tmp_path, lambda: made + timedelta(days=3651))
+    with pytest.raises(
+        PkiError, match=r"servers-ca\.pem: expected an authority that holds, got one that ended"
+    ):
+        later.renew("ingest", [], 10)
+
+
+def test_keys_of_authorities_that_were_moved_away_are_to_be_brought_back(pki):
+    for name in ("servers-ca.key", "devices-ca.key"):
+        (pki / name).rename(pki.parent / name)
+    for words in (("renew",), ("issue", "sub-1"), ("revoke",)):
+        said = run("pki", *words, "--dir", pki)
+        assert "-ca.key: expected an authority, got none: bring it back" in said
+        assert "pki init" not in said
+    assert "authority" not in run("pki", "list", "--dir", pki)
+    (pki / "servers-ca.pem").rename(pki.parent / "servers-ca.pem")
+    assert "servers-ca.pem: expected a certificate, got none: bring it back" in run(
+        "pki", "list", "--dir", pki
+    )
+
+
+def test_what_cannot_be_read_hides_nothing_else(pki):
+    run("pki", "issue", "--dir", pki, "sub-1")
+    (pki / "ingest.pem").unlink()
+    (pki / "devices.crl.pem").write_text("none")
+    done = CliRunner().invoke(build(), ["pki", "list", "--dir", str(pki)])
+    assert re.findall(r"^(\S+)(?: until|\tgood)", done.output, re.MULTILINE) == [
+        "sub-1", "server.pem", "servers-ca.pem", "devices-ca.pem",
+    ]  # fmt: skip
+    said = str(done.exception).splitlines()
+    assert len(said) == 2
+    assert "ingest.pem: expected a certificate, got none: hearthline pki renew --name" in said[0]
+    assert "devices.crl.pem: expected a revocation list" in said[1]
+    run("pki", "renew", "--dir", pki)
+    run("pki", "revoke", "--dir", pki)
+    assert "revocation list until" in run("pki", "list", "--dir", pki)
+
+
+def test_the_stack_has_a_certificate_of_its_board_and_cures_of_its_own(tmp_path):
+    pki = Pki(tmp_path / "pki", lambda: datetime.now(UTC) - timedelta(days=800))
+    pki.init(["localhost"], 825)
+    pki.renew("board", ["board.example"], 825)
+    (pki.directory / "board.pem").rename(tmp_path / "board_cert.pem")
+    told = CliRunner().invoke(build(), ["pki", "list", "--dir", str(pki.directory)]).stderr
+    cures = re.findall(r"^(\S+) ends on \S+: hearthline secrets init --rotate (\w+),", told, re.MULTILINE)
+    assert cures == [("server.pem", "server"), ("ingest.pem", "ingest"), ("board_cert.pem", "board_cert")]
+    assert "docker compose up -d --force-recreate mosquitto ingest" in run(
+        "pki", "renew", "--dir", pki.directory
+    )
+
+
+def test_what_was_renewed_is_said_though_the_next_cannot_be(pki, monkeypatch):
+    real = Pki.renew
+
+    def once(self, file, names, days):
+        if file == "ingest":
+            raise PkiError("no room")
+        real(self, file, names, days)
+
+    monkeypatch.setattr(Pki, "renew", once)
+    done = CliRunner().invoke(build(), ["pki", "renew", "--dir", str(pki)])
+    assert "server.pem until " in done.output
+    assert str(done.exception) == "no room"
+
+
+def test_a_renewal_that_cannot_be_taken_is_said_and_what_is_shown_counts(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("ingest.guarded_broker._REVOKED_S", 0.05)
+    pki = Pki(tmp_path, lambda: datetime.now(UTC) - timedelta(days=815))
+    pki.init(["localhost"], 825)
+    Pki(tmp_path, lambda: datetime.now(UTC)).revoke([])
+    door = Door(DoorFiles.of(tmp_path), Rules(made_site()), lambda _denied: None, port=0)
+
+    def said():
+        part = BrokerHealth(broker, lambda: round(datetime.now(UTC).timestamp() * 1000)).part()
+        return part.state, part.reason, part.advice
+
+    with EmbeddedBroker(door=door) as broker:
+        context = door.files.certificate.read_bytes()
+        assert said()[1].startswith("server.pem ends on ")
+        key = (tmp_path / "server.key").read_bytes()
+        pki.renew("server", ["localhost"], 3000)
+        (tmp_path / "server.key").write_bytes(key)
+        until(lambda: door.untaken)
+        state, reason, advice = said()
+        assert (state, "hearthline pki list" in advice) == ("degraded", True)
+        assert "new certificates of its door are not taken: " in reason
+        assert "server.key: expected the key of server.pem, got another: hearthline pki renew" in reason
+        assert door.ends is not None
+        assert door.ends != door.files.first_to_end(), (
+            "of the one that is shown, not of the one that lies there"
+        )
+        assert ssl.get_server_certificate(("127.0.0.1", door.port)).encode() == context
+        Pki(tmp_path, lambda: datetime.now(UTC)).renew("server", ["localhost"], 825)
+        until(lambda: not door.untaken)
+        assert said() == ("ok", "", "")
+    told = [r.message for r in caplog.records if "certificates: " in r.message]
+    assert len([m for m in told if "expected the key" in m]) == 1
 
 
 @pytest.mark.parametrize("name", ["a+b", "a#b", "a/b", "+", "", "x" * 65, "a b"])
