@@ -289,17 +289,14 @@ def _connect(board: _Board, client: Client, element: BoardElement, page: Page, s
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
     async def act(event: Any) -> None:
-        asked = event.args if isinstance(event.args, dict) else {}
+        asked = {**event.args} if isinstance(event.args, dict) else {}
+        # A page may ask for the next before it is answered, and is told which this is the answer to.
+        notice = {"key": asked.get("alarm"), "about": "alarm", "deed": asked.pop("deed", None)}
         try:
             await board.sources.act(asked)
-            notice = {"key": asked.get("alarm"), "about": "alarm", "done": True, "detail": ""}
+            notice |= {"done": True, "detail": ""}
         except Refusal as error:
-            notice = {
-                "key": asked.get("alarm"),
-                "about": "alarm",
-                "done": False,
-                "detail": tellable(error.why),
-            }
+            notice |= {"done": False, "detail": tellable(error.why)}
         await core.sio.emit("hearthline_notice", notice, room=client.id)
 
     async def enter(event: Any) -> None:

@@ -126,6 +126,8 @@ export class Alarm {
   constructor(panel, context) {
     this.context = context;
     this.drafts = new Map(); // what is being written, by alarm: somebody else may close it, or choose to read another meanwhile
+    this.sent = new Map(); // words that are not answered yet, by deed: the next may be done before
+    this.deed = 0;
     this.facts = h("div");
     this.trend = h("div", { class: "hl-alarm-trend" });
     this.deeds = h("div", { class: "hl-alarm-deeds" });
@@ -170,8 +172,9 @@ export class Alarm {
     const hours = h("select", { "aria-label": t("for how long") }, [1, 8, 24, 72].map((n) => h("option", { value: n }, t("{n} h", { n }))));
     const act = (deed, more = {}) => {
       remember(name.value);
-      this.sent = TAKES_WORDS.has(deed) ? [row.key, words.value] : null;
-      this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, ...more });
+      this.deed += 1;
+      if (TAKES_WORDS.has(deed)) this.sent.set(this.deed, [row.key, words.value]);
+      this.context.emit("alarm", { alarm: row.key, do: deed, who: name.value, reason: words.value, deed: this.deed, ...more });
     };
     const button = (label, deed, more) => h("button", { type: "button", class: "hl-button", "data-do": deed, onclick: () => act(deed, more?.()) }, t(label));
     const waits = !row.acknowledged_by && (row.state === "raised" || row.state === "cleared");
@@ -199,12 +202,14 @@ export class Alarm {
   }
 
   // Words that were taken are not there to be sent again, nor as the name of an owner; newer ones stay.
-  done() {
-    const [key, sent] = this.sent ?? [];
+  answered(deed, done) {
+    const [key, sent] = this.sent.get(deed) ?? [];
+    this.sent.delete(deed);
+    if (!done || key === undefined) return;
     const words = this.deeds.querySelector("[data-words]");
     if (this.drafts.get(key) === sent) this.drafts.delete(key);
     if (words && key === chosen(this.context).id && words.value === sent) words.value = "";
-    this.sent = null;
+    this.update();
   }
 
   // About its beginning, of whatever tells of such a subject; what the rule looked at comes first.

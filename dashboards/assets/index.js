@@ -166,15 +166,15 @@ class Board {
     }
   }
 
-  answered({ key, about, done, detail, ref }) {
+  answered({ key, about, deed, done, detail, ref }) {
     const { t, asked } = this.context;
     if (about === "entry") {
       this.entry.answered({ done, detail, ref });
       return;
     }
     if (about === "alarm") {
+      for (const { view } of this.panels) view.answered?.(deed, done);
       if (!done) window.alert(t("This could not be done: {why}", { why: says(detail, t) }));
-      else for (const { view } of this.panels) view.done?.();
       return;
     }
     asked.set(key, done ? "done" : "failed");

@@ -120,6 +120,32 @@ def test_words_stay_when_somebody_else_acknowledges_meanwhile(writing, running):
     assert page.get_by_label(WORDS).input_value() == "", "what was taken does not come back"
 
 
+def test_words_of_two_deeds_are_both_taken_though_the_second_is_done_before_the_first_is_answered(
+    writing, running
+):
+    page, before = writing.page, len(running.actions.acted)
+    page.get_by_label("your name").fill("W")
+    running.actions.answering.clear()
+    try:
+        page.locator("[data-do=comment]").click()
+        page.locator(f"#panel-alarm_list tr[data-alarm='{running.alarms[1].id}']").click()
+        until_here(page, lambda: page.get_by_label(WORDS).input_value() == "")
+        page.get_by_label(WORDS).press_sequentially("seen")
+        page.locator("[data-do=comment]").click()
+    finally:
+        running.actions.answering.set()
+    until_here(page, lambda: page.get_by_label(WORDS).input_value() == "")
+    told = running.actions.acted[before:]
+    assert {(a["alarm"], a["reason"]) for a in told} == {
+        (running.alarms[0].id, "pump swapped by W"), (running.alarms[1].id, "seen"),
+    }  # fmt: skip
+    assert not any("deed" in a for a in told)
+    page.locator(f"#panel-alarm_list tr[data-alarm='{running.alarms[0].id}']").click()
+    page.wait_for_selector(f"#panel-alarm_list tr[data-alarm='{running.alarms[0].id}'].hl-chosen")
+    until_here(page, lambda: page.get_by_label(WORDS).input_value() == "")
+    writing.assert_quiet()
+
+
 @pytest.mark.parametrize(("size", "language"), [(None, "en"), (PHONE, "zh")])
 def test_a_range_that_ends_before_it_begins_is_said_and_another_shown(opened, running, size, language):
     span = f"from={running.now_ms}&to={running.now_ms - DAY_MS}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -60,6 +61,8 @@ class Actions:
         self.retried = []
         self.acted = []
         self.entered = []
+        self.answering = threading.Event()
+        self.answering.set()
 
     def retry(self, dead_letter):
         self.retried.append(dead_letter)
@@ -67,6 +70,7 @@ class Actions:
     def act(self, asked):
         if not asked["who"]:
             raise ActionRefusedError("who: expected the name of a person, got none")
+        assert self.answering.wait(PATIENCE_S)
         self.acted.append(asked)
 
     def enter(self, asked):
