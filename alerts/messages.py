@@ -15,8 +15,9 @@ from babel.messages.pofile import read_po
 from alerts.alarm import Note
 from alerts.codes import name_of
 from models.anomaly import Severity
+from models.site import Site
 
-__all__ = ["Writer", "text_of"]
+__all__ = ["Writer", "names_of", "text_of"]
 
 _PO: Final = Path(__file__).parent / "locale" / "zh" / "LC_MESSAGES" / "alerts.po"
 _SAID: Final = {
@@ -59,13 +60,24 @@ def text_of(text: str, language: str, **values: object) -> str:
     return (_catalogue()[text] if language == "zh" else text).format(**values)
 
 
+def names_of(site: Site) -> dict[str, str]:
+    """What people call what a message is about, by its id: regions, units, devices, networks and places."""
+    return {
+        **{r.id: r.name for r in site.regions.values()},
+        **{u.id: u.name for u in site.units.values()},
+        **{d.device: d.name for d in site.devices.values()},
+        **{n.id: n.name for n in site.networks.values()},
+        **{p.place: p.name for p in site.places.values()},
+    }
+
+
 class Writer:
     """Writes messages of one site.
 
     Parameters
     ----------
     names : mapping
-        Names of devices, networks and places by id.
+        `names_of` the site.
     zone : ZoneInfo
         Times are the site's.
     board_url : str

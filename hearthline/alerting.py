@@ -16,7 +16,7 @@ from alerts.action import Action, ActionError, Deed
 from alerts.channels import Sender, email, service, siren, webhook
 from alerts.condition import Condition, conditions_of
 from alerts.desk import Desk
-from alerts.messages import Writer
+from alerts.messages import Writer, names_of
 from alerts.post import Post, unsent
 from alerts.rehearsal import fast_conditions
 from alerts.rows import ALARM
@@ -225,13 +225,8 @@ class Alerting:
     def prepare(self, broker: siren.Broker | None, board_url: str) -> None:
         """Open the channels; one that cannot be is a UsageError."""
         base = self._base
-        names = {
-            **{d.device: d.name for d in base.site.devices.values()},
-            **{n.id: n.name for n in base.site.networks.values()},
-            **{p.place: p.name for p in base.site.places.values()},
-        }
         url = base.rules.board_url or board_url
-        writer = Writer(names, self.policy.zone, url)
+        writer = Writer(names_of(base.site), self.policy.zone, url)
         if base.rules.channels:
             made = senders_of(base.rules, broker)
             self.desk.post = Post(self.records, base.rules, made, writer, wall_clock)

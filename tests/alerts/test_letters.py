@@ -1,5 +1,6 @@
 """Who is told what, and when: rosters, steps, quiet hours, sirens, languages."""
 
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -9,10 +10,11 @@ from alerts.action import Deed
 from alerts.alarm import Alarm
 from alerts.book import Book
 from alerts.letters import letters_of
-from alerts.messages import Writer
+from alerts.messages import Writer, names_of
 from alerts.rebuild import standing
 from alerts.rules import SitePolicy
 from models.anomaly import Severity
+from models.site import Unit
 from tests.support.alarm_book import Driven, condition
 from tests.support.alert_site import rules, site
 
@@ -320,3 +322,16 @@ def test_a_history_without_routes_and_a_route_that_is_gone_end_by_the_rule_of_no
     t.driven.book.restore([Alarm.from_json(kept)])
     t.driven.push(at(19), condition("sub-001", at(12), at(19), active=False, order=1))
     assert {x[:2] for x in t.letters(at(19))} == {("siren:gate", "cleared"), ("boss", "cleared")}
+
+
+def test_a_message_names_units_as_people_do_and_takes_no_number_for_a_name():
+    t = Told()
+    found = {"unit": "u1", "count": 3}
+    t.driven.push(at(12), condition("unit:u1", at(12), evidence=found))
+    bodies = [
+        x["body"] for x in letters_of(t.driven.said, t.policy, at(12), at(12)) if x["recipient"] == "day"
+    ]
+    names = names_of(replace(SITE, units={"u1": Unit("u1", "r", "东河供热公司")}))
+    subject, text = Writer({**names, "3": "third"}, ZONE, "http://board").write(bodies, "zh")
+    assert subject.startswith("[重要] 东河供热公司 (unit:u1) ")
+    assert "unit 东河供热公司; count 3\n" in text
