@@ -56,7 +56,7 @@ Said = dict[tuple[str, int], dict[str, Any]]
 
 def _unit(operators: Sequence[Operator], home: Path) -> tuple[Run, Told]:
     told = Told()
-    return uncrashed(unit_stream(1), home, operators=operators, every_ms=400_000, hear=told.take), told
+    return uncrashed(unit_stream(1, 5.0), home, operators=operators, every_ms=400_000, hear=told.take), told
 
 
 def _sub_2(samples: Any, site: Any) -> bool:
@@ -159,7 +159,7 @@ def test_only_what_was_to_fail_failed_and_an_entity_that_is_whole_again_fails_no
 
 
 def _crashes(run: Run) -> list[str]:
-    return list(crashed(run, range(5, len(run.records), 17)))
+    return list(crashed(run, range(5, len(run.records), 35)))
 
 
 def test_a_crash_changes_nothing_of_what_cannot_be_computed(unit: Unit) -> None:

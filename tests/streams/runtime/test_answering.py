@@ -150,10 +150,10 @@ def test_what_comes_live_goes_on_between_the_turns(tmp_path):
 
 
 def test_turns_and_crashes_amid_them_change_no_row(tmp_path, monkeypatch):
-    days, rows = 3, []
+    days, rows = 2, []
     with monkeypatch.context() as paced:
-        paced.setattr(answering, "_MOST_WINDOWS", 100)
-        paced.setattr(restate, "_MOST_TIMES", 60)
+        paced.setattr(answering, "_MOST_WINDOWS", 60)
+        paced.setattr(restate, "_MOST_TIMES", 40)
         for crash in (False, True):
             stream = long_ago(Stream(tmp_path / str(crash)), days)
             stream.runtime.save()
