@@ -21,6 +21,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.config import MqttConfig
+from edge.handshake import UNANSWERED, LastError, in_words
 from edge.say import Say
 from edge.workers import Workers
 
@@ -32,6 +33,7 @@ STEADY_S: Final = 10.0
 HANDSHAKE_S: Final = 15.0
 MAX_PENDING: Final = 200  # messages handed to paho that the broker has not confirmed
 TICK_S: Final = 0.5
+MOST_TOLD: Final = 10  # reasons of one trouble
 BETWEEN_S: Final = 0.05
 MAX_CALLS: Final = 10_000  # messages given out live that the thread has not come to; they wait in the outbox
 
@@ -101,6 +103,8 @@ class Link:
         self._failures = 0
         self._since_s = 0.0
         self._reason = ""
+        self._met = LastError()
+        self._answered = False
         self._socket: Any = None
         self._interest = 0
 
@@ -122,6 +126,8 @@ class Link:
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
         client.on_socket_close = lambda *_: self._unregister()
+        self._met.why, self._answered = "", False
+        client.enable_logger(self._met.logger)
         self._client, self._since_s, self._reason, self.pending = client, now_s, "", 0
         self._socket, self._interest = client.socket(), selectors.EVENT_READ
         self._network.selector.register(self._socket, self._interest, self)
@@ -132,6 +138,7 @@ class Link:
             self._socket = None
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self._answered = True
         if code.is_failure:
             self._reason = f"broker refused the connection: {code}"
             return
@@ -157,7 +164,9 @@ class Link:
     def _on_disconnect(
         self, _client: mqtt.Client, _data: Any, _flags: Any, code: Any, _properties: Any
     ) -> None:
-        self._reason = self._reason or f"connection lost: {code}"
+        lost = f"connection lost: {self._met.why or code}"
+        unanswered = self._network.settings.tls and not (self.ready or self._answered or self._met.why)
+        self._reason = self._reason or (UNANSWERED if unanswered else lost)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """Hand a message to the broker; False if it has too many unconfirmed already."""
@@ -220,7 +229,7 @@ class Link:
         try:
             client = attempt.result()
         except Exception as error:  # noqa: BLE001  whatever the resolver, TCP, TLS or a bad file raises: try again
-            self._reason = str(error) or type(error).__name__
+            self._reason = in_words(error)
             self._lost(now_s)
             return
         self._adopt(client, now_s)
@@ -281,6 +290,7 @@ class Network:
         os.set_blocking(self._wake_w, False)
         self.selector.register(self._wake_r, selectors.EVENT_READ, None)
         self._degraded: bool | None = None
+        self._told: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def add(self, peer: Peer) -> Link:
@@ -380,17 +390,25 @@ class Network:
 
     def _report(self) -> None:
         troubled = [link for link in self._links.values() if link.trouble not in (None, "not yet connected")]
-        if troubled and not self._degraded:
+        # A line that breaks is said once; a certificate, which does not mend itself, after that too.
+        fresh = [
+            link
+            for link in troubled
+            if not self._degraded or ("certificate" in str(link.trouble) and link.trouble not in self._told)
+        ]
+        if fresh and len(self._told) < MOST_TOLD:
             self._degraded = True
+            self._told.add(str(fresh[0].trouble))
             self._say(
-                f"degraded: broker {self.settings.url}: {troubled[0].trouble} "
-                f"({troubled[0].peer.name}; {self.connected} of {len(self._links)} devices connected); "
+                f"degraded: broker {self.settings.url}: {fresh[0].trouble} "
+                f"({fresh[0].peer.name}; {self.connected} of {len(self._links)} devices connected); "
                 "keeps trying, samples wait in the outbox"
             )
         elif self._degraded is not False and self.connected == len(self._links):
             word = "recovered" if self._degraded else "connected"
             self._say(f"{word}: broker {self.settings.url}: {self.connected} devices connected")
             self._degraded = False
+            self._told.clear()
 
     def _part(self) -> None:
         """Last words of every device, then a clean goodbye; bounded to 2 s."""
@@ -435,6 +453,8 @@ def reach(settings: MqttConfig, timeout_s: float = 5.0, *, device: str = "") -> 
         What went wrong; None if it let us in.
     """
     client = broker_client(settings, f"hearthline-check-{random.randrange(2**32):08x}", device)  # noqa: S311
+    met = LastError()
+    client.enable_logger(met.logger)
     answers: list[Any] = []
     client.on_connect = lambda _client, _data, _flags, code, _properties: answers.append(code)
     try:
@@ -442,10 +462,12 @@ def reach(settings: MqttConfig, timeout_s: float = 5.0, *, device: str = "") -> 
         end_s = time.monotonic() + timeout_s
         while not answers and time.monotonic() < end_s:
             if client.loop(0.1) != mqtt.MQTT_ERR_SUCCESS and not answers:
-                return "connection closed before the broker answered"
+                return met.why or (
+                    UNANSWERED if settings.tls else "connection closed before the broker answered"
+                )
         client.disconnect()
     except (OSError, ValueError) as error:
-        return str(error)
+        return in_words(error)
     if not answers:
         return f"expected an answer within {timeout_s:g} s, got none"
     return f"broker refused the connection: {answers[0]}" if answers[0].is_failure else None

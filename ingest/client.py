@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,11 @@ class BulkClient(PollingClient):
     client_id : str
     on_publishes : callable
         Takes what one read brought, on the connection's thread; blocking it holds back the broker.
+
+    Attributes
+    ----------
+    met : OSError or None
+        What reading met last, as a broker that refuses the certificate.
     """
 
     def __init__(self, client_id: str, on_publishes: Callable[[Publishes], None]) -> None:
@@ -46,6 +52,12 @@ class BulkClient(PollingClient):
         self._given = b""
         self._open_lock = threading.Lock()
         self._open: dict[int, tuple[str, bytes]] = {}
+        self.met: OSError | None = None
+
+    def take(self, context: ssl.SSLContext) -> None:
+        """Connect by `context` from the next connection on."""
+        self._ssl_context = context
+        self._ssl = True
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002  as many as there are
         """Take what the socket has: paho's network loop calls it when there is something."""
@@ -58,8 +70,8 @@ class BulkClient(PollingClient):
             data = super()._sock_recv(_READ_BYTES)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
-            data = b""
+        except OSError as error:
+            self.met, data = error, b""
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         with self._msgtime_mutex:

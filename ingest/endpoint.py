@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-__all__ = ["Endpoint"]
+from models.wording import worded
+
+__all__ = ["Endpoint", "of_certificates"]
 
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
@@ -87,3 +89,13 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def of_certificates(error: BaseException | None) -> str:
+    """What `error` says of certificates, ours or the broker's; empty if nothing."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return worded("the broker's certificate is not taken: {why}", why=error.verify_message)
+    if isinstance(error, ssl.SSLError) and "ALERT_" in (error.reason or ""):
+        why = error.reason.partition("ALERT_")[2].replace("_", " ").lower()
+        return worded("the broker does not take our certificate: {why}", why=why)
+    return ""

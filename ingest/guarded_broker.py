@@ -14,7 +14,7 @@ from amqtt.broker import Broker
 from amqtt.contexts import Action
 
 from ingest.door import Allowance, Denied, Door
-from ingest.paced_server import PacedServer
+from ingest.paced_server import PacedServer, Strangers
 from ingest.porter import DEVICE_PREFIX, Porter
 from ingest.subscriptions import Subscriptions
 from models.wire import ACK, COMMAND, DEATH, TELEMETRY
@@ -66,6 +66,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
         self._porter = porter
         self._allowances: dict[str, Allowance] = {}
         self.throttled = 0
+        self._strangers = Strangers(_log.warning)
         self._most = (most_messages, most_bytes)
         self._sizes: deque[int] = deque()  # of what waits to be given out, in order
         self.waiting = self.waiting_bytes = self.dropped = 0
@@ -90,7 +91,9 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
         if ssl_context is not None:
             enter_s, most = self._porter.enter_s, self._porter.most_entering
-            return PacedServer(str(address), port or 0, connected, ssl_context, enter_s, most)
+            return PacedServer(
+                str(address), port or 0, connected, ssl_context, enter_s, most, self._strangers.add
+            )
         return await asyncio.start_server(connected, address, port, reuse_address=True, backlog=1024)
 
     async def stream_connected(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any, Final
 import paho.mqtt.client as mqtt
 
 from ingest.client import BulkClient
-from ingest.endpoint import Endpoint
+from ingest.endpoint import Endpoint, of_certificates
 from ingest.packets import Publishes
 from models.wording import worded
 
@@ -90,7 +91,8 @@ class Subscriber:
         if self._endpoint.username is not None:
             client.username_pw_set(self._endpoint.username, self._endpoint.password)
         if self._endpoint.tls:
-            client.tls_set_context(self._endpoint.tls_context())
+            client.take(self._endpoint.tls_context())
+            client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -149,6 +151,14 @@ class Subscriber:
             self._connected = connected
             self._detail = detail
 
+    def _on_pre_connect(self, _client: Any, _data: Any) -> None:
+        """Have the certificates that are there by now: those of the start end some day, or are replaced."""
+        self._client.met = None
+        try:
+            self._client.take(self._endpoint.tls_context())
+        except ValueError as error:  # as between a certificate and its key; those of before are as good
+            _log.warning("%s", error)
+
     def _on_connect(self, client: mqtt.Client, _data: Any, flags: Any, reason: Any, _props: Any) -> None:
         if reason.is_failure:
             self._next_epoch(
@@ -174,11 +184,13 @@ class Subscriber:
         )
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        self._detail = worded("expected a broker there, got no connection")
+        told = of_certificates(sys.exception())  # paho calls while it handles it, and does not hand it on
+        self._detail = told or worded("expected a broker there, got no connection")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, reason: Any, _props: Any) -> None:
         if "refused" not in self._detail:
-            self._next_epoch(connected=False, detail=worded("connection lost: {why}", why=str(reason)))
+            lost = of_certificates(self._client.met) or worded("connection lost: {why}", why=str(reason))
+            self._next_epoch(connected=False, detail=lost)
         else:  # keep the reason that the broker gave
             self._next_epoch(connected=False, detail=self._detail)
 

@@ -131,8 +131,8 @@ def _renew(
 ) -> None:
     """Make new keys and certificates of the broker and of ingest, by the same authority.
 
-    Devices need nothing new. Start the broker and ingest again afterwards; the one inside `up` takes it by
-    itself.
+    Devices need nothing new. Start Mosquitto again afterwards; the broker inside `up` and ingest take
+    theirs by themselves.
 
     Example: hearthline pki renew --dir pki
     """
