@@ -34,7 +34,7 @@ from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows, lost_readings
 from streams.core.telling import Telling
 
-__all__ = ["Arriving"]
+__all__ = ["Arriving", "poison"]
 
 _NEVER, _ALWAYS = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 _ALTERED = frozenset({"schema", "too_large"})
@@ -184,7 +184,7 @@ class Arriving:
         """Keep samples for the windows that are still at hand; older ones only stand as neighbours."""
         if late.any():
             older = rows.take(stands & late)
-            if self._state.rows.take_late(buffer.device_class, older, self._state.moving_to_ms):
+            if self._state.rows.late.take(buffer.device_class, older, self._state.moving_to_ms):
                 kept_from = self._state.kept_from_ms()
                 self._state.engine.begin(kept_from // BUCKET_MS * BUCKET_MS)
             if older.n and buffer.device_class in self._state.entities.marking.reads:
@@ -340,3 +340,11 @@ def _edge_times(rows: Rows, counters: Sequence[int], devices: int, *, last: bool
 
 def _joined(flags: str | None, flag: str) -> str:
     return flag if not flags else f"{flags};{flag}"
+
+
+def poison(record: Record, error: ValueError) -> dict[str, Any]:
+    """A record, or what is in it, that cannot be read, as `Arriving.refused` takes it."""
+    return {
+        "topic": "", "device": "", "boot": None, "seq": None, "reason": "frame",
+        "detail": str(error), "payload": record.frame, "retained": False,
+    }  # fmt: skip

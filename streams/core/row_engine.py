@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -16,24 +15,18 @@ from models.restate import RowSource
 from models.site import Network
 from streams.core.buffer import ClassBuffer
 from streams.core.containing import Failures, Values, contained, nothing, of_result
+from streams.core.learner_samples import LateSamples, step_samples
 from streams.core.learning import Learning
 from streams.core.network_events import OFFICE, NetworkEvents
-from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled, Source
+from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
-from streams.core.rows import Rows, concat, numeric_columns
-from streams.core.samples import ClassSamples
+from streams.core.row_states import RowStates, States
 from streams.core.stream_site import StreamSite
-from streams.core.window_state import FINAL, NONE, PROVISIONAL, WindowRows, WindowState
+from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
 
-__all__ = ["LATE_MS", "MODEL_AGE_MS", "Changed", "NetworkComputed", "RowEngine", "States"]
+__all__ = ["Changed", "NetworkComputed", "RowEngine"]
 
-LATE_MS = 7 * 86_400_000
-"""How old samples may be that learners are given later than their step. [ms]"""
-MODEL_AGE_MS = 86_400_000
-"""How old what was learnt must be before a window may use it: longer than any window stays open."""
 IntArray = NDArray[np.int64]
-States = Mapping[tuple[str, int], WindowState]
-"""Rows by measurement and window start (ms UTC)."""
 Changed = dict[str, set[tuple[str, int]]]
 """By measurement the networks and starts of steps (ms UTC) in which a row of it changed."""
 
@@ -78,8 +71,7 @@ class RowEngine:
 
     Attributes
     ----------
-    states : dict
-        What was said last about each window at hand, by subject index.
+    late : LateSamples
     settled_to_ms : int or None
         Learners know all that ended until then. [ms UTC]
     """
@@ -101,12 +93,10 @@ class RowEngine:
         self.networks = in_order_of_reading([o.reading(written) for o in networks])
         self.learners = tuple(learners)
         self.provisional = provisional
-        self.states: dict[tuple[str, int], WindowState] = {}
+        self._rows = RowStates(windows, self.networks, self.learners)
         self.settled_to_ms: int | None = None
         self._learning = Learning(self.learners, failures)
-        self._subjects: dict[str, int] = {}
-        self._late: dict[str, list[Rows]] = {}
-        self._takes_late = frozenset(name for x in self.learners if x.late for name in x.samples)
+        self.late = LateSamples(frozenset(name for x in self.learners if x.late for name in x.samples))
         self.events = NetworkEvents()
         self._check()
 
@@ -121,6 +111,11 @@ class RowEngine:
                     expected = ", ".join(sorted(allowed))
                     msg = f"{operator}: expected to read one of {expected}, got {name!r}"
                     raise ValueError(msg)
+
+    @property
+    def states(self) -> dict[tuple[str, int], WindowState]:
+        """What was said last about each window at hand, by measurement and its start. [ms UTC]"""
+        return self._rows.said
 
     @property
     def idle(self) -> bool:
@@ -210,11 +205,11 @@ class RowEngine:
         settling: bool,
     ) -> NetworkComputed | None:
         window_ms = 1000 * int(network.window_s or 0)
-        if not self._begun(operator, start, start + window_ms, windows):
+        if not self._rows.begun(operator, start, start + window_ms, windows):
             return None
         devices = np.flatnonzero(site.owned & (site.networks == network.id))
-        at = self._subject(network.id)
-        sources = {name: self._source(name, windows, site) for name in operator.reads if name != OFFICE}
+        at = self._rows.index(network.id)
+        sources = {name: self._rows.source(name, windows, site) for name in operator.reads if name != OFFICE}
         events = self.events.of(network.id, start, start + window_ms)
         rows = NetworkRows(
             network, at, start, start + window_ms, 1000 * operator.history_s, devices, site, sources, events
@@ -257,48 +252,6 @@ class RowEngine:
 
         return cast("tuple[Values, str] | None", contained(compute, failed))
 
-    def _begun(self, operator: NetworkOperator, start: int, end: int, windows: States) -> bool:
-        """Whether anything that `operator` reads has a row in the window; most others are yet to come."""
-        learnt = {x.name for x in self.learners}
-        return any(
-            (name, step) in (windows if name in self._windows else self.states)
-            for name in operator.reads
-            if name not in learnt
-            for step in range(start, end, STEP_MS)
-        )
-
-    def _subject(self, network: str) -> int:
-        return self._subjects.setdefault(network, len(self._subjects))
-
-    def _source(self, name: str, windows: States, site: StreamSite) -> Source:
-        operator = self._windows.get(name)
-        if operator is not None:
-            lengths = (
-                None
-                if operator.every_s * 1000 == STEP_MS
-                else np.full(len(site.ids), 1000 * operator.every_s)
-            )
-            return Source(operator.fields, "device", _of(windows, name), lengths)
-        for learner in self.learners:
-            if learner.name == name:
-                return Source(
-                    learner.fields,
-                    learner.subject,
-                    _of(self.states, name),
-                    learnt=True,
-                    model=f"{name}/{learner.version}",
-                )
-        reader = next(o for o in self.networks if o.name == name)
-        if reader.subject == "device":
-            window_s = {n.id: n.window_s for n in site.site.networks.values()}
-            lengths = np.array([1000 * (window_s.get(n) or 0) for n in site.networks], dtype=np.int64)
-        else:
-            lengths = np.array(
-                [1000 * int(getattr(site.site.networks.get(n), "window_s", 0) or 0) for n in self._subjects],
-                dtype=np.int64,
-            )
-        return Source(reader.fields, reader.subject, _of(self.states, name), lengths)
-
     # -- restatement --------------------------------------------------------------------
 
     def sources(self) -> tuple[RowSource, ...]:
@@ -340,9 +293,9 @@ class RowEngine:
             provisional=self.provisional,
             failures=self._failures,
         )
-        scratch._subjects, scratch.events = self._subjects, self.events
+        scratch._rows.networks_at, scratch.events = self._rows.networks_at, self.events
         for name in site.site.networks:
-            self._subject(name)
+            self._rows.index(name)
         windows: dict[tuple[str, int], WindowState] = {}
         for name, table in said.items():
             if name in self._windows:
@@ -351,10 +304,10 @@ class RowEngine:
                 continue
             learner = next((x for x in self.learners if x.name == name), None)
             if learner is not None:
-                scratch._note(learner, table, site)
+                scratch._rows.learn(learner, table, site)
                 continue
             operator = next(o for o in self.networks if o.name == name)
-            subjects = index if operator.subject == "device" else self._subjects
+            subjects = index if operator.subject == "device" else self._rows.networks_at
             states = read(table, operator.fields, subjects)
             scratch.states.update({(name, start): state for start, state in states.items()})
         own = {o.name for o in self.networks}
@@ -362,18 +315,6 @@ class RowEngine:
         return scratch.follow(changed, now_ms, site, windows, wanted)
 
     # -- learners -----------------------------------------------------------------------
-
-    def take_late(self, device_class: str, rows: Rows, now_ms: int) -> bool:
-        """Keep samples of steps that were taken in for the next one; whether a learner asks for any of them.
-
-        What is older than a week is history or of a wrong clock, and nothing to follow a device by.
-        """
-        if device_class not in self._takes_late:
-            return False
-        rows = rows.take(rows.t >= now_ms - LATE_MS)
-        if rows.n:
-            self._late.setdefault(device_class, []).append(rows)
-        return rows.n > 0
 
     def settle(
         self,
@@ -406,13 +347,12 @@ class RowEngine:
         for start in range(from_ms, until_ms - STEP_MS + 1, STEP_MS):
             told: list[tuple[str, pa.Table]] = []
             read = {name for learner in self.learners for name in learner.reads}
-            sources = {name: self._source(name, windows, site) for name in sorted(read)}
+            sources = {name: self._rows.source(name, windows, site) for name in sorted(read)}
             endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
-            late = {name: _late_samples(name, rows, site) for name, rows in self._late.items()}
-            self._late = {}
+            late = self.late.handed_out(site)
             for learner in self.learners:
                 samples = {
-                    name: _step_samples(buffers[name], start, site)
+                    name: step_samples(buffers[name], start, site)
                     for name in learner.samples
                     if name in buffers
                 }
@@ -421,7 +361,7 @@ class RowEngine:
                     start + STEP_MS,
                     site,
                     self.stream,
-                    tuple(self._subjects),
+                    tuple(self._rows.networks_at),
                     {name: sources[name] for name in learner.reads},
                     self.events,
                     samples,
@@ -431,53 +371,23 @@ class RowEngine:
                 rows = self._learning.take_in(learner, settled)
                 if rows is not None:
                     told.append((learner.measurement, rows))
-                    self._note(learner, rows, site)
+                    self._rows.learn(learner, rows, site)
             self.settled_to_ms = start + STEP_MS
             yield told
-
-    def _note(self, learner: Learner, rows: pa.Table, site: StreamSite) -> None:
-        """Keep what was learnt for those who read it, by the time from which they may."""
-        if not learner.fields or not any(learner.name in o.reads for o in self.networks):
-            return
-        index = {d: at for at, d in enumerate(site.ids)}
-        keys = rows["key"].to_pylist()
-        kind = learner.subject
-        usable = np.asarray(rows["window_start"].to_numpy() + rows["window_ms"].to_numpy() + MODEL_AGE_MS)
-        subjects = np.array([index.get(k, -1) if kind == "device" else self._subject(k) for k in keys])
-        values = np.array([rows[f].cast(pa.float64()).to_numpy() for f in learner.fields])
-        for at in np.unique(usable):
-            mine = (usable == at) & (subjects >= 0)
-            n = int(mine.sum())
-            state = self.states.setdefault((learner.name, int(at)), WindowState(len(learner.fields)))
-            state.remember(
-                subjects[mine],
-                values[:, mine],
-                np.ones(n),
-                np.full(n, FINAL),
-                np.full(n, "", object),
-                np.zeros(n, np.int64),
-            )
 
     # -- keeping ------------------------------------------------------------------------
 
     def drop_before(self, before_ms: int, site: StreamSite) -> None:
         """Forget rows that nothing may read any more; of what was learnt the newest stays."""
-        keep_from = before_ms - self.keep_ms(site)
         self.events.drop_before(before_ms)
-        learnt = {x.name for x in self.learners}
-        for name, start in [k for k in self.states if k[1] < keep_from and k[0] not in learnt]:
-            del self.states[name, start]
-        for name in learnt:
-            old = sorted(start for n, start in self.states if n == name and start <= keep_from)
-            for earlier, start in pairwise(old):
-                _carry_over(self.states.pop((name, earlier)), self.states[name, start])
+        self._rows.drop_before(before_ms - self.keep_ms(site))
 
     def to_bytes(self) -> bytes:
         """State but for `states` and `learnt_parts`, as JSON; `load` reads it."""
         return json.dumps({
             "version": 1,
             "settled_to_ms": self.settled_to_ms,
-            "subjects": list(self._subjects),
+            "subjects": list(self._rows.networks_at),
             "events": self.events.to_json(),
             "learnt": self._learning.to_json(),
             "failing": self._learning.failing,
@@ -486,16 +396,6 @@ class RowEngine:
     def learnt_parts(self) -> dict[str, bytes]:
         """State of learners that makes bytes of itself, by learner; `load_learnt` reads it."""
         return self._learning.parts()
-
-    def late_parts(self) -> dict[str, bytes]:
-        """Samples that wait for the next step, by device class; `load_late` reads them."""
-        return {
-            name: concat(rows, len(numeric_columns(name))).to_bytes() for name, rows in self._late.items()
-        }
-
-    def load_late(self, device_class: str, data: bytes) -> None:
-        """Read one of `late_parts`."""
-        self._late[device_class] = [Rows.from_bytes(data)]
 
     def load_learnt(self, name: str, data: bytes) -> None:
         """Read one of `learnt_parts`; a learner that is gone, or of another version, begins anew."""
@@ -507,33 +407,7 @@ class RowEngine:
         if kept["version"] != 1:
             raise ValueError(f"rows of version {kept['version']}")
         self.settled_to_ms = kept["settled_to_ms"]
-        self._subjects = {name: at for at, name in enumerate(kept["subjects"])}
+        self._rows.networks_at = {name: at for at, name in enumerate(kept["subjects"])}
         self.events = NetworkEvents.from_json(kept["events"])
         self._learning.load_json(kept["learnt"])
         self._learning.failing = kept.get("failing", {})  # of before learners began anew there is none
-
-
-def _late_samples(device_class: str, parts: list[Rows], site: StreamSite) -> ClassSamples:
-    """Of samples of one time that of the latest message."""
-    columns = numeric_columns(device_class)
-    rows = concat(parts, len(columns)).in_order()
-    rows = rows.take(site.owned[rows.device] & (site.classes[rows.device] == device_class))
-    again = (rows.device[1:] == rows.device[:-1]) & (rows.t[1:] == rows.t[:-1])
-    return ClassSamples(columns, rows.take(~np.append(again, False)) if again.any() else rows)
-
-
-def _step_samples(buffer: ClassBuffer, start_ms: int, site: StreamSite) -> ClassSamples:
-    rows = buffer.inside(start_ms, start_ms + STEP_MS)
-    mine = site.owned[rows.device] & (site.classes[rows.device] == buffer.device_class)
-    return ClassSamples(buffer.columns, rows if mine.all() else rows.take(mine))
-
-
-def _of(states: States, name: str) -> dict[int, WindowState]:
-    return {start: state for (n, start), state in states.items() if n == name}
-
-
-def _carry_over(older: WindowState, newer: WindowState) -> None:
-    """Let what was said in `older` stand in `newer` where that says nothing."""
-    subjects = np.arange(len(older))
-    mine = (older.status_of(subjects) != NONE) & (newer.status_of(subjects) == NONE)
-    newer.take_over(older, subjects[mine])

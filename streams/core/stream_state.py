@@ -256,7 +256,7 @@ class StreamState:
         parts.update({f"carry/{name}": b.carry.to_bytes() for name, b in self.buffers.items()})
         parts.update({f"window/{n}/{start}": state.to_bytes() for (n, start), state in engine.states.items()})
         parts.update({f"row/{n}/{start}": state.to_bytes() for (n, start), state in self.rows.states.items()})
-        parts.update({f"late/{name}": data for name, data in self.rows.late_parts().items()})
+        parts.update({f"late/{name}": data for name, data in self.rows.late.parts().items()})
         parts.update({f"learnt/{name}": data for name, data in self.rows.learnt_parts().items()})
         parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
         parts.update(self.entities.parts())
@@ -310,7 +310,7 @@ class StreamState:
             elif name.startswith("learnt/"):
                 self.rows.load_learnt(name.removeprefix("learnt/"), parts[name])
             elif name.startswith("late/"):
-                self.rows.load_late(name.removeprefix("late/"), parts[name])
+                self.rows.late.load(name.removeprefix("late/"), parts[name])
         self._load_samples(meta, parts)
         self.entities.load(parts, self.registry, self.known)
 
