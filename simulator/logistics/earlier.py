@@ -47,6 +47,8 @@ def bring_in(world: World) -> None:
         else:
             number = done[contract.contract, event] = done.get((contract.contract, event), 0) + 1
             offices.enter(world, contract, at_s, event, kg, number)
+    # Nobody may have come since midnight; lots of yesterday are not to wait for tomorrow's morning.
+    labs.morning(world, world.day(world.begin_s))
     world.now_s = world.begin_s
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from simulator.coal import CoalReadings
+from simulator.coal import CoalReadings, Coupling
 from simulator.demo_case import demo_case
 
 START_MS = 1_790_000_040_000
@@ -76,3 +76,22 @@ def _first_minutes(start_ms):
     told = [row for _ in range(31) for row in readings.step()]
     assert readings.close() == 0, "the books close over what was brought in"
     return told
+
+
+@pytest.mark.parametrize("hour", [0, 1, 5, 10])
+def test_lots_of_the_days_before_are_analysed_on_their_morrows_whenever_it_is_begun(hour):
+    start_ms = FIRST_MS + 15 * DAY_MS + hour * HOUR_MS + 17
+    world = Coupling(demo_case(1, start_ms)).world
+    world.advance(start_ms + 48 * HOUR_MS)
+    late = {
+        (r.lot, r.t_ms)
+        for r in world.lots.results
+        if not r.ticket and not 0 <= r.t_ms - _morrow_ms(r.lot) - 9 * HOUR_MS < HOUR_MS
+    }
+    assert late == set()
+    assert {r.lot[-6:] for r in world.lots.results} >= {f"2609{day:02}" for day in range(1, 17)}
+
+
+def _morrow_ms(lot: str) -> int:
+    """Midnight after the day of a lot, in Shanghai. [ms UTC]"""
+    return FIRST_MS + int(lot[-2:]) * DAY_MS
