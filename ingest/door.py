@@ -92,7 +92,7 @@ class DoorFiles:
             context.load_verify_locations(self.device_authority)
             context.load_verify_locations(self.revoked)
         except (OSError, ssl.SSLError) as error:
-            named = ", ".join(map(str, (self.certificate, self.key, self.device_authority, self.revoked)))
+            named = ", ".join(map(str, self._anew))
             raise ValueError(f"expected PEM files in {named}, got: {error}") from error
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -100,14 +100,11 @@ class DoorFiles:
 
     def changed(self) -> tuple[int, ...]:
         """When each file that may be made anew was written last; OSError if one is not there. [ns]"""
-        return tuple(path.stat().st_mtime_ns for path in (self.certificate, self.key, self.revoked))
+        return tuple(path.stat().st_mtime_ns for path in self._anew)
 
-    def renew(self, context: ssl.SSLContext) -> None:
-        """Have `context` take newcomers by the files as they are now; OSError or ValueError if it cannot."""
-        # Tried apart first: a certificate that is taken without its key lets nobody in any more.
-        self._show_by(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
-        context.load_verify_locations(self.revoked)
-        self._show_by(context)
+    @property
+    def _anew(self) -> tuple[Path, ...]:
+        return (self.certificate, self.key, self.device_authority, self.revoked)
 
     def _show_by(self, context: ssl.SSLContext) -> None:
         try:
@@ -259,11 +256,6 @@ class Door:
         context = self.files.context()
         self.ends = self.files.first_to_end()
         return context
-
-    def renew(self, context: ssl.SSLContext) -> None:
-        """Have `context` take newcomers by the files as they are now; OSError or ValueError if it cannot."""
-        self.files.renew(context)
-        self.ends = self.files.first_to_end()
 
     def take_revocations(self) -> None:
         """Read which certificates are revoked by now; OSError or ValueError if the list cannot be read."""

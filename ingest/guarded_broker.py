@@ -62,7 +62,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
         self._subscriptions = Subscriptions()
         self._filters_of: defaultdict[str, set[str]] = defaultdict(set)
         self._door = door
-        self._tls: ssl.SSLContext | None = None
+        self._paced: PacedServer | None = None
         self._porter = porter
         self._allowances: dict[str, Allowance] = {}
         self.throttled = 0
@@ -75,8 +75,7 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
     def _create_ssl_context(self, _listener: Any) -> ssl.SSLContext:
         assert self._door is not None
-        self._tls = self._door.open()
-        return self._tls
+        return self._door.open()
 
     async def _create_server_instance(
         self,
@@ -91,9 +90,10 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
 
         if ssl_context is not None:
             enter_s, most = self._porter.enter_s, self._porter.most_entering
-            return PacedServer(
+            self._paced = PacedServer(
                 str(address), port or 0, connected, ssl_context, enter_s, most, self._strangers.add
             )
+            return self._paced
         return await asyncio.start_server(connected, address, port, reuse_address=True, backlog=1024)
 
     async def stream_connected(
@@ -181,8 +181,8 @@ class GuardedBroker(Broker):  # type: ignore[misc]  # amqtt has no types
                 if changed != read:
                     door.take_revocations()
                     await self._part_from(door)
-                    if self._tls is not None:
-                        door.renew(self._tls)
+                    if self._paced is not None:
+                        self._paced.context = door.open()
                     read = changed
             except (OSError, ValueError) as error:
                 why = str(error)

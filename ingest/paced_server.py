@@ -67,6 +67,7 @@ class PacedServer:
     connected : callable
         Takes reader and writer of a client whose handshake succeeded.
     context : ssl.SSLContext
+        By which newcomers are taken; may be replaced.
     handshake_s : float
         How long a handshake may take. [s]
     most : int
@@ -89,7 +90,7 @@ class PacedServer:
         self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         self._socket.setblocking(False)
         self._connected = connected
-        self._context = context
+        self.context = context
         self._handshake_s = handshake_s
         self._most = most
         self._refused = refused
@@ -124,7 +125,7 @@ class PacedServer:
         address = _address(accepted)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: protocol, accepted, ssl=self._context, ssl_handshake_timeout=self._handshake_s
+                lambda: protocol, accepted, ssl=self.context, ssl_handshake_timeout=self._handshake_s
             )
         except OSError as error:  # of TLS too: no certificate, a wrong one, no answer in time
             accepted.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from ingest.paced_server import Strangers
 from ingest.subscriber import Subscriber
 from tests.edge.test_collector import Counting, Running, device
 from tests.ingest.test_doors import KINDS, running
-from tests.support.door import forged, gate, make_pki, now, started
+from tests.support.door import forged, gate, make_pki, now, refused, started
 from tests.support.waiting import until
 
 
@@ -130,3 +131,44 @@ def test_ingest_says_which_certificate_has_ended_and_takes_a_new_one_by_itself(f
         config.write_text(config.read_text().partition("\n")[2] if os.getuid() == 0 else config.read_text())
         stack.enter_context(started(config, tmp_path / "log", ports))
         until(lambda: not subscriber.trouble, lambda: subscriber.trouble, seconds=60)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_authorities_that_are_replaced_while_a_device_is_connected(kind, tmp_path):
+    pki, driver = make_pki(tmp_path), Counting()
+    (tmp_path / "new").mkdir()
+    new = make_pki(tmp_path / "new")
+
+    def replaced(*names):
+        for name in names:
+            (pki / name).write_bytes((new / name).read_bytes())
+
+    system = running(kind, tmp_path, pki)
+    with ExitStack() as stack:
+        stack.push(system)
+        server, opened = system.__enter__()
+        shutil.copy(pki / "servers-ca.pem", tmp_path / "known.pem")
+        collector = collecting(opened, tmp_path, driver, ca_file=tmp_path / "known.pem")
+        stack.enter_context(collector)
+        until(lambda: collector.fleet.connected == 1)
+        replaced("devices-ca.pem", "devices.crl.pem", "servers-ca.pem", "server.pem", "server.key")
+        replaced("ingest.pem", "ingest.key")
+        if kind == "mosquitto":  # reads its files at its start
+            system.gate.__exit__(None, None, None)
+            system.gate = None
+            config = tmp_path / "mosquitto.conf"
+            config.write_text("".join(config.read_text().splitlines(True)[os.getuid() == 0 :]))
+            ports = (opened.port, opened.endpoint.port)
+            stack.enter_context(started(config, tmp_path / "log", ports))
+        else:
+            stored = server.store.counts().get("reading", 0)
+            until(lambda: server.store.counts().get("reading", 0) > stored + 5)
+            assert collector.fleet.connected == 1, "nobody is parted from for it"
+            until(lambda: refused(opened, "sub-2"), "what the old authority signed is not taken any more")
+            broken(collector)
+        told(collector, "ca_file has another authority than the broker's")
+        (tmp_path / "known.pem").write_bytes((new / "servers-ca.pem").read_bytes())
+        told(collector, "unknown ca" if kind == "mosquitto" else "does not take the certificate")
+        replaced("devices/sub-1.pem", "devices/sub-1.key")
+        told(collector, "recovered")
+        all_stored(server, collector, driver)
