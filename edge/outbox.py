@@ -25,6 +25,7 @@ from edge.outbox_device import OVERHEAD_BYTES, PACK_BYTES, Outbox
 from edge.outbox_format import DamageError, OutboxError, faults, prepare, try_to_write
 from edge.outbox_message import Message, Standing, TooLargeError
 from edge.outbox_salvage import salvage
+from edge.whose import whose
 from models.sqlite_wal import read_wal
 
 try:
@@ -83,8 +84,13 @@ class OutboxFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._owner = self._own()
         except OSError as error:
-            raise OutboxError(f"{path}: expected a writable directory, got: {error}") from error
+            told = f"{path}: expected a writable directory, got: {error}"
+            held = [
+                p for p in (self._beside(".lock"), path.parent) if p.exists() and not os.access(p, os.W_OK)
+            ]
+            raise OutboxError(f"{told}: {whose(held[0])}" if held else told) from error
         try:
+            self._see_that_all_is_ours()
             self._db = self._open_sound()
         except BaseException:
             self._owner.close()
@@ -103,6 +109,14 @@ class OutboxFile:
             owner.close()
             raise OutboxError(_held(self.path)) from error
         return owner
+
+    def _see_that_all_is_ours(self) -> None:
+        """SQLite says of another user's file what it says of a damaged one, which is moved aside."""
+        for path in (self.path, self._beside("-wal"), self._beside("-shm")):
+            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+                raise OutboxError(
+                    f"outbox: expected files that this process may read and write, got others: {whose(path)}"
+                )
 
     def _open_sound(self) -> sqlite3.Connection:
         try:

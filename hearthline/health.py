@@ -160,9 +160,13 @@ def failing_troubles(failing: Failing) -> list[Trouble]:
     return [(reason, far, advice)]
 
 
-def standing_troubles(standing: Mapping[str, str], far: Worded) -> list[Trouble]:
-    """Streams that cannot go on, and why."""
-    advice = worded("the journal keeps what comes; report the error with the log, and start the server again")
+def standing_troubles(standing: Mapping[str, str], far: Worded, *, worker: bool = False) -> list[Trouble]:
+    """Streams of a server or a worker that cannot go on, and why."""
+    advice = (
+        worded("Kafka keeps what comes; report the error with the log, and start the worker again")
+        if worker
+        else worded("the journal keeps what comes; report the error with the log, and start the server again")
+    )
     return [
         (
             worded("{stream} stands still, all others go on: {why}", stream=stream, why=reported(why)),

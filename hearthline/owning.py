@@ -10,10 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from edge.whose import whose
 from hearthline.cli import UsageError
 from hearthline.client import SERVER_FILE
 
 __all__ = ["announce", "own"]
+
+_FILES = (".sqlite3", ".sqlite3-wal", ".sqlite3-shm", ".duckdb", ".duckdb.wal", "audit.jsonl")
+"""How what a server reads and writes is called; what was put aside is let be."""
 
 
 def own(data_dir: Path, stack: ExitStack) -> None:
@@ -22,9 +26,9 @@ def own(data_dir: Path, stack: ExitStack) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock: IO[str] = stack.enter_context((data_dir / "owner.lock").open("a+"))
     except OSError as error:
-        raise UsageError(
-            f"data-dir: expected a writable directory, got {data_dir}: {error.strerror}"
-        ) from error
+        told = f"data-dir: expected a writable directory, got {data_dir}: {error.strerror}"
+        held = [p for p in (data_dir / "owner.lock", data_dir) if p.exists() and not os.access(p, os.W_OK)]
+        raise UsageError(f"{told}: {whose(held[0])}" if held else told) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -32,6 +36,7 @@ def own(data_dir: Path, stack: ExitStack) -> None:
             f"data-dir: expected a directory that no other server uses, got {data_dir}: "
             "stop that server first"
         ) from error
+    _see_that_all_is_ours(data_dir)
 
 
 def announce(data_dir: Path, said: Mapping[str, Any], stack: ExitStack) -> None:
@@ -42,3 +47,12 @@ def announce(data_dir: Path, said: Mapping[str, Any], stack: ExitStack) -> None:
         json.dump({**said, "pid": os.getpid()}, file)
     scratch.replace(path)
     stack.callback(path.unlink, missing_ok=True)
+
+
+def _see_that_all_is_ours(data_dir: Path) -> None:
+    """UsageError names a file that this process may not write; the libraries say `readonly` at most."""
+    for path in sorted(data_dir.iterdir()):
+        if path.name.endswith(_FILES) and not os.access(path, os.R_OK | os.W_OK):
+            raise UsageError(
+                f"data-dir: expected files that this process may read and write, got others: {whose(path)}"
+            )

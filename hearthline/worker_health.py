@@ -119,7 +119,7 @@ class WorkerHealth:
                     worded("wait if it shrinks; else start another worker"),
                 )
             )
-        troubles += standing_troubles(standing.standing, far)
+        troubles += standing_troubles(standing.standing, far, worker=True)
         troubles += failing_troubles(standing.failing)
         detail = listed([worded("{n} partitions", n=str(standing.assigned)), *([leap] if leap else []), far])
         return [Part.judged("streams", troubles, detail), self._store(standing)]

@@ -220,6 +220,8 @@ def test_a_worker_tells_which_stream_stands_still_and_why():
     part = next(p for p in health.components() if p["name"] == "streams")
     assert part["state"] == "degraded"
     assert part["reason"] == "u1 stands still, all others go on: after record 3: KeyError: 'x'"
+    told = "Kafka keeps what comes; report the error with the log, and start the worker again"
+    assert part["advice"] == told, "not the server, which is another program"
 
 
 def test_a_row_that_is_refused_as_a_refusal_too_is_counted_and_does_not_go_round(stub):
