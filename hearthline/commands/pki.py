@@ -160,11 +160,12 @@ def _revoke(
 ) -> None:
     """Revoke every certificate of some devices, and sign the revocation list anew.
 
-    A broker inside `up` takes the new list within seconds; Mosquitto has to be restarted.
+    A broker inside `up` takes the new list within seconds; Mosquitto has to be started again.
 
     Example: hearthline pki revoke --dir pki meter-17
     """
     from hearthline.pki import PkiError
+    from hearthline.pki_ends import in_stack
 
     pki = _open(directory)
     try:
@@ -176,6 +177,8 @@ def _revoke(
         typer.echo(json.dumps([asdict(c) for c in gone]))
     else:
         typer.echo(f"{len(gone)} certificates revoked; the list holds until {ends:%Y-%m-%d}")
+        if in_stack(directory):
+            typer.echo("then: docker compose up -d --force-recreate mosquitto")
 
 
 def _list(directory: _Dir = _DIR, as_json: _Json = False) -> None:

@@ -223,6 +223,9 @@ def test_the_stack_has_a_certificate_of_its_board_and_cures_of_its_own(tmp_path)
     assert "docker compose up -d --force-recreate mosquitto ingest" in run(
         "pki", "renew", "--dir", pki.directory
     )
+    assert run("pki", "revoke", "--dir", pki.directory).endswith(
+        "then: docker compose up -d --force-recreate mosquitto\n"
+    )
 
 
 def test_what_was_renewed_is_said_though_the_next_cannot_be(pki, monkeypatch):
