@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -89,7 +90,8 @@ def panel_history(
         question = _question(site, series, panel, scope, from_ms, to_ms, points, now_ms)
         table = _plausible(_together(ask(question, series.classes)), series)
         if series.across and question.aggregate == "last" and question.every_ms is not None:
-            newest = _together(ask(replace(question, fields=("window_ms",)), series.classes))
+            every = replace(question, fields=("window_ms",))
+            newest = partial(lambda q, classes: _together(ask(q, classes)), every, series.classes)
             table = at_newest(table, newest, series.field, question.every_ms)
         exists = exists or table.num_rows > 0
         found = _lines(table, series, index, question)

@@ -26,6 +26,8 @@ _TRAILER: Final = tuple(f.name for f in RESULT_TRAILER)
 _READING: Final = tuple(f.name for f in READING_TRAILER)
 _AGGREGATES: Final = {"mean": "avg", "min": "min", "max": "max", "sum": "sum"}
 _OF_A_STEP: Final = ("coverage", "status", "reason", "revision", "model")
+_FAR_MS: Final = 2**62
+"""Longer than all times together, and no sum of it with one is too large for 64 bits."""
 _REASON: Final = "any_value(reason) FILTER (WHERE status <> 'final') AS reason"
 _WITHDRAWN: Final = Status.WITHDRAWN.value
 
@@ -219,7 +221,7 @@ def _steps(
     step = f"window_start - ((window_start % {every}) + {every}) % {every}"
     extremes = [f for f in fields if query.extremes and _is_number(columns.get(f, kind_of(f)))]
     if query.aggregate == "last":
-        return _last_rows(query, fields, extremes, rows, f"PARTITION BY key, {step}")
+        return f"{_last_rows(query, fields, extremes, rows)} GROUP BY key, {step}"
     unknown = "bool_or" if query.aggregate == "sum" else "bool_and"
     made = {
         "key": "key",
@@ -242,20 +244,17 @@ def _steps(
     return f"SELECT {', '.join(shown)} FROM ({rows}) AS r GROUP BY key, {step}"
 
 
-def _last_rows(
-    query: Select, fields: Sequence[str], extremes: Sequence[str], rows: str, partition: str
-) -> str:
+def _last_rows(query: Select, fields: Sequence[str], extremes: Sequence[str], rows: str) -> str:
     """Of each step the newest row that has any of `fields`, as it stands; if none has, the newest."""
     known = " OR ".join(f"{quoted(f)} IS NOT NULL" for f in fields) or "true"
-    newest = ", ".join(f"{c} DESC" for c in (f"({known})", "window_start", *_ties_of(query)))
-    shown = [
-        *_header(query),
-        *(quoted(f) for f in fields),
-        *(_extremes(f, f" OVER ({partition})") for f in extremes),
-        *(name for name in _trailer(query) if name in _OF_A_STEP),
-    ]
-    first = f"row_number() OVER ({partition} ORDER BY {newest}) = 1"
-    return f"SELECT {', '.join(shown)} FROM ({rows}) AS r QUALIFY {first}"
+    # One number, where no ties have to be broken: DuckDB compares several in twice the time.
+    time = f"window_start - CASE WHEN {known} THEN 0 ELSE {_FAR_MS} END"
+    ties = _ties_of(query)
+    newest = f"({', '.join((time, *ties))})" if ties else time
+    names = [*_header(query), *fields, *(name for name in _trailer(query) if name in _OF_A_STEP)]
+    # Aggregated rather than picked by a window function, which sorts all rows of a year.
+    shown = [f"arg_max_null({quoted(n)}, {newest}) AS {quoted(n)}" for n in names if n != "key"]
+    return f"SELECT key, {', '.join((*shown, *map(_extremes, extremes)))} FROM ({rows}) AS r"
 
 
 def _aggregate(query: Select, name: str, kind: pa.DataType) -> str:
@@ -266,9 +265,9 @@ def _aggregate(query: Select, name: str, kind: pa.DataType) -> str:
     return f"{total} AS {column}"
 
 
-def _extremes(name: str, over: str = "") -> str:
+def _extremes(name: str) -> str:
     low, high = extremes_of(name)
-    return f"min({quoted(name)}){over} AS {quoted(low)}, max({quoted(name)}){over} AS {quoted(high)}"
+    return f"min({quoted(name)}) AS {quoted(low)}, max({quoted(name)}) AS {quoted(high)}"
 
 
 def _ties_of(query: Select) -> tuple[str, ...]:
