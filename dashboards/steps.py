@@ -81,5 +81,6 @@ def _last_ends(
 
 
 def _spans(table: pa.Table) -> tuple[IntArray, IntArray]:
+    """From when until when rows are; an event is of its moment. [ms UTC]"""
     starts = table["window_start"].to_numpy()
-    return starts, starts + table["window_ms"].to_numpy()
+    return starts, starts + np.maximum(pc.fill_null(table["window_ms"], 0).to_numpy(), 1)
