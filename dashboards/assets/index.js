@@ -194,8 +194,8 @@ class Board {
     const hurried = performance.now() - this.rangedAt < HURRY_MS;
     this.rangedAt = performance.now();
     clearTimeout(this.hurry);
-    if (hurried) this.hurry = setTimeout(() => this.refreshHistory(), HURRY_MS);
-    else this.refreshHistory();
+    this.hurry = hurried ? setTimeout(() => { this.hurry = null; this.refreshHistory(); }, HURRY_MS) : null;
+    this.refreshHistory();
   }
 
   // Nobody waits for another range's answer, and nothing drawn passes for another range's.
@@ -212,7 +212,7 @@ class Board {
 
   // History again every 20 s, or sooner when the site's clock runs ahead of ours; never while nobody looks.
   refreshHistory() {
-    if (document.hidden) return;
+    if (document.hidden || this.hurry) return; // what is passed by is not asked for by the clock either
     const now = performance.now();
     // A browser asks six questions at a time, and a chart takes longest from its answer to the screen.
     const charts = this.panels.filter(({ view }) => view instanceof ChartPanel);

@@ -235,6 +235,25 @@ def test_ranges_that_are_passed_by_are_not_asked_for(watched):
     assert len(hours_of(page)[1]) > 20
 
 
+def test_what_is_passed_by_for_seconds_is_not_asked_for_by_the_clock_either(watched):
+    page, asked = watched.page, []
+    page.on("request", lambda r: asked.append(r.url) if HISTORY.search(r.url) else None)
+    longest_ms = page.evaluate("""async () => {
+      let longest = 0, before = performance.now();
+      for (const begun = before; before - begun < 3000;) {
+        document.querySelector("[data-range=earlier]").click();
+        await new Promise((done) => setTimeout(done, 50));
+        longest = Math.max(longest, performance.now() - before);
+        before = performance.now();
+      }
+      return longest;
+    }""")
+    settled(page)
+    assert len(asked) == 2 or longest_ms > 200, "of the first and of the last, unless the machine stood still"
+    choose(page, "24")
+    settled(page)
+
+
 def test_what_is_drawn_is_dimmed_from_the_choice_on_until_it_is_the_ranges(watched):
     page = watched.page
     busy = f"document.querySelector('{HEAT}').getAttribute('aria-busy')"
