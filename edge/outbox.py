@@ -112,11 +112,13 @@ class OutboxFile:
 
     def _see_that_all_is_ours(self) -> None:
         """SQLite says of another user's file what it says of a damaged one, which is moved aside."""
-        for path in (self.path, self._beside("-wal"), self._beside("-shm")):
-            if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-                raise OutboxError(
-                    f"outbox: expected files that this process may read and write, got others: {whose(path)}"
-                )
+        ours = (self.path, self._beside("-wal"), self._beside("-shm"))
+        others = [path for path in ours if path.exists() and not os.access(path, os.R_OK | os.W_OK)]
+        if others:
+            told = "; ".join(map(whose, others))
+            raise OutboxError(
+                f"outbox: expected files that this process may read and write, got others: {told}"
+            )
 
     def _open_sound(self) -> sqlite3.Connection:
         try:

@@ -13,14 +13,24 @@ except ImportError:  # not there on Windows, whose files have lists of their own
 __all__ = ["whose"]
 
 
-def whose(path: Path) -> str:
-    """Whose a file is, who this process is, and what to do; empty where users have no numbers."""
+def whose(path: Path, kept_in: Path | None = None) -> str:
+    """Whose a file or directory is, who this process is, and what to do; empty where users have no numbers.
+
+    Parameters
+    ----------
+    path : Path
+        What this process may not use.
+    kept_in : Path or None
+        A directory that holds nothing else than what belongs to it, so that all in it may be given away. What
+        lies around it otherwise is no business of ours: an outbox may stand in ``/var/lib``.
+    """
     if pwd is None:
         return ""
     owner, ours = _user(path.stat().st_uid), _user(os.geteuid())
     if owner == ours:
         return f"{path} is {owner}'s own: chmod u+rw lets it, unless its disk is mounted read-only"
-    return f"{path} is {owner}'s, and this is {ours}: start as {owner}, or sudo chown -R {ours} {path.parent}"
+    given = f"-R {ours} {kept_in}" if kept_in is not None else f"{ours} {path}"
+    return f"{path} is {owner}'s, and this is {ours}: start as {owner}, or sudo chown {given}"
 
 
 def _user(uid: int) -> str:

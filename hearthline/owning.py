@@ -28,7 +28,7 @@ def own(data_dir: Path, stack: ExitStack) -> None:
     except OSError as error:
         told = f"data-dir: expected a writable directory, got {data_dir}: {error.strerror}"
         held = [p for p in (data_dir / "owner.lock", data_dir) if p.exists() and not os.access(p, os.W_OK)]
-        raise UsageError(f"{told}: {whose(held[0])}" if held else told) from error
+        raise UsageError(f"{told}: {whose(held[0], data_dir)}" if held else told) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -53,6 +53,7 @@ def _see_that_all_is_ours(data_dir: Path) -> None:
     """UsageError names a file that this process may not write; the libraries say `readonly` at most."""
     for path in sorted(data_dir.iterdir()):
         if path.name.endswith(_FILES) and not os.access(path, os.R_OK | os.W_OK):
+            told = whose(path, data_dir)
             raise UsageError(
-                f"data-dir: expected files that this process may read and write, got others: {whose(path)}"
+                f"data-dir: expected files that this process may read and write, got others: {told}"
             )

@@ -44,8 +44,8 @@ def test_a_server_names_the_file_its_owner_and_the_cure(name, tmp_path, taken):
         own(tmp_path, stack)
     assert (
         f"{tmp_path / name} is alice's, and this is hearthline: start as alice, or sudo chown -R hearthline "
-        in str(refused.value)
-    )
+        f"{tmp_path}"
+    ) in str(refused.value)
 
 
 def test_a_lock_of_another_is_named(tmp_path, taken, monkeypatch):
@@ -76,6 +76,23 @@ def test_an_outbox_of_another_is_named_and_let_be(suffix, tmp_path, taken):
     path = tmp_path / "outbox.sqlite"
     path.with_name(path.name + suffix).write_bytes(b"somebody's")
     taken(path.name + suffix)
-    with pytest.raises(OutboxError, match="is alice's, and this is hearthline: start as alice"):
+    with pytest.raises(OutboxError) as refused:
         OutboxFile(path, boot_ms=1, max_bytes=10**6)
+    held = path.with_name(path.name + suffix)
+    assert str(refused.value).endswith(
+        f"{held} is alice's, and this is hearthline: start as alice, or sudo chown hearthline {held}"
+    ), "not all that lies beside it"
     assert path.with_name(path.name + suffix).read_bytes() == b"somebody's", "not moved aside as damaged"
+
+
+def test_a_data_directory_of_another_is_given_away_without_what_is_around_it(tmp_path, taken, monkeypatch):
+    (data := tmp_path / "data").mkdir()
+    taken("data")
+
+    def denied(*_words, **_more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", denied)
+    with pytest.raises(UsageError) as refused, ExitStack() as stack:
+        own(data, stack)
+    assert str(refused.value).endswith(f"or sudo chown -R hearthline {data}")
