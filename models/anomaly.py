@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from models.results import Status, result_schema
 
-__all__ = ["ANOMALY", "ANOMALY_SCHEMA", "Anomaly", "Severity", "State", "anomaly_table"]
+__all__ = [
+    "ANOMALY", "ANOMALY_SCHEMA", "Anomaly", "Severity", "State", "anomaly_table", "unwatched",
+]  # fmt: skip
 
 ANOMALY: Final = "anomaly"
 """Name of the measurement."""
@@ -120,3 +122,12 @@ def anomaly_table(anomalies: Sequence[Anomaly], stream: str) -> pa.Table:
         for a in anomalies
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=ANOMALY_SCHEMA)
+
+
+def unwatched(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Evidence of an anomaly that ends without anybody having seen its end: its numbers, and that."""
+    return {
+        **evidence,
+        "rule": "no longer watched: what watched for it began anew and does not know whether it goes on; "
+        "it is said again when it shows again",
+    }

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from streams.core.containing import Failures, contained
 from streams.core.network_rows import Settled
 from streams.core.operator import Learner
+from streams.core.standing_anomalies import StandingAnomalies
 
 __all__ = ["BegunAnewError", "Learning"]
 
@@ -40,14 +41,16 @@ class Learning:
         self._states: dict[str, object] = {}
         self._kept: dict[str, tuple[object, bytes]] = {}
         self._failing: dict[str, int] = {}
+        self.standing = StandingAnomalies()
 
     def take_in(self, learner: Learner, settled: Settled) -> pa.Table | None:
         """Let a learner take in a step; gives rows that it tells, if any, with its name as their model.
 
         What it knows stays as it is where it cannot take the step in. Where that has been so for a day, and
-        it could take this one in if it knew nothing, it begins anew with it.
+        it could take this one in if it knew nothing, it begins anew with it, and what it said of anomalies
+        that stand ends: it would end none of them.
         """
-        known = self._states.get(learner.name)
+        known, anew = self._states.get(learner.name), False
 
         def learn(state: object) -> tuple[object, pa.Table | None]:
             after, rows = learner.function(state, settled)
@@ -56,6 +59,7 @@ class Learning:
             return after, modelled
 
         def failed(error: Exception) -> tuple[object, pa.Table | None]:
+            nonlocal anew
             self._failures.note(learner.name, settled.stream, error)
             in_a_row = self._failing.get(learner.name, 0) + 1
             self._failing[learner.name] = min(in_a_row, _GIVEN_UP_AFTER)
@@ -69,10 +73,11 @@ class Learning:
                 f"begins anew: with what it knew it could take in no step of a day, at last for {error!r}"
             )
             self._failures.note(learner.name, settled.stream, why)
+            anew = True
             return cast("tuple[object, pa.Table | None]", begun)
 
         self._states[learner.name], rows = contained(lambda: learn(known), failed)
-        return cast("pa.Table | None", rows)
+        return self.standing.hear(learner, rows, anew=anew)
 
     def parts(self) -> dict[str, bytes]:
         """State of learners that makes bytes of itself, by learner; `load_part` reads it."""

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.anomaly import ANOMALY
 from models.restate import RowSource
 from models.site import Network
 from streams.core.buffer import ClassBuffer
@@ -344,8 +345,10 @@ class RowEngine:
             return
         # Until a step is taken in, an older sample that is in time may still move where the first begins.
         from_ms = begin_ms // STEP_MS * STEP_MS if self.settled_to_ms is None else self.settled_to_ms
+        names = {x.name for x in self.learners}
         for start in range(from_ms, until_ms - STEP_MS + 1, STEP_MS):
-            told: list[tuple[str, pa.Table]] = []
+            gone = self._learning.standing.end_without(names)
+            told: list[tuple[str, pa.Table]] = [] if gone is None else [(ANOMALY, gone)]
             read = {name for learner in self.learners for name in learner.reads}
             sources = {name: self._rows.source(name, windows, site) for name in sorted(read)}
             endings: dict[str, list[tuple[WindowState, IntArray]]] = {}
@@ -391,6 +394,7 @@ class RowEngine:
             "events": self.events.to_json(),
             "learnt": self._learning.to_json(),
             "failing": self._learning.failing,
+            "standing": self._learning.standing.to_json(),
         }).encode()  # fmt: skip
 
     def learnt_parts(self) -> dict[str, bytes]:
@@ -411,3 +415,4 @@ class RowEngine:
         self.events = NetworkEvents.from_json(kept["events"])
         self._learning.load_json(kept["learnt"])
         self._learning.failing = kept.get("failing", {})  # of before learners began anew there is none
+        self._learning.standing.load_json(kept.get("standing", {}))  # nor of before such anomalies ended

@@ -7,8 +7,10 @@ import json
 import pytest
 
 from models.anomaly import ANOMALY, ANOMALY_SCHEMA, Anomaly, Severity, State, anomaly_table
+from models.results import Status
 from streams.core.operator import discovered, learner
 from streams.core.pipeline import Pipeline
+from streams.core.standing_anomalies import StandingAnomalies
 from tests.laws.test_pipeline_laws import journal
 from tests.support.restating import REWRITTEN_MS
 from tests.support.telemetry import history
@@ -57,3 +59,30 @@ def test_evidence_is_json_and_the_schema_is_one():
 def test_fields_of_a_learner_that_writes_under_another_name_are_refused():
     with pytest.raises(ValueError, match="writes anomaly"):
         learner(reads=("device_heat",), version=1, fields=("x",), writes=ANOMALY)
+
+
+def _rows(*first_ms):
+    """Rows of one anomaly that goes on, for each beginning."""
+    return anomaly_table(
+        [Anomaly("d", "high_return", Severity.INFO, 1.0, {}, at, 9, 4, "u", "r") for at in first_ms], "u"
+    )
+
+
+def test_what_is_said_again_by_one_that_begins_anew_goes_on():
+    one, standing = telling("one", "high_return"), StandingAnomalies()
+    assert standing.hear(one, _rows(1, 2), anew=False).num_rows == 2
+    told = standing.hear(one, _rows(2, 3), anew=True).to_pylist()
+    assert [(r["window_start"], r["state"]) for r in told] == [(1, "ended"), (2, "active"), (3, "active")]
+    told = standing.hear(one, None, anew=True).to_pylist()
+    assert [(r["window_start"], r["state"]) for r in told] == [(2, "ended"), (3, "ended")]
+    assert standing.hear(one, None, anew=True) is None
+
+
+def test_what_was_taken_back_does_not_end_again():
+    one, standing = telling("one", "high_return"), StandingAnomalies()
+    standing.hear(one, _rows(1), anew=False)
+    back = Anomaly(
+        "d", "high_return", Severity.INFO, 1.0, {}, 1, 9, 4, "u", "r", State.ENDED, status=Status.WITHDRAWN
+    )
+    assert standing.hear(one, anomaly_table([back], "u"), anew=True).num_rows == 1
+    assert standing.to_json() == {}
