@@ -46,8 +46,14 @@ class IngestHealth:
                 journal_part(status, worded("answers")),
             ]
         )
-        waits = {"stage": "journalled", "queued": status.queued, "lag_s": status.waiting_s}
-        return [{**part, **(waits if part["name"] == "ingest" else {})} for part in parts]
+        lag = self.lag()
+        return [{**part, **lag.get(part["name"], {})} for part in parts]
+
+    def lag(self) -> dict[str, dict[str, Any]]:
+        """By part its stage, the messages that wait for it, and how long the oldest has. [s]"""
+        assert self.ingest is not None
+        status = self.ingest.status
+        return {"ingest": {"stage": "journalled", "queued": status.queued, "lag_s": status.waiting_s}}
 
     def metrics(self) -> bytes:
         """Every figure, in Prometheus' text format."""

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, Self
 
 import orjson
@@ -16,7 +16,17 @@ from models.results import Outputs, SinkError, Status, result_schema
 from models.wording import heard, lasting, tellable, worded
 from store.protocol import Select, SeriesStore
 
-__all__ = ["PART", "PartsTold", "TellsParts", "parts_elsewhere", "parts_table", "process_name"]
+__all__ = [
+    "PART",
+    "WORDS",
+    "KeepsRows",
+    "PartsTold",
+    "TellsParts",
+    "outputs_of",
+    "parts_elsewhere",
+    "parts_table",
+    "process_name",
+]
 
 PART: Final = "part"
 _EVERY_S: Final = 10.0
@@ -25,9 +35,9 @@ _SILENT_MS: Final = 60_000
 _GONE_MS: Final = 900_000
 _DAY_MS: Final = 86_400_000
 _STREAM: Final = "_parts"
-_WORDS: Final = ("detail", "what", "reason", "advice")
+WORDS: Final = ("detail", "what", "reason", "advice")
 _SCHEMA: Final = result_schema([
-    *(pa.field(name, pa.string()) for name in ("process", "part", "state", *_WORDS, "stage")),
+    *(pa.field(name, pa.string()) for name in ("process", "part", "state", *WORDS, "stage")),
     *(pa.field(name, pa.float64()) for name in ("queued", "lag_s")),
     *(pa.field(name, pa.int64()) for name in ("since", "told_ms")),
 ])  # fmt: skip
@@ -52,6 +62,14 @@ class TellsParts(Protocol):
         ...
 
 
+class KeepsRows(Protocol):
+    """Takes rows, as a store does."""
+
+    def write(self, outputs: Sequence[Outputs]) -> None:
+        """SinkError if it cannot."""
+        ...
+
+
 def parts_table(
     process: str, components: Iterable[Mapping[str, Any]], lag: Mapping[str, Mapping[str, Any]], now_ms: int
 ) -> pa.Table:
@@ -59,7 +77,7 @@ def parts_table(
     rows = []
     for c in components:
         own: dict[str, Any] = {
-            name: orjson.dumps(tellable(c[name])).decode() for name in _WORDS if c.get(name)
+            name: orjson.dumps(tellable(c[name])).decode() for name in WORDS if c.get(name)
         }
         rows.append({
             "key": f"{process}/{c['name']}", "unit": "", "region": "", "stream": _STREAM,
@@ -70,6 +88,11 @@ def parts_table(
             "status": Status.PROVISIONAL.value, "revision": 0,
         })  # fmt: skip
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def outputs_of(table: pa.Table) -> Outputs:
+    """What a store is given of a `parts_table`."""
+    return Outputs(_STREAM, rows={PART: [table]})
 
 
 def parts_elsewhere(store: SeriesStore, now_ms: int, but: str = "") -> list[dict[str, Any]]:
@@ -89,7 +112,7 @@ def parts_elsewhere(store: SeriesStore, now_ms: int, but: str = "") -> list[dict
         said.update(
             {name: row[name] for name in ("part", "process", "state", "stage", "queued", "lag_s", "since")}
         )
-        said.update({name: heard(orjson.loads(row[name])) for name in _WORDS if row.get(name)})
+        said.update({name: heard(orjson.loads(row[name])) for name in WORDS if row.get(name)})
         if age_ms > _SILENT_MS:
             silent = worded("nothing was heard of it for {time}", time=lasting(age_ms / 1000))
             advice = worded("see whether it runs, and reaches the store")
@@ -107,7 +130,7 @@ class PartsTold:
     Parameters
     ----------
     health : TellsParts
-    store : SeriesStore
+    store : KeepsRows
     process : str
         A name that no other process has at the time.
     wall_ms : callable
@@ -118,7 +141,7 @@ class PartsTold:
     def __init__(
         self,
         health: TellsParts,
-        store: SeriesStore,
+        store: KeepsRows,
         process: str,
         wall_ms: Callable[[], int],
         every_s: float = _EVERY_S,
@@ -144,6 +167,6 @@ class PartsTold:
     def _tell(self, parts: list[Mapping[str, Any]], lag: Mapping[str, Mapping[str, Any]]) -> None:
         table = parts_table(self._process, parts, lag, self._wall_ms())
         try:
-            self._store.write([Outputs(_STREAM, rows={PART: [table]})])
+            self._store.write([outputs_of(table)])
         except SinkError as error:
             _log.debug("how this process fares is not in the store: %s", error)

@@ -13,12 +13,14 @@ from journal.kafka import KafkaJournal
 from journal.protocol import Append, JournalError
 from models.frame import Record
 
-__all__ = ["ACTIONS", "CONDITIONS", "KafkaLog", "MissingTopicError"]
+__all__ = ["ACTIONS", "CONDITIONS", "PARTS", "KafkaLog", "MissingTopicError"]
 
 CONDITIONS: Final = "conditions"
 """What workers say is wrong, in order."""
 ACTIONS: Final = "actions"
 """What people did about alarms, for ever."""
+PARTS: Final = "parts"
+"""What ingests say of how they fare, for workers to keep."""
 _ASK_S: Final = 5.0
 _ALL_AT_ONCE_S: Final = 0.02
 

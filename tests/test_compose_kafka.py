@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from journal.kafka_log import PARTS
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_topics import check_topics
 from tests.support.chain_feed import ROOT, TOPIC
@@ -74,7 +75,7 @@ def stack(tmp_path_factory):
             if turn:
                 passwords["gone"], passwords["ingest"] = passwords["ingest"], secrets.token_urlsafe(18)
                 (directory / "kafka_ingest_password").write_text(passwords["ingest"])
-                rights = directory / "bin" / "kafka-acls.sh"  # eight starts of Java: see the test of them
+                rights = directory / "bin" / "kafka-acls.sh"  # ten starts of Java: see the test of them
                 rights.rename(rights.with_suffix(".kept"))
                 rights.symlink_to("/bin/true")
             _furnish(directory, environment)
@@ -127,6 +128,8 @@ def test_each_service_may_do_its_own_work_only(stack):
     assert _produce(bootstrap, worker, changelog) is None
     assert _produce(bootstrap, ingest, changelog) == "TOPIC_AUTHORIZATION_FAILED"
     assert _produce(bootstrap, worker, TOPIC) == "TOPIC_AUTHORIZATION_FAILED"
+    assert _produce(bootstrap, ingest, PARTS) is None
+    assert _produce(bootstrap, worker, PARTS) == "TOPIC_AUTHORIZATION_FAILED"
 
 
 def test_nobody_comes_in_without_a_login(stack):

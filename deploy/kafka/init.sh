@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Users, topics and rights. Ingest may write frames; workers read them and keep checkpoints beside.
+# Users, topics and rights. Ingest may write frames, and how it fares; workers read both and keep checkpoints beside.
 # Running it again gives users the passwords of now.
 set -euo pipefail
 kafka=${KAFKA_HOME:-/opt/kafka}
@@ -46,14 +46,17 @@ topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=3355
     min.cleanable.dirty.ratio=0.1 delete.retention.ms=60000
 PARTITIONS=1 topic conditions max.message.bytes=4194304 retention.ms=2592000000
 PARTITIONS=1 topic actions message.timestamp.type=CreateTime retention.ms=-1
+PARTITIONS=1 topic parts retention.ms=3600000 segment.ms=3600000
 
 allow --allow-principal User:ingest --operation Write --operation Describe --topic frames
+allow --allow-principal User:ingest --operation Write --operation Describe --topic parts
 allow --allow-principal User:ingest --operation IdempotentWrite --cluster
 allow --allow-principal User:worker --operation Read --operation Describe --topic frames
 allow --allow-principal User:worker --operation Read --operation Write --operation Describe \
     --topic hearthline-checkpoints-changelog
 allow --allow-principal User:worker --operation Read --group hearthline
 allow --allow-principal User:worker --operation Write --operation Describe --topic conditions
+allow --allow-principal User:worker --operation Read --operation Describe --topic parts
 allow --allow-principal User:alerts --operation Read --operation Describe --topic conditions
 allow --allow-principal User:alerts --operation Read --operation Write --operation Describe --topic actions
 echo "users, topics and rights are there"

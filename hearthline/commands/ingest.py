@@ -6,6 +6,8 @@ import json
 import logging
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +17,7 @@ import typer
 from hearthline.stopping import stop_on_signals
 
 if TYPE_CHECKING:
+    from hearthline.ingest_health import IngestHealth
     from hearthline.settings import Settings
     from ingest.service import Ingest
     from ingest.status import IngestStatus, Meter
@@ -25,6 +28,7 @@ __all__ = ["register"]
 _SAY_EVERY_S = 10.0
 _CHECK_S = 10.0
 _KAFKA_S = 30.0
+_PARTS_S = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +88,10 @@ def register(app: typer.Typer) -> None:
             if check:
                 _check(service, settings.kafka, as_json=as_json)
             else:
-                with answering(health, settings.metrics_host, settings.metrics_port):
+                with (
+                    answering(health, settings.metrics_host, settings.metrics_port),
+                    _telling(health, settings),
+                ):
                     _serve(service, health_file, as_json=as_json)
         finally:
             journal.close()
@@ -115,6 +122,26 @@ def _build(
         say_quiet=True,
     )
     return service, journal
+
+
+@contextmanager
+def _telling(health: IngestHealth, settings: Settings) -> Iterator[None]:
+    """Say by Kafka how it fares: a worker keeps that for boards, as ingest has no login at the store."""
+    from hearthline.parts_relayed import PartsByKafka
+    from hearthline.parts_told import PartsTold, process_name
+    from ingest.clock import wall_clock
+    from journal.kafka import KafkaJournal
+    from journal.kafka_log import PARTS
+
+    name = process_name("ingest")
+    journal = KafkaJournal(
+        settings.kafka, PARTS, timeout_s=_PARTS_S, config=settings.kafka_login(), partition=0
+    )
+    try:
+        with PartsTold(health, PartsByKafka(journal, name), name, wall_clock):
+            yield
+    finally:
+        journal.close()
 
 
 def _say(status: IngestStatus, *, as_json: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from alerts.rules import FastRule
     from hearthline.settings import Settings
+    from hearthline.worker_health import WorkerHealth
     from store.protocol import SeriesStore
     from store.rows import Refusal
     from streams.runtime.faust_settings import WorkerSettings
@@ -133,7 +134,6 @@ def _check(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> N
 def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> int:
     from hearthline.cli import UsageError
     from hearthline.condition_feed import ConditionFeed
-    from hearthline.parts_told import PartsTold, process_name
     from hearthline.probing import answering
     from hearthline.refusals import Refusals
     from hearthline.unheard import outlive_readers
@@ -165,7 +165,7 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
             health.sink(store), log, _fast(settings), health.now_ms if settings.clock == "data" else None
         )
         probes.enter_context(answering(health, settings.metrics_host, settings.metrics_port))
-        probes.enter_context(PartsTold(health, store, process_name("worker"), wall_clock))
+        probes.enter_context(_told(worker, health, store))
         while True:
             try:
                 check_topics(worker)
@@ -188,6 +188,22 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
     finally:
         probes.close()
         store.close()
+
+
+@contextmanager
+def _told(worker: WorkerSettings, health: WorkerHealth, store: SeriesStore) -> Iterator[None]:
+    """Keep in the store how this worker fares, and what ingests say of themselves in Kafka."""
+    from hearthline.parts_relayed import PartsRelay
+    from hearthline.parts_told import PartsTold, process_name
+    from ingest.clock import wall_clock
+    from journal.kafka_log import PARTS, KafkaLog
+
+    log = KafkaLog(worker.kafka, PARTS, login=dict(worker.login))
+    try:
+        with PartsTold(health, store, process_name("worker"), wall_clock), PartsRelay(log, store, wall_clock):
+            yield
+    finally:
+        log.close()
 
 
 def _fast(settings: Settings) -> tuple[FastRule, ...]:

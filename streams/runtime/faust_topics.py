@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from journal.kafka_log import ACTIONS, CONDITIONS
+from journal.kafka_log import ACTIONS, CONDITIONS, PARTS
 from streams.runtime.faust_settings import MAX_RECORD_BYTES, WorkerSettings
 
 __all__ = ["KafkaUnavailableError", "TopicError", "check_topics", "create_topics"]
@@ -59,13 +59,17 @@ def create_topics(
             "retention.ms": str(retention_days * 86_400_000),
         },
         ACTIONS: {"message.timestamp.type": "CreateTime", "retention.ms": "-1"},
+        PARTS: {"retention.ms": "3600000", "segment.ms": "3600000"},
     }
     admin = AdminClient(settings.librdkafka(), logger=_LIBRARY)
     present = _partitions(admin, list(wanted))
     missing = [name for name in wanted if not present.get(name)]
     topics = [
         NewTopic(
-            name, 1 if name in {CONDITIONS, ACTIONS} else settings.partitions, replication, config=config
+            name,
+            1 if name in {CONDITIONS, ACTIONS, PARTS} else settings.partitions,
+            replication,
+            config=config,
         )
         for name, config in wanted.items()
         if name in missing

@@ -21,7 +21,7 @@ from hearthline.metrics import METRICS
 from hearthline.parts_told import PART, parts_table
 from hearthline.site_dir import open_site
 from ingest.clock import wall_clock
-from journal.kafka_log import ACTIONS, CONDITIONS, KafkaLog
+from journal.kafka_log import ACTIONS, CONDITIONS, PARTS, KafkaLog
 from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table
 from models.frame import Frame
 from models.results import Outputs
@@ -72,7 +72,7 @@ def kafka(request, tmp_path):
         made = run(
             "worker", "--kafka", cluster.bootstrap, "--partitions", 4, "--create-topics", "--clock", "data"
         ).stdout
-        assert {CONDITIONS, ACTIONS} < set(made.replace(",", " ").split())
+        assert {CONDITIONS, ACTIONS, PARTS} < set(made.replace(",", " ").split())
     else:
         cluster = MockKafka()
         cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS, ACTIONS)

@@ -14,6 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearthline.metrics import METRICS
+from hearthline.parts_relayed import relayed
+from journal.kafka_log import PARTS
 from models.frame import Frame, FrameKind
 from tests.support.commands import run_command
 from tests.support.mock_kafka import kafka
@@ -67,6 +69,9 @@ def test_from_mqtt_to_kafka_until_told_to_stop(site_dir, kafka, mosquitto):
         program.send_signal(signal.SIGTERM)
         assert program.wait(PATIENCE_S) == 0
     assert kinds() == [FrameKind.REGISTRY, FrameKind.TELEMETRY]
+    last = kafka.read(PARTS)[-1]
+    said = relayed(last.key.decode(), last.value, 0).to_pylist()
+    assert {r["part"]: r["state"] for r in said} == dict.fromkeys(("broker", "ingest", "journal"), "stopped")
 
 
 def test_check(site_dir, kafka, mosquitto):

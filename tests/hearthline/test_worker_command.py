@@ -17,12 +17,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearthline.metrics import METRICS
+from hearthline.parts_told import PART
 from hearthline.refusals import Refusals
 from hearthline.worker_health import WorkerHealth
 from ingest.clock import wall_clock
-from journal.kafka_log import CONDITIONS
+from journal.kafka_log import CONDITIONS, PARTS
 from models.frame import Frame
+from store.duckdb_series import DuckdbSeries
 from store.influx_series import InfluxSeries
+from store.protocol import Select
 from store.rows import REFUSED
 from streams.core.containing import Failure
 from streams.runtime.faust_standing import WorkerStanding
@@ -38,6 +41,7 @@ from tests.support.telemetry import STREAM, T0, history, registry_frame, telemet
 from tests.support.waiting import PATIENCE_S, until
 
 COMMAND = [str(Path(sys.executable).with_name("hearthline")), "worker"]
+PART_OF_INGEST = b'{"v": 1, "parts": [{"name": "broker", "state": "degraded", "detail": "gone"}]}'
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def stub():
 @pytest.fixture
 def kafka():
     cluster = MockKafka()
-    cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS)
+    cluster.make_topics("frames", "hearthline-checkpoints-changelog", CONDITIONS, PARTS)
     yield cluster
     cluster.close()
 
@@ -87,7 +91,13 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
 
             until(lambda: value("hearthline_stepped_records_total") == 5, "five records are stepped")
             until(lambda: value("hearthline_lag_records", stage="stored") == 0, "their results are stored")
-            until(lambda: (value("hearthline_checkpoint_seconds_count") or 0) > 0, "a checkpoint")
+
+            def checkpointed():
+                kafka.append(PARTS, "ingest front 1", PART_OF_INGEST, 0, 0)
+                kafka.flush()
+                return (value("hearthline_checkpoint_seconds_count") or 0) > 0
+
+            until(checkpointed, "a checkpoint")
             assert value("hearthline_lag_records", stage="stepped") == 0
             assert value("hearthline_component_ok", component="store") == 1
             expected = {n.removesuffix("_total") for n, m in METRICS.items() if "worker" in m.where}
@@ -103,6 +113,10 @@ def test_health_readiness_and_metrics_on_a_port_of_its_own(kafka, tmp_path):
         finally:
             print((tmp_path / "log").read_text())
             worker.kill()
+    store = DuckdbSeries(tmp_path / "series.duckdb")
+    kept = {r["process"].split()[0]: r["state"] for r in store.select(Select(PART)).to_pylist()}
+    store.close()
+    assert kept == {"worker": "stopped", "ingest": "degraded"}, "what ingest said last, by Kafka"
 
 
 def test_topics_with_another_number_of_partitions_are_named_with_what_to_do(kafka, tmp_path):

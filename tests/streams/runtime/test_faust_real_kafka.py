@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from journal.kafka_log import ACTIONS, CONDITIONS
+from journal.kafka_log import ACTIONS, CONDITIONS, PARTS
 from streams.runtime.faust_app import EXIT_RESTART
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_topics import TopicError, check_topics, create_topics
@@ -26,7 +26,7 @@ def kafka(tmp_path):
     settings = WorkerSettings(cluster.bootstrap, partitions=cluster.partitions)
     with pytest.raises(TopicError, match="got none; make it with `hearthline worker --create-topics`"):
         check_topics(settings)
-    assert create_topics(settings) == [TOPIC, settings.changelog, CONDITIONS, ACTIONS]
+    assert create_topics(settings) == [TOPIC, settings.changelog, CONDITIONS, ACTIONS, PARTS]
     assert create_topics(settings) == []
     check_topics(settings)
     yield cluster

@@ -1,0 +1,199 @@
+"""What an ingest says of its parts, by Kafka and a worker to a board; whoever has its login can do no more."""
+
+import orjson
+import pytest
+
+from hearthline.health import Part, Watch
+from hearthline.parts_relayed import PartsByKafka, PartsRelay, relayed
+from hearthline.parts_told import PART, PartsTold, outputs_of, parts_elsewhere, parts_table
+from journal.kafka import KafkaJournal
+from journal.kafka_log import PARTS, KafkaLog
+from journal.protocol import JournalError
+from models.results import SinkUnavailableError
+from models.wording import worded
+from store.duckdb_series import DuckdbSeries
+from store.protocol import Select, StoreUnavailableError
+from tests.support.mock_kafka import MockKafka
+from tests.support.waiting import until
+
+T0 = 1_767_225_600_000
+NAME = "ingest front-1 17"
+LOST = worded("connection lost: {why}", why="Keep alive timeout")
+FAR = worded("{n} messages, {time} behind", n="12", time=worded("{n} s", n="40"))
+WAIT = worded("see that the broker runs and lets ingest in; collectors keep what comes meanwhile")
+
+
+class Health:
+    def __init__(self) -> None:
+        self.watch = Watch(lambda: T0)
+
+    def components(self):
+        return self.watch.see([Part.judged("broker", [(LOST, FAR, WAIT)], worded("subscribed"))])
+
+    def lag(self):
+        return {"broker": {"stage": "journalled", "queued": 12, "lag_s": 40.5}}
+
+
+@pytest.fixture
+def kafka():
+    cluster = MockKafka()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = DuckdbSeries(tmp_path / "series.duckdb")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def log(kafka):
+    made = KafkaLog(kafka.bootstrap, PARTS)
+    yield made
+    made.close()
+
+
+def message(**more):
+    return orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok", **more}]})
+
+
+def test_a_board_has_what_ingest_says_as_if_it_had_told_the_store_itself(kafka, log, store, tmp_path):
+    kafka.make_topics(PARTS)
+    direct = DuckdbSeries(tmp_path / "direct.duckdb")
+    table = parts_table(NAME, Health().components(), Health().lag(), T0)
+    direct.write([outputs_of(table)])
+    expected = parts_elsewhere(direct, T0)
+    direct.close()
+    with PartsRelay(log, store, lambda: T0):
+        journal = KafkaJournal(kafka.bootstrap, PARTS, partition=0)
+        with PartsTold(Health(), PartsByKafka(journal, NAME), NAME, lambda: T0, every_s=0.02):
+            until(lambda: store.select(Select(PART)).num_rows, "the worker has kept it")
+            assert parts_elsewhere(store, T0) == expected
+            assert expected[0]["what"].values["reason"].values["why"] == "Keep alive timeout"
+        until(lambda: parts_elsewhere(store, T0) == [], "it stopped cleanly")
+        journal.close()
+    assert store.counts()[PART] == 1
+
+
+def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
+    kafka.make_topics(PARTS)
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    relay = PartsRelay(log, store, lambda: T0)
+    assert relay.once() == 0.0
+    assert store.select(Select(PART)).num_rows == 0
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows, "what came since")
+
+
+@pytest.mark.parametrize(("process", "said", "error"), [
+    ("worker w 1", message(), "expected the name of an ingest"),
+    ("ingest", message(), "expected the name of an ingest"),
+    (f"{NAME}\n", message(), "expected the name of an ingest"),
+    (NAME, b"{", "unexpected end"),
+    (NAME, b"[" * 5000, "recursion|depth|nest"),
+    (NAME, b'{"v": 2, "parts": []}', "v: "),
+    (NAME, orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok"}] * 17}), "parts: "),
+    (NAME, message(detail="x" * 40_000), "expected at most 32768 bytes"),
+    (NAME, message(detail="x" * 2001), "expected words"),
+    (NAME, message(detail=7), "expected words"),
+    (NAME, message(detail={"say": "{n:>999999999}", "with": {"n": "1"}}), "expected a name in braces"),
+    (NAME, message(detail={"say": "{n.wording}", "with": {"n": "1"}}), "expected a name in braces"),
+    (NAME, message(detail={"say": "{n!r}", "with": {"n": "1"}}), "expected a name in braces"),
+    (NAME, message(detail={"say": "{n", "with": {"n": "1"}}), "expected '}'"),
+    (NAME, message(detail={"say": "{n}", "with": {}}), "expected words"),
+    (NAME, message(state="fine"), r"parts\.0\.state"),
+    (NAME, message(name="../x"), r"parts\.0\.name"),
+    (NAME, message(since=2**60), r"parts\.0\.since"),
+    (NAME, message(queued=-1), r"parts\.0\.queued"),
+    (NAME, message(window_start=0), r"parts\.0\.window_start"),
+])  # fmt: skip
+def test_a_message_that_is_none_is_refused_with_its_reason(process, said, error):
+    with pytest.raises(ValueError, match=error):
+        relayed(process, said, T0)
+
+
+def deep(levels):
+    told = "x"
+    for _ in range(levels):
+        told = {"say": "{n}", "with": {"n": told}}
+    return told
+
+
+def test_words_in_words_end_somewhere():
+    assert relayed(NAME, message(detail=deep(6)), T0).num_rows == 1
+    with pytest.raises(ValueError, match="expected words"):
+        relayed(NAME, message(detail=deep(7)), T0)
+
+
+def test_no_message_takes_a_neighbours_with_it_and_names_have_an_end(kafka, log, store, caplog):
+    kafka.make_topics(PARTS)
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    kafka.append(PARTS, NAME, b"{", T0, 0)
+    for n in range(40):
+        kafka.append(PARTS, f"ingest many {n}", message(), T0, 0)
+    kafka.append(PARTS, "ingest many 0", message(state="degraded"), T0, 0)
+    kafka.flush()
+    until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows == 32, "the first 32 of them")
+    assert parts_elsewhere(store, T0)[0]["state"] == "degraded", "known ones go on"
+    assert [r.levelname for r in caplog.records] == ["WARNING"] * 2
+
+
+def test_a_store_or_kafka_that_is_away_is_waited_for(store):
+    class Log:
+        away = True
+
+        def bounds(self):
+            if self.away:
+                raise JournalError("away")
+            return 0, 5
+
+        def follow(self, after, limit=1000, wait_s=0.5):  # noqa: ARG002
+            return []
+
+        def append(self, _items):
+            raise JournalError("away")
+
+    log = Log()
+    with pytest.raises(SinkUnavailableError, match="away"):
+        PartsByKafka(log, NAME).write([outputs_of(parts_table(NAME, Health().components(), {}, T0))])
+    relay = PartsRelay(log, store, lambda: T0)
+    assert relay.once() > 0
+    log.away = False
+    assert relay.once() == 0.0
+
+
+def test_a_store_that_is_away_ends_nothing(kafka, log, store, monkeypatch):
+    kafka.make_topics(PARTS)
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    tries = []
+
+    def away(_outputs):
+        tries.append(1)
+        raise StoreUnavailableError("away")
+
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write", away)
+        until(lambda: relay.once() == 0.0 and tries, "it tried")
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows, "and goes on")
+
+
+def test_a_topic_that_is_missing_is_said_once(kafka, store, caplog):
+    kafka.make_topics("frames")
+    log = KafkaLog(kafka.bootstrap, "no-such-topic")
+    relay = PartsRelay(log, store, lambda: T0)
+    if relay.once() == 0.0:
+        pytest.fail("expected a topic that nobody makes by asking for it")
+    relay.once()
+    assert len(caplog.records) == 1
+    assert "make it with `hearthline worker --create-topics`" in caplog.text
+    log.close()
