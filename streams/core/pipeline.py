@@ -334,9 +334,16 @@ class Pipeline:
         return outputs
 
     def finish(self) -> Outputs:
-        """What is left to say when no record will ever come again: the open days of the ledger, entities."""
+        """What is left to say when no record will ever come again: the open days of the ledger, entities.
+
+        So are windows at hand that were settled before a sample came which they rest on.
+        """
         outputs = Outputs(self.stream, self.offset)
         if self.now_ms is not None:
+            self._telling.windows(
+                outputs, self._state.engine.refresh(self.now_ms, self._state.site, self._state.buffers)
+            )
+            self._state.entities.take_rows(outputs)
             self._telling.entities(self.now_ms, outputs, always=True)
         if self._state.book.days.kept:
             self._telling.ledger(outputs, self._state.book.finish())

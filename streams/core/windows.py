@@ -264,11 +264,16 @@ class WindowEngine:
         return (window for window, _ in groupby(merge(*due)))
 
     def _latenesses_of(self, site: StreamSite) -> list[int]:
-        """Every lateness of a device whose samples are read, ascending. [ms]"""
+        """Every lateness of a device that is read, and how long windows stay at hand, ascending. [ms]
+
+        What came after a window was settled, while it was at hand, asks for no restatement: it is looked at
+        once more before it goes, though no device with the lateness that keeps it was ever heard of.
+        """
         if self._looked_at is not site:  # a site never changes: another takes its place
             mine = site.owned & np.isin(site.classes, list(self._reads))
+            longest = site.longest_lateness_ms(self._reads | self._also_read)
             self._looked_at = site
-            self._latenesses = [int(x) for x in np.unique(site.lateness_ms[mine])]
+            self._latenesses = [int(x) for x in np.union1d(site.lateness_ms[mine], longest)]
         return self._latenesses
 
     def settle(
