@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -42,3 +42,11 @@ class Accepted:
     quality: pa.Array
     replaces: NDArray[np.bool_]
     late: NDArray[np.bool_]
+
+    def of(self, places: NDArray[np.int64]) -> Accepted:
+        """Those of its samples alone."""
+        at = pa.array(places)
+        return replace(
+            self, batch=self.batch.take(at), unit=self.unit.take(at), region=self.region.take(at),
+            quality=self.quality.take(at), replaces=self.replaces[places], late=self.late[places],
+        )  # fmt: skip

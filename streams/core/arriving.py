@@ -30,6 +30,7 @@ from streams.core.intake import (
 from streams.core.network_events import OFFICE
 from streams.core.operator import SampleOperator
 from streams.core.rows import Rows, concat, falling, holding
+from streams.core.sampling import sampled
 from streams.core.stream_state import StreamState
 from streams.core.tables import dead_letter_rows, lost_readings
 from streams.core.telling import Telling
@@ -143,15 +144,22 @@ class Arriving:
             pa.array(self._state.site.regions[device], pa.string()),
             pa.array(quality, pa.string()), replaces, late,
         )  # fmt: skip
-        for operator in self._samplers:
-            table = operator.function(accepted)
-            outputs.readings.append(table if stands.all() else table.filter(pa.array(stands)))
-            if not stands.all():
-                outputs.repeats.append(table.filter(pa.array(~stands)))
+        self._sample(accepted, stands, outputs)
         outputs.repeats.extend(
             lost_readings(r, device_class, buffer.columns, self._state.site, self._stream, record.offset)
             for r in lost
         )
+
+    def _sample(self, accepted: Accepted, stands: NDArray[np.bool_], outputs: Outputs) -> None:
+        """Give samples as readings, and those that lost to another as repeats."""
+        for operator in self._samplers:
+            table, of = sampled(operator, accepted, self._state.failures)
+            if not len(of):
+                continue
+            mine = stands[of]
+            outputs.readings.append(table if mine.all() else table.filter(pa.array(mine)))
+            if not mine.all():
+                outputs.repeats.append(table.filter(pa.array(~mine)))
 
     def _take_entity_events(self, batch: pa.RecordBatch, device_class: str, flags: dict[int, str]) -> None:
         """Take in what happened to trucks, contracts and yards."""

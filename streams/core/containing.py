@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.core.declared import numbers, texts
+
 if TYPE_CHECKING:
     from streams.core.operator import WindowOperator
     from streams.core.samples import Samples
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTAINED", "FAILED", "RETRY_MS", "SHOWN_MS", "Failure", "Failures", "SourceError", "Values",
-    "contained", "nothing", "of_result", "window_values",
+    "contained", "in_halves", "nothing", "of_result", "window_values",
 ]  # fmt: skip
 
 FAILED: Final = "computing_failed"
@@ -35,6 +37,8 @@ RETRY_MS: Final = SHOWN_MS // 2
 """When an entity is computed again of which nothing new came. [ms]"""
 _MOST_ALONE: Final = 32
 """How many devices are tried alone before an operator counts as wrong."""
+_NUMBERS: Final = frozenset({float, int})
+_ARRAY: Final = np.ndarray
 Values = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.object_]]
 """Fields, shape (fields, subjects), coverage and reason, shape (subjects,)."""
 
@@ -51,7 +55,7 @@ class Failure:
     ----------
     operator : str
     subject : str
-        The device, network or entity; of a learner its stream.
+        The device, network or entity; of a learner its stream, of a row that it tells the row's key.
     error : str
         What is wrong, and where in the code.
     trace : str
@@ -125,47 +129,83 @@ def contained(compute: Callable[[], Any], failed: Callable[[Exception], Any]) ->
 def window_values(operator: WindowOperator, samples: Samples, site: StreamSite, failures: Failures) -> Values:
     """Compute a window of every device; one that the operator cannot compute has no value, and says so.
 
-    Where the operator raises, each half of the devices is tried by itself, down to those that it is about.
-    After 32 of them without any two others that it can, it is the operator that is wrong: then what is left
-    is not tried one by one.
+    Where the operator raises, `in_halves` finds those that it is about; where one value is of another type
+    than declared, that device is it.
     """
-    parts = _parts(operator, samples, site, failures, [_MOST_ALONE])
+
+    def compute(of: NDArray[np.int64]) -> Values:
+        def odd(at: int, error: Exception) -> None:
+            failures.note(operator.name, site.ids[int(of[at])], error)
+
+        given = samples if of is devices else samples.of(of)
+        return of_result(operator.function(given, site), operator.fields, len(of), odd)
+
+    def failed(of: NDArray[np.int64], error: Exception) -> Values:
+        for device in of.tolist():
+            failures.note(operator.name, site.ids[device], error)
+        return nothing(len(operator.fields), len(of))
+
+    devices = samples.devices
+    parts = in_halves(devices, compute, failed)
     if len(parts) == 1:
-        return parts[0]
+        return cast("Values", parts[0])
     values, coverage, reason = zip(*parts, strict=True)
     return np.concatenate(values, axis=1), np.concatenate(coverage), np.concatenate(reason)
 
 
-def _parts(
-    operator: WindowOperator, samples: Samples, site: StreamSite, failures: Failures, left: list[int]
-) -> list[Values]:
-    devices, n = samples.devices, len(samples.devices)
+def in_halves(
+    of: NDArray[np.int64],
+    compute: Callable[[NDArray[np.int64]], Any],
+    failed: Callable[[NDArray[np.int64], Exception], Any],
+    left: list[int] | None = None,
+) -> list[Any]:
+    """What `compute` gives of subjects: of all, or of each half by itself where it raises, and so on.
 
-    def failed(error: Exception) -> list[Values]:
+    Of those of whom it can give nothing it is what `failed` gives. After 32 that were tried alone without
+    any two others that it can compute, what is left is not tried one by one; `left` has how many may be.
+    """
+    n, left = len(of), [_MOST_ALONE] if left is None else left
+
+    def halved(error: Exception) -> list[Any]:
         if n > 1 and left[0] > 0:
-            halves = samples.of(devices[: n // 2]), samples.of(devices[n // 2 :])
-            return [part for half in halves for part in _parts(operator, half, site, failures, left)]
+            halves = of[: n // 2], of[n // 2 :]
+            return [part for half in halves for part in in_halves(half, compute, failed, left)]
         left[0] -= 1
-        for device in devices.tolist():
-            failures.note(operator.name, site.ids[device], error)
-        return [nothing(len(operator.fields), n)]
+        return [failed(of, error)]
 
-    def compute() -> list[Values]:
-        values = of_result(operator.function(samples, site), operator.fields, n)
-        if n > 1:  # so it is some devices that are wrong
+    def whole() -> list[Any]:
+        given = compute(of)
+        if n > 1:  # so it is some of them that are wrong
             left[0] = _MOST_ALONE
-        return [values]
+        return [given]
 
-    return cast("list[Values]", contained(compute, failed))
+    return cast("list[Any]", contained(whole, halved))
 
 
-def of_result(result: Any, names: tuple[str, ...], subjects: int) -> Values:
-    """What an operator gave, as columns of one length; ValueError where they are of another."""
+def of_result(
+    result: Any, names: tuple[str, ...], subjects: int, odd: Callable[[int, Exception], object]
+) -> Values:
+    """What an operator gave, as columns of one length; ValueError where they are of another.
+
+    Of a subject of which one value is of another type than declared there is nothing, and `odd` is told.
+    """
     values, coverage = np.empty((len(names), subjects)), np.empty(subjects)
     reason = np.empty(subjects, dtype=object)
+    refused: dict[int, Exception] = {}
     for at, name in enumerate(names):
-        values[at] = getattr(result, name)
-    coverage[:], reason[:] = result.coverage, result.reason
+        column = getattr(result, name)
+        if column.__class__ not in _NUMBERS and (column.__class__ is not _ARRAY or column.dtype.kind != "f"):
+            column = numbers(column, subjects, name, refused.setdefault)
+        values[at] = column
+    covered, why_not = result.coverage, result.reason
+    if covered.__class__ is not _ARRAY or covered.dtype.kind != "f":
+        covered = numbers(covered, subjects, "coverage", refused.setdefault)
+    if why_not.__class__ is not str and (why_not.__class__ is not _ARRAY or why_not.dtype.kind != "U"):
+        why_not = texts(why_not, subjects, "reason", refused.setdefault)
+    coverage[:], reason[:] = covered, why_not
+    for at, why in refused.items():
+        values[:, at], coverage[at], reason[at] = np.nan, 0.0, FAILED
+        odd(at, why)
     return values, coverage, reason
 
 

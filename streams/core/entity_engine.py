@@ -18,11 +18,12 @@ from models.results import Outputs, Status, result_schema
 from models.site import Site
 from streams.core.beginning import Beginning
 from streams.core.containing import FAILED, RETRY_MS, Failures, SourceError, contained
+from streams.core.declared import expect_declared
 from streams.core.entity import Entity, EntityRow, Item
 from streams.core.entity_events import events_of
 from streams.core.entity_items import DAY_MS, ItemStore, Name
 from streams.core.entity_operator import EntityOperator, MarkOperator
-from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table, expect_declared
+from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
 from streams.core.marking import Marking
 
 __all__ = ["BEYOND_HORIZON", "EntityEngine"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -13,12 +13,13 @@ from models.anomaly import ANOMALY
 from models.results import Status, result_schema
 from models.site import Site
 from streams.core.containing import FAILED
+from streams.core.declared import expect_declared
 from streams.core.entity import EntityRow, Stands
 from streams.core.entity_items import DAY_MS, DayParts
 from streams.core.entity_operator import EntityOperator
 from streams.core.tables import RESTATEMENT_SCHEMA
 
-__all__ = ["Said", "SaidRows", "entity_restated", "entity_table", "expect_declared"]
+__all__ = ["Said", "SaidRows", "entity_restated", "entity_table"]
 
 RowName = tuple[str, str, int]
 """Measurement, key and start of the window (ms UTC)."""
@@ -257,31 +258,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124  NaN
-
-
-_PYTHON: Final[Mapping[pa.DataType, tuple[type, ...]]] = {
-    pa.string(): (str,), pa.float64(): (float,), pa.bool_(): (bool,),
-}  # fmt: skip
-"""What needs no closer look at whether it can be told as declared."""
-_INT64: Final = pa.int64()
-
-
-def expect_declared(fields: Mapping[str, Any], declared: Mapping[str, pa.DataType], measurement: str) -> None:
-    """ValueError where a row has a field that its operator did not declare, or of another type."""
-    unknown = fields.keys() - declared.keys()
-    if unknown:
-        raise ValueError(f"expected fields of {measurement} that are declared, got {sorted(unknown)}")
-    for name, value in fields.items():
-        kind = declared[name]
-        if type(value) not in _PYTHON.get(kind, ()) and not (type(value) is int and _fits(value, kind)):
-            try:
-                pa.scalar(value, kind)
-            except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-                raise ValueError(f"expected {name} of {measurement} as {kind}, got {value!r:.60}") from error
-
-
-def _fits(value: int, kind: pa.DataType) -> bool:
-    return bool(kind == _INT64 and -(2**63) <= value < 2**63)
 
 
 def entity_table(

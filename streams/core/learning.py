@@ -46,6 +46,7 @@ class Learning:
     def take_in(self, learner: Learner, settled: Settled) -> pa.Table | None:
         """Let a learner take in a step; gives rows that it tells, if any, with its name as their model.
 
+        A row of which a value is of another type than declared is not told, and noted by its key.
         What it knows stays as it is where it cannot take the step in. Where that has been so for a day, and
         it could take this one in if it knew nothing, it begins anew with it, and what it said of anomalies
         that stand ends: it would end none of them.
@@ -54,7 +55,13 @@ class Learning:
 
         def learn(state: object) -> tuple[object, pa.Table | None]:
             after, rows = learner.function(state, settled)
-            modelled = _modelled(rows, learner) if rows is not None and rows.num_rows else None
+
+            def odd(at: int, error: Exception) -> None:
+                key = rows["key"][at].as_py() if isinstance(rows, pa.Table) else None
+                self._failures.note(learner.name, key if isinstance(key, str) else settled.stream, error)
+
+            told = learner.declared.of(rows, odd) if rows is not None and rows.num_rows else None
+            modelled = _modelled(told, learner) if told is not None and told.num_rows else None
             self._failing.pop(learner.name, None)
             return after, modelled
 

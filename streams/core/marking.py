@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.restate import RestateAnswer
 from streams.core.buffer import ClassBuffer, standing
 from streams.core.containing import FAILED, Failures, contained
+from streams.core.declared import expect_kept
 from streams.core.entity import Item
 from streams.core.entity_items import ItemStore, Name
 from streams.core.entity_operator import MarkOperator, Marks
@@ -258,11 +259,11 @@ class Marking:
         """
         devices = samples.devices
 
-        def failed(error: Exception) -> Marks | None:
+        def failed(error: Exception) -> None:
             if len(devices) > 1:
                 for half in (devices[: len(devices) // 2], devices[len(devices) // 2 :]):
                     self._mark(operator, start_ms, site, samples.of(half), further=further)
-                return None
+                return
             name = site.ids[int(devices[0])]
             self._failures.note(operator.name, name, error)
             end_ms = start_ms + 1000 * operator.every_s
@@ -272,27 +273,19 @@ class Marking:
             for (start, _, reads), following in self._following.items():
                 if start == start_ms and reads == operator.reads:
                     following.until_ms[devices] = _NO_TIME
-            return None
 
-        marks = contained(lambda: operator.function(samples, site), failed)
+        marks = contained(lambda: _by_device(operator.function(samples, site)), failed)
         if marks is None:
             return
-        columns = {name: _listed(column) for name, column in marks.values.items()}
         adds = further and operator.grows == "more"
-        made: dict[int, list[dict[str, Any]]] = {}
-        times: dict[int, list[int]] = {}
-        for at, (device, t) in enumerate(zip(marks.device.tolist(), marks.t.tolist(), strict=True)):
-            values = {name: column[at] for name, column in columns.items() if column[at] is not None}
-            made.setdefault(device, []).append(values)
-            times.setdefault(device, []).append(t)
         there = self._items.names(operator.name)
-        for device in list(made) if adds else samples.devices.tolist():
+        for device in list(marks) if adds else samples.devices.tolist():
             name = site.ids[device]
-            if device not in made and (name, start_ms, 0) not in there:
+            if device not in marks and (name, start_ms, 0) not in there:
                 continue
             begin = self._count(operator.name, name, start_ms) if adds else 0
-            mine = zip(times.get(device, ()), made.get(device, ()), strict=True)
-            items = [Item(operator.name, name, t, v, pos=begin + n) for n, (t, v) in enumerate(mine)]
+            mine = enumerate(marks.get(device, ()))
+            items = [Item(operator.name, name, t, values, pos=begin + n) for n, (t, values) in mine]
             self._replace(operator.name, name, start_ms, items, begin)
 
     def _count(self, source: str, device: str, start_ms: int) -> int:
@@ -309,6 +302,19 @@ class Marking:
                 return
             if before is None or now is None or (before.t, before.values) != (now.t, now.values):
                 self._put(name, now, source)
+
+
+def _by_device(marks: Marks) -> dict[int, list[tuple[int, dict[str, Any]]]]:
+    """Time (ms UTC) and values of each device's marks; ValueError where they are not as declared."""
+    columns = {name: _listed(column) for name, column in marks.values.items()}
+    expect_kept(columns, len(marks.device))
+    made: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+    for at, (device, t) in enumerate(zip(marks.device.tolist(), marks.t.tolist(), strict=True)):
+        if type(t) is not int:
+            raise TypeError(f"expected the time of a mark in whole ms, got {t!r:.60}")
+        values = {name: column[at] for name, column in columns.items() if column[at] is not None}
+        made.setdefault(device, []).append((t, values))
+    return made
 
 
 def _listed(column: Any) -> list[Any]:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import pyarrow as pa
 
+from models.anomaly import ANOMALY, ANOMALY_SCHEMA
+from models.results import result_schema
+from streams.core.declared import Declared
 from streams.core.entity_operator import EntityOperator, MarkOperator
 
 if TYPE_CHECKING:
@@ -32,6 +35,14 @@ _NOT_FIELDS = frozenset({"coverage", "reason", "model"})
 @cache
 def _fields_of(writes: Hashable) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cast("Any", writes)) if f.name not in _NOT_FIELDS)
+
+
+@cache
+def _floats(fields: tuple[str, ...]) -> Declared:
+    return Declared(result_schema([pa.field(f, pa.float64()) for f in fields]))
+
+
+_ANOMALIES = Declared(ANOMALY_SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,11 @@ class Learner:
     def measurement(self) -> str:
         """What its rows are rows of."""
         return self.writes or self.name
+
+    @property
+    def declared(self) -> Declared:
+        """What it declares of its rows; others of its columns may be of any type."""
+        return _ANOMALIES if self.writes == ANOMALY else _floats(self.fields)
 
 
 Operator = (

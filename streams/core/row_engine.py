@@ -241,11 +241,18 @@ class RowEngine:
     ) -> tuple[Values, str] | None:
         """What an operator gives for a network's window, if anything, and the model that it rests on."""
 
+        def odd(at: int, error: Exception) -> None:
+            of = rows.site.ids[int(rows.devices[at])] if operator.subject == "device" else rows.network.id
+            self._failures.note(operator.name, of, error)
+
         def compute() -> tuple[Values, str] | None:
             result = operator.function(rows)
             if result is None:
                 return None
-            return of_result(result, operator.fields, subjects), str(getattr(result, "model", ""))
+            model = getattr(result, "model", "")
+            if not isinstance(model, str):
+                raise TypeError(f"expected model as text, got {model!r:.60}")
+            return of_result(result, operator.fields, subjects, odd), model
 
         def failed(error: Exception) -> tuple[Values, str]:
             self._failures.note(operator.name, rows.network.id, error)

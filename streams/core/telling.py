@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.restate import RESTATEMENT
 from models.results import Outputs, Status
+from streams.core.containing import in_halves
+from streams.core.declared import expect_whole
 from streams.core.deliveries import LedgerCounts
 from streams.core.ledger_days import LedgerSaid
 from streams.core.operator import LedgerOperator
@@ -140,19 +144,45 @@ class Telling:
     def _ledger_of(
         self, operator: LedgerOperator, outputs: Outputs, said: LedgerSaid, mine: list[int], site: StreamSite
     ) -> None:
+        mine, fields = self._counted(operator, said.counts, said.devices, mine, site)
+        if not mine:
+            return
         devices, revisions = [said.devices[at] for at in mine], [said.revisions[at] for at in mine]
-        fields = operator.function([said.counts[at] for at in mine])
         status = Status.FINAL if said.final else Status.PROVISIONAL
         table = ledger_rows(
             fields, devices, revisions, said.day_ms, said.end_ms, site, self._stream,
             status=Status.WITHDRAWN if said.withdrawn else status,
         )  # fmt: skip
         outputs.add(operator.name, table)
-        before = [said.was[at] for at in mine]
-        if any(before):
-            rows = _as_rows(operator, fields, devices, revisions, before)
+        before = [at for at in mine if said.was[at] is not None]
+        if before:
+            known, old = self._counted(operator, said.was, said.devices, before, site)
+            rows = _as_rows(operator, fields, devices, revisions, [mine.index(at) for at in known], old)
             now_ms = self._state.now_ms or 0
             outputs.add(RESTATEMENT, restated_rows(operator, table, rows, now_ms, lambda *_: LATE))
+
+    def _counted(
+        self, operator: LedgerOperator, counts: Sequence[LedgerCounts | None], devices: Sequence[int],
+        mine: Sequence[int], site: StreamSite,
+    ) -> tuple[list[int], dict[str, list[int]]]:  # fmt: skip
+        """What an operator makes of `counts` of the places that are mine, and of which of them it can."""
+
+        def compute(of: NDArray[np.int64]) -> tuple[list[int], Mapping[str, Sequence[int]]]:
+            given = cast("list[LedgerCounts]", [counts[at] for at in of.tolist()])
+            fields = operator.function(given)
+            expect_whole({name: fields[name] for name in operator.fields}, len(of))
+            return of.tolist(), fields
+
+        def failed(of: NDArray[np.int64], error: Exception) -> tuple[list[int], Mapping[str, Sequence[int]]]:
+            for at in of.tolist():
+                self._state.failures.note(operator.name, site.ids[devices[at]], error)
+            return [], {name: [] for name in operator.fields}
+
+        parts = in_halves(np.array(mine, dtype=np.int64), compute, failed)
+        if len(parts) == 1:
+            return cast("tuple[list[int], dict[str, list[int]]]", parts[0])
+        fields = {name: [int(x) for _, of in parts for x in of[name]] for name in operator.fields}
+        return [at for some, _ in parts for at in some], fields
 
 
 def _as_rows(
@@ -160,16 +190,15 @@ def _as_rows(
     fields: Mapping[str, Sequence[int]],
     devices: Sequence[int],
     revisions: Sequence[int],
-    before: Sequence[LedgerCounts | None],
+    known: Sequence[int],
+    old: Mapping[str, Sequence[int]],
 ) -> WindowRows:
-    """Rows of a settled day with what was said of it before, where it was."""
+    """Rows of a settled day, and `old`, what was said of it before of the `known` ones of them."""
     n, ones = len(devices), np.ones(len(devices))
-    known = [at for at, counts in enumerate(before) if counts is not None]
     was = np.full((len(operator.fields) + 1, n), np.nan)
-    old = operator.function([counts for counts in before if counts is not None])
-    was[:, known] = [*(old[name] for name in operator.fields), ones[known]]
+    was[:, known] = [*(old[name] for name in operator.fields), ones[list(known)]]
     status = np.full(n, NONE)
-    status[known] = FINAL
+    status[list(known)] = FINAL
     values = np.array([fields[name] for name in operator.fields], dtype=float)
     return WindowRows(
         np.array(devices), values, ones, np.full(n, FINAL), np.full(n, "", object), np.array(revisions), was,

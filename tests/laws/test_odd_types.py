@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameError, FrameKind, Record, telemetry_schema
+from streams.core.declared import expect_declared
 from streams.core.entity import EntityRow
-from streams.core.entity_said import expect_declared
 from streams.core.operator import discovered
 from streams.core.pipeline import Pipeline
 from tests.support.poisoned import of_the_road
@@ -144,14 +145,15 @@ def test_a_ticket_of_which_a_field_is_of_another_type_is_unknown_alone() -> None
     ("value", "kind", "sound"),
     [
         ("a", pa.string(), True), (5, pa.string(), False), (5, pa.float64(), True), (2.5, pa.float64(), True),
-        ("5", pa.float64(), False), (5, pa.int64(), True), (5.0, pa.int64(), True),
+        ("5", pa.float64(), False), (5, pa.int64(), True), (5.0, pa.int64(), True), (5.5, pa.int64(), False),
+        (np.float64(5.5), pa.int64(), False), (-0.5, pa.int64(), False), (np.int64(5), pa.int64(), True),
         (2**63, pa.int64(), False), ([1], pa.int64(), False), ({}, pa.string(), False),
     ],
 )  # fmt: skip
 def test_what_cannot_be_told_as_declared_is_known_before_it_is(value, kind, sound) -> None:
     try:
-        pa.array([value], kind)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError):
+        assert pa.array([value], kind).to_pylist() == [value]
+    except (AssertionError, pa.ArrowException, OverflowError, TypeError, ValueError):
         assert not sound
         with pytest.raises(ValueError, match="expected x of m as"):
             expect_declared({"x": value}, {"x": kind}, "m")
