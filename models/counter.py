@@ -43,6 +43,9 @@ class Counted:
     bridged : ndarray, shape (n_groups,)
         Share of the window in steps across zeros, longer than the gap limit: their increase is known,
         when it was counted is not.
+    led_back : ndarray, shape (n_groups,)
+        Share of the window in steps that have, besides what was counted in them, what was counted while the
+        register was out of line before them.
     why : ndarray of int8, shape (n_groups,)
         The last `Step` of the enumeration among the lost and bridged ones (`ZERO` for these, `CORRUPT` for
         those that are `AGAIN`); 0 where there is none.
@@ -52,6 +55,7 @@ class Counted:
     covered: FloatArray
     lost: FloatArray
     bridged: FloatArray
+    led_back: FloatArray
     why: KindArray
 
 
@@ -130,6 +134,10 @@ def increase_of(
     if bridged.any():
         bridged_ms, _ = sum_by_group(np.where(bridged, width_ms, 0.0), part.group, n_groups)
         why[part.group[bridged]] = Step.ZERO
+    led_back_ms = np.zeros(n_groups)
+    led_back = steps.kind[part.later] == Step.RESUMED
+    if led_back.any():
+        led_back_ms, _ = sum_by_group(np.where(led_back, width_ms, 0.0), part.group, n_groups)
     # A step wholly inside counts as it is: the quotient is then exactly 1.
     total, counted = sum_by_group(
         steps.increase[part.later] * (width_ms / part.span_ms), part.group, n_groups
@@ -140,6 +148,7 @@ def increase_of(
         covered=covered_ms / length_ms,
         lost=lost_ms / length_ms,
         bridged=bridged_ms / length_ms,
+        led_back=led_back_ms / length_ms,
         why=why,
     )
 

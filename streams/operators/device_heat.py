@@ -129,9 +129,11 @@ def device_heat(samples: Samples, site: StreamSite) -> DeviceHeat:
 def _holds(counter: Counted, integrated_coverage: FloatArray) -> BoolArray:
     """Whether to take the counter: it counted, and if it lost part of the window nothing else knows more.
 
-    What it counted while it showed zeros is known, when it did is not.
+    What it counted while it showed zeros is known, when it did is not. What leads back from a garbled reading
+    has what was counted before it, too: where that was integrated in its own window, it would count twice.
     """
-    lost = (counter.lost + counter.bridged > 0) & (counter.covered < MIN_COVERAGE)
+    lost = counter.lost + counter.bridged + counter.led_back > 0
+    lost &= counter.covered - counter.led_back < MIN_COVERAGE
     return ~np.isnan(counter.increase) & ~(lost & (integrated_coverage >= MIN_COVERAGE))
 
 
