@@ -70,11 +70,11 @@ def _lived(records: Iterable[Record], operators: Sequence[Operator], stream: str
 def _journal(framed: Iterable[tuple[int, Frame]], stream: str) -> list[Record]:
     records = [Record(stream, n, at_ms, frame.encode()) for n, (at_ms, frame) in enumerate(framed)]
     last_ms = records[-1].timestamp_ms
-    beats = [(last_ms + 6 * HOUR_MS, Frame.heartbeat()), (last_ms + 12 * HOUR_MS, Frame.heartbeat())]
+    beats = [(last_ms + hours * HOUR_MS, Frame.heartbeat()) for hours in (2, 4)]
     return records + [Record(stream, len(records) + n, at, f.encode()) for n, (at, f) in enumerate(beats)]
 
 
-UNIT = _journal(unit_stream(1, 3.0), "u1")
+UNIT = _journal(unit_stream(1, 2.0), "u1")
 
 
 @cache
@@ -94,10 +94,30 @@ def _read_by(operator: Any) -> set[str]:
 
 def _unit(operator: Any, spoilt: Any) -> tuple[Heard, Heard]:
     """What a unit's stream says with `spoilt` in the place of `operator`, and with that itself."""
-    needed = [o for o in discovered() if o.name in _read_by(operator)]
-    lives = [[with_it if o.name == operator.name else o for o in needed] for with_it in (spoilt, operator)]
-    one, other = (_lived(UNIT, operators, "u1") for operators in lives)
-    return one, other
+    needed = [spoilt if o.name == operator.name else o for o in _needed(operator.name)]
+    return _lived(UNIT, needed, "u1"), _sound(operator.name)
+
+
+def _needed(name: str) -> list[Operator]:
+    (operator,) = (o for o in discovered() if o.name == name)
+    return [o for o in discovered() if o.name in _read_by(operator)]
+
+
+@cache
+def _sound(name: str) -> Heard:
+    return _lived(UNIT, _needed(name), "u1")
+
+
+def _in_turns(operators: Sequence[Any], cases: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Each operator with the first case and one more in turns; the soak has every one with every case."""
+    return [
+        pytest.param(
+            *p.values, *case,
+            id=f"{p.id}-{'-'.join(map(str, case))}",
+            marks=() if n in (0, 1 + at % (len(cases) - 1)) else pytest.mark.soak,
+        )
+        for at, p in enumerate(operators) for n, case in enumerate(cases)
+    ]  # fmt: skip
 
 
 def _others(rows: dict[Name, dict[str, Any]], *keys: str) -> dict[Name, dict[str, Any]]:
@@ -128,9 +148,9 @@ def _of_one(operator: Any, name: str, value: Any) -> tuple[Any, str]:
 ROWS = [p for p in EVERY if isinstance(p.values[0], WindowOperator | NetworkOperator)]
 
 
-@pytest.mark.parametrize("operator", ROWS)
 @pytest.mark.parametrize(
-    ("of", "value"), [("", "odd"), ("", "5"), ("", 1j), ("coverage", "1"), ("reason", 5)]
+    ("operator", "of", "value"),
+    _in_turns(ROWS, [("", "odd"), ("", "5"), ("", 1j), ("coverage", "1"), ("reason", 5)]),
 )
 def test_a_device_or_network_of_which_a_value_is_odd_is_unknown_alone(operator, of, value) -> None:
     name = of or operator.fields[0]
@@ -156,14 +176,21 @@ def test_a_device_or_network_of_which_a_value_is_odd_is_unknown_alone(operator, 
 LEARNERS = [p for p in EVERY if isinstance(p.values[0], Learner)]
 
 
-@pytest.mark.parametrize("learner", LEARNERS)
-@pytest.mark.parametrize("of", ["field", "window_ms", "key"])
+def _own(learner: Learner) -> str | None:
+    """A field that it declares of its own."""
+    return {"anomaly": "score"}.get(learner.writes) or next(iter(learner.fields), None)
+
+
+@pytest.mark.parametrize(
+    ("learner", "of"),
+    [
+        *_in_turns([p for p in LEARNERS if _own(p.values[0])], [("field",), ("window_ms",), ("key",)]),
+        *_in_turns([p for p in LEARNERS if not _own(p.values[0])], [("window_ms",), ("key",)]),
+    ],
+)
 def test_a_row_of_a_learner_of_which_a_value_is_odd_is_not_told_and_the_next_one_is(learner, of) -> None:
-    own = {"anomaly": "score"}.get(learner.writes) or next(iter(learner.fields), None)
-    if of == "field" and own is None:
-        pytest.skip("it declares no field of its own")
     name, odd = {
-        "field": (own, pa.array(["5", None])),
+        "field": (_own(learner), pa.array(["5", None])),
         "window_ms": ("window_ms", pa.array([900_000.5, 900_000.0])),
         "key": ("key", pa.array([None, "whole"])),
     }[of]  # fmt: skip
