@@ -282,6 +282,7 @@ FRAME_FEEDS: Final = (
 
 NOT_COMPUTED: Final = Text("not computed yet", "尚未计算")
 ONCE_A_DAY: Final = Text("told once a day: comes after the first whole day", "每日计算一次：满一整天后给出")
+NO_NETWORK: Final = Text("no network here has been heard yet", "此范围内尚无热网上报")
 
 
 _COMPUTED_OF: Final = {"heat_kw": ("supply_c", "return_c", "flow_m3_h")}

@@ -85,6 +85,7 @@ PAGE = Page(
             "yards",
             Text("Yards", "煤场"),
             "table",
+            absent=Text("no coal yard here has been computed yet", "此范围内尚无煤场计算结果"),
             feeds=("yards",),
             width=12,
             note=Text(

@@ -15,6 +15,7 @@ _MONTH_H = 30 * 24
 _PCT = "% "
 _MJ_KG = "MJ/kg"
 _T = "t"
+_NO_CONTRACT = Text("no contract here has been counted yet", "此范围内尚无已统计的合同")
 _KG_T = 1e-3
 _PLANNED = Text("planned", "计划")
 _RECEIVED = Text("received", "到厂")
@@ -69,6 +70,7 @@ PAGE = Page(
             "contract_list",
             Text("Contracts of the newest day", "各合同最新一日"),
             "table",
+            absent=_NO_CONTRACT,
             feeds=("contracts",),
             width=8,
             note=Text(
@@ -118,6 +120,7 @@ PAGE = Page(
             "contract_periods",
             Text("Quarter and year", "季度与年度"),
             "table",
+            absent=_NO_CONTRACT,
             feeds=("periods",),
             width=5,
             note=Text(
@@ -159,6 +162,9 @@ PAGE = Page(
             "contract_quality",
             Text("Transit loss and quality", "途耗与煤质"),
             "table",
+            absent=Text(
+                "told once an hour, from the first load received on", "每小时计算一次：首车到厂后给出"
+            ),
             feeds=("qualities",),
             width=12,
             note=Text(

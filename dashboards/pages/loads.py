@@ -94,6 +94,9 @@ PAGE = Page(
             "forecasts",
             Text("Next three days of the networks", "各热网未来三天"),
             "table",
+            absent=Text(
+                "told once an hour: comes after the first whole hour", "每小时计算一次：满首个整小时后给出"
+            ),
             feeds=("forecasts",),
             width=12,
             columns=(

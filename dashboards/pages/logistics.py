@@ -56,6 +56,7 @@ PAGE = Page(
             "bridge_queues",
             Text("Weighbridges", "地磅"),
             "table",
+            absent=Text("no weighbridge here has been heard yet", "此范围内尚无地磅上报"),
             feeds=("queues",),
             width=6,
             note=Text("of the newest quarter of an hour", "最近一刻钟"),

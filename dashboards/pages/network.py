@@ -7,6 +7,7 @@ from functools import partial
 
 from dashboards.panels import (
     NETWORK_WINDOW,
+    NO_NETWORK,
     NOT_COMPUTED,
     ONCE_A_DAY,
     Feed,
@@ -144,6 +145,7 @@ PAGE = Page(
             "heat_balances",
             Text("Balances", "热平衡明细"),
             "table",
+            absent=NO_NETWORK,
             feeds=("balances",),
             width=8,
             series=(Series(_BALANCE, "residual_gj", _RESIDUAL, _GJ),),
@@ -160,6 +162,7 @@ PAGE = Page(
             "meter_adjustment",
             Text("Meters that balances correct most", "校正量最大的热表"),
             "table",
+            absent=NO_NETWORK,
             feeds=("reconciled",),
             width=4,
             series=(Series(_RECONCILED, "test_statistic", Text("test statistic", "检验统计量")),),

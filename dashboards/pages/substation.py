@@ -144,6 +144,7 @@ PAGE = Page(
             "windows",
             Text("Heat by window", "分时段热量"),
             "table",
+            absent=Text("comes with its first readings", "收到首批读数后给出"),
             feeds=("windows",),
             width=4,
             scope="device",

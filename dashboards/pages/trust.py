@@ -61,9 +61,11 @@ PAGE = Page(
             "ledger",
             Text("Ledger by device", "设备台账"),
             "table",
+            absent=Text("no device here has sent anything yet", "此范围内尚无设备上报"),
             feeds=("ledger", "seen"),
             width=7,
             height=2,
+            note=Text("counts since each device was first heard", "自各设备首次上报起累计"),
             series=tuple(Series(_LEDGER, name, text, aggregate="last") for name, text, _ in _COUNTS),
             columns=(
                 ("key", Text("device", "设备"), "device"),
@@ -101,8 +103,8 @@ PAGE = Page(
                 ("state", Text("state", "状态"), "part"),
             ),
             absent=Text(
-                "told by workers; what waits in ingest stands in its /metrics",
-                "由各 worker 报告；ingest 的排队情况见其 /metrics",
+                "told by ingest and workers: none has been heard yet",
+                "由 ingest 与各 worker 报告：尚未收到任何报告",
             ),
         ),
         Panel(

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from dashboards.panels import NETWORK_WINDOW, NOT_COMPUTED, Feed, Page, Panel, Series, Text, Unknown
+from dashboards.panels import (
+    NETWORK_WINDOW,
+    NO_NETWORK,
+    NOT_COMPUTED,
+    Feed,
+    Page,
+    Panel,
+    Series,
+    Text,
+    Unknown,
+)
 from store.protocol import Select
 
 __all__ = ["PAGE"]
@@ -103,6 +113,7 @@ PAGE = Page(
             "water_balances",
             Text("Balances", "水平衡明细"),
             "table",
+            absent=NO_NETWORK,
             feeds=("balances",),
             width=12,
             unknown=(

@@ -25,6 +25,18 @@ def test_every_panel_says_its_title_in_both_languages_and_follows_feeds_that_its
     assert set(LANGUAGES) == {"zh", "en"}
 
 
+def test_a_table_without_rows_says_why():
+    """What is wrong and is not there is good news, which the board words itself."""
+    good_news = {"losses", "dead_letters", "restatements", "actors"}
+    silent = [
+        p.id
+        for page in pages()
+        for p in page.panels
+        if p.kind == "table" and p.absent is None and not p.codes and p.feeds[0] not in good_news
+    ]
+    assert silent == []
+
+
 def test_series_of_readings_name_measurements_of_the_table():
     for page in pages():
         for p in page.panels:
