@@ -222,7 +222,10 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
         _check_hours(asked.get("hours"))
     except (ScopeError, ValueError) as error:
         client.status_code = 404
-        BoardElement({**header, "apology": _apology(texts, in_words(reported(error), texts), kept)})
+        why = in_words(reported(error), texts)
+        if isinstance(error, ScopeError):
+            why += " · " + texts["it may have been taken out of the registry, or renamed"]
+        BoardElement({**header, "apology": _apology(texts, why, kept)})
         return
     element = BoardElement(
         header,

@@ -582,11 +582,13 @@ def test_a_device_that_is_gone_is_said_and_a_range_of_ten_years_drawn(opened, br
     page = context.new_page()
     page.goto(running.server.url + "/substation/sub-99?lang=en")
     assert "This cannot be shown" in page.inner_text("body"), "the page is there, its device is not"
-    assert "expected a device of the registry, got 'sub-99'" in page.inner_text("body")
+    why = page.inner_text("body")
+    assert "expected a device of the registry, got 'sub-99'" in why
+    assert "it may have been taken out of the registry, or renamed" in why
     page.get_by_text("Go to the overview").click()
     page.wait_for_selector(".hl-clock b")
     page.goto(running.server.url + "/substation/sub-99?lang=zh")
-    assert "台账中没有该设备：'sub-99'" in page.inner_text("body")
+    assert "台账中没有该设备：'sub-99' · 可能已从台账中移除或改名" in page.inner_text("body")
     context.close()
     page = opened(f"/?lang=en&from={running.now_ms - 3653 * 86_400_000}&to={running.now_ms}").page
     page.wait_for_selector("#panel-heat_windows canvas")
