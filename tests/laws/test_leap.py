@@ -85,6 +85,10 @@ def positions(t_ms: int, seq: int) -> tuple[int, Frame]:
     return t_ms + 20 * 60_000, Frame(FrameKind.TELEMETRY, "truck", batch)
 
 
+OF_HEAT = [pytest.param((heat, 4), id="heat"), pytest.param((road, 4), id="road", marks=pytest.mark.soak)]
+"""Where the gate is content with the stream that has windows, networks, learners and entities."""
+
+
 @pytest.fixture(scope="module", params=[
     pytest.param((heat, 4), id="heat"), pytest.param((road, 4), id="road"),
     pytest.param((heat, 8), id="heat, eight hours", marks=pytest.mark.soak),
@@ -178,6 +182,7 @@ def ends_of(table: pa.Table) -> set[int]:
     }
 
 
+@pytest.mark.parametrize("records", OF_HEAT, indirect=True)
 def test_a_crash_between_two_slices_loses_nothing_and_doubles_nothing(
     records: list[Record], tmp_path
 ) -> None:
@@ -225,6 +230,7 @@ def rows_of(store: DuckdbSeries, measurement: str) -> list[str]:
     return sorted(json.dumps([r["key"], r["window_start"]]) + repr(sorted(r.items())) for r in rows)
 
 
+@pytest.mark.parametrize("records", OF_HEAT, indirect=True)
 def test_a_leap_settles_what_many_small_ones_settle(records: list[Record]) -> None:
     *before, last = records
     leapt, walked = (Pipeline(last.stream, provisional_every_ms=EVERY_MS) for _ in range(2))

@@ -51,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return told
 
 
-@pytest.mark.parametrize("poison", [_once_whole, _ever])
+@pytest.mark.parametrize("poison", [_once_whole, pytest.param(_ever, marks=pytest.mark.soak)])
 def test_a_ticket_takes_its_trip_and_its_contracts_month_with_it_alone(poison, sound, tmp_path) -> None:
     run = road(raising({"weighing": poison}), tmp_path)
     told, failures = told_of(run)
@@ -89,7 +89,10 @@ def _second_day(entity: Any) -> bool:
     return entity.name == "C2|2026-01-02"
 
 
-@pytest.mark.parametrize(("operator", "poison"), [("haul", _trucks_first), ("trip", _second_day)])
+@pytest.mark.parametrize(
+    ("operator", "poison"),
+    [pytest.param("haul", _trucks_first, marks=pytest.mark.soak), ("trip", _second_day)],
+)
 def test_no_sum_passes_over_what_failed_at_its_first_event(operator, poison, sound, tmp_path) -> None:
     told, _ = told_of(road(raising({operator: poison}), tmp_path))
     trips, as_ever = told.of("trip"), sound.of("trip")

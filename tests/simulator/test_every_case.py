@@ -123,12 +123,12 @@ def drawn_case(seed):
     return parse(f"drawn-{seed}.toml", text, lambda _: site)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.soak) for n in (2, 3))])
 def test_a_case_that_nobody_chose_closes_at_every_step(seed):
     assert audited(drawn_case(seed)) < CLOSES / 1000.0
 
 
-@pytest.mark.parametrize("seed", [151, 192])
+@pytest.mark.parametrize("seed", [151, pytest.param(192, marks=pytest.mark.soak)])
 def test_rings_that_nobody_draws_from_close(seed):
     # The only substation stands in the plant's house: what the pipes lose by shrinking is all that moves.
     assert audited(drawn_case(seed)) < CLOSES / 1000.0

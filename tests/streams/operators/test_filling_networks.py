@@ -91,7 +91,7 @@ def filling(told, name):
     return [(at, row) for at, row in told[name] if row["status"] == "provisional"]
 
 
-@pytest.mark.parametrize("counters", [True, False])
+@pytest.mark.parametrize("counters", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_an_hour_that_fills_is_told_quarter_by_quarter(counters):
     told = watched(counters=counters)
     [(_, final)] = [(at, r) for at, r in told["network_heat"] if r["status"] == "final"]

@@ -101,7 +101,7 @@ def test_a_stop_in_progress_is_told_and_grows():
     assert (later["state"], later["status"], later["until"]) == ("stopped", "final", stop.to_ms)
 
 
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.soak)])
 def test_order_duplication_splitting_and_crashes_change_nothing(seed):
     messages = truck_history(seed, hours=3.0)
     clean = run(truck_journal(*minutes(messages)), until_ms=END_MS)
@@ -148,8 +148,15 @@ def as_told(rows):
     }
 
 
-@pytest.mark.parametrize("from_ms", [T0, T0 + 3_600_000])
-@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize(
+    ("from_ms", "crash"),
+    [
+        (T0, True),
+        (T0 + 3_600_000, False),
+        pytest.param(T0, False, marks=pytest.mark.soak),
+        pytest.param(T0 + 3_600_000, True, marks=pytest.mark.soak),
+    ],
+)
 def test_what_a_truck_out_of_reach_sends_later_in_its_order_is_told_as_if_it_had_come_at_once(from_ms, crash):
     """Also where the stream heard nothing else: its first word is hours old."""
     messages = truck_history(8, trucks=1)

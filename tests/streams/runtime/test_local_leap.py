@@ -126,7 +126,7 @@ class KilledError(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("point", ["stepped", "stored"])
+@pytest.mark.parametrize("point", [pytest.param("stepped", marks=pytest.mark.soak), "stored"])
 def test_a_kill_amid_a_leap_loses_nothing_and_doubles_nothing(tmp_path, undisturbed, point: str) -> None:
     passed: list[str] = []
 
