@@ -101,6 +101,16 @@ def test_a_building_that_cools_and_warms_up_again_has_no_other_fault(run: FaultR
     assert {r["code"] for r in run.rows if r["subject"] == COLD} == {"pump_trip"}
 
 
+def test_what_a_building_draws_to_warm_up_again_is_no_load_of_its_own(run: FaultRun) -> None:
+    kept = run.state["substation_faults"].kept
+    at = list(run.stream.ids).index(COLD)
+    assert kept["owed_kwh"][at] > 0.0, "it lacked heat"
+    assert kept["day_load_off_kw"][at] == 0.0, "of a day in which it drew hundreds of kW over its usual"
+    assert kept["cusum_up"][at] == 0.0
+    others = [n for n, name in enumerate(run.stream.ids) if name not in {*KINDS, COLD}]
+    assert not kept["owed_kwh"][others].any()
+
+
 def test_pumps_behind_one_pipe_trip_as_one_event_and_its_children() -> None:
     onset = START_MS + 3 * HOUR_MS + 100_000
     fault = Fault("pump_trip", "pipe-01", 0.0, onset, onset + 2 * HOUR_MS, onset)
