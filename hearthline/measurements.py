@@ -22,7 +22,7 @@ def _computed() -> set[str]:
     from models.restate import RESTATEMENT
     from models.results import READING, READING_REPEAT
     from store.rows import REFUSED
-    from streams.core.entity_engine import BEYOND_HORIZON
+    from streams.core.entity_beyond import BEYOND_HORIZON
     from streams.core.entity_operator import EntityOperator, MarkOperator
     from streams.core.operator import Learner, discovered
 

@@ -17,7 +17,7 @@ from models.wire import TELEMETRY, Topic
 from streams.core.accepted import Accepted
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.deliveries import RETAKEN_BOOT, Arrival
-from streams.core.entity_engine import BEYOND_HORIZON
+from streams.core.entity_beyond import BEYOND_HORIZON
 from streams.core.intake import (
     Messages,
     flags_of,

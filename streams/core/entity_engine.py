@@ -2,72 +2,36 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.frame import ROW_OF_ANOTHER_STREAM, Frame, FrameKind
 from models.restate import RESTATEMENT
-from models.results import Outputs, Status, result_schema
+from models.results import Outputs, Status
 from models.site import Site
 from streams.core.beginning import Beginning
 from streams.core.containing import FAILED, RETRY_MS, Failures, SourceError, contained
 from streams.core.declared import expect_declared
 from streams.core.entity import Entity, EntityRow, Item
+from streams.core.entity_beyond import Beyond
 from streams.core.entity_events import events_of
-from streams.core.entity_items import DAY_MS, ItemStore, Name
+from streams.core.entity_forwarding import forwarded
+from streams.core.entity_items import ItemStore, Name
+from streams.core.entity_operated import Operated, concerned, floor_ms, in_order
 from streams.core.entity_operator import EntityOperator, MarkOperator
-from streams.core.entity_said import Said, SaidRows, entity_restated, entity_table
+from streams.core.entity_said import Said, entity_restated, entity_table
 from streams.core.marking import Marking
 
-__all__ = ["BEYOND_HORIZON", "EntityEngine"]
+__all__ = ["EntityEngine"]
 
 _VERSION: Final = 1
 _WHY: Final = "source"
-_MOST_FORWARDED: Final = 400
-"""Rows of one frame, which has to stay under 512 KiB."""
-BEYOND_HORIZON: Final = "beyond_horizon"
-"""Measurement that counts events which came too late to be used, and the flag of their readings."""
 _SETTLED: Final = frozenset({Status.FINAL, Status.UNKNOWN})
 _BESIDE: Final = frozenset({"key", "region", "stream", "window_start", "model"})
-
-
-_BEYOND: Final = result_schema([pa.field("events", pa.int64())])
-
-
-class _Operated:
-    """One operator with what it knows."""
-
-    def __init__(self, operator: EntityOperator):
-        self.operator = operator
-        self.said = SaidRows(operator)
-        self.index: dict[str, dict[tuple[str, Name], Item]] = {}
-        self.dirty: set[str] = set()
-        self.wakes: dict[str, int] = {}
-        self.queue: list[tuple[int, str]] = []
-        self.computed_ms: int | None = None
-        self.floor_ms = 0
-
-    def wake(self, name: str, at_ms: int | None) -> None:
-        self.wakes.pop(name, None)
-        if at_ms is not None:
-            self.wakes[name] = at_ms
-            heapq.heappush(self.queue, (at_ms, name))
-
-    def due(self, now_ms: int) -> set[str]:
-        """Entities that are to be computed, taken off the list."""
-        names, self.dirty = self.dirty, set()
-        while self.queue and self.queue[0][0] <= now_ms:
-            at_ms, name = heapq.heappop(self.queue)
-            if self.wakes.get(name) == at_ms:
-                names.add(name)
-        return names
 
 
 class EntityEngine:
@@ -102,9 +66,9 @@ class EntityEngine:
         self._declared = {m: fields for o in operators for m, fields in o.writes.items()}
         self._written = frozenset[str]().union(*(o.writes for o in operators))
         made = self._written.union(others, (m.name for m in marks))
-        ordered = _in_order([o.reading(made) for o in operators], [m.name for m in marks], set(others))
-        self._operated = [_Operated(o) for o in ordered]
-        self._readers: dict[str, list[_Operated]] = {}
+        ordered = in_order([o.reading(made) for o in operators], [m.name for m in marks], set(others))
+        self._operated = [Operated(o) for o in ordered]
+        self._readers: dict[str, list[Operated]] = {}
         for each in self._operated:
             for source in each.operator.sources:
                 self._readers.setdefault(source, []).append(each)
@@ -114,9 +78,7 @@ class EntityEngine:
         )
         self._site = Site(id="", name="", timezone="UTC")
         self.beginning = Beginning()
-        self._beyond: dict[str, int] = {}
-        self._beyond_day_ms = 0
-        self._beyond_told: dict[str, int] = {}
+        self._beyond = Beyond()
         self._others = frozenset(others) & self._readers.keys()
         self._keys: dict[str, pa.Array] = {}
 
@@ -136,7 +98,7 @@ class EntityEngine:
             each.dirty.update(each.said.entities(), each.operator.names(site))
             for source in each.operator.sources:
                 for name, item in self._items.of(source):
-                    for entity in _concerned(each.operator, item, site):
+                    for entity in concerned(each.operator, item, site):
                         each.index.setdefault(entity, {})[source, name] = item
                         each.dirty.add(entity)
 
@@ -152,13 +114,13 @@ class EntityEngine:
         readers = self._readers.get(device_class)
         if not readers:
             return []
-        floor_ms = max(_floor_ms(each.operator, now_ms) for each in readers)
-        oldest_ms = min(_floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
+        sealed_ms = max(floor_ms(each.operator, now_ms) for each in readers)
+        oldest_ms = min(floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
         beyond = []
         for at, (name, event) in enumerate(events_of(batch, device_class, flags)):
-            if event.t < floor_ms:
+            if event.t < sealed_ms:
                 beyond.append(at)
-                self._count_beyond(event.device, now_ms)
+                self._beyond.count(event.device, now_ms)
             if event.t < oldest_ms:
                 continue
             before = self._items.get(device_class, name)
@@ -218,12 +180,12 @@ class EntityEngine:
             self._items.put(name, item)
         for each in self._readers.get(source, ()):
             if before is not None:
-                for entity in _concerned(each.operator, before, self._site):
+                for entity in concerned(each.operator, before, self._site):
                     of_entity = each.index.get(entity, {})
                     of_entity.pop((source, name), None)
                     each.dirty.add(entity)
             if item is not None:
-                for entity in _concerned(each.operator, item, self._site):
+                for entity in concerned(each.operator, item, self._site):
                     each.index.setdefault(entity, {})[source, name] = item
                     each.dirty.add(entity)
 
@@ -239,13 +201,13 @@ class EntityEngine:
             if not always and each.computed_ms is not None and now_ms - each.computed_ms < every_ms:
                 continue
             each.computed_ms = now_ms
-            each.floor_ms = _floor_ms(each.operator, now_ms)
+            each.floor_ms = floor_ms(each.operator, now_ms)
             changed = [c for name in sorted(each.due(now_ms)) for c in self._compute(each, name, now_ms)]
             self._tell(each.operator, changed, now_ms, outputs)
-        self._tell_beyond(outputs)
+        self._beyond.tell(outputs, self._site, self.stream)
         self._forget(now_ms)
 
-    def _compute(self, each: _Operated, name: str, now_ms: int) -> list[tuple[Said | None, Said]]:
+    def _compute(self, each: Operated, name: str, now_ms: int) -> list[tuple[Said | None, Said]]:
         operator = each.operator
         from_ms = each.floor_ms - 1000 * operator.reach_s
         items = [i for i in each.index.get(name, {}).values() if i.t >= from_ms]
@@ -298,52 +260,14 @@ class EntityEngine:
                 item = None if withdrawn else _of_row(measurement, key, start_ms, row.values)
                 self._put((key, start_ms), item, measurement)
         if operator.forward is not None:
-            self._forward(operator, changed, outputs)
-
-    def _forward(
-        self, operator: EntityOperator, changed: list[tuple[Said | None, Said]], outputs: Outputs
-    ) -> None:
-        """Send rows to the streams that are to know of them; one that it concerns no more hears so."""
-        assert operator.forward is not None
-        events: dict[str, list[dict[str, str]]] = {}
-        for before, row in changed:
-            target = operator.forward(row.values, self._site)
-            earlier = target if before is None else operator.forward(before.values, self._site)
-            taken_back = row.values | {"status": str(Status.WITHDRAWN)}
-            for stream, values in {earlier: taken_back, target: row.values}.items():
-                if stream and stream != self.stream:
-                    measurement, key, start_ms = row.name
-                    about = {
-                        "measurement": measurement, "key": key, "start_ms": start_ms, "stream": self.stream,
-                        "told": row.told, "values": values,
-                    }  # fmt: skip
-                    payload = json.dumps(about, ensure_ascii=False)
-                    event = {"device": "", "kind": ROW_OF_ANOTHER_STREAM, "payload": payload}
-                    events.setdefault(stream, []).append(event)
-        for stream, rows in sorted(events.items()):
-            for at in range(0, len(rows), _MOST_FORWARDED):
-                frame = Frame.events(rows[at : at + _MOST_FORWARDED], FrameKind.ACTION)
-                outputs.forwards.append((stream, frame.encode()))
-
-    def _count_beyond(self, device: str, now_ms: int) -> None:
-        day_ms = now_ms // DAY_MS * DAY_MS
-        if day_ms != self._beyond_day_ms:
-            self._beyond, self._beyond_told, self._beyond_day_ms = {}, {}, day_ms
-        self._beyond[device] = self._beyond.get(device, 0) + 1
-
-    def _tell_beyond(self, outputs: Outputs) -> None:
-        """Say how many events came later than a horizon that day (UTC), by device."""
-        changed = {d: n for d, n in self._beyond.items() if self._beyond_told.get(d) != n}
-        self._beyond_told.update(changed)
-        if changed:
-            outputs.add(BEYOND_HORIZON, _beyond_rows(changed, self._beyond_day_ms, self._site, self.stream))
+            outputs.forwards.extend(forwarded(operator, changed, self._site, self.stream))
 
     def _forget(self, now_ms: int) -> None:
         for source, readers in self._readers.items():
-            oldest_ms = min(_floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
+            oldest_ms = min(floor_ms(e.operator, now_ms) - 1000 * e.operator.reach_s for e in readers)
             for name, item in self._items.drop_before(source, oldest_ms):
                 for each in readers:
-                    for entity in _concerned(each.operator, item, self._site):
+                    for entity in concerned(each.operator, item, self._site):
                         of_entity = each.index.get(entity, {})
                         of_entity.pop((source, name), None)
                         if not of_entity:
@@ -359,7 +283,7 @@ class EntityEngine:
             "version": _VERSION,
             "dirty_from_ms": self.marking.dirty_from_ms,
             "beginning": self.beginning.asdict(),
-            "beyond": [self._beyond_day_ms, self._beyond, self._beyond_told],
+            "beyond": self._beyond.to_json(),
             "operators": {e.operator.name: [sorted(e.dirty), e.wakes, e.computed_ms] for e in self._operated},
         }
         parts = {"entities": json.dumps(about, ensure_ascii=False).encode(), **self._items.parts()}
@@ -383,7 +307,7 @@ class EntityEngine:
         if about["dirty_from_ms"] is not None:  # which devices is not kept: of others the same marks are made
             self.marking.touch(np.arange(devices), about["dirty_from_ms"])
         self.beginning = Beginning.load(about.get("beginning"))
-        self._beyond_day_ms, self._beyond, self._beyond_told = about["beyond"]
+        self._beyond.load(about["beyond"])
         for each in self._operated:
             kept = about["operators"].get(each.operator.name)
             if kept is not None:  # of one that is new everything is to be computed
@@ -404,19 +328,6 @@ def _order(item: Item) -> tuple[Any, ...]:
     return item.order
 
 
-def _concerned(operator: EntityOperator, item: Item, site: Site) -> Iterable[str]:
-    if item.values.get("status") == Status.WITHDRAWN:
-        return ()
-    if item.failed:  # it may lack what tells whom it concerns
-        return cast("Iterable[str]", contained(lambda: tuple(operator.by(item, site)), lambda _: ()))
-    return operator.by(item, site)
-
-
-def _floor_ms(operator: EntityOperator, now_ms: int) -> int:
-    """Rows that start before are sealed. [ms UTC]"""
-    return (now_ms - 1000 * operator.horizon_s) // DAY_MS * DAY_MS
-
-
 def _standing(before: Item, event: Item) -> Item:
     """Of two events of one name the one that stands, flagged where they differ."""
     later, other = (event, before) if _message(event) > _message(before) else (before, event)
@@ -429,43 +340,3 @@ def _standing(before: Item, event: Item) -> Item:
 
 def _message(item: Item) -> tuple[int, int, int]:
     return (item.boot, item.seq, item.pos)
-
-
-def _in_order(
-    operators: Sequence[EntityOperator], marks: Sequence[str], others: set[str]
-) -> tuple[EntityOperator, ...]:
-    """Operators, each after those whose rows it reads."""
-    writers: dict[str, list[str]] = {}
-    for o in operators:
-        for measurement in o.writes:
-            writers.setdefault(measurement, []).append(o.name)
-    for o in operators:
-        for source, allowed in [(s, writers.keys() | others) for s in o.reads] + [
-            (s, marks) for s in o.marks
-        ]:
-            if source not in allowed:
-                expected = ", ".join(sorted(allowed))
-                raise ValueError(f"{o.name}: expected to read one of {expected}, got {source!r}")
-    by_name = {o.name: o for o in operators}
-    graph = {
-        o.name: [w for r in o.reads for w in writers.get(r, ())]
-        for o in sorted(operators, key=lambda x: x.name)
-    }
-    try:
-        return tuple(by_name[name] for name in TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        raise ValueError(
-            f"expected entity operators that do not read each other in a ring, got {error.args[1]}"
-        ) from error
-
-
-def _beyond_rows(counts: Mapping[str, int], day_ms: int, site: Site, stream: str) -> pa.Table:
-    rows = []
-    for name, count in sorted(counts.items()):
-        device = site.devices.get(name)
-        rows.append({
-            "key": name, "unit": device.unit if device else "",
-            "region": site.region_of(device) if device else "", "stream": stream, "window_start": day_ms,
-            "window_ms": DAY_MS, "events": count, "status": str(Status.FINAL), "revision": 0,
-        })  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=_BEYOND)

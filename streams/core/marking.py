@@ -18,7 +18,7 @@ from streams.core.entity import Item
 from streams.core.entity_items import ItemStore, Name
 from streams.core.entity_operator import MarkOperator, Marks
 from streams.core.following import Following
-from streams.core.restating import answer_buffers
+from streams.core.restated import answer_buffers
 from streams.core.rows import Rows, concat
 from streams.core.samples import ClassSamples, Samples, window_rows
 from streams.core.stream_site import StreamSite

@@ -27,7 +27,7 @@ from streams.core.operator import (
     discovered,
 )
 from streams.core.registering import Registering
-from streams.core.restating import computed_again, networks_again, why_of
+from streams.core.restated import computed_again, networks_again, why_of
 from streams.core.row_engine import Changed
 from streams.core.stream_state import StreamState
 from streams.core.telling import Telling
