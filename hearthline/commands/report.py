@@ -179,3 +179,4 @@ def _write(data: bytes, out: Path | None) -> None:
         part.replace(out)
     except OSError as error:
         fail(f"--out: expected a file that can be written: {error}")
+    typer.echo(f"{out}: {len(data):,} bytes", err=True)

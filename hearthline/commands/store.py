@@ -46,7 +46,8 @@ def _prepare(
     It needs a token that may do so (HEARTHLINE_INFLUX_TOKEN or HEARTHLINE_INFLUX_TOKEN_FILE); each service
     gets one that may read or write what it has to. Running it again changes what differs and deletes nothing.
 
-    Example: hearthline store prepare --influx http://127.0.0.1:8086 --readings-for 90d --tokens secrets
+    Example: HEARTHLINE_INFLUX_TOKEN_FILE=secrets/influx_admin_token hearthline store prepare
+    --influx http://127.0.0.1:8086 --readings-for 90d --tokens secrets
     """
     from hearthline.settings import load_settings
     from store.influx_admin import Bucket, InfluxAdmin

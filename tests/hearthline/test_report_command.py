@@ -79,7 +79,8 @@ def run(*arguments):
 
 
 def monthly(data_dir, out, *more):
-    run("report", "monthly", "--month", "2026-01", "--data-dir", data_dir, "--out", out, *more)
+    done = run("report", "monthly", "--month", "2026-01", "--data-dir", data_dir, "--out", out, *more)
+    assert (done.stdout, done.stderr) == ("", f"{out}: {out.stat().st_size:,} bytes\n")
     return out.read_bytes()
 
 
