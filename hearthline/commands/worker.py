@@ -145,8 +145,8 @@ def _serve(worker: WorkerSettings, settings: Settings, duckdb: Path | None) -> i
     from store.protocol import StoreError
     from store.restate import answer
     from streams.core.pipeline import Pipeline
-    from streams.runtime.faust_app import run_worker
     from streams.runtime.faust_partition import Pipelines
+    from streams.runtime.faust_program import run_worker
     from streams.runtime.faust_topics import KafkaUnavailableError, TopicError, check_topics
 
     outlive_readers()

@@ -81,8 +81,8 @@ def _forget_topics(seconds: float) -> None:
 
 def main() -> None:
     """Be the worker that the words tell of."""
-    from streams.runtime.faust_app import run_worker
     from streams.runtime.faust_partition import Pipelines
+    from streams.runtime.faust_program import run_worker
     from streams.runtime.faust_settings import WorkerSettings
     from tests.support.chain_pipeline import ChainPipeline, FileSink, SinkAwayError
 

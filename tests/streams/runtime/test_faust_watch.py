@@ -9,8 +9,9 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
-from streams.runtime.faust_app import EXIT_RESTART, FrameWorker, run_worker
+from streams.runtime.faust_app import EXIT_RESTART, FrameWorker
 from streams.runtime.faust_partition import PartitionRun, Pipelines
+from streams.runtime.faust_program import run_worker
 from streams.runtime.faust_settings import WorkerSettings
 from streams.runtime.faust_watch import StallWatch
 from tests.support.chain_pipeline import ChainPipeline, FileSink
