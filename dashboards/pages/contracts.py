@@ -34,6 +34,15 @@ _FUNNEL = (
     ("settled_kg", Text("settled", "结算"), None),
     ("transit_residual_kg", Text("tickets less trips", "磅单与运单之差"), _CLOSES),
 )
+_NO_LOADING = Text("second: no loading known", "后者：无装车记录")
+_BESIDE = {"received_kg": ("unmatched_kg", Text("unmatched", "无装车"))}
+"""Without it the funnel does not add up: loaded + unmatched = in transit + lost + received."""
+
+
+def _shown(field: str, text: Text) -> tuple[tuple[str, Text], ...]:
+    """What a tile of the funnel shows, and what it is called."""
+    return ((field, text), *((_BESIDE[field],) if field in _BESIDE else ()))
+
 
 PAGE = Page(
     id="contracts",
@@ -48,9 +57,13 @@ PAGE = Page(
                 f"funnel_{field.removesuffix('_kg')}",
                 text,
                 "tile",
-                (Series(_DAYS, field, text, _T, scale=_KG_T, across="sum", aggregate="last", band=band),),
+                tuple(
+                    Series(_DAYS, name, label, _T, scale=_KG_T, across="sum", aggregate="last", band=band)
+                    for name, label in _shown(field, text)
+                ),
                 feeds=("contracts",),
                 hours=_MONTH_H,
+                note=_NO_LOADING if field in _BESIDE else None,
                 absent=NOT_COMPUTED,
             )
             for field, text, band in _FUNNEL

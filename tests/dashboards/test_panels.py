@@ -62,3 +62,13 @@ def test_of_the_newest_rows_that_every_page_has_those_of_the_last_minutes_are_re
     newest = [feed for feed in FRAME_FEEDS if feed.select.latest]
     assert newest
     assert all(feed.recent_ms is not None and feed.recent_ms <= 3_600_000 for feed in newest)
+
+
+def test_the_contracts_tiles_have_every_term_of_what_is_on_the_way():
+    """`loaded + unmatched = received + lost + in_transit + transit_residual`: who adds them up gets there."""
+    terms = {"loaded", "unmatched", "received", "lost", "in_transit", "transit_residual"}
+    contracts = next(page for page in pages() if page.id == "contracts")
+    tiles = [p for p in contracts.panels if p.kind == "tile"]
+    assert {f"{term}_kg" for term in terms} <= {s.field for p in tiles for s in p.series}
+    [received] = [p for p in tiles if p.id == "funnel_received"]
+    assert (received.note.en, received.note.zh) == ("second: no loading known", "后者：无装车记录")
