@@ -56,7 +56,7 @@ assert len(PAYLOADS) == 30
 
 _KILOGRAMS = (
     "planned_kg", "planned_to_date_kg", "released_kg", "loaded_kg", "in_transit_kg", "lost_kg", "received_kg",
-    "settled_kg", "expected_kg", "transit_residual_kg",
+    "settled_kg", "expected_kg", "transit_residual_kg", "unmatched_kg",
 )  # fmt: skip
 
 
