@@ -170,8 +170,8 @@ def _look_at(told: Any, deepest: int) -> None:
                         raise ValueError(f"expected a name in braces, got {name[:40]!r}")
             if wanted <= values.keys():
                 return
-    msg = f"expected words, or a wording and what is filled in, got {str(told)[:80]!r}"
-    raise ValueError(msg)
+    got = repr(told[:80]) if isinstance(told, str) else type(told).__name__  # whose own text may never end
+    raise ValueError(f"expected words, or a wording and what is filled in, got {got}")
 
 
 class PartsRelay:
@@ -208,7 +208,12 @@ class PartsRelay:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._stop.wait(self.once())
+            try:
+                rest_s = self.once()
+            except Exception:  # noqa: BLE001  whatever a library or a stranger's message may do: the next one is kept
+                _log.exception("how ingest fares could not be kept")
+                rest_s = _AGAIN_S
+            self._stop.wait(rest_s)
 
     def once(self) -> float:
         """Wait a while for what comes next and keep it; how long to rest then. [s]"""

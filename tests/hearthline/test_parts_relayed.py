@@ -3,6 +3,7 @@
 import orjson
 import pytest
 
+from hearthline import parts_relayed
 from hearthline.health import Part, Watch
 from hearthline.parts_relayed import PartsByKafka, PartsRelay, relayed
 from hearthline.parts_told import PART, PartsTold, outputs_of, parts_elsewhere, parts_table
@@ -95,6 +96,7 @@ def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
     (f"{NAME}\n", message(), "expected the name of an ingest"),
     (NAME, b"{", "unexpected end"),
     (NAME, b"[" * 5000, "recursion|depth|nest"),
+    (NAME, message(detail="?").replace(b'"?"', b"[" * 990 + b"]" * 990), "expected words"),
     (NAME, b'{"v": 2, "parts": []}', "v: "),
     (NAME, orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok"}] * 17}), "parts: "),
     (NAME, message(detail="x" * 40_000), "expected at most 32768 bytes"),
@@ -185,6 +187,30 @@ def test_a_store_that_is_away_ends_nothing(kafka, log, store, monkeypatch):
     kafka.append(PARTS, NAME, message(), T0, 0)
     kafka.flush()
     until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows, "and goes on")
+
+
+def test_nothing_ends_it(kafka, log, store, monkeypatch, caplog):
+    kafka.make_topics(PARTS)
+    monkeypatch.setattr(parts_relayed, "_AGAIN_S", 0.05)
+    write, failed = store.write, []
+
+    def once_odd(outputs):
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("of a library")
+        write(outputs)
+
+    monkeypatch.setattr(store, "write", once_odd)
+
+    def kept():
+        kafka.append(PARTS, NAME, message(), T0, 0)
+        kafka.flush()
+        return store.select(Select(PART)).num_rows
+
+    with PartsRelay(log, store, lambda: T0):
+        until(kept, "the next message is kept")
+    assert failed
+    assert "RuntimeError: of a library" in caplog.text
 
 
 def test_a_topic_that_is_missing_is_said_once(kafka, store, caplog):
