@@ -20,7 +20,7 @@ from models.frame import Record
 from models.results import Outputs, SinkError, SinkUnavailableError
 from models.wording import heard
 
-__all__ = ["PartsByKafka", "PartsRelay", "relayed"]
+__all__ = ["PartName", "PartsByKafka", "PartsRelay", "relayed"]
 
 _WAIT_S: Final = 1.0
 _AGAIN_S: Final = 10.0
@@ -32,6 +32,11 @@ _FORGOTTEN_MS: Final = 900_000
 _DEEPEST: Final = 6
 _PROCESS: Final = re.compile(r"ingest [\w.:-]{1,200} \d{1,10}", re.ASCII)
 _LENGTH: Final = 2_000
+
+_NO_DATE_MS: Final = 253_402_300_800_000  # the year 10000, which calendars of programs do not have
+
+PartName = Literal["broker", "ingest", "journal"]
+"""Parts that an ingest has: each other name would be a row more in the store, and a line more on boards."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +64,9 @@ class Follows(Protocol):
 class _Said(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    name: PartName
     state: Literal["starting", "ok", "degraded", "failed", "stopped"]
-    since: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    since: Annotated[int, Field(ge=0, lt=_NO_DATE_MS)] | None = None
     stage: Literal["journalled"] | None = None
     queued: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     lag_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -150,28 +155,42 @@ def relayed(process: str, message: bytes, now_ms: int) -> pa.Table:
 
 
 def _words(told: Any) -> str:
-    _look_at(told, _DEEPEST)
+    _filled(told, _DEEPEST)
     return heard(told)
 
 
-def _look_at(told: Any, deepest: int) -> None:
-    """ValueError if it is not what `models.wording.tellable` gives, with names alone to be filled in."""
+def _filled(told: Any, deepest: int) -> int:
+    """Length of its text; ValueError if it is not of `models.wording.tellable` with names alone to fill in.
+
+    No text is made to be measured: six wordings that each say the next a hundred times are a terabyte.
+    """
     match told:
-        case str() if len(told) <= _LENGTH:
-            return
-        case {"say": str(say), "with": dict(values)} if len(told) == 2 and len(say) <= _LENGTH and deepest:
-            for value in values.values():
-                _look_at(value, deepest - 1)
-            wanted = set()
-            for _, name, form, conversion in Formatter().parse(say):
-                if name is not None:
-                    wanted.add(name)
-                    if form or conversion or not name.isidentifier():
-                        raise ValueError(f"expected a name in braces, got {name[:40]!r}")
-            if wanted <= values.keys():
-                return
-    got = repr(told[:80]) if isinstance(told, str) else type(told).__name__  # whose own text may never end
-    raise ValueError(f"expected words, or a wording and what is filled in, got {got}")
+        case str():
+            return _bounded(len(told))
+        case {"say": str(say), "with": dict(values)} if len(told) == 2 and deepest:
+            lengths = {name: _filled(value, deepest - 1) for name, value in values.items()}
+            if not say:  # a list, with a comma and a space between
+                return _bounded(sum(lengths.values()) + 2 * len(lengths))
+            length = 0
+            for text, name, form, conversion in Formatter().parse(say):
+                length += len(text)
+                if name is None:
+                    continue
+                if form or conversion or not name.isidentifier():
+                    raise ValueError(f"expected a name in braces, got {name[:40]!r}")
+                if name not in lengths:
+                    raise ValueError(
+                        f"expected words for what is to be filled in, got none for {name[:40]!r}"
+                    )
+                length += lengths[name]
+            return _bounded(length)
+    raise ValueError(f"expected words, or a wording and what is filled in, got {type(told).__name__}")
+
+
+def _bounded(length: int) -> int:
+    if length > _LENGTH:
+        raise ValueError(f"expected at most {_LENGTH} characters of text")
+    return length
 
 
 class PartsRelay:

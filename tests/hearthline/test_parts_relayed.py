@@ -1,12 +1,17 @@
 """What an ingest says of its parts, by Kafka and a worker to a board; whoever has its login can do no more."""
 
+from types import SimpleNamespace
+from typing import get_args
+
 import orjson
 import pytest
 
 from hearthline import parts_relayed
 from hearthline.health import Part, Watch
+from hearthline.ingest_health import IngestHealth
 from hearthline.parts_relayed import PartsByKafka, PartsRelay, relayed
 from hearthline.parts_told import PART, PartsTold, outputs_of, parts_elsewhere, parts_table
+from ingest.status import IngestStatus
 from journal.kafka import KafkaJournal
 from journal.kafka_log import PARTS, KafkaLog
 from journal.protocol import JournalError
@@ -100,7 +105,7 @@ def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
     (NAME, b'{"v": 2, "parts": []}', "v: "),
     (NAME, orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok"}] * 17}), "parts: "),
     (NAME, message(detail="x" * 40_000), "expected at most 32768 bytes"),
-    (NAME, message(detail="x" * 2001), "expected words"),
+    (NAME, message(detail="x" * 2001), "expected at most 2000 characters"),
     (NAME, message(detail=7), "expected words"),
     (NAME, message(detail={"say": "{n:>999999999}", "with": {"n": "1"}}), "expected a name in braces"),
     (NAME, message(detail={"say": "{n.wording}", "with": {"n": "1"}}), "expected a name in braces"),
@@ -109,7 +114,9 @@ def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
     (NAME, message(detail={"say": "{n}", "with": {}}), "expected words"),
     (NAME, message(state="fine"), r"parts\.0\.state"),
     (NAME, message(name="../x"), r"parts\.0\.name"),
+    (NAME, message(name="brokers"), r"parts\.0\.name"),
     (NAME, message(since=2**60), r"parts\.0\.since"),
+    (NAME, message(since=253_402_300_800_000), r"parts\.0\.since"),
     (NAME, message(queued=-1), r"parts\.0\.queued"),
     (NAME, message(window_start=0), r"parts\.0\.window_start"),
 ])  # fmt: skip
@@ -129,6 +136,27 @@ def test_words_in_words_end_somewhere():
     assert relayed(NAME, message(detail=deep(6)), T0).num_rows == 1
     with pytest.raises(ValueError, match="expected words"):
         relayed(NAME, message(detail=deep(7)), T0)
+
+
+def test_few_words_do_not_say_one_another_without_end():
+    told = "x" * 10
+    for _ in range(3):
+        told = {"say": "{n}" * 10, "with": {"n": told}}
+    with pytest.raises(ValueError, match="expected at most 2000 characters"):
+        relayed(NAME, message(detail=told), T0)
+    long = {"say": "", "with": {str(n): "x" * 500 for n in range(5)}}
+    with pytest.raises(ValueError, match="expected at most 2000 characters"):
+        relayed(NAME, message(detail=long), T0)
+    assert relayed(NAME, message(detail={"say": "{n}, {n}", "with": {"n": "x" * 999}}), T0).num_rows == 1
+
+
+def test_the_parts_that_ingest_has_are_those_that_are_kept():
+    health = IngestHealth(lambda: T0)
+    health.ingest = SimpleNamespace(status=IngestStatus("ok", "", 0, 0, 0, 0), ready=True)
+    ready = {part["name"] for part in health.components()}
+    health.ingest.ready = False
+    names = ready | {part["name"] for part in health.components()}
+    assert names == set(get_args(parts_relayed.PartName))
 
 
 def test_no_message_takes_a_neighbours_with_it_and_names_have_an_end(kafka, log, store, caplog):
