@@ -70,8 +70,12 @@ class StandingAnomalies:
 
 def _ended(row: Row) -> Row:
     """Its numbers stay, and it shows until it did last: nobody knows more."""
-    evidence = unwatched(json.loads(row["evidence"] or "{}"))
-    said = json.dumps(evidence, ensure_ascii=False, sort_keys=True)
+    try:
+        evidence = json.loads(row["evidence"] or "{}")
+    except ValueError:  # a text is declared, and not that it is JSON
+        evidence = None
+    known = unwatched(evidence if isinstance(evidence, dict) else {})
+    said = json.dumps(known, ensure_ascii=False, sort_keys=True)
     return row | {"state": str(State.ENDED), "evidence": said}
 
 
@@ -79,4 +83,5 @@ def _together(ends: Sequence[Row], rows: pa.Table | None) -> pa.Table | None:
     if not ends:
         return rows
     table = pa.Table.from_pylist(ends, schema=ANOMALY_SCHEMA)
-    return table if rows is None else pa.concat_tables([table, rows])
+    # A learner's table may have columns that nobody declared, and an empty place where none is allowed.
+    return table if rows is None else pa.concat_tables([table, rows], promote_options="default")

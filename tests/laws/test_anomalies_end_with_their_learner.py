@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from alerts.condition import conditions_of
@@ -14,6 +15,7 @@ from models.anomaly import ANOMALY, Anomaly, Severity, State, anomaly_table, unw
 from streams.core import learning
 from streams.core.network_rows import STEP_MS
 from streams.core.operator import Operator, discovered, learner
+from streams.core.standing_anomalies import StandingAnomalies
 from tests.support.crash_unit import unit_stream
 from tests.support.crashing import Run, crashed, uncrashed
 from tests.support.road import Told
@@ -154,3 +156,20 @@ def test_a_checkpoint_of_before_such_anomalies_were_kept_is_read(life) -> None:
     assert rows.pop("standing")
     checkpoint.parts["rows"] = json.dumps(rows).encode()  # type: ignore[index]
     assert run.restored(checkpoint).offset == at
+
+
+@pytest.mark.parametrize("evidence", ["no JSON", "[1]", None, "{}"])
+@pytest.mark.parametrize("more", [True, False])
+def test_whatever_table_and_evidence_a_learner_gives_its_anomalies_end(evidence, more):
+    """Nothing of it is contained: what is raised there would stop the stream for all."""
+    given = anomaly_table([_found("leak", 0, STEP_MS, State.ACTIVE)], "s1")
+    row = given.to_pylist()[0] | {"evidence": evidence} | ({"by": 7} if more else {})
+    first, other = (
+        watching.declared.of(pa.Table.from_pylist([one]), pytest.fail)
+        for one in (row, row | {"key": "other", "evidence": "{}"})
+    )
+    standing = StandingAnomalies()
+    standing.hear(watching, first, anew=False)
+    told = standing.hear(watching, other, anew=True).to_pylist()
+    assert [(r["key"], r["state"]) for r in told] == [(row["key"], State.ENDED), ("other", State.ACTIVE)]
+    assert json.loads(told[0]["evidence"])["rule"] == UNWATCHED
