@@ -29,6 +29,7 @@ _PATIENCE_S: Final = 3.0
 _MOST_BYTES: Final = 32 * 1024
 _MOST_PROCESSES: Final = 32
 _FORGOTTEN_MS: Final = 900_000
+_MOST_SAID: Final = 8
 _DEEPEST: Final = 6
 _PROCESS: Final = re.compile(r"ingest [\w.:-]{1,200} \d{1,10}", re.ASCII)
 _LENGTH: Final = 2_000
@@ -212,7 +213,7 @@ class PartsRelay:
         self._log, self._store, self._wall_ms = log, store, wall_ms
         self._after: int | None = None
         self._missed = False
-        self._refused = ""
+        self._refused_ms: dict[str, int] = {}
         self._heard_ms: dict[str, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="parts of ingest", daemon=True)
@@ -270,9 +271,15 @@ class PartsRelay:
                 msg = f"expected at most {_MOST_PROCESSES} ingests"
                 raise ValueError(msg)
         except ValueError as error:
-            if str(error) != self._refused:  # one that is always the same is said once
-                self._refused = str(error)
-                _log.warning("topic parts: what %r says is not kept: %s", process[:80], error)
+            self._say(process, str(error), now_ms)
             return None
         self._heard_ms = {**heard_ms, process: now_ms}
         return table
+
+    def _say(self, process: str, why: str, now_ms: int) -> None:
+        """Once in a quarter of an hour, with a few others: a stranger's messages do not fill the log."""
+        said = {text: at for text, at in self._refused_ms.items() if at > now_ms - _FORGOTTEN_MS}
+        if why not in said and len(said) < _MOST_SAID:
+            said[why] = now_ms
+            _log.warning("topic parts: what %r says is not kept: %s", process[:80], why)
+        self._refused_ms = said

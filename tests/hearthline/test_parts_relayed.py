@@ -173,6 +173,18 @@ def test_no_message_takes_a_neighbours_with_it_and_names_have_an_end(kafka, log,
     assert [r.levelname for r in caplog.records] == ["WARNING"] * 2
 
 
+def test_what_is_refused_does_not_fill_the_log(kafka, log, store, caplog):
+    kafka.make_topics(PARTS)
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    for n in range(50):
+        kafka.append(PARTS, f"not one {n}", message(), T0, 0)
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows == 1, "the last of them")
+    assert len(caplog.records) == 8
+
+
 def test_a_store_or_kafka_that_is_away_is_waited_for(store):
     class Log:
         away = True
