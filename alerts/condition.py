@@ -98,7 +98,7 @@ def conditions_of(tables: Iterable[pa.Table], order: int) -> list[Condition]:
                 key=row["key"],
                 subject=row["subject"],
                 code=row["code"],
-                severity=Severity(row["severity"]),
+                severity=_severity(row["severity"]),
                 first_ms=row["window_start"],
                 until_ms=max(row["until"] or 0, row["window_start"]),
                 active=row["state"] == State.ACTIVE and status == Status.FINAL,
@@ -107,7 +107,21 @@ def conditions_of(tables: Iterable[pa.Table], order: int) -> list[Condition]:
                 region=row["region"],
                 stream=row["stream"],
                 score=row["score"] or 0.0,
-                evidence=json.loads(row["evidence"] or "{}"),
+                evidence=_evidence(row["evidence"]),
                 order=order,
             )
     return list(last.values())
+
+
+def _severity(said: str | None) -> Severity:
+    """One that nobody knows, as of an operator to come, is worth a look."""
+    return Severity(said) if said in set(Severity) else Severity.MAJOR
+
+
+def _evidence(said: str | None) -> Mapping[str, Any]:
+    """What an operator gave as evidence; what is no JSON object stands as it is: no alarm goes with it."""
+    try:
+        found = json.loads(said or "{}")
+    except ValueError:
+        found = said
+    return found if isinstance(found, dict) else {"said": str(said)[:200]}

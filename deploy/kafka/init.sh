@@ -46,7 +46,7 @@ topic hearthline-checkpoints-changelog cleanup.policy=compact segment.bytes=3355
     min.cleanable.dirty.ratio=0.1 delete.retention.ms=60000
 PARTITIONS=1 topic conditions max.message.bytes=4194304 retention.ms=2592000000
 PARTITIONS=1 topic actions message.timestamp.type=CreateTime retention.ms=-1
-PARTITIONS=1 topic parts retention.ms=3600000 segment.ms=3600000
+PARTITIONS=1 topic parts retention.ms=3600000 segment.ms=3600000 max.message.bytes=65536
 
 allow --allow-principal User:ingest --operation Write --operation Describe --topic frames
 allow --allow-principal User:ingest --operation Write --operation Describe --topic parts

@@ -59,7 +59,7 @@ def create_topics(
             "retention.ms": str(retention_days * 86_400_000),
         },
         ACTIONS: {"message.timestamp.type": "CreateTime", "retention.ms": "-1"},
-        PARTS: {"retention.ms": "3600000", "segment.ms": "3600000"},
+        PARTS: {"retention.ms": "3600000", "segment.ms": "3600000", "max.message.bytes": "65536"},
     }
     admin = AdminClient(settings.librdkafka(), logger=_LIBRARY)
     present = _partitions(admin, list(wanted))
