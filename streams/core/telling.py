@@ -157,7 +157,7 @@ class Telling:
         before = [at for at in mine if said.was[at] is not None]
         if before:
             known, old = self._counted(operator, said.was, said.devices, before, site)
-            places = {at: place for place, at in enumerate(mine)}  # a search for each would be of a fleet's square
+            places = {at: place for place, at in enumerate(mine)}  # a search for each: a fleet's square
             rows = _as_rows(operator, fields, devices, revisions, [places[at] for at in known], old)
             now_ms = self._state.now_ms or 0
             outputs.add(RESTATEMENT, restated_rows(operator, table, rows, now_ms, lambda *_: LATE))
