@@ -128,6 +128,6 @@ def unwatched(evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Evidence of an anomaly that ends without anybody having seen its end: its numbers, and that."""
     return {
         **evidence,
-        "rule": "no longer watched: what watched for it began anew or was taken out, and nobody knows whether "
-        "it goes on; it is said again when it shows again",
+        "rule": "no longer watched: what watched for it began anew or was taken out, and nobody knows "
+        "whether it goes on; it is said again when it shows again",
     }
