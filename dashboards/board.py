@@ -14,11 +14,12 @@ from urllib.parse import urlencode
 
 import nicegui.elements.echart  # noqa: F401  offers ECharts to our modules under the name nicegui-echart
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from nicegui import Client, core, ui
 from starlette.middleware.gzip import GZipMiddleware
 
-from dashboards.api import FARTHEST_MS, BoardActions, Refusal, Sources, router, say_no
+from dashboards.api import BoardActions, Refusal, Sources, router, say_no
+from dashboards.asked_range import check_range, plainly
 from dashboards.doors import Doors
 from dashboards.frame import frame, site_label
 from dashboards.kept_files import KeptFiles, LastingFiles, chart_modules
@@ -30,7 +31,7 @@ from dashboards.probes import Probes, probe_routes
 from dashboards.scope import Scope, ScopeError
 from dashboards.sorry import install
 from models.site import Site
-from models.wording import reported, tellable, worded
+from models.wording import reported, tellable
 from store.protocol import SeriesStore
 
 __all__ = ["BoardActions", "create_app"]
@@ -40,10 +41,6 @@ _PACKED: Final = 4
 _ASSETS: Final = Path(__file__).parent / "assets"
 _STATE: Final = "hearthline_board"
 _RECONNECT_S: Final = 30.0
-_DIGITS: Final = 20
-"""A time has fewer; Python refuses to read thousands."""
-_MOST_H: Final = 24 * 366
-"""What a range up to now holds at most; the scripts of the page have the same. [h]"""
 _TURN_S: Final = (5, 3600)
 """A wall turns its pages no faster and no slower. [s]"""
 
@@ -174,18 +171,27 @@ def _serve(page: Page) -> None:
     if "{device}" in page.path:
 
         @ui.page(page.path, title="Hearthline", reconnect_timeout=_RECONNECT_S)
-        def about_device(request: Request, client: Client, device: str) -> None:
-            _build(request, client, page, device)
+        def about_device(request: Request, client: Client, device: str) -> Response | None:
+            if (plain := plainly(request, _site_of(request))) is None:
+                _build(request, client, page, device)
+            return plain
 
     else:
 
         @ui.page(page.path, title="Hearthline", reconnect_timeout=_RECONNECT_S)
-        def about_scope(request: Request, client: Client) -> None:
-            _build(request, client, page, "")
+        def about_scope(request: Request, client: Client) -> Response | None:
+            if (plain := plainly(request, _site_of(request))) is None:
+                _build(request, client, page, "")
+            return plain
 
 
 for _page in pages():
     _serve(_page)
+
+
+def _site_of(request: Request) -> Site:
+    board: _Board = request.scope[_STATE]
+    return board.sources.site
 
 
 def _build(request: Request, client: Client, page: Page, device: str) -> None:
@@ -217,9 +223,7 @@ def _build(request: Request, client: Client, page: Page, device: str) -> None:
     header["follows_system"] = not chosen
     try:
         scope.check(site)
-        for name in ("from", "to"):
-            _check_time(asked.get(name), name)
-        _check_hours(asked.get("hours"))
+        check_range(asked)
     except (ScopeError, ValueError) as error:
         client.status_code = 404
         why = in_words(reported(error), texts)
@@ -325,31 +329,6 @@ def _apology(texts: Mapping[str, str], error: str, kept: Mapping[str, str]) -> d
     return {"title": texts["This cannot be shown"], "why": error, "home": home}
 
 
-def _check_time(text: str | None, name: str) -> None:
-    """Refuse what is no time: the page's scripts read the address themselves."""
-    if not text:
-        return
-    digits = text.removeprefix("-")
-    plain = digits.isascii() and digits.isdecimal() and len(digits) < _DIGITS
-    if not plain or abs(int(text)) > FARTHEST_MS:
-        msg = worded("{name}: expected ms UTC, got {got}", name=name, got=repr(text[:40]))
-        raise ValueError(msg)
-
-
-def _check_hours(text: str | None) -> None:
-    """Refuse a range that would be another than was asked for."""
-    if not text:
-        return
-    plain = text.isascii() and text.replace(".", "", 1).isdecimal() and len(text) < _DIGITS
-    if not plain or not 0 < float(text) <= _MOST_H:
-        msg = worded(
-            "hours: expected more than 0 and at most {most}, got {got}",
-            most=str(_MOST_H),
-            got=repr(text[:40]),
-        )
-        raise ValueError(msg)
-
-
 def _turn_s(text: str | None) -> int:
     """For how long a wall shows a page, within bounds; 0 where it turns none. [s]"""
     least, most = _TURN_S
@@ -378,6 +357,7 @@ def _panel_data(panel: Panel, language: str) -> dict[str, Any]:
         "first_known": panel.first_known,
         "note": _optional(panel.note, language),
         "absent": _optional(panel.absent, language),
+        "first": _optional(panel.first, language),
         "series": [_series_data(s, language) for s in panel.series],
         "codes": panel.codes,
         "states": panel.states,

@@ -12,7 +12,7 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +23,7 @@ import pyarrow as pa
 from dashboards.panels import Feed, Page
 from dashboards.scope import Scope, narrowed
 from models.site import Site
-from models.wording import tellable
+from models.wording import tellable, worded
 from store.protocol import Resting, Select, SeriesStore, StoreError, StoreUnavailableError
 
 __all__ = ["Hub", "Rows", "changes", "rows_of"]
@@ -32,6 +32,8 @@ Rows = dict[str, dict[str, Any]]
 """Rows by their key; a value that is absent is not in its row."""
 Topic = tuple[Feed, Scope]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Topics = tuple[Topic, ...]
+Answers = tuple[dict[Topic, tuple[Rows, bool] | str], Rows, int]
 Clock = Callable[[], int]
 
 _FULL_EVERY_S: Final = 30.0
@@ -104,9 +106,10 @@ class Hub:
         by stage ``messages`` that wait for it and ``seconds`` that the oldest has.
     site : Site or None
         Whose networks a feed's keys may name.
-    tick_s, rest_s : float
-        Between two ticks, and from the last page's leaving until memory is given back: later than its server
-        forgets a page that does not come back.
+    tick_s, rest_s, slow_s : float
+        Between two ticks; from the last page's leaving until memory is given back, later than its server
+        forgets a page that does not come back; and for how long a store may read before pages are told:
+        sooner than they take their connection for lost.
     """
 
     def __init__(
@@ -118,12 +121,13 @@ class Hub:
         *,
         tick_s: float = 1.0,
         rest_s: float = 40.0,
+        slow_s: float = 3.0,
     ) -> None:
         self._store = store
         self._clock = clock
         self._status = status
         self._site = site
-        self._tick_s, self._rest_s = tick_s, rest_s
+        self._tick_s, self._rest_s, self._slow_s = tick_s, rest_s, slow_s
         self._viewers: dict[str, _Viewer] = {}
         self._topics: dict[Topic, _Topic] = {}
         self._status_rows: Rows = {}
@@ -202,14 +206,33 @@ class Hub:
         watched = self._awaited().union(*{v.topics for v in self._viewers.values()})
         for topic in [t for t in self._topics if t not in watched]:
             del self._topics[topic]
-        loop = asyncio.get_running_loop()
-        answers, status, now = await loop.run_in_executor(self._pool, self._read, tuple(watched))
+        answers, status, now = await self._patiently(self._read, tuple(watched))
         changed = {topic: self._take(topic, answer) for topic, answer in answers.items()}
         status_change = _Change(*changes(self._status_rows, status))
         self._status_rows = status
         self._number += 1
         self._now = now
         await self._deliver(changed, status_change, now)
+
+    async def _patiently(self, read: Callable[[Topics], Answers], topics: Topics) -> Answers:
+        """What the store answers; while it takes its time, pages hear that: the server is not gone."""
+        reading = asyncio.get_running_loop().run_in_executor(self._pool, read, topics)
+        began = time.monotonic()
+        while not (await asyncio.wait({reading}, timeout=self._slow_s))[0]:
+            waited = worded("no answer for {n} s", n=f"{time.monotonic() - began:.0f}")
+            now = await asyncio.to_thread(self._clock)
+            for name, viewer in list(self._viewers.items()):  # those that have nothing yet, too
+                await self._send(name, viewer, {"n": self._number, "now": now, "trouble": [tellable(waited)]})
+        return await reading
+
+    @staticmethod
+    async def _send(name: str, viewer: _Viewer, message: dict[str, Any]) -> bool:
+        try:
+            await viewer.send(message)
+        except Exception:  # noqa: BLE001  one broken page must not keep the others waiting
+            _log.warning("the board could not send to page %s", name, exc_info=True)
+            return False
+        return True
 
     def close(self) -> None:
         """Release the reading thread; returns when it asks no more, so that the store may be closed."""
@@ -221,7 +244,7 @@ class Hub:
         self._expected = {topic: until for topic, until in self._expected.items() if until > now}
         return set(self._expected)
 
-    def _read(self, topics: Iterable[Topic]) -> tuple[dict[Topic, tuple[Rows, bool] | str], Rows, int]:
+    def _read(self, topics: Topics) -> Answers:
         """In the hub's thread: newest rows of every topic, or why there are none."""
         now = self._clock()
         answers: dict[Topic, tuple[Rows, bool] | str] = {}
@@ -281,11 +304,8 @@ class Hub:
             kind = (viewer.topics, viewer.status, viewer.fresh)
             if kind not in shared:
                 shared[kind] = self._message(viewer, changed, status, now)
-            try:
-                await viewer.send(shared[kind])
+            if await self._send(name, viewer, shared[kind]):
                 viewer.fresh = True
-            except Exception:  # noqa: BLE001  one broken page must not keep the others waiting
-                _log.warning("the board could not send to page %s", name, exc_info=True)
 
     def _message(
         self, viewer: _Viewer, changed: Mapping[Topic, _Change], status: _Change, now: int

@@ -193,6 +193,8 @@ class Panel:
         Of history at least, where rows are too far apart for the page's own range. [h]
     absent : Text or None
         Said when the store has no such measurement: nothing is ever made up.
+    first : Text or None
+        Of a chart: said when rows of the range are there and none has a value yet: when the first comes.
     note : Text or None
         One line below the title.
     first_known : bool
@@ -213,6 +215,7 @@ class Panel:
     scope: Scope = "scope"
     hours: int = 0
     absent: Text | None = None
+    first: Text | None = None
     note: Text | None = None
     first_known: bool = False
 

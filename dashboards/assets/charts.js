@@ -146,7 +146,7 @@ export class LineChart extends Chart {
     const lines = history.series.filter((l) => l.v.some((v) => v !== null));
     if (!lines.length) {
       this.empty(history.fills ? t("the first window is over at {time}: it is drawn when it is whole", { time: f.short(history.fills) })
-        : panel.absent && !history.exists ? panel.absent : t("no data in this range"));
+        : panel.first && history.exists ? panel.first : panel.absent && !history.exists ? panel.absent : t("no data in this range"));
       return;
     }
     this.ready();

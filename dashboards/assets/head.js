@@ -23,9 +23,10 @@ export class Head {
   }
 
   // Said until another range is chosen.
-  unusable({ from, to }) {
+  unusable({ from, to, later }) {
     const { t, f, config } = this.context;
-    const text = t("the range of this address ends before it begins ({from} – {to}): shown are the last {n} h", { from: f.stamp(from), to: f.stamp(to), n: config.hours });
+    const text = later ? t("the range of this address begins at {from}, which is yet to come: shown are the last {n} h", { from: f.stamp(from), n: config.hours })
+      : t("the range of this address ends before it begins ({from} – {to}): shown are the last {n} h", { from: f.stamp(from), to: f.stamp(to), n: config.hours });
     const notice = h("div", { class: "hl-notice", role: "status" }, mark(true, 3), ` ${text}`);
     document.querySelector(".hl-header").after(notice);
     return notice;
@@ -122,7 +123,10 @@ export class Head {
     const fixed = from !== null || to !== null;
     const choices = RANGES.map(([label, hours]) => [String(hours), t(label)]);
     if (!fixed && !choices.some(([value]) => value === String(config.hours))) choices.push([String(config.hours), t("{n} h", { n: config.hours })]);
-    if (fixed) choices.unshift(["fixed", `${from === null ? "" : f.moment(from)} – ${to === null ? t("now") : f.moment(to)}`]);
+    // A day and month alone are this year's.
+    const year = (ms) => f.date(ms).match(/\d{4,}/)?.[0];
+    const end = [from, to].every((ms) => ms === null || year(ms) === year(config.now_ms)) ? f.moment : f.stamp;
+    if (fixed) choices.unshift(["fixed", `${from === null ? "" : end(from)} – ${to === null ? t("now") : end(to)}`]);
     const upToNow = (hours) => url(location.pathname, { from: "", to: "", hours: hours === "24" ? "" : hours });
     const step = (way, label, sign) => h("button", { type: "button", class: "hl-step", "data-range": way, "aria-label": label, title: label, onclick: () => this.move(way) }, sign);
     return h("span", { class: "hl-ranges" }, step("earlier", t("earlier"), "‹"),

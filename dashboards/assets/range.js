@@ -14,14 +14,16 @@ export function rangeOf(query = asked()) {
   return { range: { from: time("from") ?? (to === null ? null : to - long * 3600000), to }, hours: long, compare: query.get("compare") === "1" };
 }
 
-// A range that ends before it begins cannot be shown: it leaves the address, and what it was is told.
+// A range that ends before it begins, or goes up to now and begins later, cannot be shown: it leaves the address,
+// and what it was is told.
 export function mended(now) {
   const { from, to } = rangeOf().range;
   if (from === null || from < (to ?? now)) return null;
+  const later = to === null;
   const here = new URL(location.href);
   for (const name of ["from", "to"]) here.searchParams.delete(name);
   history.replaceState(history.state, "", here);
-  return { from, to: to ?? now };
+  return { from, to, later };
 }
 
 export class Ranging {

@@ -29,6 +29,14 @@ def _tile(name: str, title: Text, *series: Series, note: Text | None = None) -> 
     )
 
 
+_FIRST_DAY = Text(
+    "no value yet: comes after the first day whose coal and heat are known",
+    "暂无数值：首个煤量与热量均已知的日子结束后给出",
+)
+_FIRST_SURVEY = Text(
+    "no value yet: comes when the yard is next surveyed or gauged", "暂无数值：下次盘库或料位测量后给出"
+)
+
 PAGE = Page(
     id="coal",
     path="/coal",
@@ -114,7 +122,7 @@ PAGE = Page(
         ),
         Panel(
             "days_left", Text("Days of heat left", "可供热天数"), "line", width=6, hours=_MONTH_H,
-            absent=NOT_COMPUTED,
+            absent=NOT_COMPUTED, first=_FIRST_DAY,
             note=Text("P10 and P90 dashed; by day", "虚线为 P10 与 P90；按日"),
             series=(
                 Series(_YARD, "heat_days", _DAYS, _D, across="min", aggregate="last"),
@@ -127,7 +135,7 @@ PAGE = Page(
         ),
         Panel(
             "yard_closure", Text("What the books have more than the yard", "账面与实测库存之差"), "line",
-            width=6, hours=_MONTH_H, absent=NOT_COMPUTED,
+            width=6, hours=_MONTH_H, absent=NOT_COMPUTED, first=_FIRST_SURVEY,
             note=Text("within its uncertainty (k = 2)", "不确定度（k = 2）"),
             series=(
                 Series(_YARD, "stock_residual_t", Text("books less yard", "账面减实测"), _T,
@@ -164,6 +172,7 @@ PAGE = Page(
         ),
         Panel(
             "furnace", Text("Efficiency", "效率"), "line", width=4, hours=_MONTH_H, absent=NOT_COMPUTED,
+            first=_FIRST_DAY,
             series=(Series(_YARD, "efficiency_pct", _EFFICIENCY, "%", aggregate="last"),),
         ),
     ),

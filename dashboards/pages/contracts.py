@@ -34,7 +34,7 @@ _FUNNEL = (
     ("settled_kg", Text("settled", "结算"), None),
     ("transit_residual_kg", Text("tickets less trips", "磅单与运单之差"), _CLOSES),
 )
-_NO_LOADING = Text("second: no loading known", "后者：无装车记录")
+_NO_LOADING = Text("of which no loading is known", "后者：其中无装车记录")
 _BESIDE = {"received_kg": ("unmatched_kg", Text("unmatched", "无装车"))}
 """Without it the funnel does not add up: loaded + unmatched = in transit + lost + received."""
 

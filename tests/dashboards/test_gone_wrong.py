@@ -41,12 +41,84 @@ def test_an_address_that_leads_nowhere_says_so(browser, running, language, title
     assert answer.status == 404
     assert "from" in page.inner_text("main")
     assert title not in page.inner_text("main"), "the page is there, its range is not"
+    answer = page.goto(f"{running.server.url}/?lang={language}&from=tomorrow")
+    assert answer.status == 404
+    assert "2026-01-31T08:00" in page.inner_text("main"), "what would have been understood"
     for hours in ("99999", "-3", "0", "many", "1" * 30):
         answer = page.goto(f"{running.server.url}/?lang={language}&hours={hours}")
         assert answer.status == 404
         assert "8784" in page.inner_text("main"), "the range that is shown is the one that was asked for"
     assert page.request.get(f"{running.server.url}/api/nowhere").headers["content-type"] == "application/json"
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("from=2026-01-08&to=2026-01-08T12:30", "from=1767801600000&to=1767846600000"),
+        ("from=2026-01-08T00:00:00Z&to=2026-01-08T12:30:00%2B08:00", "from=1767830400000&to=1767846600000"),
+        ("unit=donghe&from=2026-01-08T01:00:00+08:00&hours=6", "unit=donghe&from=1767805200000&hours=6"),
+        ("from=1767801600000&to=2026-01-09", "from=1767801600000&to=1767888000000"),
+    ],
+)
+def test_a_range_in_dates_is_that_of_the_sites_days(browser, running, asked, leads_to):
+    context = browser.new_context()
+    page = context.new_page()
+    assert page.goto(f"{running.server.url}/?{asked}").status == 200
+    assert page.url == f"{running.server.url}/?{leads_to}"
+    context.close()
+
+
+@pytest.mark.parametrize("asked", ["from=2026-13-01", "to=0000-01-01", "from=99999-01-01", "from=-2026-01"])
+def test_a_date_that_is_none_is_refused(browser, running, asked):
+    assert browser.new_page().goto(f"{running.server.url}/?{asked}").status == 404
+
+
+def test_a_range_beyond_what_scripts_can_tell_is_refused(browser, running):
+    """The page stayed empty, and said that it was connecting."""
+    page = browser.new_page()
+    assert page.goto(f"{running.server.url}/?from={-(2**53)}&to={2**53}").status == 404
+    page.goto(f"{running.server.url}/?lang=en&from=-8639827200000000&to=8639827200000000")
+    page.wait_for_selector(".hl-clock b")
+
+
+def test_a_range_of_another_year_names_it_and_one_yet_to_come_is_said(opened, running):
+    page = opened("/?lang=en&from=2016-03-01&to=2026-01-08").page
+    page.wait_for_selector(".hl-clock b")
+    chosen = "document.querySelector('select[data-range=choose]').selectedOptions[0].innerText"
+    assert page.evaluate(chosen) == "01/03/2016, 00:00 – 08/01/2026, 00:00"
+    page = opened("/?lang=en&from=2026-01-07&to=2026-01-08").page
+    page.wait_for_selector(".hl-clock b")
+    assert page.evaluate(chosen) == "07/01, 00:00 – 08/01, 00:00"
+    page = opened("/?lang=en&from=2027-03-01").page
+    said = (
+        "the range of this address begins at 01/03/2027, 00:00, which is yet to come: shown are the last 24 h"
+    )
+    page.wait_for_selector(f".hl-notice:has-text('{said}')")
+
+
+@pytest.mark.parametrize("path", ["/", "/substation/sub-03"])
+def test_a_lost_connection_is_said_on_the_line_that_is_there(opened, running, path):
+    """With alarms of three priorities, too."""
+    page = opened(f"{path}?lang=en").page
+    page.wait_for_selector(".hl-age:has-text('old')")
+    height = "document.querySelector('.hl-header').offsetHeight"
+    assert page.evaluate(height) == 50
+    page.evaluate("""() => {
+      const [mark] = document.querySelectorAll('.hl-alarms .hl-mark');
+      for (let n = document.querySelectorAll('.hl-alarms .hl-mark').length; n < 3; n += 1) {
+        document.querySelector('.hl-alarms').append(mark.cloneNode(true), ' × 12 ');
+      }
+      window.socket.disconnect();
+    }""")
+    page.wait_for_selector(".hl-age:has-text('connection lost, trying again')")
+    assert page.evaluate(height) == 50
+    whole = "(e => e.scrollWidth <= e.clientWidth)(document.querySelector('.hl-age'))"
+    assert page.evaluate(whole), "what is wrong can be read"
+    covers = "document.querySelector('.hl-scope').lastChild.getBoundingClientRect().right"
+    assert page.evaluate(f"{covers} <= document.querySelector('.hl-live').getBoundingClientRect().left")
+    inside = "document.querySelector('.hl-switches').getBoundingClientRect().right <= innerWidth"
+    assert page.evaluate(inside)
 
 
 def test_a_page_that_cannot_be_made_says_so(browser, running, monkeypatch):

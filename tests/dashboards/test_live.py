@@ -319,3 +319,32 @@ def test_one_broken_viewer_keeps_nobody_else_waiting(at):
         return viewer.messages
 
     assert len(asyncio.run(run())) == 1
+
+
+def test_a_store_that_takes_its_time_is_said_and_is_no_lost_connection():
+    """A page takes five silent seconds for a lost connection; one that came meanwhile stays unread."""
+
+    async def go():
+        store, had, came = Store(), Viewer(), Viewer()
+        go_on, asks = threading.Event(), store.select
+        hub = Hub(store, lambda: 1000, lambda: {"components": []}, tick_s=0.01, slow_s=0.05)
+        hub.join("had", PAGE, Scope(), had)
+        await hub.tick()
+        store.select = lambda query: go_on.wait(PATIENCE_S) and asks(query)
+        reading = asyncio.create_task(hub.tick())
+        await until(lambda: len(had.messages) > 2)
+        hub.join("came", replace(PAGE, feeds=(replace(FEED, name="other"),)), Scope(), came)
+        await until(lambda: came.messages)
+        go_on.set()
+        await reading
+        await hub.tick()
+        hub.close()
+        return had.messages, came.messages
+
+    had, came = asyncio.run(go())
+    told = had[1]
+    assert (told["now"], told["trouble"]) == (1000, [{"say": "no answer for {n} s", "with": {"n": "0"}}])
+    assert not {"all", "set", "gone"} & told.keys()
+    assert "trouble" not in had[-1]
+    assert "all" not in came[0]
+    assert came[-1]["all"]["other"]["a"]["v"] == 1.0

@@ -71,4 +71,4 @@ def test_the_contracts_tiles_have_every_term_of_what_is_on_the_way():
     tiles = [p for p in contracts.panels if p.kind == "tile"]
     assert {f"{term}_kg" for term in terms} <= {s.field for p in tiles for s in p.series}
     [received] = [p for p in tiles if p.id == "funnel_received"]
-    assert (received.note.en, received.note.zh) == ("second: no loading known", "后者：无装车记录")
+    assert (received.note.en, received.note.zh) == ("of which no loading is known", "后者：其中无装车记录")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dashboards.panels import pages
 from tests.support.board_running import DESK, PHONE, browser, opened, running, until
 
 __all__ = ["browser", "opened", "running"]  # fixtures
@@ -53,3 +54,36 @@ def test_counts_have_whole_steps_and_what_hardly_changes_a_least_span(opened):
     assert steady[-1] - steady[0] >= 0.1, "not from 16.9992 to 17"
     assert page.evaluate(TICKS, [40.0, 95.5, 60.25, 70.0])[0] >= 20, "what does change keeps its scale"
     assert max(page.evaluate(TICKS, [0.001, 0.004, 0.002])) < 0.01
+
+
+SAID = """async ([history, panel]) => {
+  const from = document.querySelector("link[rel=modulepreload]").href.replace(/[^/]*$/, "");
+  const { LineChart } = await import(from + "charts.js");
+  const { formats, translator } = await import(from + "format.js");
+  const chart = new LineChart({ f: formats("en", "Asia/Shanghai"), t: translator({}) });
+  chart.show({ series: [], ...panel }, { from: 0, to: 1, series: [], ...history });
+  chart.stop();
+  return chart.element.innerText;
+}"""
+FIRST = {"first": "comes after the first day", "absent": "not computed yet"}
+
+
+@pytest.mark.parametrize(
+    ("history", "says"),
+    [
+        ({"exists": True, "series": [{"index": 0, "t": [0], "v": [None]}]}, "comes after the first day"),
+        ({"exists": False}, "not computed yet"),
+    ],
+)
+def test_a_chart_whose_rows_have_no_value_yet_says_when_the_first_comes(opened, history, says):
+    page = opened("/?lang=en").page
+    page.wait_for_selector("#panel-heat_windows canvas")
+    assert page.evaluate(SAID, [history, FIRST]) == says
+    assert page.evaluate(SAID, [{**history, "exists": True}, {}]) == "no data in this range"
+
+
+def test_charts_of_coal_say_when_their_first_value_comes():
+    coal = next(page for page in pages() if page.id == "coal")
+    charts = [panel for panel in coal.panels if panel.kind == "line"]
+    assert charts
+    assert all(panel.first is not None and "comes" in panel.first.en for panel in charts)
