@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 try:
     import pwd
@@ -29,7 +30,8 @@ def whose(path: Path, kept_in: Path | None = None) -> str:
     owner, ours = _user(path.stat().st_uid), _user(os.geteuid())
     if owner == ours:
         return f"{path} is {owner}'s own: chmod u+rw lets it, unless its disk is mounted read-only"
-    given = f"-R {ours} {kept_in}" if kept_in is not None else f"{ours} {path}"
+    # A name with a space, unquoted, would give away what is called like its beginning.
+    given = f"-R {ours} {quote(str(kept_in))}" if kept_in is not None else f"{ours} {quote(str(path))}"
     return f"{path} is {owner}'s, and this is {ours}: start as {owner}, or sudo chown {given}"
 
 

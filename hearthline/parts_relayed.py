@@ -33,6 +33,7 @@ _MOST_SAID: Final = 8
 _DEEPEST: Final = 6
 _PROCESS: Final = re.compile(r"ingest [\w.:-]{1,200} \d{1,10}", re.ASCII)
 _LENGTH: Final = 2_000
+_SHOWN: Final = 80
 
 _NO_DATE_MS: Final = 253_402_300_800_000  # the year 10000, which calendars of programs do not have
 
@@ -134,7 +135,8 @@ def relayed(process: str, message: bytes, now_ms: int) -> pa.Table:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}") from error
+        # A name that nobody knows is a stranger's, too, and may have lines of its own.
+        raise ValueError(f"{where[:_SHOWN]!r}: {first['msg']}") from error
     return parts_table(
         process,
         [
@@ -215,6 +217,7 @@ class PartsRelay:
         self._missed = False
         self._refused_ms: dict[str, int] = {}
         self._heard_ms: dict[str, int] = {}
+        self._unkept: dict[str, pa.Table] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="parts of ingest", daemon=True)
 
@@ -252,14 +255,22 @@ class PartsRelay:
             return _AGAIN_S
         if records:
             self._after = records[-1].offset
-            self._keep({record.stream: record.frame for record in records})
+        self._keep({record.stream: record.frame for record in records})
         return 0.0
 
     def _keep(self, newest: Mapping[str, bytes]) -> None:
+        """Write it, and what a store that was away did not take: the last word may be that all stopped."""
         now_ms = self._wall_ms()
-        tables = [self._accepted(process, message, now_ms) for process, message in newest.items()]
+        tables = {process: self._accepted(process, said, now_ms) for process, said in newest.items()}
+        wanted = self._unkept | {process: table for process, table in tables.items() if table is not None}
+        self._unkept = {}
+        if not wanted:
+            return
         try:
-            self._store.write([outputs_of(table) for table in tables if table is not None])
+            self._store.write([outputs_of(table) for table in wanted.values()])
+        except SinkUnavailableError as error:
+            _log.debug("how ingest fares is not in the store yet: %s", error)
+            self._unkept = dict(list(wanted.items())[-_MOST_PROCESSES:])
         except SinkError as error:
             _log.debug("how ingest fares is not in the store: %s", error)
 

@@ -96,3 +96,26 @@ def test_a_data_directory_of_another_is_given_away_without_what_is_around_it(tmp
     with pytest.raises(UsageError) as refused, ExitStack() as stack:
         own(data, stack)
     assert str(refused.value).endswith(f"or sudo chown -R hearthline {data}")
+
+
+def test_each_file_of_an_outbox_that_is_anothers_is_named(tmp_path, taken):
+    path = tmp_path / "outbox.sqlite"
+    names = [path.name, f"{path.name}-wal"]
+    for name in names:
+        path.with_name(name).touch()
+    taken(*names)
+    with pytest.raises(OutboxError) as refused:
+        OutboxFile(path, boot_ms=1, max_bytes=10**6)
+    assert [f"chown hearthline {path.with_name(name)}" in str(refused.value) for name in names] == [
+        True,
+        True,
+    ]
+
+
+def test_a_name_with_a_space_is_one_name_of_the_command(tmp_path, taken):
+    path = tmp_path / "my outbox.sqlite"
+    path.write_bytes(b"somebody's")
+    taken(path.name)
+    with pytest.raises(OutboxError) as refused:
+        OutboxFile(path, boot_ms=1, max_bytes=10**6)
+    assert str(refused.value).endswith(f"sudo chown hearthline '{path}'")

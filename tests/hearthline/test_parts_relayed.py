@@ -15,10 +15,11 @@ from ingest.status import IngestStatus
 from journal.kafka import KafkaJournal
 from journal.kafka_log import PARTS, KafkaLog
 from journal.protocol import JournalError
+from models.frame import Record
 from models.results import SinkUnavailableError
 from models.wording import worded
 from store.duckdb_series import DuckdbSeries
-from store.protocol import Select, StoreUnavailableError
+from store.protocol import Select, StoreError, StoreUnavailableError
 from tests.support.mock_kafka import MockKafka
 from tests.support.waiting import until
 
@@ -102,8 +103,8 @@ def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
     (NAME, b"{", "unexpected end"),
     (NAME, b"[" * 5000, "recursion|depth|nest"),
     (NAME, message(detail="?").replace(b'"?"', b"[" * 990 + b"]" * 990), "expected words"),
-    (NAME, b'{"v": 2, "parts": []}', "v: "),
-    (NAME, orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok"}] * 17}), "parts: "),
+    (NAME, b'{"v": 2, "parts": []}', "'v': "),
+    (NAME, orjson.dumps({"v": 1, "parts": [{"name": "broker", "state": "ok"}] * 17}), "'parts': "),
     (NAME, message(detail="x" * 40_000), "expected at most 32768 bytes"),
     (NAME, message(detail="x" * 2001), "expected at most 2000 characters"),
     (NAME, message(detail=7), "expected words"),
@@ -123,6 +124,13 @@ def test_what_was_said_before_the_worker_came_is_no_news(kafka, log, store):
 def test_a_message_that_is_none_is_refused_with_its_reason(process, said, error):
     with pytest.raises(ValueError, match=error):
         relayed(process, said, T0)
+
+
+def test_a_name_of_a_stranger_makes_no_line_of_the_log():
+    with pytest.raises(ValueError, match="not permitted") as refused:
+        relayed(NAME, message(**{"x\n2026 ERROR made up \x1b[31m" + "y" * 9000: 1}), T0)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 200
 
 
 def deep(levels):
@@ -227,6 +235,102 @@ def test_a_store_that_is_away_ends_nothing(kafka, log, store, monkeypatch):
     kafka.append(PARTS, NAME, message(), T0, 0)
     kafka.flush()
     until(lambda: relay.once() == 0.0 and store.select(Select(PART)).num_rows, "and goes on")
+
+
+def test_what_a_store_that_was_away_did_not_take_is_written_when_it_is_back(kafka, log, store, monkeypatch):
+    kafka.make_topics(PARTS)
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    tries = []
+
+    def away(_outputs):
+        tries.append(1)
+        raise StoreUnavailableError("away")
+
+    kafka.append(PARTS, NAME, message(state="stopped"), T0, 0)
+    kafka.flush()
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "write", away)
+        until(lambda: relay.once() == 0.0 and tries, "it tried")
+    assert relay.once() == 0.0
+    assert store.select(Select(PART)).column("state").to_pylist() == ["stopped"], "its last word"
+
+
+def test_what_a_store_refuses_is_not_tried_again(kafka, log, store, monkeypatch):
+    kafka.make_topics(PARTS)
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    tries = []
+
+    def refusing(_outputs):
+        tries.append(1)
+        raise StoreError("no")
+
+    kafka.append(PARTS, NAME, message(), T0, 0)
+    kafka.flush()
+    monkeypatch.setattr(store, "write", refusing)
+    until(lambda: relay.once() == 0.0 and tries, "it tried")
+    relay.once()
+    assert len(tries) == 1
+
+
+class Told:
+    """A log in memory, of which one look may fail."""
+
+    def __init__(self):
+        self.records, self.away = [], False
+
+    def bounds(self):
+        return 0, len(self.records)
+
+    def follow(self, after, limit=1000, wait_s=0.5):  # noqa: ARG002
+        if self.away:
+            raise JournalError("away")
+        return self.records[after + 1 :]
+
+    def say(self, process, said):
+        self.records.append(Record(process, len(self.records), T0, said))
+
+
+def test_what_was_said_while_kafka_was_not_heard_is_no_news(store):
+    log = Told()
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    log.away = True
+    relay.once()
+    log.say(NAME, message(state="degraded"))
+    log.away = False
+    relay.once()
+    assert store.select(Select(PART)).num_rows == 0, "at what time it was said only its writer knows"
+    log.say(NAME, message())
+    relay.once()
+    assert parts_elsewhere(store, T0)[0]["state"] == "ok"
+
+
+def test_each_message_is_heard_once(store, monkeypatch):
+    log, writes = Told(), []
+    relay = PartsRelay(log, store, lambda: T0)
+    relay.once()
+    monkeypatch.setattr(store, "write", writes.append)
+    for n in range(3):
+        log.say(f"ingest many {n}", message())
+    relay.once()
+    relay.once()
+    assert len(writes) == 1
+
+
+def test_after_a_quarter_of_an_hour_there_is_room_for_others_and_for_words(store, caplog):
+    log, now_ms = Told(), [T0]
+    relay = PartsRelay(log, store, lambda: now_ms[0])
+    relay.once()
+    for at_ms in (T0, T0 + 900_000):
+        now_ms[0] = at_ms
+        for n in range(32):
+            log.say(f"ingest of-{at_ms} {n}", message())
+            log.say(f"ingest of-{at_ms} {n}x", b"{")
+        relay.once()
+    assert store.select(Select(PART)).num_rows == 64
+    assert len(caplog.records) == 16, "eight, and eight again"
 
 
 def test_nothing_ends_it(kafka, log, store, monkeypatch, caplog):
