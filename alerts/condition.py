@@ -122,6 +122,6 @@ def _evidence(said: str | None) -> Mapping[str, Any]:
     """What an operator gave as evidence; what is no JSON object stands as it is: no alarm goes with it."""
     try:
         found = json.loads(said or "{}")
-    except (ValueError, RecursionError):
+    except ValueError:
         found = said
     return found if isinstance(found, dict) else {"said": str(said)[:200]}

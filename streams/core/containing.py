@@ -200,7 +200,7 @@ def of_result(
     covered, why_not = result.coverage, result.reason
     if covered.__class__ is not _ARRAY or covered.dtype.kind != "f":
         covered = numbers(covered, subjects, "coverage", refused.setdefault)
-    if why_not.__class__ is not str or not why_not.isascii():
+    if why_not.__class__ is not str and (why_not.__class__ is not _ARRAY or why_not.dtype.kind != "U"):
         why_not = texts(why_not, subjects, "reason", refused.setdefault)
     coverage[:], reason[:] = covered, why_not
     for at, why in refused.items():

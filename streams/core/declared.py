@@ -13,18 +13,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = [
-    "Declared", "expect_around", "expect_declared", "expect_kept", "expect_whole", "numbers", "texts",
-]  # fmt: skip
+__all__ = ["Declared", "expect_declared", "expect_kept", "expect_whole", "numbers", "texts"]
 
 Odd = Callable[[int, Exception], object]
 """Takes note of the place of a value, or of a row, that is none, and why."""
 _PYTHON: Final[Mapping[pa.DataType, tuple[type, ...]]] = {
-    pa.float64(): (float,), pa.bool_(): (bool,),
+    pa.string(): (str,), pa.float64(): (float,), pa.bool_(): (bool,),
 }  # fmt: skip
 """What needs no closer look at whether it can be told as declared."""
 _INT64: Final = pa.int64()
-_STRING: Final = pa.string()
 _Placed = tuple[tuple[int, pa.Field], ...]
 _NUMERIC: Final = "biuf"
 _TEXT: Final = frozenset({str, np.str_})
@@ -38,44 +35,12 @@ def expect_declared(fields: Mapping[str, Any], declared: Mapping[str, pa.DataTyp
         raise ValueError(f"expected fields of {measurement} that are declared, got {sorted(unknown)}")
     for name, value in fields.items():
         kind = declared[name]
-        if type(value) is str and kind == _STRING:
-            known = value.isascii()  # others may have half a character, which no table takes
-        else:
-            known = type(value) in _PYTHON.get(kind, ()) or (type(value) is int and _fits(value, kind))
-        if not known:
+        if type(value) not in _PYTHON.get(kind, ()) and not (type(value) is int and _fits(value, kind)):
             _expect(value, kind, f"{name} of {measurement}")
 
 
 def _fits(value: int, kind: pa.DataType) -> bool:
     return bool(kind == _INT64 and -(2**63) <= value < 2**63)
-
-
-def expect_around(row: Any) -> None:
-    """ValueError where what stands around the fields of an `EntityRow` is of another type than in any."""
-    model, again_ms, coverage = row.model, row.again_ms, row.coverage
-    for name, text in (
-        ("key", row.key), ("unit", row.unit), ("reason", row.reason),
-        ("model", "" if model is None else model),
-    ):  # fmt: skip
-        if not isinstance(text, str) or not (text.isascii() or _whole(text)):
-            raise ValueError(f"expected {name} of {row.measurement} as text, got {text!r:.60}")
-    for name, at in (
-        ("start_ms", row.start_ms), ("window_ms", row.window_ms), ("settles_ms", row.settles_ms),
-        ("again_ms", 0 if again_ms is None else again_ms),
-    ):  # fmt: skip
-        if type(at) is not int or not _fits(at, _INT64):
-            raise ValueError(f"expected {name} of {row.measurement} in whole ms, got {at!r:.60}")
-    if coverage is not None and type(coverage) is not float:
-        _expect(coverage, pa.float64(), f"coverage of {row.measurement}")
-
-
-def _whole(text: str) -> bool:
-    """Whether a text can be kept: one with half a character of two can not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _expect(value: Any, kind: pa.DataType, what: str) -> Any:
@@ -108,13 +73,12 @@ def texts(column: Any, n: int, name: str, odd: Odd) -> NDArray[np.object_]:
     """Texts of `n` subjects, or one for all; empty where it is none, which `odd` is told."""
     out = np.empty(n, dtype=object)
     out[:] = _objects(column)
-    if {*map(type, out)} <= _TEXT and "".join({*out.tolist()}).isascii():
+    if {*map(type, out)} <= _TEXT:
         return out
     for at, value in enumerate(out.tolist()):
-        whole = isinstance(value, str) and _whole(value)
-        if value is not None and not whole:
+        if value is not None and not isinstance(value, str):
             odd(at, ValueError(f"expected {name} as text, got {value!r:.60}"))
-        out[at] = value if whole else ""
+        out[at] = value if isinstance(value, str) else ""
     return out
 
 
@@ -187,9 +151,9 @@ class Declared:
 
     def _place(self, schema: pa.Schema) -> _Placed:
         """Place and field of each column that is declared."""
-        lacking = [name for name in self._schema.names if schema.names.count(name) != 1]
+        lacking = [name for name in self._schema.names if name not in schema.names]
         if lacking:
-            raise ValueError(f"expected columns {lacking}, each once, got {schema.names}")
+            raise ValueError(f"expected columns {lacking}, got {schema.names}")
         placed = tuple((schema.get_field_index(field.name), field) for field in self._schema)
         self._placed[tuple(schema.names)] = placed
         return placed

@@ -15,7 +15,7 @@ from models.results import Outputs, Status
 from models.site import Site
 from streams.core.beginning import Beginning
 from streams.core.containing import FAILED, RETRY_MS, Failures, SourceError, contained
-from streams.core.declared import expect_around, expect_declared
+from streams.core.declared import expect_declared
 from streams.core.entity import Entity, EntityRow, Item
 from streams.core.entity_beyond import Beyond
 from streams.core.entity_events import events_of
@@ -230,9 +230,7 @@ class EntityEngine:
             self._failures.note(operator.name, name, error)
             each.wake(name, now_ms + RETRY_MS)
             instead = operator.instead
-            rows = (
-                [] if instead is None else contained(lambda: _whole(instead(entity), operator), lambda _: [])
-            )
+            rows = [] if instead is None else contained(lambda: list(instead(entity)), lambda _: [])
             return each.said.unknown(name, now_ms, each.floor_ms, rows)
 
         return cast("list[tuple[Said | None, Said]]", contained(compute, failed))
@@ -324,16 +322,6 @@ def _of_row(measurement: str, key: str, start_ms: int, values: Mapping[str, Any]
     """A row of an entity as others are given it."""
     flags = (FAILED,) if values.get("reason") == FAILED else ()
     return Item(measurement, key, start_ms, values, flags, seq=told)
-
-
-def _whole(rows: Iterable[EntityRow], operator: EntityOperator) -> list[EntityRow]:
-    """All of them, or none where one is odd: nothing that is raised of them later is contained."""
-    whole = list(rows)
-    for row in whole:
-        expect_around(row)
-        named = {name: value for name, value in row.fields.items() if isinstance(value, str)}
-        expect_declared(named, operator.writes[row.measurement], row.measurement)
-    return whole
 
 
 def _order(item: Item) -> tuple[Any, ...]:

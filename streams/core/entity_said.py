@@ -13,7 +13,7 @@ from models.anomaly import ANOMALY
 from models.results import Status, result_schema
 from models.site import Site
 from streams.core.containing import FAILED
-from streams.core.declared import expect_around, expect_declared
+from streams.core.declared import expect_declared
 from streams.core.entity import EntityRow, Stands
 from streams.core.entity_items import DAY_MS, DayParts
 from streams.core.entity_operator import EntityOperator
@@ -107,7 +107,6 @@ class SaidRows:
         for each in given:
             (stand if isinstance(each, Stands) else rows).append(each)  # type: ignore[arg-type]
         for row in rows:
-            expect_around(row)
             # Odd events, such as a ticket weighed on two bridges at once, may give rows of one name. None is
             # lost and no stream ends: items are in order, so that each gets its number whenever computed.
             name, number = (row.measurement, row.key, row.start_ms), 1

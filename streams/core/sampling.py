@@ -73,16 +73,6 @@ def sampled(operator: SampleOperator, accepted: Accepted, failures: Failures) ->
     parts: list[_Part] = [part for part in in_halves(np.arange(n), compute, failed) if part is not None]
     if len(parts) == 1:
         return parts[0]
+    tables = [table for table, _ in parts]
     places = [of for _, of in parts]
-    return _together([table for table, _ in parts]), np.concatenate([*places, np.arange(0)])
-
-
-def _together(tables: list[pa.Table]) -> pa.Table:
-    """Rows of halves; a column that nobody declared may be of another type in each, and is left out then."""
-    if not tables:
-        return pa.table({})
-    first, *others = (table.schema for table in tables)
-    alike = [
-        f.name for f in first if all(f.name in s.names and s.field(f.name).type == f.type for s in others)
-    ]
-    return pa.concat_tables([table.select(alike) for table in tables], promote_options="default")
+    return pa.concat_tables(tables) if tables else pa.table({}), np.concatenate([*places, np.arange(0)])

@@ -45,7 +45,7 @@ class StandingAnomalies:
         for row in told:
             standing.pop(row["key"], None)
             if row["state"] == State.ACTIVE and row["status"] == Status.FINAL:
-                standing[row["key"]] = {name: row[name] for name in ANOMALY_SCHEMA.names}
+                standing[row["key"]] = row
         self._keep(learner.name, learner.version, standing)
         return _together(ends, rows)
 
@@ -72,7 +72,7 @@ def _ended(row: Row) -> Row:
     """Its numbers stay, and it shows until it did last: nobody knows more."""
     try:
         evidence = json.loads(row["evidence"] or "{}")
-    except (ValueError, RecursionError):  # a text is declared, and not that it is JSON
+    except ValueError:  # a text is declared, and not that it is JSON
         evidence = None
     known = unwatched(evidence if isinstance(evidence, dict) else {})
     said = json.dumps(known, ensure_ascii=False, sort_keys=True)
