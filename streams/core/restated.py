@@ -78,7 +78,8 @@ def computed_again(
             mask = np.zeros(known, dtype=bool)
             mask[wanted[start]] = True
             classes = made.setdefault((start, every_ms), {})
-            samples = window_samples(operator, start, site, buffers, mask & site.owned, classes)
+            then = site.over(start + every_ms)
+            samples = window_samples(operator, start, then, buffers, mask & then.owned, classes)
             if not len(samples.devices):
                 continue
             state = at_hand.get((operator.name, start))
@@ -92,7 +93,7 @@ def computed_again(
                 joined = _join(state, of_store, samples.devices)
             closed = np.ones(len(samples.devices), dtype=bool)
             mine = np.isin(samples.devices, joined)
-            rows = say_window(operator, samples, site, state, closed, failures, joined=mine)
+            rows = say_window(operator, samples, then, state, closed, failures, joined=mine)
             if len(rows.device):
                 computed.append((operator, start, rows))
     return computed

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.restate import NetworkSpan, RestateAnswer, RestateRequest, ResultKind, Span, above_zero
 from streams.core.buffer import BUCKET_MS, ClassBuffer
 from streams.core.intervals import IntervalSet
+from streams.core.network_windows import members, registered
 from streams.core.operator import WindowOperator
 from streams.core.row_engine import RowEngine
 from streams.core.rows import holding
@@ -204,8 +205,9 @@ class Restatements:
 
     def _take_networks(self, before_ms: int, rows: RowEngine, site: StreamSite) -> tuple[NetworkSpan, ...]:
         """The oldest steps of a network that wait, with what is needed to compute its windows again."""
-        for name in [n for n in self._networks if n not in site.site.networks]:
-            del self._networks[name]
+        for name, steps in [*self._networks.items()]:
+            if not registered(name, next(iter(steps))[0] * BUCKET_MS, site):
+                del self._networks[name]
         if not self._networks:
             return ()
         name = min(self._networks, key=lambda n: next(iter(self._networks[n]))[0])
@@ -214,10 +216,8 @@ class Restatements:
         left = self._networks.pop(name).minus(IntervalSet([(first, until)]))
         if len(left):
             self._networks[name] = left
-        mine = np.flatnonzero(site.owned & (site.networks == name))
-        mine = np.union1d(mine, site.stations(site.site.networks[name]))
-        devices = tuple(site.ids[d] for d in mine.tolist())
         from_ms, to_ms = first * BUCKET_MS, (until + 1) * BUCKET_MS
+        devices = tuple(site.ids[d] for d in members(name, from_ms, site).tolist())
         low, high = rows.reach(name, from_ms, to_ms, site)
         return (NetworkSpan(name, devices, from_ms, to_ms, low, min(high, max(before_ms, to_ms))),)
 

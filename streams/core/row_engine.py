@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -20,8 +21,10 @@ from streams.core.learner_samples import LateSamples, step_samples
 from streams.core.learning import Learning
 from streams.core.network_events import OFFICE, NetworkEvents
 from streams.core.network_rows import STEP_MS, WEATHER, NetworkRows, Settled
+from streams.core.network_windows import concerned, reach, windows_over
 from streams.core.operator import Learner, NetworkOperator, WindowOperator, in_order_of_reading
 from streams.core.row_states import RowStates, States
+from streams.core.stranded import stranded
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import PROVISIONAL, WindowRows, WindowState
 
@@ -41,6 +44,8 @@ class NetworkComputed:
     operator : NetworkOperator
     network : Network
     start_ms, window_ms : int
+    site : StreamSite
+        By which the window goes.
     rows : WindowRows
         By device index, or about the network itself, index 0 of `rows.device` being its subject.
     model : str
@@ -51,6 +56,7 @@ class NetworkComputed:
     network: Network
     start_ms: int
     window_ms: int
+    site: StreamSite
     rows: WindowRows
     model: str = ""
 
@@ -96,6 +102,7 @@ class RowEngine:
         self.provisional = provisional
         self._rows = RowStates(windows, self.networks, self.learners)
         self.settled_to_ms: int | None = None
+        self._looked_to_ms: int | None = None
         self._learning = Learning(self.learners, failures)
         self.late = LateSamples(frozenset(name for x in self.learners if x.late for name in x.samples))
         self.events = NetworkEvents()
@@ -136,7 +143,8 @@ class RowEngine:
         self, operator: WindowOperator, start_ms: int, devices: IntArray, site: StreamSite
     ) -> Changed:
         """Which steps of which networks a window operator's new rows of `devices` concern."""
-        names = site.concerned(devices)
+        end_ms = start_ms + 1000 * operator.every_s
+        names = concerned(devices, start_ms, end_ms + (self.keep_ms(site) if site.history else 0), site)
         steps = range(start_ms, start_ms + 1000 * operator.every_s, STEP_MS)
         return {operator.name: {(name, step) for name in names for step in steps}}
 
@@ -148,6 +156,7 @@ class RowEngine:
         windows: States,
         wanted: Callable[[int, int, int], bool],
         ended_ms: int | None = None,
+        lacking: Callable[[str, int], None] | None = None,
     ) -> list[NetworkComputed]:
         """Compute the windows that rest on `changed` steps, those that others read first.
 
@@ -163,36 +172,41 @@ class RowEngine:
         ended_ms : int, optional
             Of windows that end later some sources are yet to be computed, however far now has moved:
             they stay provisional. [ms UTC]
+        lacking : callable, optional
+            Told of the network and start (ms UTC) of each window that has ended and is not `wanted`.
         """
         computed: list[NetworkComputed] = []
         changed = dict(changed)
         for operator in self.networks:
-            todo: set[tuple[int, str]] = set()
+            todo: dict[tuple[int, str], StreamSite] = {}
             for name, step in set().union(*(changed.get(m, set()) for m in operator.reads)):
-                todo.update((start, name) for start in self._windows_over(operator, name, step, now_ms, site))
-            for start, name in sorted(todo):
-                network = site.site.networks[name]
+                over = windows_over(operator, name, step, now_ms, site)
+                todo.update(((start, name), then) for start, then in over)
+            for (start, name), then in sorted(todo.items(), key=itemgetter(0)):
+                network = then.site.networks[name]
                 end = start + 1000 * int(network.window_s or 0)
-                if not wanted(start, end, start - 1000 * operator.history_s):
-                    continue
                 settling = ended_ms is None or end <= ended_ms
-                said = self._compute(operator, network, start, now_ms, site, windows, settling=settling)
+                if not wanted(start, end, start - 1000 * operator.history_s):
+                    if lacking is not None and settling:
+                        lacking(name, start)
+                    continue
+                said = self._compute(operator, network, start, now_ms, then, windows, settling=settling)
                 if said is not None:
                     computed.append(said)
                     changed.setdefault(operator.name, set()).add((name, start))
         return computed
 
-    def _windows_over(
-        self, operator: NetworkOperator, name: str, step_ms: int, now_ms: int, site: StreamSite
-    ) -> Iterable[int]:
-        """Starts of the windows, begun by now, that read a step of a network."""
-        network = site.site.networks.get(name)
-        if network is None or not network.window_s:
-            return ()
-        window_ms = 1000 * network.window_s
-        first = step_ms // window_ms * window_ms
-        last = min(step_ms + 1000 * operator.history_s, now_ms) // window_ms * window_ms
-        return range(first, last + 1, window_ms)
+    def stranded(self, until_ms: int, site: StreamSite) -> list[NetworkComputed]:
+        """Rows of windows settled by `until_ms` (ms UTC) that nobody computes any more, to be withdrawn."""
+        if self._looked_to_ms is not None and until_ms <= self._looked_to_ms:
+            return []
+        self._looked_to_ms = until_ms
+        left = stranded(self.networks, self.states, self._rows.networks_at, until_ms, site)
+        return [
+            NetworkComputed(operator, then.site.networks[name], start, window_ms, then, rows)
+            for operator, name, start, window_ms, then, rows in left
+            if self.provisional
+        ]
 
     def _compute(
         self,
@@ -234,7 +248,9 @@ class RowEngine:
         said = state.say(subjects, values, coverage, reason, np.full(len(subjects), closes))
         if not self.provisional:
             said = said.settled(PROVISIONAL)
-        return NetworkComputed(operator, network, start, window_ms, said, model) if len(said.device) else None
+        if not len(said.device):
+            return None
+        return NetworkComputed(operator, network, start, window_ms, site, said, model)
 
     def _result(
         self, operator: NetworkOperator, rows: NetworkRows, subjects: int
@@ -271,13 +287,7 @@ class RowEngine:
 
     def reach(self, network: str, from_ms: int, to_ms: int, site: StreamSite) -> tuple[int, int]:
         """From when to when rows are needed to compute again what rests on steps in [from, to). [ms UTC]"""
-        window_ms = 1000 * int(site.site.networks[network].window_s or 0) or STEP_MS
-        history_ms = max((1000 * o.history_s for o in self.networks), default=0)
-        # An operator that reads another's rows of before reaches further: once for each in the line.
-        line = max(1, len(self.networks))
-        low = (from_ms // window_ms * window_ms) - line * history_ms
-        high = (to_ms - 1 + line * history_ms) // window_ms * window_ms + window_ms
-        return low, high
+        return reach(self.networks, network, from_ms, to_ms, site)
 
     def again(
         self,
@@ -302,7 +312,9 @@ class RowEngine:
             failures=self._failures,
         )
         scratch._rows.networks_at, scratch.events = self._rows.networks_at, self.events
-        for name in site.site.networks:
+        for name in dict.fromkeys(
+            [*site.site.networks, *sorted({n for c in changed.values() for n, _ in c})]
+        ):
             self._rows.index(name)
         windows: dict[tuple[str, int], WindowState] = {}
         for name, table in said.items():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.site import Device, Network, Site
+
+if TYPE_CHECKING:
+    from streams.core.site_history import SiteHistory
 
 __all__ = ["Meters", "StreamSite"]
 
@@ -54,6 +59,10 @@ class Meters:
         """These devices and then `others`."""
         return Meters(*(np.append(getattr(self, n), getattr(others, n)) for n in self.__slots__))
 
+    def with_those(self, others: Meters, which: NDArray[np.bool_]) -> Meters:
+        """These devices, but `which` of them as in `others`."""
+        return Meters(*(np.where(which, getattr(others, n), getattr(self, n)) for n in self.__slots__))
+
 
 class StreamSite:
     """Devices of one stream in a fixed order, with their attributes.
@@ -83,7 +92,11 @@ class StreamSite:
         Network by the registry, empty where there is none.
     lateness_ms : ndarray of int64
         How long after its end a device's window stays open. [ms]
+    history : SiteHistory or None
+        The registries that the stream had before, if it had any.
     """
+
+    history: SiteHistory | None = None
 
     def __init__(
         self,
@@ -135,6 +148,33 @@ class StreamSite:
         for name in _COLUMNS:
             setattr(self, name, np.append(getattr(before, name), getattr(self, name)))
         self.meters = before.meters.followed_by(self.meters)
+
+    def over(self, end_ms: int) -> StreamSite:
+        """The site by which windows of devices go that end at `end_ms` (ms UTC): of when they were due."""
+        if self.history is None or not self.history.reaches(end_ms):
+            return self
+        return self.history.over(end_ms, self)
+
+    def since(self, from_ms: int, to_ms: int | None = None) -> Iterator[tuple[int | None, StreamSite]]:
+        """Registries by which windows may go that end from `from_ms` on (to `to_ms`), the oldest first.
+
+        Each with until when it held, None of this one. [ms UTC]
+        """
+        if self.history is None or not self.history.reaches(from_ms):
+            return iter(((None, self),))
+        return self.history.since(from_ms, to_ms, self)
+
+    def as_of(self, other: StreamSite, which: NDArray[np.bool_]) -> StreamSite:
+        """The same site, but what is registered of `which` devices (by index) as in `other`.
+
+        Who is in the stream and in what class stays as it is: so does whoever asks for samples.
+        """
+        mixed = copy(self)
+        for name in ("units", "regions", "lateness_ms", "networks"):
+            setattr(mixed, name, np.where(which, getattr(other, name), getattr(self, name)))
+        mixed.meters = self.meters.with_those(other.meters, which)
+        mixed.history = None
+        return mixed
 
     def longest_lateness_ms(self, classes: Collection[str]) -> int:
         """The longest lateness of the registered devices of `classes`, the site's where there are none.

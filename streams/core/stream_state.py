@@ -24,6 +24,7 @@ from streams.core.operator import Learner, NetworkOperator, WindowOperator
 from streams.core.restating import Restatements
 from streams.core.row_engine import RowEngine
 from streams.core.rows import Rows, concat
+from streams.core.site_history import PastRegistry, SiteHistory, followed_by
 from streams.core.stream_site import StreamSite
 from streams.core.window_state import WindowState
 from streams.core.windows import WindowEngine, first_open_ms
@@ -61,7 +62,7 @@ class StreamState:
     registry : Site
         The site's newest version.
     site : StreamSite
-        The registry by device index.
+        The registry by device index; of those before it knows for windows that go by them.
     buffers : dict of str to ClassBuffer
         Open samples by device class.
     book : LedgerBook
@@ -97,6 +98,7 @@ class StreamState:
         self.moving_to_ms = 0
         self.registry: Site = _NO_SITE
         self.site = StreamSite(_NO_SITE, (), {})
+        self._past: tuple[PastRegistry, ...] = ()
         self.buffers: dict[str, ClassBuffer] = {}
         self.book = LedgerBook()
         self.restatements = Restatements()
@@ -151,7 +153,9 @@ class StreamState:
 
     def register(self, texts: Mapping[str, str]) -> NDArray[np.bool_]:
         """Take a version of the registry; which of the devices met leave with it, by the index of before."""
-        before, self.registry = self.site, parse_site(texts)[0]
+        before, was, self.registry = self.site, self.registry, parse_site(texts)[0]
+        if was is not _NO_SITE and self.now_ms is not None:
+            self._past = followed_by(self._past, was, self.registry, self.stream, self.now_ms)
         self._rebuild_site()
         self.entities.register(self.registry)
         if self.engine.begin_ms is not None:  # places may be others
@@ -171,6 +175,10 @@ class StreamState:
         self._reborn = False
         ids = tuple(self._index)
         self.site = StreamSite(self.registry, ids, self._born_interval_s, self.stream, before)
+        if before is not None:
+            self.site.history = before.history
+        elif self._past:
+            self.site.history = SiteHistory(self._past, self._born_interval_s, self.stream)
         self.engine.keep_ms = self.rows.keep_ms(self.site)
 
     # -- open samples -----------------------------------------------------------------
@@ -244,6 +252,7 @@ class StreamState:
             "waiting_from_ms": {str(d): ms for d, ms in engine.waiting_from_ms.items()},
             "segments": list(self._segments),
             "classes": list(self.buffers),
+            "past": [[p.until_ms, p.name] for p in self._past],
             "fell": {name: fell for name, b in self.buffers.items() if (fell := b.restless.fell)},
         }
         parts = {
@@ -259,6 +268,7 @@ class StreamState:
         parts.update({f"late/{name}": data for name, data in self.rows.late.parts().items()})
         parts.update({f"learnt/{name}": data for name, data in self.rows.learnt_parts().items()})
         parts.update({f"segment/{name}": data for name, (_, data) in self._segments.items()})
+        parts.update({f"segment/registry/{p.name}": p.compressed for p in self._past})
         parts.update(self.entities.parts())
         return Checkpoint(self.stream, self.offset, parts)
 
@@ -292,6 +302,9 @@ class StreamState:
         texts = json.loads(parts["registry"])
         if texts:
             self.registry = parse_site(texts)[0]
+        # Of before registries were kept the one that is there holds from the beginning of time.
+        past = meta.get("past", [])
+        self._past = tuple(PastRegistry(ms, parts[f"segment/registry/{name}"]) for ms, name in past)
         self._rebuild_site()
         self.book = LedgerBook.from_bytes(parts["ledger"])
         if meta.get("day_ms") is not None:  # of before the ledger kept days

@@ -73,13 +73,14 @@ def window_table(
     return _result_table(operator.fields, header, rows)
 
 
-def network_table(computed: NetworkComputed, site: StreamSite, stream: str) -> pa.Table:
+def network_table(computed: NetworkComputed, stream: str) -> pa.Table:
     """Rows of one window of a network as a result table; NaN becomes absent."""
-    header = _network_header(computed, site, stream)
+    header = _network_header(computed, stream)
     return _result_table(computed.operator.fields, header, computed.rows, computed.model or None)
 
 
-def _network_header(computed: NetworkComputed, site: StreamSite, stream: str) -> dict[str, pa.Array]:
+def _network_header(computed: NetworkComputed, stream: str) -> dict[str, pa.Array]:
+    site = computed.site
     if computed.operator.subject == "device":
         return _header(computed.rows.device, site, stream, computed.start_ms, computed.window_ms)
     network, n = computed.network, len(computed.rows.device)

@@ -55,7 +55,8 @@ class Telling:
         """
         site = self._state.site if site is None else site
         for operator, start_ms, rows in computed:
-            table = window_table(operator, start_ms, rows, site, self._stream)
+            then = site.over(start_ms + 1000 * operator.every_s)
+            table = window_table(operator, start_ms, rows, then, self._stream)
             outputs.add(operator.name, table)
             if rows.restated.any():
                 outputs.add(RESTATEMENT, restated_rows(operator, table, rows, self._state.now_ms or 0, why))
@@ -84,12 +85,14 @@ class Telling:
             state.engine.states,
             lambda _start, _end, reads_from: reads_from >= forgotten_ms,
             ended_ms,
+            # More is read of before than was kept until now: the store has it.
+            None if ended_ms is None else state.restatements.network,
         )
 
     def networks(self, outputs: Outputs, computed: list[NetworkComputed]) -> None:
         """Tell of networks."""
         for each in computed:
-            table = network_table(each, self._state.site, self._stream)
+            table = network_table(each, self._stream)
             outputs.add(each.operator.name, table)
             if each.rows.restated.any():
                 now_ms = self._state.now_ms or 0
@@ -130,6 +133,11 @@ class Telling:
             for name, table in told:
                 outputs.add(name, table)
             yield rows.settled_to_ms or settled_ms, outputs
+        left = rows.stranded(settled_ms, state.site)
+        if left:
+            outputs = Outputs(self._stream)
+            self.networks(outputs, left)
+            yield settled_ms, outputs
         rows.drop_before(settled_ms, state.site)
 
     def ledger(self, outputs: Outputs, told: Sequence[LedgerSaid], site: StreamSite | None = None) -> None:

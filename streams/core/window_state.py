@@ -218,6 +218,16 @@ class WindowState:
             other._reason[subjects], other._revision[subjects],
         )  # fmt: skip
 
+    def withdraw(self, subjects: IntArray) -> WindowRows:
+        """Forget what was said of `subjects`, and give the rows that take it back."""
+        values, coverage = self._values[:, subjects], self._coverage[subjects]
+        before, revision = self._status[subjects], self._revision[subjects]
+        self._status[subjects] = NONE
+        n = len(subjects)
+        was = np.append(values, coverage[None], axis=0)
+        status, reason = np.full(n, WITHDRAWN), np.full(n, "", object)
+        return WindowRows(subjects, values, coverage, status, reason, revision, was, before)
+
     def to_bytes(self) -> bytes:
         """Arrow IPC stream bytes; `from_bytes` reads them."""
         names = ["coverage", "status", "reason", "revision", *(f"v{i}" for i in range(self._fields))]

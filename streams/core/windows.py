@@ -343,6 +343,7 @@ class WindowEngine:
         leaving: NDArray[np.bool_] | None = None,
     ) -> list[Computed]:
         end = start + 1000 * operator.every_s
+        site = site.over(end)
         wanted = site.owned if leaving is None else site.owned & leaving
         samples = self._samples(operator, start, site, buffers, wanted)
         if not len(samples.devices):

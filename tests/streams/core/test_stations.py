@@ -126,6 +126,6 @@ def test_a_networks_window_waits_for_the_stations_of_its_unit():
     assert at(HOUR_MS + slow - 1, FINAL) == [], "the station may still speak"
     (last,) = at(HOUR_MS + slow, FINAL)
     assert last.rows.status.tolist() == [FINAL]
-    table = network_table(last, site, "s")
+    table = network_table(last, "s")
     assert table["model"].to_pylist() == ["signature/1"]
     assert "model" not in told.fields
